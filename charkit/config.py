@@ -1,0 +1,60 @@
+"""Canonical JSON, content hashes, and the choices that several modules share."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any, Literal
+
+TaskKind = Literal["classification", "regression"]
+"""What the labels are: class names, or real numbers."""
+
+Pooling = Literal["mean", "cls", "max"]
+"""How token states become one vector: average, first token, or maximum; padding never counts."""
+
+Control = Literal["none", "random_encoder", "shuffled_labels", "majority"]
+"""What a cell measures: the real thing, a randomly initialised encoder of the same shape,
+labels permuted within the training sample, or the majority class (mean, for regression)."""
+
+Progress = Callable[[str, int, int], None]
+"""Called as ``progress(stage, done, total)`` while long work goes on."""
+
+
+def no_progress(stage: str, done: int, total: int) -> None:
+    """Report nothing."""
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    raise TypeError(f"not canonical JSON: got {type(value).__name__}")
+
+
+def canonical_json(value: Any) -> str:
+    """Return JSON with sorted keys and no spaces: equal values give equal text.
+
+    Args:
+        value: Dataclasses, dicts with string keys, lists, tuples, strings, finite numbers.
+
+    Raises:
+        TypeError: A value has no canonical form.
+        ValueError: A number is not finite.
+
+    >>> canonical_json({"b": 1, "a": (1, 2)})
+    '{"a":[1,2],"b":1}'
+    """
+    return json.dumps(
+        value,
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+        allow_nan=False,
+        default=_plain,
+    )
+
+
+def content_hash(value: Any, *, length: int = 24) -> str:
+    """Return the first ``length`` hex digits of the SHA-256 of the canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]

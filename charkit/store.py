@@ -1,0 +1,485 @@
+"""Results by content hash: found, locked, written whole, listed, pruned, verified.
+
+A finished entry is the folder ``<root>/<kind>/<key>/`` with its files and ``run.json``, which
+lists them with their sizes and hashes. It comes into being by one rename, so it is whole or
+absent. Beside the entries of a kind lie::
+
+    .partial/<key>/      work in progress, kept over a crash so that it can go on
+    .locks/<key>.lock    empty; the operating system drops the lock when its holder dies
+    .damaged/            entries that failed a check, set aside so that they are made again
+    .trash/              entries on their way out
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import threading
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+from filelock import FileLock, Timeout
+
+from charkit.config import Progress, no_progress
+from charkit.durable import CACHE_VARIABLE, sync, write_whole, writing
+from charkit.entry import (
+    RUN_FILE,
+    EntryState,
+    StoreEntry,
+    StoreProblem,
+    check_entry,
+    check_name,
+    plain_fields,
+    read_run,
+    run_text,
+    seal_files,
+)
+from charkit.errors import MissingError, UnknownNameError, UsageError
+
+logger = logging.getLogger(__name__)
+
+_WAIT_NOTICE_S = 60.0
+_SIDE_FOLDERS: tuple[tuple[str, EntryState], ...] = (
+    (".partial", "partial"),
+    (".damaged", "damaged"),
+)
+
+
+def default_root() -> Path:
+    """Return the store's folder: $CHARKIT_CACHE, or "charkit" in the user's cache folder.
+
+    Raises:
+        MissingError: The variable is not set and platformdirs is not installed.
+    """
+    named = os.environ.get(CACHE_VARIABLE, "").strip()
+    if named:
+        return Path(named)
+    try:
+        import platformdirs
+    except ImportError as error:
+        raise MissingError(
+            "no place for results: expected the package platformdirs or the environment "
+            f"variable {CACHE_VARIABLE}, got neither. Set {CACHE_VARIABLE} to a folder."
+        ) from error
+    return Path(platformdirs.user_cache_dir("charkit"))
+
+
+class Store:
+    """A folder of results, safe for several processes and threads.
+
+    Args:
+        root: The folder; made at the first write. Default: `default_root`.
+
+    Attributes:
+        root: The folder, absolute.
+        damaged: Every entry that this object found damaged and set aside.
+    """
+
+    def __init__(self, root: str | Path | None = None) -> None:
+        chosen = default_root() if root is None else Path(root)
+        self.root = chosen.expanduser().absolute()
+        self.damaged: list[StoreProblem] = []
+        self._locks: WeakValueDictionary[tuple[str, str], FileLock] = WeakValueDictionary()
+        self._guard = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.root)!r})"
+
+    def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
+        return (Store, (self.root,))
+
+    # -- reading ------------------------------------------------------------------------
+
+    def find(self, kind: str, key: str, *, deep: bool = False) -> Path | None:
+        """Return the folder of a finished entry, or None.
+
+        An entry that lacks a file or whose sizes are wrong is set aside in ``.damaged``,
+        logged, noted in `damaged`, and counts as absent, so that it is made again.
+
+        Args:
+            kind: What is looked for.
+            key: Its content hash.
+            deep: Compare the hash of every file too (reads them all).
+        """
+        folder = self._place(kind, key)
+        if not folder.is_dir():
+            return None
+        if not check_entry(folder, deep=deep):
+            return folder
+        return self._set_aside(kind, key, deep=deep)
+
+    def read_manifest(self, kind: str, key: str) -> dict[str, Any]:
+        """Return the content of an entry's ``run.json``.
+
+        Raises:
+            MissingError: There is no such finished entry.
+        """
+        folder = self.find(kind, key)
+        if folder is None:
+            raise MissingError(
+                f"no such result: expected a finished entry {kind}/{key} in {self.root}, got "
+                "none. 'charkit cache list' shows what is there."
+            )
+        return read_run(folder)
+
+    def entries(self, kinds: Collection[str] | None = None) -> list[StoreEntry]:
+        """List what the store holds, sorted by kind and key: finished, partial, damaged.
+
+        Args:
+            kinds: Only these kinds. Default: all.
+        """
+        found = [
+            entry
+            for kind in self._kinds(kinds)
+            for entry in self._entries_of(kind)
+            if entry is not None
+        ]
+        return sorted(found, key=lambda e: (e.kind, e.key, e.state, e.path.name))
+
+    def match(self, key: str) -> StoreEntry:
+        """Return the one entry whose key begins with ``key``.
+
+        Raises:
+            UnknownNameError: No key begins so.
+            UsageError: Several keys begin so.
+        """
+        entries = self.entries()
+        hits = [e for e in entries if e.key.startswith(key)]
+        complete = [e for e in hits if e.state == "complete"]
+        names = sorted({f"{e.kind}/{e.key}" for e in hits})
+        if not hits:
+            known = {e.key for e in entries}
+            raise UnknownNameError(
+                "key", key, known, hint="'charkit cache list' shows all keys."
+            )
+        if len(names) > 1:
+            raise UsageError(
+                f"the key {key!r} is not unique: expected the beginning of one key, got "
+                f"{len(names)} ({', '.join(names[:4])}). Give more of its digits."
+            )
+        return (complete or hits)[0]
+
+    def verify(
+        self, keys: Collection[str] | None = None, *, progress: Progress = no_progress
+    ) -> list[StoreProblem]:
+        """Check finished entries against their ``run.json``; nothing is changed.
+
+        Checked are the form of ``run.json``, the presence, size and hash of every file, files
+        that are not listed, and that the key is the hash of the recorded configuration.
+
+        Args:
+            keys: Only these keys. Default: all finished entries.
+            progress: Called as ``progress("verify", done, total)``.
+
+        Raises:
+            UnknownNameError: One of ``keys`` is not in the store.
+        """
+        entries = [e for e in self.entries() if e.path.parent.name == e.kind]
+        if keys is not None:
+            known = {e.key for e in entries}
+            for key in keys:
+                if key not in known:
+                    raise UnknownNameError("key", key, known)
+            entries = [e for e in entries if e.key in set(keys)]
+        problems: list[StoreProblem] = []
+        for done, entry in enumerate(entries):
+            progress("verify", done, len(entries))
+            problems += check_entry(entry.path, deep=True)
+        progress("verify", len(entries), len(entries))
+        return problems
+
+    # -- writing ------------------------------------------------------------------------
+
+    @contextmanager
+    def lock(self, kind: str, key: str, *, progress: Progress = no_progress) -> Iterator[None]:
+        """Hold the right to make one entry; wait while another process or thread holds it.
+
+        The same thread may take it again. Look with `find` once more after entering: the one
+        that was waited for has probably made the entry.
+
+        Args:
+            kind: What is made.
+            key: Its content hash.
+            progress: Called as ``progress("waiting for <kind>/<key>", 0, 1)`` while waiting.
+
+        Raises:
+            MissingError: The store cannot be written.
+        """
+        lock = self._lock_object(kind, key)
+        with writing(self.root):
+            if not _try_lock(lock):
+                self._wait(lock, f"{kind}/{key}", progress)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def partial(self, kind: str, key: str) -> Path:
+        """Return the folder for work in progress on an entry, made when absent.
+
+        Hold the `lock` while working in it. What a killed process left there is still there:
+        write each file with `charkit.durable.write_whole` and it can be trusted.
+
+        Raises:
+            MissingError: The store cannot be written.
+        """
+        self._place(kind, key)
+        folder = self.root / kind / ".partial" / key
+        with writing(self.root):
+            (self.root / kind / ".locks").mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def commit(
+        self, kind: str, key: str, folder: Path, manifest_fields: Mapping[str, Any]
+    ) -> Path:
+        """Turn a folder of work in progress into a finished entry; hold the `lock`.
+
+        Files and folder are brought to disk before the rename. When the entry exists already,
+        the first one is kept and this one is discarded.
+
+        Args:
+            kind: What was made.
+            key: Its content hash.
+            folder: What `partial` returned, filled.
+            manifest_fields: What ``run.json`` says beside the files (see
+                `charkit.manifest.run_manifest`). When it has ``"config"``, ``key`` must be
+                its `content_hash`.
+
+        Returns:
+            The folder of the finished entry.
+
+        Raises:
+            UsageError: The folder is not one that `partial` made, or the fields are wrong.
+            MissingError: The store cannot be written; the work stays in ``folder``.
+        """
+        place = self._place(kind, key)
+        if folder != self.root / kind / ".partial" / key:
+            raise UsageError(
+                f"cannot commit {folder}: expected the folder that partial({kind!r}, {key!r}) "
+                "returned. Write the files there."
+            )
+        fields = plain_fields(key, manifest_fields)
+        with self.lock(kind, key), writing(self.root):
+            if self.find(kind, key) is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+                return place
+            files = seal_files(folder)
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            text = run_text(kind, key, created=now, files=files, fields=fields)
+            write_whole(folder / RUN_FILE, text.encode())
+            sync(folder)
+            os.rename(folder, place)
+            sync(place.parent)
+        return place
+
+    def put(
+        self,
+        kind: str,
+        key: str,
+        files: Mapping[str, bytes],
+        manifest_fields: Mapping[str, Any],
+    ) -> Path:
+        """Write a small entry in one go, or return the one that exists.
+
+        Args:
+            kind: What is written.
+            key: Its content hash.
+            files: Name -> content.
+            manifest_fields: As in `commit`.
+
+        Raises:
+            UsageError: A name or the fields are wrong.
+            MissingError: The store cannot be written; nothing is left behind.
+        """
+        for name in files:
+            check_name("file name", name)
+        plain_fields(key, manifest_fields)
+        with self.lock(kind, key):
+            existing = self.find(kind, key)
+            if existing is not None:
+                return existing
+            folder = self.partial(kind, key)
+            try:
+                _empty(folder)
+                for name, data in files.items():
+                    write_whole(folder / name, data)
+                return self.commit(kind, key, folder, manifest_fields)
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+
+    # -- care ---------------------------------------------------------------------------
+
+    def prune(
+        self,
+        older_than_s: float | None = None,
+        kinds: Collection[str] | None = None,
+        *,
+        keep_partial: bool = False,
+        dry_run: bool = False,
+    ) -> list[StoreEntry]:
+        """Remove entries; never one whose lock is held.
+
+        A finished entry is first renamed into ``.trash``, then deleted, so that a kill leaves
+        no half of it in place. Folders that the store did not make are left alone.
+
+        Args:
+            older_than_s: Only what was finished (or last changed) at least so many seconds
+                ago. Default: everything.
+            kinds: Only these kinds. Default: all.
+            keep_partial: Leave work in progress where it is.
+            dry_run: Remove nothing; return what would be removed.
+
+        Returns:
+            What was removed; the sum of `StoreEntry.n_bytes` is the space freed.
+
+        Raises:
+            MissingError: The store cannot be written.
+        """
+        now = datetime.now(UTC)
+        removed = []
+        for entry in self.entries(kinds):
+            age = (now - entry.created).total_seconds()
+            if older_than_s is not None and age < older_than_s:
+                continue
+            if entry.state == "partial" and keep_partial:
+                continue
+            with writing(self.root):
+                if dry_run or self._remove(entry):
+                    removed.append(entry)
+        if not dry_run:
+            for kind in self._kinds(kinds):
+                shutil.rmtree(self.root / kind / ".trash", ignore_errors=True)
+        return removed
+
+    # -- inside -------------------------------------------------------------------------
+
+    def _place(self, kind: str, key: str) -> Path:
+        return self.root / check_name("kind", kind) / check_name("key", key)
+
+    def _kinds(self, wanted: Collection[str] | None) -> list[str]:
+        """Return the kinds that exist; a folder without ``.locks`` is not the store's."""
+        if not self.root.is_dir():
+            return []
+        with writing(self.root):
+            names = [p.name for p in self.root.iterdir() if (p / ".locks").is_dir()]
+        return sorted(n for n in names if wanted is None or n in wanted)
+
+    def _entries_of(self, kind: str) -> Iterator[StoreEntry | None]:
+        home = self.root / kind
+        for folder in sorted(home.iterdir()):
+            if folder.is_dir() and not folder.name.startswith("."):
+                state: EntryState = "damaged" if check_entry(folder, deep=False) else "complete"
+                yield _entry(kind, folder, state)
+        for name, state in _SIDE_FOLDERS:
+            side = home / name
+            for folder in sorted(side.iterdir()) if side.is_dir() else ():
+                yield _entry(kind, folder, state)
+
+    def _lock_object(self, kind: str, key: str) -> FileLock:
+        self._place(kind, key)
+        with self._guard:
+            lock = self._locks.get((kind, key))
+            if lock is None:
+                folder = self.root / kind / ".locks"
+                with writing(self.root):
+                    folder.mkdir(parents=True, exist_ok=True)
+                lock = FileLock(folder / f"{key}.lock")
+                self._locks[kind, key] = lock
+            return lock
+
+    def _wait(self, lock: FileLock, name: str, progress: Progress) -> None:
+        while True:
+            logger.info("waiting for %s: another process is making it", name)
+            progress(f"waiting for {name}", 0, 1)
+            try:
+                lock.acquire(timeout=_WAIT_NOTICE_S)
+            except Timeout:
+                continue
+            return
+
+    def _set_aside(self, kind: str, key: str, *, deep: bool) -> Path | None:
+        """Move a damaged entry away, unless someone else is at work on it or cured it."""
+        folder = self._place(kind, key)
+        try:
+            lock = self._lock_object(kind, key)
+            if not _try_lock(lock):
+                return None
+        except (OSError, MissingError):
+            self._note_damage(check_entry(folder, deep=deep), "store cannot be written")
+            return None
+        try:
+            if not folder.is_dir():
+                return None
+            problems = check_entry(folder, deep=deep)
+            if not problems:
+                return folder
+            _move(folder, self.root / kind / ".damaged")
+            self._note_damage(problems, "set aside")
+            return None
+        except OSError as error:
+            self._note_damage(problems, f"cannot be set aside: {error.strerror or error}")
+            return None
+        finally:
+            lock.release()
+
+    def _note_damage(self, problems: list[StoreProblem], outcome: str) -> None:
+        new = [p for p in problems if p not in self.damaged]
+        self.damaged += new
+        for problem in new:
+            logger.warning("damaged result %s (%s); it will be made again", problem, outcome)
+
+    def _remove(self, entry: StoreEntry) -> bool:
+        lock = self._lock_object(entry.kind, entry.key)
+        if not _try_lock(lock):
+            return False
+        try:
+            if not entry.path.is_dir():
+                return False
+            _move(entry.path, self.root / entry.kind / ".trash")
+            return True
+        finally:
+            lock.release()
+
+
+def _try_lock(lock: FileLock) -> bool:
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    return True
+
+
+def _move(folder: Path, target: Path) -> None:
+    """Rename an entry's folder into ``target`` under a name that nothing else has."""
+    target.mkdir(exist_ok=True)
+    key = folder.name.partition("~")[0]
+    os.rename(folder, target / f"{key}~{secrets.token_hex(4)}")
+
+
+def _empty(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def _entry(kind: str, folder: Path, state: EntryState) -> StoreEntry | None:
+    """Describe a folder; None when another process has just taken it away."""
+    try:
+        sizes = [p.stat().st_size for p in folder.rglob("*") if p.is_file()]
+        changed = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
+    except FileNotFoundError:
+        return None
+    try:
+        run = read_run(folder)
+    except ValueError:
+        run = {}
+    created = datetime.fromisoformat(run["created"]) if state == "complete" else changed
+    key = folder.name.partition("~")[0]
+    return StoreEntry(kind, key, folder, sum(sizes), created, state, run)

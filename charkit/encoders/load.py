@@ -1,0 +1,52 @@
+"""Load an encoder by name."""
+
+from __future__ import annotations
+
+from charkit.encoders.device import DeviceChoice, DtypeChoice, choose_device, choose_dtype
+from charkit.encoders.encoder import Encoder, read_shape
+from charkit.encoders.known import BUNDLED_NAME
+from charkit.encoders.source import find_source, locate
+
+__all__ = ["Encoder", "load_encoder"]
+
+
+def load_encoder(
+    name: str = BUNDLED_NAME,
+    *,
+    revision: str | None = None,
+    device: DeviceChoice = "auto",
+    dtype: DtypeChoice = "auto",
+    offline: bool | None = None,
+) -> Encoder:
+    """Return an encoder. Its files are found now, its weights read at the first use.
+
+    Args:
+        name: ``minilm`` (bundled), a folder, a name in `KNOWN_ENCODERS`, or an id on the hub,
+            the last two also as ``name@revision``.
+        revision: Branch, tag or commit on the hub.
+        device: Where to compute; what is asked for by name must exist.
+        dtype: What to compute in.
+        offline: Never open a connection; None reads CHARKIT_OFFLINE and HF_HUB_OFFLINE.
+
+    Raises:
+        UnknownNameError: The name is not known; the message lists near misses.
+        UsageError: An argument is wrong, or the model is not of a known family.
+        MissingError: The device or a file is not there.
+        OfflineError: The encoder would have to be downloaded.
+        DataError: Files are damaged.
+
+    """
+    device_name, device_reason = choose_device(device)
+    dtype_name, dtype_reason = choose_dtype(dtype, device_name)
+    source = find_source(name, revision=revision)
+    folder = locate(source, offline=offline)
+    return Encoder(
+        name=name,
+        folder=folder,
+        shape=read_shape(folder),
+        device=device_name,
+        dtype=dtype_name,
+        device_reason=device_reason,
+        dtype_reason=dtype_reason,
+        revision=folder.name if source.kind == "hub" else None,
+    )

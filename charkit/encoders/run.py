@@ -1,0 +1,152 @@
+"""Tokens to pooled states: batches of similar length, halved when memory runs out."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Callable
+from typing import get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from charkit.config import Pooling
+from charkit.encoders.encoder import Encoder
+from charkit.encoders.layers import visit_layers
+from charkit.encoders.pooling import pool
+from charkit.encoders.tokens import IntArray, Tokens, next_batch
+from charkit.errors import MissingError, UsageError
+
+logger = logging.getLogger(__name__)
+
+_BUDGETS = {"cpu": 2048, "mps": 16384, "cuda": 65536}
+_OOM_WORDS = ("out of memory", "can't allocate memory", "could not allocate")
+
+
+def check_pooling(pooling: str) -> None:
+    """Raise a UsageError unless the pooling is known."""
+    if pooling not in get_args(Pooling):
+        raise UsageError(
+            f"pooling is not known: expected one of {get_args(Pooling)}, got {pooling!r}."
+        )
+
+
+def choose_token_budget(encoder: Encoder, token_budget: int | None) -> int:
+    """Return the most tokens of a batch: asked for, or the device's default.
+
+    Raises:
+        UsageError: The number is below 1.
+
+    """
+    if token_budget is None:
+        return _BUDGETS[encoder.device]
+    if token_budget < 1:
+        raise UsageError(
+            f"token_budget is out of range: expected at least 1, got {token_budget}."
+        )
+    return token_budget
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that memory ran out, on whatever device."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(w in str(error) for w in _OOM_WORDS)
+
+
+@torch.inference_mode()
+def pooled_batch(
+    encoder: Encoder, tokens: Tokens, rows: IntArray, *, pooling: Pooling
+) -> NDArray[np.float32]:
+    """Return the pooled states of some rows, shape (n_layers + 1, len(rows), width)."""
+    ids, segments, mask = tokens.batch(rows)
+    device = encoder.device
+    inputs = {"input_ids": torch.from_numpy(ids).to(device)}
+    if segments is not None:
+        inputs["token_type_ids"] = torch.from_numpy(segments).to(device)
+    held: torch.Tensor | None = None
+    if mask is not None:
+        held = torch.from_numpy(mask).to(device)
+        inputs["attention_mask"] = held.long()
+    pooled: list[torch.Tensor] = []
+    visit_layers(encoder, inputs, lambda _, hidden: pooled.append(pool(hidden, held, pooling)))
+    result: NDArray[np.float32] = torch.stack(pooled).float().cpu().numpy()
+    return result
+
+
+class BatchRunner:
+    """Encodes tokens batch by batch and remembers what fits in memory.
+
+    Args:
+        encoder: The encoder.
+        pooling: How tokens become one vector.
+        token_budget: Most tokens of a batch, padding included.
+
+    Attributes:
+        token_budget: The same, halved each time that memory ran out.
+
+    """
+
+    def __init__(self, encoder: Encoder, *, pooling: Pooling, token_budget: int) -> None:
+        self.encoder = encoder
+        self.pooling = pooling
+        self.token_budget = token_budget
+
+    def run(
+        self, tokens: Tokens, *, advance: Callable[[int], None] = lambda n: None
+    ) -> NDArray[np.float32]:
+        """Return the pooled states of all rows in their order.
+
+        Args:
+            tokens: The tokenised texts.
+            advance: Called with the number of rows after each batch.
+
+        Returns:
+            Shape (n_layers + 1, n_samples, width).
+
+        Raises:
+            MissingError: Not even one text fits in memory.
+
+        """
+        order = np.argsort(-tokens.lengths, kind="stable")
+        shape = (self.encoder.n_layers + 1, len(order), self.encoder.width)
+        out = np.empty(shape, np.float32)
+        start = 0
+        while start < len(order):
+            size = next_batch(tokens.lengths[order[start:]], token_budget=self.token_budget)
+            rows = order[start : start + size]
+            states = self._try(tokens, rows)
+            if states is None:
+                continue
+            out[:, rows] = states
+            start += size
+            advance(size)
+        return out
+
+    def _try(self, tokens: Tokens, rows: IntArray) -> NDArray[np.float32] | None:
+        """Return the states, or None after halving the budget because memory ran out."""
+        try:
+            return pooled_batch(self.encoder, tokens, rows, pooling=self.pooling)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            reason = error
+        longest = int(tokens.lengths[rows[0]])
+        if len(rows) == 1:
+            raise MissingError(
+                f"memory does not suffice: expected room for one text of {longest} tokens on "
+                f"{self.encoder.device}, got {type(reason).__name__}. Use a smaller "
+                "max_length, a smaller encoder or another device."
+            ) from reason
+        self.token_budget = longest * (len(rows) // 2)
+        logger.warning(
+            "out of memory on %s: batches are cut to %d tokens",
+            self.encoder.device,
+            self.token_budget,
+        )
+        del reason
+        gc.collect()
+        if self.encoder.device == "cuda":
+            torch.cuda.empty_cache()
+        return None

@@ -1,0 +1,263 @@
+"""Encode the texts of a split into the store: shard by shard, resumable, memory-mapped.
+
+An entry of kind "states" holds ``index.json`` and the shards ``rows-<first row>.safetensors``,
+each with ``state_0`` to ``state_L`` of shape (n_rows, width) and the token counts of its rows.
+Rows lie in the order of the texts; only the batches inside a shard are sorted by length.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from charkit.config import Pooling, Progress, content_hash, no_progress
+from charkit.durable import write_whole
+from charkit.encoders.encoder import Encoder
+from charkit.encoders.run import BatchRunner, check_pooling, choose_token_budget
+from charkit.encoders.states import FileShard, LayerStates
+from charkit.encoders.tokens import Tokens, tokenise
+from charkit.errors import MissingError
+from charkit.manifest import run_manifest
+from charkit.store import Store
+
+KIND = "states"
+FORMAT_VERSION = 1
+SHARD_ROWS = 2048
+"""Rows of one file: a kill loses at most their work, and memory holds no more of them."""
+
+_INDEX = "index.json"
+_FLOAT16_LIMIT = 60_000.0
+
+
+class FingerprintedTexts(Protocol):
+    """What is encoded: a `charkit.tasks.Split`."""
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """The texts, or the first of each pair."""
+
+    @property
+    def pairs(self) -> Sequence[str] | None:
+        """The second of each pair, or None."""
+
+    @property
+    def text_fingerprint(self) -> str:
+        """Hash of texts and pairs."""
+
+
+def states_config(
+    encoder: Encoder,
+    split: FingerprintedTexts,
+    *,
+    pooling: Pooling = "mean",
+    max_length: int | None = None,
+) -> dict[str, Any]:
+    """Return what determines the states; its `content_hash` is their key in the store.
+
+    Batches, device and shards are left out: they change the states by rounding alone.
+    """
+    check_pooling(pooling)
+    return {
+        "kind": KIND,
+        "format": FORMAT_VERSION,
+        "encoder": encoder.fingerprint,
+        "texts": split.text_fingerprint,
+        "pooling": pooling,
+        "max_length": encoder.text_length(max_length),
+        "dtype": encoder.dtype,
+    }
+
+
+def encode_to_store(
+    encoder: Encoder,
+    split: FingerprintedTexts,
+    *,
+    store: Store,
+    pooling: Pooling = "mean",
+    max_length: int | None = None,
+    token_budget: int | None = None,
+    progress: Progress = no_progress,
+) -> LayerStates:
+    """Return the pooled states of all layers from the store, computing what is missing.
+
+    A second call reads nothing but a small index: no model, no tokenizer. A killed call is
+    taken up at the last finished shard. Several processes may call at once; one computes.
+
+    States computed in bfloat16 are kept as float16, which has three more bits than they
+    carry; a shard with values beyond its range is kept as float32, as are all others.
+
+    Args:
+        encoder: The encoder; its weights are read only if something is missing.
+        split: The texts, or pairs of texts.
+        store: Where the states are kept.
+        pooling: How tokens become one vector; special tokens count, padding never does.
+        max_length: Most tokens a text keeps; default `Encoder.text_length`.
+        token_budget: Most tokens of a batch, padding included; halved when memory runs out.
+        progress: Called as ``progress("encode", done, total)`` with counts of texts.
+
+    Raises:
+        UsageError: An argument is out of range.
+        MissingError: Memory or disk space does not suffice, or the store cannot be written.
+
+    """
+    config = states_config(encoder, split, pooling=pooling, max_length=max_length)
+    key = content_hash(config)
+    if store.find(KIND, key) is not None:
+        return open_states(store, key)
+    budget = choose_token_budget(encoder, token_budget)
+    with store.lock(KIND, key, progress=progress):
+        if store.find(KIND, key) is None:
+            start = time.perf_counter()
+            folder = store.partial(KIND, key)
+            runner = BatchRunner(encoder, pooling=pooling, token_budget=budget)
+            _ShardWriter(runner, config["max_length"], folder, progress).write(split)
+            _write_index(folder, encoder, config, n_samples=len(split.texts))
+            fields = run_manifest(
+                config,
+                seeds={} if encoder.random_seed is None else {"weights": encoder.random_seed},
+                fingerprints={"encoder": encoder.fingerprint, "texts": split.text_fingerprint},
+                seconds=time.perf_counter() - start,
+                device=encoder.device,
+                dtype=encoder.dtype,
+            )
+            store.commit(KIND, key, folder, fields)
+    return open_states(store, key)
+
+
+def open_states(store: Store, key: str) -> LayerStates:
+    """Return stored states by their key, reading only their index.
+
+    Raises:
+        MissingError: The store has no such entry.
+
+    """
+    folder = store.find(KIND, key)
+    if folder is None:
+        raise MissingError(
+            f"no such states: expected a finished entry {KIND}/{key} in {store.root}, got "
+            "none. Encode the texts again."
+        )
+    index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+    return LayerStates(
+        shards=tuple(
+            FileShard(folder / _shard_name(first), n_samples=count)
+            for first, count in _ranges(index["n_samples"])
+        ),
+        n_layers=index["n_layers"],
+        width=index["width"],
+        encoder=index["encoder"],
+        encoder_fingerprint=index["encoder_fingerprint"],
+        pooling=index["pooling"],
+        max_length=index["max_length"],
+        dtype=index["dtype"],
+        key=key,
+    )
+
+
+def _ranges(n_samples: int) -> list[tuple[int, int]]:
+    """Return first row and number of rows of each shard."""
+    return [
+        (first, min(SHARD_ROWS, n_samples - first)) for first in range(0, n_samples, SHARD_ROWS)
+    ]
+
+
+def _shard_name(first: int) -> str:
+    return f"rows-{first:09d}.safetensors"
+
+
+def _write_index(
+    folder: Path, encoder: Encoder, config: dict[str, Any], *, n_samples: int
+) -> None:
+    index = {
+        "n_samples": n_samples,
+        "n_layers": encoder.n_layers,
+        "width": encoder.width,
+        "encoder": encoder.name,
+        "encoder_fingerprint": encoder.fingerprint,
+        "pooling": config["pooling"],
+        "max_length": config["max_length"],
+        "dtype": config["dtype"],
+    }
+    write_whole(folder / _INDEX, json.dumps(index, indent=1, sort_keys=True).encode())
+
+
+def as_stored(states: NDArray[np.float32], *, dtype: str) -> NDArray[np.floating]:
+    """Return states in the format they are kept in.
+
+    Args:
+        states: Any shape, float32.
+        dtype: What they were computed in.
+
+    Returns:
+        float16 for those computed in bfloat16, if they are in its range, else float32.
+
+    """
+    if dtype == "bfloat16" and (not states.size or np.abs(states).max() < _FLOAT16_LIMIT):
+        return states.astype(np.float16)
+    return states
+
+
+@dataclass(frozen=True)
+class _ShardWriter:
+    """Fills a folder with shards, leaving alone those that are whole already."""
+
+    runner: BatchRunner
+    max_length: int
+    folder: Path
+    progress: Progress
+
+    def write(self, split: FingerprintedTexts) -> None:
+        total = len(split.texts)
+        for first, count in _ranges(total):
+            path = self.folder / _shard_name(first)
+            if self._is_whole(path, count):
+                self.progress("encode", first + count, total)
+                continue
+            rows = slice(first, first + count)
+            tokens = tokenise(
+                self.runner.encoder,
+                split.texts[rows],
+                None if split.pairs is None else split.pairs[rows],
+                max_length=self.max_length,
+            )
+            self._write_shard(path, tokens, first, total)
+
+    def _write_shard(self, path: Path, tokens: Tokens, first: int, total: int) -> None:
+        done = first
+
+        def advance(n: int) -> None:
+            nonlocal done
+            done += n
+            self.progress("encode", done, total)
+
+        states = self.runner.run(tokens, advance=advance)
+        dtype = self.runner.encoder.dtype
+        tensors: dict[str, NDArray[Any]] = {
+            f"state_{k}": as_stored(layer, dtype=dtype) for k, layer in enumerate(states)
+        }
+        tensors["lengths"] = tokens.lengths.astype(np.int32)
+        tensors["full_lengths"] = tokens.full_lengths.astype(np.int32)
+        write_whole(path, save(tensors))
+
+    def _is_whole(self, path: Path, n_rows: int) -> bool:
+        """Tell whether a shard exists, can be opened, and has the right tensors."""
+        if not path.is_file():
+            return False
+        encoder = self.runner.encoder
+        wanted = {f"state_{k}": [n_rows, encoder.width] for k in range(encoder.n_layers + 1)}
+        wanted |= {"lengths": [n_rows], "full_lengths": [n_rows]}
+        try:
+            with safe_open(path, framework="numpy") as file:
+                found = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError):
+            return False
+        return found == wanted

@@ -5,18 +5,70 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from charkit.errors import MissingError
+from charkit.errors import CharkitError, MissingError
 
 CACHE_VARIABLE = "CHARKIT_CACHE"
 """Environment variable that names the store's folder."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _ELSEWHERE = f"choose another folder with {CACHE_VARIABLE} or --cache-dir"
+
+
+def default_root() -> Path:
+    """Return the store's folder: $CHARKIT_CACHE, or "charkit" in the user's cache folder.
+
+    Raises:
+        MissingError: The variable is not set and platformdirs is not installed.
+    """
+    named = os.environ.get(CACHE_VARIABLE, "").strip()
+    if named:
+        return Path(named)
+    try:
+        import platformdirs
+    except ImportError as error:
+        raise MissingError(
+            "no place for results: expected the package platformdirs or the environment "
+            f"variable {CACHE_VARIABLE}, got neither. Set {CACHE_VARIABLE} to a folder."
+        ) from error
+    return Path(platformdirs.user_cache_dir("charkit"))
+
+
+def is_full(error: BaseException) -> bool:
+    """Tell whether an error says that the disk, a quota or a size limit is exhausted.
+
+    Libraries written in Rust raise their own kinds of error, which end in "(os error 28)".
+    """
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return found is not None and int(found[1]) in _FULL
+
+
+@contextmanager
+def room(folder: Path) -> Iterator[None]:
+    """Turn a full disk inside the block into a MissingError; let all else pass.
+
+    Args:
+        folder: The folder that the message names.
+
+    Raises:
+        MissingError: The disk or a quota is full.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, CharkitError) or not is_full(error):
+            raise
+        raise MissingError(
+            f"no space to write: expected free space at {folder}, got {str(error)!r}. "
+            f"Free some space ('charkit cache prune' removes old results) or {_ELSEWHERE}."
+        ) from error
 
 
 @contextmanager
@@ -29,19 +81,17 @@ def writing(folder: Path) -> Iterator[None]:
     Raises:
         MissingError: The disk or a quota is full, or the folder cannot be written.
     """
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        if error.errno in _FULL:
+    with room(folder):
+        try:
+            yield
+        except OSError as error:
+            if is_full(error):
+                raise
+            reason = error.strerror or str(error)
             raise MissingError(
-                f"no space to write: expected free space at {folder}, got {reason!r}. "
-                f"Free some space ('charkit cache prune' removes old results) or {_ELSEWHERE}."
+                f"cannot write: expected a writable folder at {folder}, got {reason!r}. "
+                f"Check that it is a folder you may write to, or {_ELSEWHERE}."
             ) from error
-        raise MissingError(
-            f"cannot write: expected a writable folder at {folder}, got {reason!r}. "
-            f"Check that it is a folder you may write to, or {_ELSEWHERE}."
-        ) from error
 
 
 def sync(path: Path) -> None:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -204,6 +204,22 @@ def check_entry(folder: Path, *, deep: bool) -> list[StoreProblem]:
         unlisted = {p.name for p in folder.iterdir()} - set(run["files"]) - {RUN_FILE}
         found += [problem(name, f"is not listed in {RUN_FILE}") for name in sorted(unlisted)]
     return found
+
+
+def describe_entry(kind: str, folder: Path, state: EntryState) -> StoreEntry | None:
+    """Describe a folder of a store; None when another process has just taken it away."""
+    try:
+        sizes = [p.stat().st_size for p in folder.rglob("*") if p.is_file()]
+        changed = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
+    except FileNotFoundError:
+        return None
+    try:
+        run = read_run(folder)
+    except ValueError:
+        run = {}
+    created = datetime.fromisoformat(run["created"]) if state == "complete" else changed
+    key = folder.name.partition("~")[0]
+    return StoreEntry(kind, key, folder, sum(sizes), created, state, run)
 
 
 def _is_listing(value: object) -> bool:

@@ -16,18 +16,14 @@ import logging
 import os
 import secrets
 import shutil
-import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from weakref import WeakValueDictionary
-
-from filelock import FileLock, Timeout
 
 from charkit.config import Progress, no_progress
-from charkit.durable import CACHE_VARIABLE, sync, write_whole, writing
+from charkit.durable import default_root, room, sync, write_whole, writing
 from charkit.entry import (
     RUN_FILE,
     EntryState,
@@ -35,39 +31,21 @@ from charkit.entry import (
     StoreProblem,
     check_entry,
     check_name,
+    describe_entry,
     plain_fields,
     read_run,
     run_text,
     seal_files,
 )
 from charkit.errors import MissingError, UnknownNameError, UsageError
+from charkit.locks import Locks
 
 logger = logging.getLogger(__name__)
 
-_WAIT_NOTICE_S = 60.0
 _SIDE_FOLDERS: tuple[tuple[str, EntryState], ...] = (
     (".partial", "partial"),
     (".damaged", "damaged"),
 )
-
-
-def default_root() -> Path:
-    """Return the store's folder: $CHARKIT_CACHE, or "charkit" in the user's cache folder.
-
-    Raises:
-        MissingError: The variable is not set and platformdirs is not installed.
-    """
-    named = os.environ.get(CACHE_VARIABLE, "").strip()
-    if named:
-        return Path(named)
-    try:
-        import platformdirs
-    except ImportError as error:
-        raise MissingError(
-            "no place for results: expected the package platformdirs or the environment "
-            f"variable {CACHE_VARIABLE}, got neither. Set {CACHE_VARIABLE} to a folder."
-        ) from error
-    return Path(platformdirs.user_cache_dir("charkit"))
 
 
 class Store:
@@ -85,8 +63,7 @@ class Store:
         chosen = default_root() if root is None else Path(root)
         self.root = chosen.expanduser().absolute()
         self.damaged: list[StoreProblem] = []
-        self._locks: WeakValueDictionary[tuple[str, str], FileLock] = WeakValueDictionary()
-        self._guard = threading.Lock()
+        self._locks = Locks(self.root)
 
     def __repr__(self) -> str:
         return f"Store({str(self.root)!r})"
@@ -209,14 +186,14 @@ class Store:
             progress: Called as ``progress("waiting for <kind>/<key>", 0, 1)`` while waiting.
 
         Raises:
-            MissingError: The store cannot be written.
+            MissingError: The store cannot be written, or the disk was full inside the block.
         """
-        lock = self._lock_object(kind, key)
+        self._place(kind, key)
         with writing(self.root):
-            if not _try_lock(lock):
-                self._wait(lock, f"{kind}/{key}", progress)
+            lock = self._locks.acquire(kind, key, progress=progress)
         try:
-            yield
+            with room(self.root):
+                yield
         finally:
             lock.release()
 
@@ -377,84 +354,39 @@ class Store:
         for folder in sorted(home.iterdir()):
             if folder.is_dir() and not folder.name.startswith("."):
                 state: EntryState = "damaged" if check_entry(folder, deep=False) else "complete"
-                yield _entry(kind, folder, state)
+                yield describe_entry(kind, folder, state)
         for name, state in _SIDE_FOLDERS:
             side = home / name
             for folder in sorted(side.iterdir()) if side.is_dir() else ():
-                yield _entry(kind, folder, state)
-
-    def _lock_object(self, kind: str, key: str) -> FileLock:
-        self._place(kind, key)
-        with self._guard:
-            lock = self._locks.get((kind, key))
-            if lock is None:
-                folder = self.root / kind / ".locks"
-                with writing(self.root):
-                    folder.mkdir(parents=True, exist_ok=True)
-                lock = FileLock(folder / f"{key}.lock")
-                self._locks[kind, key] = lock
-            return lock
-
-    def _wait(self, lock: FileLock, name: str, progress: Progress) -> None:
-        while True:
-            logger.info("waiting for %s: another process is making it", name)
-            progress(f"waiting for {name}", 0, 1)
-            try:
-                lock.acquire(timeout=_WAIT_NOTICE_S)
-            except Timeout:
-                continue
-            return
+                yield describe_entry(kind, folder, state)
 
     def _set_aside(self, kind: str, key: str, *, deep: bool) -> Path | None:
         """Move a damaged entry away, unless someone else is at work on it or cured it."""
         folder = self._place(kind, key)
+        problems = check_entry(folder, deep=deep)
         try:
-            lock = self._lock_object(kind, key)
-            if not _try_lock(lock):
-                return None
-        except (OSError, MissingError):
-            self._note_damage(check_entry(folder, deep=deep), "store cannot be written")
-            return None
-        try:
-            if not folder.is_dir():
-                return None
-            problems = check_entry(folder, deep=deep)
-            if not problems:
-                return folder
-            _move(folder, self.root / kind / ".damaged")
-            self._note_damage(problems, "set aside")
-            return None
+            with self._locks.attempt(kind, key) as taken:
+                if not taken or not folder.is_dir():
+                    return None
+                problems = check_entry(folder, deep=deep)
+                if not problems:
+                    return folder
+                _move(folder, self.root / kind / ".damaged")
+                outcome = "set aside"
         except OSError as error:
-            self._note_damage(problems, f"cannot be set aside: {error.strerror or error}")
-            return None
-        finally:
-            lock.release()
-
-    def _note_damage(self, problems: list[StoreProblem], outcome: str) -> None:
+            outcome = f"cannot be set aside: {error.strerror or error}"
         new = [p for p in problems if p not in self.damaged]
         self.damaged += new
         for problem in new:
             logger.warning("damaged result %s (%s); it will be made again", problem, outcome)
+        return None
 
     def _remove(self, entry: StoreEntry) -> bool:
-        lock = self._lock_object(entry.kind, entry.key)
-        if not _try_lock(lock):
-            return False
-        try:
-            if not entry.path.is_dir():
+        with self._locks.attempt(entry.kind, entry.key) as taken:
+            if not taken or not entry.path.is_dir():
                 return False
             _move(entry.path, self.root / entry.kind / ".trash")
             return True
-        finally:
-            lock.release()
-
-
-def _try_lock(lock: FileLock) -> bool:
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return False
-    return True
 
 
 def _move(folder: Path, target: Path) -> None:
@@ -467,19 +399,3 @@ def _move(folder: Path, target: Path) -> None:
 def _empty(folder: Path) -> None:
     shutil.rmtree(folder)
     folder.mkdir()
-
-
-def _entry(kind: str, folder: Path, state: EntryState) -> StoreEntry | None:
-    """Describe a folder; None when another process has just taken it away."""
-    try:
-        sizes = [p.stat().st_size for p in folder.rglob("*") if p.is_file()]
-        changed = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
-    except FileNotFoundError:
-        return None
-    try:
-        run = read_run(folder)
-    except ValueError:
-        run = {}
-    created = datetime.fromisoformat(run["created"]) if state == "complete" else changed
-    key = folder.name.partition("~")[0]
-    return StoreEntry(kind, key, folder, sum(sizes), created, state, run)

@@ -17,7 +17,7 @@ _HOME = {
     "Split": "charkit.tasks",
     "load_task": "charkit.tasks",
     "generated_task": "charkit.tasks",
-    "Encoder": "charkit.encoders.load",
+    "Encoder": "charkit.encoders.encoder",
     "LayerStates": "charkit.encoders.states",
     "load_encoder": "charkit.encoders.load",
     "encode": "charkit.api",
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from charkit.api import fetch as fetch
     from charkit.api import verify as verify
     from charkit.doctor import doctor as doctor
-    from charkit.encoders.load import Encoder as Encoder
+    from charkit.encoders.encoder import Encoder as Encoder
     from charkit.encoders.load import load_encoder as load_encoder
     from charkit.encoders.states import LayerStates as LayerStates
     from charkit.errors import CharkitError as CharkitError

@@ -1,0 +1,52 @@
+"""Run every measurement, one after another, and print the figures: ``make bench``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tasks", type=Path, help="folder of real tasks")
+    parser.add_argument("--smoke", action="store_true", help="small sizes, no published figures")
+    parser.add_argument("--only", help="one measurement, such as encode")
+    given = parser.parse_args()
+    failed = []
+    for script in sorted(HERE.glob("measure_*.py")):
+        name = script.stem.removeprefix("measure_")
+        if given.only and name != given.only:
+            continue
+        command = [sys.executable, str(script)]
+        command += ["--tasks", str(given.tasks)] if given.tasks else []
+        command += ["--smoke"] if given.smoke else []
+        print(f"== {name}", flush=True)
+        if subprocess.run(command, check=False).returncode:
+            failed.append(name)
+    show()
+    if failed:
+        print(f"failed: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+def show() -> None:
+    print(f"\n{'figure':58} {'value':>12} {'baseline':>12} {'ratio':>8} {'bar':>8}  holds")
+    for path in sorted((HERE / "results").glob("*.json")):
+        for f in json.loads(path.read_text()).get("figures", []):
+            cells = [_number(f.get(k)) for k in ("value", "baseline", "ratio", "bar")]
+            name = f"{f['name']} [{f['unit']}]"
+            holds = {True: "yes", False: "NO"}.get(f.get("holds"), "")
+            print(f"{name:58.58} {cells[0]:>12} {cells[1]:>12} {cells[2]:>8} {cells[3]:>8}  {holds}")
+
+
+def _number(value: object) -> str:
+    return f"{value:,.4g}" if isinstance(value, int | float) else "" if value is None else str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""The command line: every command parses, calls the library and shows what came back."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from charkit import __version__
+from charkit.cli.cache import cache_app, verify
+from charkit.cli.machine import doctor, fetch
+from charkit.cli.probe import encode, layers
+from charkit.cli.sweeping import sweep
+
+app = typer.Typer(
+    name="charkit",
+    help="How many labels do you need, what accuracy can you expect, which layer of which encoder?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"charkit {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
+
+
+app.command()(sweep)
+app.command()(layers)
+app.command()(encode)
+app.command()(fetch)
+app.command()(doctor)
+app.command()(verify)
+app.add_typer(cache_app, name="cache")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,160 @@
+"""``charkit cache`` and ``charkit verify``."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated
+
+import typer
+
+from charkit.cli import options as o
+from charkit.cli.show import reported
+from charkit.errors import DataError, UsageError
+
+cache_app = typer.Typer(help="List, show and remove stored results.", no_args_is_help=True)
+
+_UNITS_S = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+
+def seconds_of(text: str) -> float:
+    """Read a duration such as ``30d`` as seconds.
+
+    Raises:
+        UsageError: It is not a number with one of the units m, h, d, w.
+
+    >>> seconds_of("2h")
+    7200.0
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([mhdw])", text.strip())
+    if match is None:
+        raise UsageError(
+            f"--older: expected a number with m, h, d or w, such as 30d, got {text!r}."
+        )
+    return float(match[1]) * _UNITS_S[match[2]]
+
+
+def _size(n_bytes: int) -> str:
+    value = float(n_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            break
+        value /= 1000
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
+@cache_app.command("list")
+@reported
+def list_entries(
+    kinds: Annotated[
+        list[str] | None, typer.Option("--kind", help="Only this kind. May be repeated.")
+    ] = None,
+    cache_dir: o.CacheDir = None,
+    fmt: o.FormatOption = "table",
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+    log_file: o.LogFile = None,
+    debug: o.Debug = False,
+) -> None:
+    """List stored results: states of texts, sweep cells, cards of tasks."""
+    output = o.output_of(fmt, quiet, verbose, log_file)
+    store = o.store_at(cache_dir)
+    entries = store.entries(kinds)
+    table = output.format == "table"
+    rows = [
+        {
+            "kind": e.kind,
+            "key": e.key,
+            "state": e.state,
+            "size": _size(e.n_bytes) if table else e.n_bytes,
+            "created": e.created.isoformat(timespec="seconds"),
+            "what": _what(dict(e.manifest)),
+        }
+        for e in entries
+    ]
+    total = sum(e.n_bytes for e in entries)
+    output.rows(rows, key="entries", extra={"total_bytes": total})
+    output.note(f"{len(rows)} entries, {_size(total)}, in {store.root}")
+
+
+def _what(manifest: dict[str, object]) -> str:
+    config = manifest.get("config")
+    if not isinstance(config, dict):
+        return ""
+    names = ("name", "subset", "control", "encoder", "pooling", "seed")
+    return ", ".join(str(config[n]) for n in names if n in config)
+
+
+@cache_app.command("show")
+@reported
+def show_entry(
+    key: Annotated[str, typer.Argument(help="The key, or its beginning.", show_default=False)],
+    cache_dir: o.CacheDir = None,
+    debug: o.Debug = False,
+) -> None:
+    """Show the manifest of a stored result (run.json)."""
+    entry = o.store_at(cache_dir).match(key)
+    typer.echo(json.dumps(dict(entry.manifest), indent=2, sort_keys=True))
+
+
+@cache_app.command("prune")
+@reported
+def prune_entries(
+    older: Annotated[
+        str | None, typer.Option("--older", help="Only results older than this, such as 30d.")
+    ] = None,
+    kinds: Annotated[
+        list[str] | None, typer.Option("--kind", help="Only this kind. May be repeated.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Remove everything.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    cache_dir: o.CacheDir = None,
+    fmt: o.FormatOption = "table",
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+    log_file: o.LogFile = None,
+    debug: o.Debug = False,
+) -> None:
+    """Remove stored results; what is in use stays."""
+    output = o.output_of(fmt, quiet, verbose, log_file)
+    if older is None and not kinds and not everything:
+        raise UsageError("nothing chosen: expected --older, --kind or --all, got none of them.")
+    removed = o.store_at(cache_dir).prune(
+        older_than_s=None if older is None else seconds_of(older), kinds=kinds, dry_run=dry_run
+    )
+    rows = [{"kind": e.kind, "key": e.key, "state": e.state} for e in removed]
+    freed = sum(e.n_bytes for e in removed)
+    output.rows(rows, key="removed", extra={"freed_bytes": freed})
+    verb = "would remove" if dry_run else "removed"
+    output.note(f"{verb} {len(rows)} entries, {_size(freed)}")
+
+
+@reported
+def verify(
+    keys: Annotated[
+        list[str] | None, typer.Argument(help="Keys to check. Default: all.", show_default=False)
+    ] = None,
+    cache_dir: o.CacheDir = None,
+    fmt: o.FormatOption = "table",
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+    log_file: o.LogFile = None,
+    debug: o.Debug = False,
+) -> None:
+    """Check stored results against their manifests: files, sizes, hashes, keys."""
+    output = o.output_of(fmt, quiet, verbose, log_file)
+    from charkit.api import verify as verify_store
+    from charkit.cli.show import progress_shown
+
+    store = o.store_at(cache_dir)
+    full = [store.match(key).key for key in keys] if keys else None
+    with progress_shown(output) as progress:
+        problems = verify_store(full, store=store, progress=progress)
+    rows = [{"kind": p.kind, "key": p.key, "problem": p.message} for p in problems]
+    output.rows(rows, key="problems", extra={"n_problems": len(rows)})
+    if problems:
+        raise DataError(
+            f"{len(problems)} problems in {store.root}: expected none. Remove the entries with "
+            "'charkit cache prune', or run the same command again: damaged ones are made anew."
+        )
+    output.note(f"no problem in {store.root}")

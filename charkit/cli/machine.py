@@ -1,0 +1,48 @@
+"""``charkit doctor`` and ``charkit fetch``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from charkit.cli import options as o
+from charkit.cli.show import reported
+
+
+@reported
+def doctor(
+    cache_dir: o.CacheDir = None,
+    fmt: o.FormatOption = "table",
+    debug: o.Debug = False,
+) -> None:
+    """Say what this machine has, for a first look and for bug reports."""
+    output = o.output_of(fmt, quiet=False, verbose=False, log_file=None)
+    from charkit.doctor import doctor as examine
+
+    report = examine(o.store_at(cache_dir))
+    output.rows(report.rows(), key="checks", extra={"ok": report.ok})
+    if not report.ok:
+        raise typer.Exit(4)
+
+
+@reported
+def fetch(
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            help="Encoders (NAME or NAME@REVISION) and tasks (glue/NAME, hub:NAME/CONFIG@REVISION).",
+            show_default=False,
+        ),
+    ],
+    fmt: o.FormatOption = "table",
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+    log_file: o.LogFile = None,
+    debug: o.Debug = False,
+) -> None:
+    """Download encoders and tasks, so that later work needs no network."""
+    output = o.output_of(fmt, quiet, verbose, log_file)
+    from charkit.api import fetch as fetch_names
+
+    output.rows([f.row() for f in fetch_names(list(names))], key="fetched", extra={})

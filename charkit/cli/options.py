@@ -1,0 +1,147 @@
+"""The options that several commands share, each documented once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, cast
+
+import typer
+
+from charkit.cli.show import Format, Output, set_up_logging
+
+if TYPE_CHECKING:
+    from charkit.store import Store
+
+READ = "Reading the data"
+RUN = "Running"
+SHOW = "Output"
+
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        help="Tasks: a file (csv, tsv, jsonl, parquet, also .gz), a folder with train and test "
+        "files, hub:NAME/CONFIG@REVISION, glue/NAME, or generated/NAME.",
+        show_default=False,
+    ),
+]
+Source = Annotated[
+    str,
+    typer.Argument(
+        help="A task: a file (csv, tsv, jsonl, parquet, also .gz), a folder with train and test "
+        "files, hub:NAME/CONFIG@REVISION, glue/NAME, or generated/NAME.",
+        show_default=False,
+    ),
+]
+Text = Annotated[
+    str | None, typer.Option("--text", help="Column of the texts.", rich_help_panel=READ)
+]
+Pair = Annotated[
+    str | None,
+    typer.Option("--pair", help="Column of the second texts, for pairs.", rich_help_panel=READ),
+]
+Label = Annotated[
+    str | None, typer.Option("--label", help="Column of the labels.", rich_help_panel=READ)
+]
+Kind = Annotated[
+    Literal["classification", "regression"] | None,
+    typer.Option("--kind", help="What the labels are; guessed.", rich_help_panel=READ),
+]
+Evaluation = Annotated[
+    str | None,
+    typer.Option("--eval", help="File with the evaluation rows.", rich_help_panel=READ),
+]
+EvalFrac = Annotated[
+    float,
+    typer.Option(
+        "--eval-frac",
+        help="Share of the rows held out when no evaluation rows are given.",
+        rich_help_panel=READ,
+    ),
+]
+OnBadRows = Annotated[
+    Literal["refuse", "drop"],
+    typer.Option(
+        "--on-bad-rows", help="Rows without text or label: refuse or drop.", rich_help_panel=READ
+    ),
+]
+EncoderName = Annotated[
+    str,
+    typer.Option(
+        "--encoder", "-e", help="minilm (bundled), a folder, or NAME@REVISION on the hub."
+    ),
+]
+EncoderNames = Annotated[
+    list[str],
+    typer.Option(
+        "--encoder",
+        "-e",
+        help="minilm (bundled), a folder, or NAME@REVISION on the hub. May be repeated.",
+    ),
+]
+Layers = Annotated[
+    str | None,
+    typer.Option("--layers", help="Layers, such as 0,3-6; 0 = embeddings. Default: all."),
+]
+Pool = Annotated[
+    Literal["mean", "cls", "max"],
+    typer.Option("--pooling", help="How token states become one vector."),
+]
+MaxLength = Annotated[
+    int | None, typer.Option("--max-length", help="Longest text in tokens.", min=3)
+]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda", "mps"],
+    typer.Option("--device", help="Where the encoder runs.", rich_help_panel=RUN),
+]
+Dtype = Annotated[
+    Literal["auto", "float32", "bfloat16"],
+    typer.Option("--dtype", help="Arithmetic of the encoder.", rich_help_panel=RUN),
+]
+Offline = Annotated[
+    bool,
+    typer.Option("--offline", help="Never open a network connection.", rich_help_panel=RUN),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", help="Processes for the heads.", min=1, rich_help_panel=RUN),
+]
+CacheDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache-dir",
+        help="Where results are kept. Default: $CHARKIT_CACHE or the user's cache.",
+        rich_help_panel=RUN,
+    ),
+]
+FormatOption = Annotated[
+    Literal["table", "json", "csv"],
+    typer.Option("--format", help="Form of the result on stdout.", rich_help_panel=SHOW),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="The result and errors alone.", rich_help_panel=SHOW),
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Log what is done.", rich_help_panel=SHOW)
+]
+LogFile = Annotated[
+    Path | None,
+    typer.Option("--log-file", help="Write the log to a file too.", rich_help_panel=SHOW),
+]
+Debug = Annotated[
+    bool, typer.Option("--debug", help="Show tracebacks of errors.", rich_help_panel=SHOW)
+]
+
+
+def output_of(fmt: str, quiet: bool, verbose: bool, log_file: Path | None) -> Output:
+    """Return how the command speaks, and set up its log."""
+    output = Output(format=cast(Format, fmt), quiet=quiet, verbose=verbose)
+    set_up_logging(output, log_file)
+    return output
+
+
+def store_at(cache_dir: Path | None) -> Store:
+    """Return the store in the folder, or the default store."""
+    from charkit.store import Store
+
+    return Store(cache_dir)

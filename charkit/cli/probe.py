@@ -1,0 +1,160 @@
+"""``charkit layers`` and ``charkit encode``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from charkit.cli import options as o
+from charkit.cli.show import progress_shown, reported, whole_numbers
+
+
+@reported
+def layers(
+    task: o.Source,
+    n: Annotated[
+        int | None,
+        typer.Option("--n", "-n", help="Labelled training texts. Default: all.", min=2),
+    ] = None,
+    text: o.Text = None,
+    pair: o.Pair = None,
+    label: o.Label = None,
+    kind: o.Kind = None,
+    evaluation: o.Evaluation = None,
+    eval_frac: o.EvalFrac = 0.2,
+    on_bad_rows: o.OnBadRows = "refuse",
+    encoder: o.EncoderName = "minilm",
+    layers: o.Layers = None,
+    seeds: Annotated[str, typer.Option("--seeds", help="Draws of the training texts.")] = "0-4",
+    pooling: o.Pool = "mean",
+    max_length: o.MaxLength = None,
+    device: o.Device = "auto",
+    dtype: o.Dtype = "auto",
+    offline: o.Offline = False,
+    workers: o.Workers = None,
+    cache_dir: o.CacheDir = None,
+    fmt: o.FormatOption = "table",
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+    log_file: o.LogFile = None,
+    debug: o.Debug = False,
+) -> None:
+    """Say which layer serves a task best, which layers tie, and whether there is any signal.
+
+    Example: charkit layers reviews.csv --text body --label stars --n 500
+    """
+    output = o.output_of(fmt, quiet, verbose, log_file)
+    from charkit.answers.layers import layers as answer_layers
+    from charkit.tasks.card import SourceOptions
+
+    reading = SourceOptions(
+        text=text,
+        pair=pair,
+        label=label,
+        kind=kind,
+        evaluation=evaluation,
+        eval_frac=eval_frac,
+        on_bad_rows=on_bad_rows,
+        offline=offline or None,
+    )
+    with progress_shown(output) as progress:
+        answer = answer_layers(
+            task,
+            n=n,
+            encoder=encoder,
+            layers=whole_numbers(layers, "--layers"),
+            seeds=whole_numbers(seeds, "--seeds") or (),
+            pooling=pooling,
+            max_length=max_length,
+            device=device,
+            dtype=dtype,
+            reading=reading,
+            store=o.store_at(cache_dir),
+            n_workers=workers,
+            progress=progress,
+        )
+    for line in answer.card.description:
+        output.note(line)
+    extra = {
+        "signal": answer.signal,
+        "reason": answer.reason,
+        "task": answer.card.name,
+        "encoder": answer.encoder,
+        "n": answer.n,
+        "best": answer.best,
+    }
+    if output.format == "table":
+        extra = {"lines": answer.lines()}
+    output.rows(answer.rows(), key="layers", extra=extra)
+
+
+@reported
+def encode(
+    task: o.Source,
+    text: o.Text = None,
+    pair: o.Pair = None,
+    label: o.Label = None,
+    kind: o.Kind = None,
+    evaluation: o.Evaluation = None,
+    eval_frac: o.EvalFrac = 0.2,
+    on_bad_rows: o.OnBadRows = "refuse",
+    encoder: o.EncoderName = "minilm",
+    layers: o.Layers = None,
+    pooling: o.Pool = "mean",
+    max_length: o.MaxLength = None,
+    device: o.Device = "auto",
+    dtype: o.Dtype = "auto",
+    offline: o.Offline = False,
+    cache_dir: o.CacheDir = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for train.safetensors and evaluation.safetensors."),
+    ] = None,
+    fmt: o.FormatOption = "table",
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+    log_file: o.LogFile = None,
+    debug: o.Debug = False,
+) -> None:
+    """Encode a task's texts once: the pooled states of every layer, kept in the store.
+
+    Example: charkit encode reviews.csv --text body --label stars --out features
+    """
+    output = o.output_of(fmt, quiet, verbose, log_file)
+    from charkit.api import encode as encode_task
+    from charkit.tasks.card import LazyTask, SourceOptions
+
+    store = o.store_at(cache_dir)
+    reading = SourceOptions(
+        text=text,
+        pair=pair,
+        label=label,
+        kind=kind,
+        evaluation=evaluation,
+        eval_frac=eval_frac,
+        on_bad_rows=on_bad_rows,
+        offline=offline or None,
+    )
+    lazy = LazyTask(task, store, reading)
+    for line in lazy.card.description:
+        output.note(line)
+    with progress_shown(output) as progress:
+        encoded = encode_task(
+            lazy.open(),
+            encoder=encoder,
+            pooling=pooling,
+            max_length=max_length,
+            device=device,
+            dtype=dtype,
+            offline=offline or None,
+            store=store,
+            progress=progress,
+        )
+    output.rows(encoded.rows(), key="parts", extra={"encoder": encoder})
+    if out is not None:
+        encoded.save(out, layers=whole_numbers(layers, "--layers"))
+        output.note(f"wrote {', '.join(sorted(encoded.parts))} to {out}")
+    else:
+        output.note(f"the states lie in {store.root}; --out FOLDER writes them as files")

@@ -1,0 +1,229 @@
+"""What the command line shows: results on stdout, progress and errors on stderr."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, ParamSpec
+
+import typer
+
+from charkit.config import Progress, no_progress
+from charkit.errors import CharkitError, MissingError, UsageError
+
+Format = Literal["table", "json", "csv"]
+P = ParamSpec("P")
+
+_LINE_EVERY_S = 60.0
+_STOPPED = 130
+
+
+@dataclass(frozen=True)
+class Output:
+    """How a command speaks.
+
+    Attributes:
+        format: Form of the result on stdout.
+        quiet: No progress, no notes; errors and the result remain.
+        verbose: Log lines of level INFO on stderr.
+    """
+
+    format: Format = "table"
+    quiet: bool = False
+    verbose: bool = False
+
+    def note(self, line: str) -> None:
+        """Say something on stderr unless asked to be quiet."""
+        if not self.quiet:
+            typer.echo(line, err=True)
+
+    def rows(self, rows: Sequence[Mapping[str, Any]], *, key: str, extra: Mapping[str, Any]) -> None:
+        """Show rows on stdout.
+
+        Args:
+            rows: The rows, all with the same names.
+            key: The name of the list in JSON.
+            extra: More top-level values for JSON; lists of lines are shown under a table.
+        """
+        if self.format == "json":
+            typer.echo(json.dumps({key: [dict(r) for r in rows], **extra}, indent=2, default=str))
+        elif self.format == "csv":
+            _csv(rows)
+        else:
+            _table(rows)
+            for value in extra.values():
+                for line in value if isinstance(value, list) else ():
+                    typer.echo(line)
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> None:
+    import csv
+
+    if rows:
+        writer = csv.DictWriter(sys.stdout, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> None:
+    if not rows:
+        return
+    names = list(rows[0])
+    cells = [[_cell(row[name]) for name in names] for row in rows]
+    numeric = [all(_is_number(row[name]) for row in rows) for name in names]
+    widths = [max(len(n), *(len(c[i]) for c in cells)) for i, n in enumerate(names)]
+    for line in [names, ["-" * w for w in widths], *cells]:
+        padded = [
+            c.rjust(w) if right else c.ljust(w)
+            for c, w, right in zip(line, widths, numeric, strict=True)
+        ]
+        typer.echo("  ".join(padded).rstrip())
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    if isinstance(value, float):
+        return "" if value != value else f"{value:.3f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "" if value is None else str(value)
+
+
+class _Lines:
+    """Progress for a file or a pipe: one line a minute and one at the end of a stage."""
+
+    def __init__(self) -> None:
+        self._spoken: dict[str, float] = {}
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        begun = self._spoken.setdefault(stage, now)
+        if now - begun >= _LINE_EVERY_S:
+            typer.echo(f"{stage}: {done:,} of {total:,}", err=True)
+            self._spoken[stage] = now
+
+
+class _Bars:
+    """Progress for a terminal: one bar a stage."""
+
+    def __init__(self, progress: Any) -> None:
+        self._progress = progress
+        self._tasks: dict[str, Any] = {}
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage not in self._tasks:
+            self._tasks[stage] = self._progress.add_task(stage, total=total)
+        self._progress.update(self._tasks[stage], completed=done, total=total)
+
+
+@contextmanager
+def progress_shown(output: Output) -> Iterator[Progress]:
+    """Give a progress function that suits where stderr goes."""
+    if output.quiet:
+        yield no_progress
+    elif not sys.stderr.isatty():
+        yield _Lines()
+    else:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        with RichProgress(*columns, console=Console(stderr=True)) as bars:
+            yield _Bars(bars)
+
+
+def set_up_logging(output: Output, log_file: Path | None) -> None:
+    """Send charkit's log to stderr, and to a file when one is named.
+
+    Raises:
+        MissingError: The file cannot be written.
+    """
+    logger = logging.getLogger("charkit")
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+    level = logging.ERROR if output.quiet else logging.WARNING
+    screen: logging.Handler = logging.StreamHandler(sys.stderr)
+    screen.setLevel(logging.INFO if output.verbose else level)
+    screen.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logger.addHandler(screen)
+    logger.setLevel(logging.INFO if output.verbose or log_file else level)
+    logger.propagate = False
+    if log_file is not None:
+        try:
+            written = logging.FileHandler(log_file, encoding="utf-8")
+        except OSError as error:
+            raise MissingError(
+                f"the log file cannot be written: expected a writable place, got {log_file} "
+                f"({error.strerror}). Choose another --log-file."
+            ) from error
+        written.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logger.addHandler(written)
+
+
+def reported(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn charkit's errors into a message on stderr and the right exit code."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except CharkitError as error:
+            typer.echo(f"error: {error}", err=True)
+            if "--debug" in sys.argv:
+                raise
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            typer.echo(
+                "stopped; what was finished is kept. Resume with the same command:\n  "
+                + shlex.join(["charkit", *sys.argv[1:]]),
+                err=True,
+            )
+            raise typer.Exit(_STOPPED) from None
+        except BrokenPipeError:
+            sys.stderr.close()
+            raise typer.Exit(0) from None
+
+    return wrapped
+
+
+def whole_numbers(text: str | None, option: str) -> tuple[int, ...] | None:
+    """Read a list of whole numbers such as ``0,3-6`` or ``16,64,256``.
+
+    Raises:
+        UsageError: A part is neither a number nor a range.
+
+    >>> whole_numbers("0,3-5", "--layers")
+    (0, 3, 4, 5)
+    """
+    if text is None:
+        return None
+    found: list[int] = []
+    for part in text.replace(" ", "").split(","):
+        low, dash, high = part.partition("-") if not part.startswith("-") else (part, "", "")
+        try:
+            found += range(int(low), int(high) + 1) if dash else [int(low)]
+        except ValueError:
+            raise UsageError(
+                f"{option}: expected whole numbers and ranges such as 0,3-6, got {text!r}."
+            ) from None
+    return tuple(found)

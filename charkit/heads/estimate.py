@@ -1,0 +1,161 @@
+"""How long a sweep will take and how much disk it needs, before it is run."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from charkit.encoders.device import torch_dtype
+from charkit.encoders.encoder import Encoder
+from charkit.heads.plan import Job, usable_sizes
+from charkit.heads.sweep import SweepPlan, n_cores
+from charkit.tasks.card import LazyTask
+
+CHARS_PER_TOKEN = 4.0
+"""English text in WordPiece: 3.9 to 4.6 over the GLUE tasks; the lower end overestimates time."""
+
+ENCODE_EFFICIENCY = {"float32": 0.6, "bfloat16": 0.25}
+"""Achieved share of the matrix-product rate while encoding, on the low side."""
+
+HEAD_SECONDS = 0.004
+HEAD_SECONDS_PER_ROW = 2.5e-6
+"""A head costs a constant and a share per training row and class, on one thread."""
+
+
+@dataclass(frozen=True)
+class TaskEstimate:
+    """What one task will cost.
+
+    Attributes:
+        task: Its name.
+        n_cells: Rows that it adds to the table.
+        n_jobs: Its jobs.
+        n_found: Jobs that the store has already.
+        encode_s: Seconds of encoding.
+        heads_s: Seconds of training heads, all processes together at work.
+        disk_bytes: New bytes in the store.
+    """
+
+    task: str
+    n_cells: int
+    n_jobs: int
+    n_found: int
+    encode_s: float
+    heads_s: float
+    disk_bytes: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a sweep will cost.
+
+    Attributes:
+        tasks: One estimate a task.
+        devices: One line an encoder: device and number format, and why.
+    """
+
+    tasks: tuple[TaskEstimate, ...]
+    devices: tuple[str, ...]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one row a task."""
+        return [
+            {
+                "task": t.task,
+                "cells": t.n_cells,
+                "jobs": t.n_jobs,
+                "in store": t.n_found,
+                "minutes": (t.encode_s + t.heads_s) / 60,
+                "disk MB": t.disk_bytes / 1e6,
+            }
+            for t in self.tasks
+        ]
+
+    def total(self) -> dict[str, float]:
+        """Return the sums over tasks: cells, minutes, bytes."""
+        return {
+            "cells": sum(t.n_cells for t in self.tasks),
+            "minutes": sum(t.encode_s + t.heads_s for t in self.tasks) / 60,
+            "disk_bytes": sum(t.disk_bytes for t in self.tasks),
+        }
+
+    def lines(self) -> list[str]:
+        """Return the sums and the devices, for people."""
+        total = self.total()
+        first = (
+            f"{total['cells']:,} cells, about {total['minutes']:.1f} minutes, "
+            f"{total['disk_bytes'] / 1e6:,.0f} MB"
+        )
+        return [first, *self.devices]
+
+
+def estimate(plan: SweepPlan) -> Estimate:
+    """Estimate what a plan will cost; a quarter of a second of matrix products is timed.
+
+    Times are good to a factor of two on a quiet machine. No text is opened whose card is known.
+
+    Args:
+        plan: From `charkit.heads.sweep.plan_sweep`.
+    """
+    rates = {e.name: matmul_rate(e.device, e.dtype) for e in plan.encoders}
+    tasks = tuple(_task(plan, task, rates) for task in plan.tasks)
+    devices = tuple(f"{e.name}: {e.device_reason}; {e.dtype_reason}" for e in plan.encoders)
+    return Estimate(tasks, devices)
+
+
+def matmul_rate(device: str, dtype: str, *, seconds: float = 0.2) -> float:
+    """Return the measured rate of matrix products in floating-point operations a second."""
+    size = 1024
+    matrix = torch.ones(size, size, device=device, dtype=torch_dtype(dtype))
+    matrix @ matrix
+    count, begun = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - begun) < seconds:
+        result = matrix @ matrix
+        float(result[0, 0])  # waits for the device
+        count += 1
+    return 2.0 * size**3 * max(count, 1) / max(elapsed, 1e-9)
+
+
+def _task(plan: SweepPlan, task: LazyTask, rates: dict[str, float]) -> TaskEstimate:
+    jobs = plan.jobs_of(task)
+    missing = plan.missing(jobs)
+    encoders = {e.name: e for e in plan.encoders}
+    probes = {(j.probe.encoder, j.probe.fingerprint) for j in missing if j.control != "majority"}
+    sizes = {j.key: _sizes(j) for j in jobs}
+    heads_s = sum(_head_seconds(j, sizes[j.key]) for j in missing)
+    return TaskEstimate(
+        task=task.card.name,
+        n_cells=sum(len(j.layers) * len(sizes[j.key]) for j in jobs),
+        n_jobs=len(jobs),
+        n_found=len(jobs) - len(missing),
+        encode_s=sum(_encode_seconds(encoders[name], task, rates[name]) for name, _ in probes),
+        heads_s=heads_s / n_cores(),
+        disk_bytes=sum(_state_bytes(encoders[name], task) for name, _ in probes),
+    )
+
+
+def _sizes(job: Job) -> tuple[int, ...]:
+    return usable_sizes(job.sizes, n_train=job.card.n_train, n_classes=job.card.n_classes)
+
+
+def _head_seconds(job: Job, sizes: tuple[int, ...]) -> float:
+    if job.control == "majority":
+        return 0.0
+    classes = max(1, job.card.n_classes - 1)
+    rows = sum(sizes) * classes * HEAD_SECONDS_PER_ROW
+    return len(job.layers) * (len(sizes) * HEAD_SECONDS + rows)
+
+
+def _encode_seconds(encoder: Encoder, task: LazyTask, rate: float) -> float:
+    tokens = task.card.n_chars / CHARS_PER_TOKEN
+    operations = 24.0 * encoder.n_layers * encoder.width**2 * tokens
+    return operations / (rate * ENCODE_EFFICIENCY.get(encoder.dtype, 0.3))
+
+
+def _state_bytes(encoder: Encoder, task: LazyTask) -> int:
+    itemsize = 2 if encoder.dtype == "bfloat16" else 4
+    texts = task.card.n_train + task.card.n_eval
+    return texts * (encoder.n_layers + 1) * encoder.width * itemsize

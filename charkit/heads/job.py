@@ -1,0 +1,279 @@
+"""One job of a sweep: heads on all layers and sizes of one draw, scored, written to the store."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from charkit.encoders.states import LayerStates
+from charkit.encoders.stream import open_states
+from charkit.errors import DataError
+from charkit.heads.plan import NO_LAYER, Job, usable_sizes
+from charkit.heads.records import to_frame, write_table
+from charkit.heads.ridge import fit_ridge
+from charkit.heads.scores import (
+    classification_scores,
+    headline,
+    majority_probabilities,
+    majority_scores,
+    predicted_classes,
+    regression_scores,
+    row_log_loss,
+)
+from charkit.heads.softmax import fit_softmax
+from charkit.manifest import Clock, run_manifest
+from charkit.store import Store
+from charkit.tasks.nested import nested_order
+
+logger = logging.getLogger(__name__)
+
+Labels = NDArray[Any]
+Cell = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Work:
+    """A job with all that a worker needs to do it.
+
+    Attributes:
+        job: What to compute.
+        root: The store's folder.
+        train_states: Key of the training texts' states; empty for the majority control.
+        evaluation_states: Key of the evaluation texts' states.
+        train_rows: Rows of the training states that the subset uses, (n_train,).
+        evaluation_rows: Rows of the evaluation states, (n_eval,).
+        train_labels: Labels of ``train_rows``, (n_train,).
+        evaluation_labels: Labels of ``evaluation_rows``, (n_eval,).
+        n_classes: Classes of the subset; 0 for regression.
+    """
+
+    job: Job
+    root: Path
+    train_states: str
+    evaluation_states: str
+    train_rows: NDArray[np.int64]
+    evaluation_rows: NDArray[np.int64]
+    train_labels: Labels
+    evaluation_labels: Labels
+    n_classes: int
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The training sizes that the sample allows."""
+        return usable_sizes(
+            self.job.sizes, n_train=len(self.train_rows), n_classes=self.n_classes
+        )
+
+
+def run_job(work: Work) -> str:
+    """Compute a job unless the store has it, and return its key.
+
+    Raises:
+        DataError: The sample allows none of the sizes.
+        MissingError: The store cannot be written, or the states are gone.
+    """
+    job, store = work.job, Store(work.root)
+    with store.lock("heads", job.key):
+        if store.find("heads", job.key) is not None:
+            return job.key
+        clock = Clock()
+        cells, rows = compute(work)
+        folder = store.partial("heads", job.key)
+        write_table(to_frame(cells), folder / "table.parquet")
+        from safetensors.numpy import save_file
+
+        save_file(rows, folder / "rows.safetensors")
+        fields = run_manifest(
+            job.config,
+            clock=clock,
+            seeds=[job.seed],
+            fingerprints={
+                "task": job.card.fingerprint,
+                "encoder": job.probe.fingerprint,
+                "train_states": work.train_states,
+                "evaluation_states": work.evaluation_states,
+            },
+            device="cpu",
+            dtype="float32",
+        )
+        store.commit("heads", job.key, folder, fields)
+    return job.key
+
+
+def compute(work: Work) -> tuple[list[Cell], dict[str, NDArray[Any]]]:
+    """Return a job's cells, and per evaluation row what each cell made of it.
+
+    The rows are ``correct`` (sizes, layers, n_eval) as bytes 0 and 1 and ``log_loss`` of the
+    same shape as float16 nats for classification; ``prediction`` float32 for regression.
+
+    Raises:
+        DataError: The sample allows none of the sizes.
+    """
+    if not work.sizes:
+        raise DataError(
+            f"{work.job.card.name} ({work.job.subset}): no training size is possible: expected "
+            f"sizes from {max(2, work.n_classes)} to {len(work.train_rows)}, got "
+            f"{list(work.job.sizes)}. Choose other sizes."
+        )
+    cells: list[Cell] = []
+    per_row: dict[str, list[NDArray[Any]]] = {}
+    steps = _majority(work) if work.job.control == "majority" else _heads(work)
+    for new_cells, new_rows in steps:
+        cells += new_cells
+        for name, value in new_rows.items():
+            per_row.setdefault(name, []).append(value)
+    return cells, {name: np.stack(values) for name, values in per_row.items()}
+
+
+Step = tuple[list[Cell], dict[str, NDArray[Any]]]
+
+
+def _majority(work: Work) -> Iterator[Step]:
+    order = _order(work)
+    for size in work.sizes:
+        labels = work.train_labels[order[:size]]
+        scores = majority_scores(labels, work.evaluation_labels, n_classes=work.n_classes)
+        shape = (1, len(work.evaluation_labels))
+        if work.n_classes:
+            prior = majority_probabilities(labels, n_classes=work.n_classes)
+            probabilities = np.broadcast_to(prior, (*shape, work.n_classes))
+            rows = _classified_rows(probabilities, work.evaluation_labels)
+        else:
+            rows = {"prediction": np.full(shape, labels.mean(), dtype=np.float32)}
+        cell = _common(work, size, 0.0) | {"layer": NO_LAYER, "converged": True}
+        yield [cell | _scored(work, scores, 0)], rows
+
+
+def _heads(work: Work) -> Iterator[Step]:
+    order = _order(work)[: work.sizes[-1]]
+    labels = work.train_labels[order]
+    if work.job.control == "shuffled_labels":
+        labels = shuffled_in_blocks(labels, work.sizes, seed=work.job.seed)
+    store = Store(work.root)
+    train = open_states(store, work.train_states)
+    evaluation = open_states(store, work.evaluation_states)
+    features = _features(train, work.job.layers, work.train_rows[order])
+    held_out = _features(evaluation, work.job.layers, work.evaluation_rows)
+    fit = _fit_classes if work.n_classes else _fit_targets
+    previous = None
+    for size in work.sizes:
+        previous, scores, rows = fit(
+            work, features[:, :size], labels[:size], held_out, previous
+        )
+        common = _common(work, size, train.frac_truncated)
+        cells = [
+            common
+            | {
+                "layer": layer,
+                "strength": float(previous.strength[b]),
+                "gradient_norm": float(previous.gradient_norm[b]),
+                "n_iterations": int(previous.n_iterations[b]),
+                "converged": bool(previous.converged[b]),
+            }
+            | _scored(work, scores, b)
+            for b, layer in enumerate(work.job.layers)
+        ]
+        yield cells, rows
+
+
+def _fit_classes(
+    work: Work, features: torch.Tensor, labels: Labels, held_out: torch.Tensor, previous: Any
+) -> tuple[Any, dict[str, NDArray[np.float64]], dict[str, NDArray[Any]]]:
+    heads = fit_softmax(
+        features,
+        labels,
+        n_classes=work.n_classes,
+        strengths=work.job.strengths or None,
+        warm_start=previous,
+    )
+    probabilities = heads.probabilities(held_out).numpy()
+    scores = classification_scores(probabilities, work.evaluation_labels)
+    return heads, scores, _classified_rows(probabilities, work.evaluation_labels)
+
+
+def _fit_targets(
+    work: Work, features: torch.Tensor, labels: Labels, held_out: torch.Tensor, previous: Any
+) -> tuple[Any, dict[str, NDArray[np.float64]], dict[str, NDArray[Any]]]:
+    heads = fit_ridge(features, labels, strengths=work.job.strengths or None)
+    predictions = heads.predict(held_out).numpy()
+    scores = regression_scores(predictions, work.evaluation_labels)
+    return heads, scores, {"prediction": predictions.astype(np.float32)}
+
+
+def _classified_rows(
+    probabilities: NDArray[np.floating[Any]], labels: Labels
+) -> dict[str, NDArray[Any]]:
+    return {
+        "correct": (predicted_classes(probabilities) == labels).astype(np.uint8),
+        "log_loss": row_log_loss(probabilities, labels).astype(np.float16),
+    }
+
+
+def _order(work: Work) -> NDArray[np.int64]:
+    return nested_order(work.train_labels, seed=work.job.seed, kind=work.job.card.kind)
+
+
+def _features(states: LayerStates, layers: tuple[int, ...], rows: Labels) -> torch.Tensor:
+    return torch.from_numpy(np.stack([states.layer(layer)[rows] for layer in layers]))
+
+
+def shuffled_in_blocks(labels: Labels, sizes: tuple[int, ...], *, seed: int) -> Labels:
+    """Return the labels permuted inside each block between two sizes.
+
+    So every nested sample keeps its class counts, and no label keeps its text but by chance.
+    """
+    rng = np.random.default_rng([seed, 0x5AFF1E])
+    edges = (0, *sizes)
+    blocks = zip(edges[:-1], edges[1:], strict=True)
+    return np.concatenate([rng.permutation(labels[a:b]) for a, b in blocks])
+
+
+def _common(work: Work, size: int, frac_truncated: float) -> Cell:
+    job, labels = work.job, work.evaluation_labels
+    counts = np.bincount(labels.astype(np.int64)) if work.n_classes else np.zeros(1)
+    return {
+        "encoder": job.probe.encoder,
+        "encoder_fingerprint": job.probe.fingerprint,
+        "control": job.control,
+        "task": job.card.name,
+        "corpus": job.card.corpus,
+        "task_fingerprint": job.card.fingerprint,
+        "subset": job.subset,
+        "kind": job.card.kind,
+        "pooling": job.probe.pooling,
+        "n_train": size,
+        "seed": job.seed,
+        "n_classes": work.n_classes,
+        "n_eval": len(labels),
+        "majority_share": float(counts.max() / len(labels)) if work.n_classes else float("nan"),
+        "metric": job.card.metric,
+        "frac_truncated": frac_truncated,
+        "state": "done",
+        "key": job.key,
+    }
+
+
+def _scored(work: Work, scores: dict[str, NDArray[np.float64]], b: int) -> Cell:
+    """Return head b's scores under the names of the table."""
+    own = headline(scores, work.job.card.metric)
+    wanted = ("accuracy", "f1", "log_loss", "brier")
+    names = [n for base in wanted for n in (base, f"{base}_low", f"{base}_high")]
+    names += ["matthews", "pearson", "spearman", "r2", "rmse"]
+    picked = {name: float(scores[name][b]) for name in names if name in scores}
+    return picked | {name: float(value[b]) for name, value in own._asdict().items()}
+
+
+def failed_cells(work: Work, message: str) -> list[Cell]:
+    """Return rows that say that a job's cells failed, and why."""
+    return [
+        _common(work, size, 0.0) | {"layer": layer, "state": "failed", "message": message}
+        for size in work.sizes
+        for layer in work.job.layers
+    ]

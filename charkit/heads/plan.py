@@ -1,0 +1,191 @@
+"""What a sweep will compute: a grid of jobs, each one file in the store.
+
+A job is one (encoder, layers, task, subset, control, seed) over all sizes: the sizes are nested
+prefixes of one stratified order, solved from small to large, each from the one before. Its key
+is the hash of everything that its rows depend on, and of nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, get_args
+
+from charkit.config import Control, Pooling, content_hash
+from charkit.errors import UnknownNameError, UsageError
+from charkit.tasks.card import TaskCard
+
+_FORMAT = 1
+
+SMALLEST_SIZE = 16
+NO_LAYER = -1
+"""The layer of a cell that reads none (the majority control)."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How texts become features: an encoder and how it is read.
+
+    Attributes:
+        encoder: Its name.
+        fingerprint: Hash of its weights, configuration and tokenizer.
+        layers: The layers that heads read; 0 = embeddings.
+        pooling: How token states become one vector.
+        max_length: Longest text in tokens; longer ones are cut.
+        dtype: Arithmetic of the encoder, ``"float32"`` or ``"bfloat16"``.
+    """
+
+    encoder: str
+    fingerprint: str
+    layers: tuple[int, ...]
+    pooling: Pooling
+    max_length: int
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file of a sweep: all sizes and layers of one draw.
+
+    Attributes:
+        probe: How texts become features.
+        card: The task.
+        subset: Which part of the task, in the language of `charkit.tasks.make_subset`.
+        control: What is measured.
+        seed: Which nested draw.
+        sizes: Training sizes; empty means doubling from 16, and the whole sample.
+        strengths: The L2 strengths to choose from; empty means the solver's own grid.
+    """
+
+    probe: Probe
+    card: TaskCard
+    subset: str
+    control: Control
+    seed: int
+    sizes: tuple[int, ...]
+    strengths: tuple[float, ...] = ()
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Everything that the rows depend on, as canonical JSON values."""
+        own: dict[str, Any] = {
+            "format": _FORMAT,
+            "task": self.card.fingerprint,
+            "name": self.card.name,
+            "corpus": self.card.corpus,
+            "subset": self.subset,
+            "control": self.control,
+            "seed": self.seed,
+            "sizes": list(self.sizes),
+            "encoder": self.probe.encoder,
+            "encoder_fingerprint": self.probe.fingerprint,
+        }
+        if self.control == "majority":
+            return own
+        return own | {
+            "layers": list(self.probe.layers),
+            "pooling": self.probe.pooling,
+            "max_length": self.probe.max_length,
+            "dtype": self.probe.dtype,
+            "strengths": list(self.strengths),
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """The job's key in the store."""
+        return content_hash(self.config)
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers that appear in the rows."""
+        return (NO_LAYER,) if self.control == "majority" else self.probe.layers
+
+
+def usable_sizes(sizes: Sequence[int], *, n_train: int, n_classes: int) -> tuple[int, ...]:
+    """Return the sizes that a sample allows, from small to large.
+
+    A size must not exceed the sample, nor be smaller than the number of classes. When no size
+    is asked for: 16, doubled while the sample allows, and the whole sample.
+
+    >>> usable_sizes((), n_train=100, n_classes=2)
+    (16, 32, 64, 100)
+    >>> usable_sizes((8, 64, 128), n_train=100, n_classes=20)
+    (64,)
+    """
+    if sizes:
+        return tuple(s for s in sorted(set(sizes)) if max(2, n_classes) <= s <= n_train)
+    doubled = []
+    size = SMALLEST_SIZE
+    while size < n_train:
+        doubled.append(size)
+        size *= 2
+    return tuple(s for s in (*doubled, n_train) if s >= max(2, n_classes))
+
+
+def check_sizes(sizes: Iterable[int]) -> tuple[int, ...]:
+    """Return the sizes as a tuple.
+
+    Raises:
+        UsageError: A size is not a whole number of at least 2.
+    """
+    checked = tuple(sizes)
+    for size in checked:
+        if not isinstance(size, int) or size < 2:
+            raise UsageError(
+                f"size out of range: expected whole numbers of at least 2, got {size!r}."
+            )
+    return checked
+
+
+def check_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
+    """Return the seeds as a tuple without repeats.
+
+    Raises:
+        UsageError: There is none, or one is negative.
+    """
+    checked = tuple(dict.fromkeys(seeds))
+    if not checked or min(checked) < 0:
+        raise UsageError(
+            f"seeds: expected at least one, none below 0, got {list(checked)}."
+        )
+    return checked
+
+
+def check_controls(controls: Iterable[str]) -> tuple[Control, ...]:
+    """Return the controls in their fixed order, the real thing always among them.
+
+    Raises:
+        UnknownNameError: A control is not known.
+    """
+    legal = get_args(Control)
+    asked = set(controls) | {"none"}
+    for name in asked:
+        if name not in legal:
+            raise UnknownNameError("control", name, legal)
+    return tuple(c for c in legal if c in asked)
+
+
+def check_layers(layers: Iterable[int] | None, *, n_layers: int) -> tuple[int, ...]:
+    """Return the layers, ascending; negative ones count from the last.
+
+    Args:
+        layers: The layers asked for; None means all.
+        n_layers: The encoder's number of layers L; states are numbered 0..L.
+
+    Raises:
+        UsageError: A layer is out of range, or there is none.
+    """
+    if layers is None:
+        return tuple(range(n_layers + 1))
+    resolved = set()
+    for layer in layers:
+        if not -n_layers - 1 <= layer <= n_layers:
+            raise UsageError(
+                f"layer out of range: expected 0 (embeddings) to {n_layers}, or -1 (last) to "
+                f"{-n_layers - 1}, got {layer}."
+            )
+        resolved.add(layer % (n_layers + 1))
+    if not resolved:
+        raise UsageError("layers: expected at least one, got none. Leave it out for all.")
+    return tuple(sorted(resolved))

@@ -1,0 +1,190 @@
+"""A task's card: all that a plan needs to know of a task, without its texts.
+
+Cards are kept in the store under a stamp of the source (path, sizes and times of its files, and
+the options it was read with), so that finished work is found again without opening the data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from charkit.config import TaskKind, canonical_json, content_hash
+from charkit.errors import DataError
+from charkit.store import Store
+from charkit.tasks.sources import load_task
+from charkit.tasks.task import Metric, Split, Task
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class TaskCard:
+    """What is known of a task without its texts.
+
+    Attributes:
+        name: The task's short name.
+        kind: ``"classification"`` or ``"regression"``.
+        corpus: Tasks with the same corpus share texts.
+        metric: The headline metric.
+        source: Where it came from, as it was asked for.
+        fingerprint: Hash of texts, labels and class names.
+        n_train: Labelled training texts.
+        n_eval: Evaluation texts; 0 when there is no evaluation part.
+        n_chars: Characters of all texts and pairs of both parts (for estimates of time).
+        n_classes: Classes; 0 for regression.
+        ceiling: The best expected score, where it is known.
+        description: Lines for people: sizes, class counts, what was guessed or dropped.
+    """
+
+    name: str
+    kind: TaskKind
+    corpus: str
+    metric: Metric
+    source: str
+    fingerprint: str
+    n_train: int
+    n_eval: int
+    n_chars: int
+    n_classes: int
+    ceiling: float | None
+    description: tuple[str, ...]
+
+    @classmethod
+    def of(cls, task: Task) -> TaskCard:
+        """Return the card of a task."""
+        return cls(
+            name=task.name,
+            kind=task.kind,
+            corpus=task.corpus,
+            metric=task.metric,
+            source=task.source,
+            fingerprint=task.fingerprint,
+            n_train=len(task.train),
+            n_eval=0 if task.evaluation is None else len(task.evaluation),
+            n_chars=sum(_n_chars(s) for s in (task.train, task.evaluation) if s is not None),
+            n_classes=task.n_classes,
+            ceiling=task.ceiling,
+            description=tuple(task.describe()),
+        )
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """How a source is read; the fields are those of `charkit.tasks.load_task`."""
+
+    text: str | None = None
+    pair: str | None = None
+    label: str | None = None
+    kind: TaskKind | None = None
+    evaluation: str | None = None
+    eval_frac: float = 0.2
+    seed: int = 0
+    on_bad_rows: str = "refuse"
+    offline: bool | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class LazyTask:
+    """A task that is opened only when its texts are needed.
+
+    Args:
+        source: Whatever `charkit.tasks.load_task` takes, or a `Task`.
+        store: Where cards are kept.
+        options: How the source is read.
+    """
+
+    source: Any
+    store: Store
+    options: SourceOptions = field(default_factory=SourceOptions)
+
+    @cached_property
+    def task(self) -> Task:
+        """The task itself; opened at first use.
+
+        Raises:
+            DataError: The source cannot be used.
+        """
+        if isinstance(self.source, Task):
+            return self.source
+        given = {f.name: getattr(self.options, f.name) for f in dataclasses.fields(self.options)}
+        return load_task(self.source, **given)
+
+    @cached_property
+    def card(self) -> TaskCard:
+        """The card, from the store when the source has not changed since."""
+        stamp = source_stamp(self.source, self.options)
+        if stamp is None:
+            return TaskCard.of(self.task)
+        config = {"format": _FORMAT, "stamp": stamp}
+        key = content_hash(config)
+        found = self.store.find("tasks", key)
+        if found is not None:
+            fields = json.loads((found / "card.json").read_text())
+            fields["description"] = tuple(fields["description"])
+            return TaskCard(**fields)
+        card = TaskCard.of(self.task)
+        self.store.put(
+            "tasks", key, {"card.json": canonical_json(card).encode()}, {"config": config}
+        )
+        return card
+
+    def open(self) -> Task:
+        """Return the task, having made sure that it is the one the card speaks of.
+
+        Raises:
+            DataError: The files changed while they were in use.
+        """
+        card = self.card
+        if self.task.fingerprint != card.fingerprint:
+            raise DataError(
+                f"{card.name}: the source changed while it was in use: expected content "
+                f"{card.fingerprint[:12]}, got {self.task.fingerprint[:12]}. Run it again."
+            )
+        return self.task
+
+
+def _n_chars(split: Split) -> int:
+    return sum(map(len, split.texts)) + sum(map(len, split.pairs or ()))
+
+
+def source_stamp(source: Any, options: SourceOptions) -> str | None:
+    """Return a hash that changes when the source may have changed; None where that is unknown.
+
+    A generated task is named by its text, a hub data set by its commit, files by their path,
+    size and time of change.
+    """
+    if not isinstance(source, str | Path):
+        return None
+    parts: list[Any] = [dataclasses.asdict(options)]
+    for place in (str(source), options.evaluation):
+        if place is None:
+            continue
+        if place.startswith("generated/"):
+            from charkit import __version__
+
+            parts.append([place, __version__])
+        elif re.fullmatch(r"hub:.+@[0-9a-f]{40}", place):
+            parts.append(place)
+        else:
+            files = _file_stamps(Path(place).expanduser())
+            if files is None:
+                return None
+            parts.append(files)
+    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+
+
+def _file_stamps(path: Path) -> list[Any] | None:
+    if not path.exists():
+        return None
+    path = path.resolve()
+    files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+    stats = [(f.name, f.stat()) for f in files]
+    return [str(path), *([name, s.st_size, s.st_mtime_ns] for name, s in stats)]

@@ -1,0 +1,1 @@
+"""The study: which tasks, which grid, which figures."""

@@ -1,0 +1,90 @@
+"""``python -m glue_pilot plan|run STUDY.toml [--tasks FOLDER]``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from charkit.cli import options as o
+from charkit.cli.show import Output, progress_shown, reported
+
+app = typer.Typer(
+    help="The GLUE pilot: which layer, how much data, on real tasks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+StudyFile = Annotated[Path, typer.Argument(help="A study, such as glue_pilot/study.toml.")]
+Tasks = Annotated[
+    Path | None, typer.Option("--tasks", help="Folder with glue_cola/ and so on. Default: the hub.")
+]
+Out = Annotated[Path, typer.Option("--out", help="Folder for table, figures and summary.")]
+
+
+@app.command()
+@reported
+def plan(
+    study: StudyFile, tasks: Tasks = None, cache_dir: o.CacheDir = None, fmt: o.FormatOption = "table"
+) -> None:
+    """Say what a study would compute: cells, minutes, disk, device and why."""
+    output = o.output_of(fmt, quiet=False, verbose=False, log_file=None)
+    from charkit.heads.estimate import estimate
+    from glue_pilot.study import plan_study, read_study
+
+    planned = plan_study(read_study(study), tasks_root=tasks, store=o.store_at(cache_dir))
+    expected = estimate(planned)
+    output.rows(
+        expected.rows(), key="tasks", extra={"total": expected.total(), "notes": expected.lines()}
+    )
+
+
+@app.command()
+@reported
+def run(
+    study: StudyFile,
+    tasks: Tasks = None,
+    out: Out = Path("results"),
+    cache_dir: o.CacheDir = None,
+    workers: o.Workers = None,
+    quiet: o.Quiet = False,
+) -> None:
+    """Run a study: what is in the store already is not computed again; stop it at any time."""
+    output = o.output_of("table", quiet, verbose=False, log_file=None)
+    run_study(output, study, tasks=tasks, out=out, cache_dir=cache_dir, workers=workers)
+
+
+def run_study(
+    output: Output,
+    study: Path,
+    *,
+    tasks: Path | None,
+    out: Path,
+    cache_dir: Path | None,
+    workers: int | None,
+) -> None:
+    """Plan, compute, collect, and say what was found."""
+    from charkit.heads.sweep import run_sweep
+    from glue_pilot.collect import collect
+    from glue_pilot.study import plan_study, read_study
+
+    begun = time.monotonic()
+    spec = read_study(study)
+    planned = plan_study(spec, tasks_root=tasks, store=o.store_at(cache_dir))
+    missing = len(planned.missing(planned.jobs))
+    found = len(planned.jobs) - missing
+    output.note(f"{spec.name}: {len(planned.jobs)} jobs, {found} of them in the store already")
+    with progress_shown(output) as progress:
+        result = run_sweep(planned, n_workers=workers, progress=progress)
+    written = collect(result, out, name=spec.name)
+    for line in result.findings():
+        typer.echo(line)
+    seconds = time.monotonic() - begun
+    output.note(f"{len(result.table):,} cells in {seconds:.0f} s; {len(written)} files in {out}")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,1 @@
+"""Tables in, predictions with intervals out; knows no torch, no text, no GLUE."""

@@ -14,7 +14,9 @@ HERE = Path(__file__).parent
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=Path, help="folder of real tasks")
-    parser.add_argument("--smoke", action="store_true", help="small sizes, no published figures")
+    parser.add_argument(
+        "--smoke", action="store_true", help="small sizes, no published figures"
+    )
     parser.add_argument("--only", help="one measurement, such as encode")
     given = parser.parse_args()
     failed = []
@@ -41,11 +43,19 @@ def show() -> None:
             cells = [_number(f.get(k)) for k in ("value", "baseline", "ratio", "bar")]
             name = f"{f['name']} [{f['unit']}]"
             holds = {True: "yes", False: "NO"}.get(f.get("holds"), "")
-            print(f"{name:58.58} {cells[0]:>12} {cells[1]:>12} {cells[2]:>8} {cells[3]:>8}  {holds}")
+            print(
+                f"{name:58.58} {cells[0]:>12} {cells[1]:>12} {cells[2]:>8} {cells[3]:>8}  {holds}"
+            )
 
 
 def _number(value: object) -> str:
-    return f"{value:,.4g}" if isinstance(value, int | float) else "" if value is None else str(value)
+    return (
+        f"{value:,.4g}"
+        if isinstance(value, int | float)
+        else ""
+        if value is None
+        else str(value)
+    )
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ _HOME = {
     "verify": "charkit.api",
 }
 
-__all__ = ["__version__", *_HOME]  # noqa: PLE0604
+__all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:
     from charkit.answers.layers import layers as layers

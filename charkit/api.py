@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from charkit.config import Pooling, Progress, no_progress
+from charkit.config import Pooling, Progress, no_progress, staged
 from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.load import load_encoder
@@ -113,9 +113,7 @@ def encode(
                 store=store,
                 pooling=pooling,
                 max_length=max_length,
-                progress=lambda _, done, total, part=part: progress(
-                    f"encode {opened.name}, {part}", done, total
-                ),
+                progress=staged(progress, f"encode {opened.name}, {part}"),
             )
     return EncodedTask(parts)
 

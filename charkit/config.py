@@ -22,6 +22,15 @@ Progress = Callable[[str, int, int], None]
 """Called as ``progress(stage, done, total)`` while long work goes on."""
 
 
+def staged(progress: Progress, stage: str) -> Progress:
+    """Return a progress function that reports everything as one stage."""
+
+    def report(_: str, done: int, total: int) -> None:
+        progress(stage, done, total)
+
+    return report
+
+
 def no_progress(stage: str, done: int, total: int) -> None:
     """Report nothing."""
 

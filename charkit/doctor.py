@@ -15,10 +15,18 @@ from pathlib import Path
 from charkit import __version__
 from charkit.encoders.device import choose_device, choose_dtype
 from charkit.errors import CharkitError
-from charkit.heads.sweep import n_cores
+from charkit.manifest import available_cores
 from charkit.store import Store
 
-_REQUIRED = ("torch", "transformers", "safetensors", "numpy", "pandas", "pyarrow", "scikit-learn")
+_REQUIRED = (
+    "torch",
+    "transformers",
+    "safetensors",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "scikit-learn",
+)
 _OPTIONAL = {
     "datasets": "tasks from the hub: pip install 'charkit[hub]'",
     "matplotlib": "figures: pip install 'charkit[report]'",
@@ -75,7 +83,7 @@ def doctor(store: Store | None = None) -> DoctorReport:
         Check("charkit", True, __version__),
         Check("python", sys.version_info >= (3, 11), platform.python_version()),
         Check("platform", True, f"{platform.system()} {platform.machine()}"),
-        Check("cores", True, str(n_cores())),
+        Check("cores", True, str(available_cores())),
         *(_package(name) for name in _REQUIRED),
         *(_extra(name, why) for name, why in _OPTIONAL.items()),
         _guarded("device", lambda: ": ".join(choose_device("auto"))),

@@ -40,9 +40,7 @@ class UnknownNameError(UsageError):
         hint: A last sentence that says what to do.
     """
 
-    def __init__(
-        self, what: str, name: str, known: Iterable[str], *, hint: str = ""
-    ) -> None:
+    def __init__(self, what: str, name: str, known: Iterable[str], *, hint: str = "") -> None:
         names = sorted(set(known))
         near = get_close_matches(name, names, n=3, cutoff=0.5)
         if near:
@@ -77,11 +75,17 @@ class CellsFailedError(CharkitError):
     Args:
         message: What failed and how to go on.
         partial: The table with the finished rows and the failed ones.
+        exit_codes: Those of the failures; when they agree, the whole ends with that code.
     """
 
-    def __init__(self, message: str, *, partial: object = None) -> None:
+    def __init__(
+        self, message: str, *, partial: object = None, exit_codes: Iterable[int] = ()
+    ) -> None:
         super().__init__(message)
         self.partial = partial
+        codes = set(exit_codes)
+        if len(codes) == 1:
+            self.exit_code = codes.pop()
 
 
 class RefusalError(CharkitError):

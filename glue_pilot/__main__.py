@@ -20,7 +20,8 @@ app = typer.Typer(
 
 StudyFile = Annotated[Path, typer.Argument(help="A study, such as glue_pilot/study.toml.")]
 Tasks = Annotated[
-    Path | None, typer.Option("--tasks", help="Folder with glue_cola/ and so on. Default: the hub.")
+    Path | None,
+    typer.Option("--tasks", help="Folder with glue_cola/ and so on. Default: the hub."),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Folder for table, figures and summary.")]
 
@@ -28,7 +29,10 @@ Out = Annotated[Path, typer.Option("--out", help="Folder for table, figures and 
 @app.command()
 @reported
 def plan(
-    study: StudyFile, tasks: Tasks = None, cache_dir: o.CacheDir = None, fmt: o.FormatOption = "table"
+    study: StudyFile,
+    tasks: Tasks = None,
+    cache_dir: o.CacheDir = None,
+    fmt: o.FormatOption = "table",
 ) -> None:
     """Say what a study would compute: cells, minutes, disk, device and why."""
     output = o.output_of(fmt, quiet=False, verbose=False, log_file=None)
@@ -38,7 +42,9 @@ def plan(
     planned = plan_study(read_study(study), tasks_root=tasks, store=o.store_at(cache_dir))
     expected = estimate(planned)
     output.rows(
-        expected.rows(), key="tasks", extra={"total": expected.total(), "notes": expected.lines()}
+        expected.rows(),
+        key="tasks",
+        extra={"total": expected.total(), "notes": expected.lines()},
     )
 
 
@@ -83,7 +89,9 @@ def run_study(
     for line in result.findings():
         typer.echo(line)
     seconds = time.monotonic() - begun
-    output.note(f"{len(result.table):,} cells in {seconds:.0f} s; {len(written)} files in {out}")
+    output.note(
+        f"{len(result.table):,} cells in {seconds:.0f} s; {len(written)} files in {out}"
+    )
 
 
 if __name__ == "__main__":

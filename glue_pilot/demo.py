@@ -17,9 +17,7 @@ def main() -> None:
     """Run the smoke study and say where to look."""
     out = Path("results") / "demo"
     typer.echo("charkit demo: generated tasks, the bundled encoder, no network.\n")
-    run_study(
-        Output(), HERE / "smoke.toml", tasks=None, out=out, cache_dir=None, workers=None
-    )
+    run_study(Output(), HERE / "smoke.toml", tasks=None, out=out, cache_dir=None, workers=None)
     typer.echo(f"\nThe table is {out}/smoke.parquet, the summary {out}/smoke.md,")
     typer.echo(f"the learning curves {out}/figures/. Now your own data:")
     typer.echo("  charkit sweep reviews.csv --text body --label stars")

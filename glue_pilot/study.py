@@ -69,7 +69,9 @@ def read_study(path: str | Path) -> Study:
     try:
         text = place.read_text(encoding="utf-8")
     except OSError as error:
-        raise MissingError(f"no study at {place}: expected a TOML file ({error.strerror}).") from None
+        raise MissingError(
+            f"no study at {place}: expected a TOML file ({error.strerror})."
+        ) from None
     try:
         given = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -113,7 +115,9 @@ def plan_study(study: Study, *, tasks_root: Path | None, store: Store | None) ->
         MissingError: A task's folder is not there.
     """
     sources = [_located(task, tasks_root) for task in study.tasks]
-    return plan_sweep(sources, encoder=list(study.encoders), settings=study.settings, store=store)
+    return plan_sweep(
+        sources, encoder=list(study.encoders), settings=study.settings, store=store
+    )
 
 
 def _located(task: str, root: Path | None) -> str:

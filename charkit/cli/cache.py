@@ -132,7 +132,8 @@ def prune_entries(
 @reported
 def verify(
     keys: Annotated[
-        list[str] | None, typer.Argument(help="Keys to check. Default: all.", show_default=False)
+        list[str] | None,
+        typer.Argument(help="Keys to check. Default: all.", show_default=False),
     ] = None,
     cache_dir: o.CacheDir = None,
     fmt: o.FormatOption = "table",

@@ -31,7 +31,7 @@ def fetch(
     names: Annotated[
         list[str],
         typer.Argument(
-            help="Encoders (NAME or NAME@REVISION) and tasks (glue/NAME, hub:NAME/CONFIG@REVISION).",
+            help="Encoders (NAME or NAME@REVISION) and tasks (glue/NAME, hub:NAME/CONFIG).",
             show_default=False,
         ),
     ],

@@ -61,7 +61,9 @@ EvalFrac = Annotated[
 OnBadRows = Annotated[
     Literal["refuse", "drop"],
     typer.Option(
-        "--on-bad-rows", help="Rows without text or label: refuse or drop.", rich_help_panel=READ
+        "--on-bad-rows",
+        help="Rows without text or label: refuse or drop.",
+        rich_help_panel=READ,
     ),
 ]
 EncoderName = Annotated[

@@ -45,7 +45,9 @@ class Output:
         if not self.quiet:
             typer.echo(line, err=True)
 
-    def rows(self, rows: Sequence[Mapping[str, Any]], *, key: str, extra: Mapping[str, Any]) -> None:
+    def rows(
+        self, rows: Sequence[Mapping[str, Any]], *, key: str, extra: Mapping[str, Any]
+    ) -> None:
         """Show rows on stdout.
 
         Args:

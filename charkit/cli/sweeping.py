@@ -114,7 +114,9 @@ def _show_plan(output: Output, plan: SweepPlan) -> None:
 
     expected = estimate(plan)
     output.rows(
-        expected.rows(), key="tasks", extra={"total": expected.total(), "notes": expected.lines()}
+        expected.rows(),
+        key="tasks",
+        extra={"total": expected.total(), "notes": expected.lines()},
     )
 
 

@@ -11,7 +11,8 @@ import torch
 from charkit.encoders.device import torch_dtype
 from charkit.encoders.encoder import Encoder
 from charkit.heads.plan import Job, usable_sizes
-from charkit.heads.sweep import SweepPlan, n_cores
+from charkit.heads.sweep import SweepPlan
+from charkit.manifest import available_cores
 from charkit.tasks.card import LazyTask
 
 CHARS_PER_TOKEN = 4.0
@@ -123,7 +124,9 @@ def _task(plan: SweepPlan, task: LazyTask, rates: dict[str, float]) -> TaskEstim
     jobs = plan.jobs_of(task)
     missing = plan.missing(jobs)
     encoders = {e.name: e for e in plan.encoders}
-    probes = {(j.probe.encoder, j.probe.fingerprint) for j in missing if j.control != "majority"}
+    probes = {
+        (j.probe.encoder, j.probe.fingerprint) for j in missing if j.control != "majority"
+    }
     sizes = {j.key: _sizes(j) for j in jobs}
     heads_s = sum(_head_seconds(j, sizes[j.key]) for j in missing)
     return TaskEstimate(
@@ -132,7 +135,7 @@ def _task(plan: SweepPlan, task: LazyTask, rates: dict[str, float]) -> TaskEstim
         n_jobs=len(jobs),
         n_found=len(jobs) - len(missing),
         encode_s=sum(_encode_seconds(encoders[name], task, rates[name]) for name, _ in probes),
-        heads_s=heads_s / n_cores(),
+        heads_s=heads_s / available_cores(),
         disk_bytes=sum(_state_bytes(encoders[name], task) for name, _ in probes),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +68,7 @@ class Work:
     @property
     def sizes(self) -> tuple[int, ...]:
         """The training sizes that the sample allows."""
-        return usable_sizes(
-            self.job.sizes, n_train=len(self.train_rows), n_classes=self.n_classes
-        )
+        return usable_sizes(self.job.sizes, n_train=len(self.train_rows), n_classes=self.n_classes)
 
 
 def run_job(work: Work) -> str:
@@ -93,7 +92,7 @@ def run_job(work: Work) -> str:
         fields = run_manifest(
             job.config,
             clock=clock,
-            seeds=[job.seed],
+            seeds={"draw": job.seed},
             fingerprints={
                 "task": job.card.fingerprint,
                 "encoder": job.probe.fingerprint,
@@ -111,7 +110,8 @@ def compute(work: Work) -> tuple[list[Cell], dict[str, NDArray[Any]]]:
     """Return a job's cells, and per evaluation row what each cell made of it.
 
     The rows are ``correct`` (sizes, layers, n_eval) as bytes 0 and 1 and ``log_loss`` of the
-    same shape as float16 nats for classification; ``prediction`` float32 for regression.
+    same shape as float16 nats for classification; ``prediction`` float32 for regression; and
+    ``labels`` (n_eval,), what they were scored against.
 
     Raises:
         DataError: The sample allows none of the sizes.
@@ -129,7 +129,8 @@ def compute(work: Work) -> tuple[list[Cell], dict[str, NDArray[Any]]]:
         cells += new_cells
         for name, value in new_rows.items():
             per_row.setdefault(name, []).append(value)
-    return cells, {name: np.stack(values) for name, values in per_row.items()}
+    rows = {name: np.stack(values) for name, values in per_row.items()}
+    return cells, rows | {"labels": work.evaluation_labels}
 
 
 Step = tuple[list[Cell], dict[str, NDArray[Any]]]
@@ -164,9 +165,7 @@ def _heads(work: Work) -> Iterator[Step]:
     fit = _fit_classes if work.n_classes else _fit_targets
     previous = None
     for size in work.sizes:
-        previous, scores, rows = fit(
-            work, features[:, :size], labels[:size], held_out, previous
-        )
+        previous, scores, rows = fit(work, features[:, :size], labels[:size], held_out, previous)
         common = _common(work, size, train.frac_truncated)
         cells = [
             common
@@ -231,8 +230,7 @@ def shuffled_in_blocks(labels: Labels, sizes: tuple[int, ...], *, seed: int) -> 
     """
     rng = np.random.default_rng([seed, 0x5AFF1E])
     edges = (0, *sizes)
-    blocks = zip(edges[:-1], edges[1:], strict=True)
-    return np.concatenate([rng.permutation(labels[a:b]) for a, b in blocks])
+    return np.concatenate([rng.permutation(labels[a:b]) for a, b in pairwise(edges)])
 
 
 def _common(work: Work, size: int, frac_truncated: float) -> Cell:

@@ -146,9 +146,7 @@ def check_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
     """
     checked = tuple(dict.fromkeys(seeds))
     if not checked or min(checked) < 0:
-        raise UsageError(
-            f"seeds: expected at least one, none below 0, got {list(checked)}."
-        )
+        raise UsageError(f"seeds: expected at least one, none below 0, got {list(checked)}.")
     return checked
 
 

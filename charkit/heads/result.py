@@ -92,7 +92,7 @@ class SweepResult:
 
         Returns:
             For classification ``correct`` (bytes 0 or 1) and ``log_loss`` (nats), for regression
-            ``prediction``; each of shape (n_sizes, n_layers, n_eval).
+            ``prediction``, each of shape (n_sizes, n_layers, n_eval); and ``labels``, (n_eval,).
 
         Raises:
             DataError: The store no longer has the job.
@@ -101,7 +101,9 @@ class SweepResult:
 
         folder = Store(self.root).find("heads", job.key)
         if folder is None:
-            raise DataError(f"the result {job.key} is gone from the store. Run the sweep again.")
+            raise DataError(
+                f"the result {job.key} is gone from the store. Run the sweep again."
+            )
         return dict(load_file(folder / "rows.safetensors"))
 
 
@@ -135,7 +137,9 @@ def best_layers_by_size(table: pd.DataFrame, task: str) -> pd.DataFrame:
         Columns encoder, n_train, layer, score, low, high; one row an encoder and size.
     """
     means = summarise(table)
-    real = means[(means["task"] == task) & (means["control"] == "none") & (means["subset"] == "all")]
+    real = means[
+        (means["task"] == task) & (means["control"] == "none") & (means["subset"] == "all")
+    ]
     best = real.loc[real.groupby(["encoder", "n_train"])["score"].idxmax()]
     return best[["encoder", "n_train", "layer", "score", "low", "high"]].reset_index(drop=True)
 

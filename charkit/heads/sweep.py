@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from charkit.config import Control, Pooling, Progress, TaskKind, no_progress
+from charkit.config import Control, Pooling, Progress, TaskKind, no_progress, staged
+from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.load import load_encoder
 from charkit.encoders.stream import encode_to_store
@@ -27,6 +27,7 @@ from charkit.heads.plan import (
 )
 from charkit.heads.records import concat, read_table, to_frame
 from charkit.heads.result import SweepResult
+from charkit.manifest import available_cores
 from charkit.pool import JobFailure, run_jobs
 from charkit.store import Store
 from charkit.tasks.card import LazyTask, SourceOptions
@@ -66,8 +67,8 @@ class SweepSettings:
     controls: tuple[str, ...] = ALL_CONTROLS
     pooling: Pooling = "mean"
     max_length: int | None = None
-    device: str = "auto"
-    dtype: str = "auto"
+    device: DeviceChoice = "auto"
+    dtype: DtypeChoice = "auto"
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,18 +157,16 @@ def plan_sweep(
     settings, store = settings or SweepSettings(), store or Store()
     reading = reading or SourceOptions()
     sources = list(tasks) if isinstance(tasks, list | tuple) else [tasks]
-    named = list(encoder) if isinstance(encoder, list | tuple) else [encoder]
+    named = [encoder] if isinstance(encoder, str | Encoder) else list(encoder)
     if not sources or not named:
         raise UsageError("nothing to sweep: expected at least one task and one encoder, got none.")
     loaded = tuple(
         e
         if isinstance(e, Encoder)
-        else load_encoder(
-            e, device=settings.device, dtype=settings.dtype, offline=reading.offline
-        )
+        else load_encoder(e, device=settings.device, dtype=settings.dtype, offline=reading.offline)
         for e in named
     )
-    lazy = tuple(LazyTask(source, store, reading) for source in sources)
+    lazy = tuple(s if isinstance(s, LazyTask) else LazyTask(s, store, reading) for s in sources)
     _refuse_repeats("task", [t.card.name for t in lazy])
     _refuse_repeats("encoder", [e.name for e in loaded])
     plan = SweepPlan(lazy, loaded, settings, store)
@@ -181,6 +180,15 @@ def plan_sweep(
     return plan
 
 
+def _refuse_repeats(what: str, names: list[str]) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise UsageError(
+            f"two {what}s have one name: expected different names, got {repeated} twice. "
+            f"Rename one of them, or run them apart."
+        )
+
+
 def sweep(
     tasks: Source | Sequence[Source],
     *,
@@ -192,8 +200,8 @@ def sweep(
     controls: Sequence[str] = ALL_CONTROLS,
     pooling: Pooling = "mean",
     max_length: int | None = None,
-    device: str = "auto",
-    dtype: str = "auto",
+    device: DeviceChoice = "auto",
+    dtype: DtypeChoice = "auto",
     text: str | None = None,
     pair: str | None = None,
     label: str | None = None,
@@ -270,7 +278,9 @@ def run_sweep(
         CellsFailedError: Some cells failed; the others are kept and are in its ``partial``.
     """
     missing = {task: plan.missing(plan.jobs_of(task)) for task in plan.tasks}
-    work = [w for task, jobs in missing.items() if jobs for w in _prepare(plan, task, jobs, progress)]
+    work = [
+        w for task, jobs in missing.items() if jobs for w in _prepare(plan, task, jobs, progress)
+    ]
     work.sort(key=_cost, reverse=True)
     outcomes = run_jobs(
         run_job,
@@ -299,6 +309,7 @@ def run_sweep(
             f"{len(failed)} of {len(result.table)} cells failed, the first with: "
             f"{failures[0][1].message} The others are kept; run the same again to retry.",
             partial=result,
+            exit_codes={failure.exit_code for _, failure in failures},
         )
     return result
 
@@ -310,9 +321,7 @@ def _read(store: Store, job: Job) -> pd.DataFrame:
     return read_table(folder / "table.parquet")
 
 
-def _prepare(
-    plan: SweepPlan, task: LazyTask, jobs: list[Job], progress: Progress
-) -> list[Work]:
+def _prepare(plan: SweepPlan, task: LazyTask, jobs: list[Job], progress: Progress) -> list[Work]:
     """Open a task, encode what its missing jobs read, and return their work."""
     opened = task.open()
     evaluation = _labelled_evaluation(opened)
@@ -371,7 +380,7 @@ def _encoded(
             store=plan.store,
             pooling=job.probe.pooling,
             max_length=job.probe.max_length,
-            progress=lambda _, done, total, stage=stage: progress(stage, done, total),
+            progress=staged(progress, stage),
         )
         keys.append(states.key)
     return keys[0], keys[1]
@@ -394,11 +403,4 @@ def _workers(n_workers: int | None, work: list[Work]) -> int:
         return n_workers
     if sum(_cost(w) for w in work) < _SMALL_COST:
         return 1
-    return max(1, min(n_cores(), len(work)))
-
-
-def n_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return max(1, min(available_cores(), len(work)))

@@ -185,6 +185,9 @@ def _file_stamps(path: Path) -> list[Any] | None:
     if not path.exists():
         return None
     path = path.resolve()
-    files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+    files = [path]
+    if path.is_dir():
+        beside = path.parent / "MANIFEST.json"
+        files = sorted(p for p in (*path.iterdir(), beside) if p.is_file())
     stats = [(f.name, f.stat()) for f in files]
     return [str(path), *([name, s.st_size, s.st_mtime_ns] for name, s in stats)]

@@ -30,7 +30,13 @@ def test_missing_column_is_named(name):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("accuracy", 1.2), ("layer", -2), ("n_train", 0), ("score", float("nan")), ("log_loss", -0.1)],
+    [
+        ("accuracy", 1.2),
+        ("layer", -2),
+        ("n_train", 0),
+        ("score", float("nan")),
+        ("log_loss", -0.1),
+    ],
 )
 def test_value_out_of_range_is_named_with_its_row(name, value):
     bad = table()

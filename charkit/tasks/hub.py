@@ -1,0 +1,223 @@
+"""Tasks from the Hugging Face hub: ``hub:name/config@revision``, and GLUE's nine by name.
+
+Loading scripts are never run. Data sets are pinned by revision where one is given; GLUE always.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from charkit.errors import DataError, MissingError, OfflineError, UnknownNameError, UsageError
+from charkit.tasks.glue import GLUE, GLUE_NAMES, GlueSpec
+from charkit.tasks.tables import RawTable
+
+GLUE_REVISION = "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"
+"""The commit of ``nyu-mll/glue`` that ``glue/...`` reads."""
+
+EVALUATION_SPLITS = ("test", "validation", "validation_matched", "dev", "eval")
+_OFF = {"", "0", "false", "no", "off"}
+_PATTERN = re.compile(r"(?P<path>[^@]+?)(@(?P<revision>[^@]+))?")
+
+
+class LoadDataset(Protocol):
+    """The part of ``datasets.load_dataset`` that is used."""
+
+    def __call__(self, path: str, name: str | None, *, revision: str | None) -> Any:
+        """Return a mapping from split names to splits."""
+        ...
+
+
+@dataclass(frozen=True)
+class HubName:
+    """A data set on the hub.
+
+    Attributes:
+        path: Its id, ``"owner/name"`` or an old id without an owner.
+        config: Its configuration, or None for the only one.
+        revision: Branch, tag or commit; None for the newest.
+    """
+
+    path: str
+    config: str | None = None
+    revision: str | None = None
+
+
+def parse_hub(source: str) -> HubName:
+    """Read ``hub:owner/name``, ``hub:owner/name/config``, either with ``@revision`` behind.
+
+    >>> parse_hub("hub:nyu-mll/glue/rte@main")
+    HubName(path='nyu-mll/glue', config='rte', revision='main')
+    """
+    match = _PATTERN.fullmatch(source.removeprefix("hub:"))
+    parts = match["path"].split("/") if match else []
+    if match is None or not 1 <= len(parts) <= 3 or not all(parts):
+        raise UsageError(
+            f"source: expected hub:owner/name, hub:owner/name/config or either with @revision, "
+            f"got {source!r}. Copy the data set's id from its page."
+        )
+    config = parts[2] if len(parts) == 3 else None
+    return HubName("/".join(parts[:2]), config, match["revision"])
+
+
+def parse_glue(source: str) -> tuple[GlueSpec, str]:
+    """Read ``glue/rte`` or ``glue/rte@revision``."""
+    name, _, revision = source.removeprefix("glue/").partition("@")
+    if name not in GLUE:
+        known = [f"glue/{n}" for n in GLUE_NAMES]
+        raise UnknownNameError("task", source, known, hint="GLUE's nine are glue/NAME.")
+    return GLUE[name], revision or GLUE_REVISION
+
+
+def is_offline(offline: bool | None) -> bool:
+    """Return whether the network is off limits: the argument, else the environment.
+
+    Any of CHARKIT_OFFLINE, HF_HUB_OFFLINE and HF_DATASETS_OFFLINE counts.
+    """
+    if offline is not None:
+        return offline
+    variables = ("CHARKIT_OFFLINE", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
+    return any(os.environ.get(v, "").strip().lower() not in _OFF for v in variables)
+
+
+def fetch_splits(name: HubName, *, source: str, offline: bool) -> Mapping[str, Any]:
+    """Load all splits of a data set.
+
+    Args:
+        name: Which.
+        source: What the user called it, for messages.
+        offline: Use only what is on this machine already.
+
+    Raises:
+        OfflineError: It is not on this machine and may not, or cannot, be downloaded.
+        MissingError: The package ``datasets`` is not installed.
+        DataError: The hub has no such data set, configuration or revision.
+    """
+    try:
+        import datasets
+    except ImportError as error:
+        raise MissingError(
+            f"{source} needs the package datasets: expected it installed, got none. "
+            'Install it with: pip install "charkit[hub]"'
+        ) from error
+    load: LoadDataset = datasets.load_dataset
+    with _network(offline=offline):
+        try:
+            splits = load(name.path, name.config, revision=name.revision)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise _explained(error, name, source=source, offline=offline) from error
+    if not isinstance(splits, Mapping):
+        raise DataError(f"{source}: expected splits by name, got {type(splits).__name__}.")
+    if offline:
+        _check_revision(splits, name, source)
+    return splits
+
+
+@contextmanager
+def _network(*, offline: bool) -> Iterator[None]:
+    """Keep the hub's client off the network for a while."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = offline or before
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+_CONNECTION = ("ConnectionError", "OfflineModeIsEnabled", "ConnectTimeout", "ConnectError",
+               "LocalEntryNotFoundError", "ReadTimeout")  # fmt: skip
+
+
+def _explained(
+    error: Exception, name: HubName, *, source: str, offline: bool
+) -> OfflineError | DataError:
+    chain = _chain(error)
+    if offline or any(type(e).__name__ in _CONNECTION for e in chain):
+        wanted = name.path + (f", configuration {name.config}" if name.config else "")
+        reason = "the network is not to be used" if offline else "the hub cannot be reached"
+        return OfflineError(
+            f"{source}: the data set {wanted} at revision {name.revision or 'newest'} is not on "
+            f"this machine and {reason}. With a network: charkit fetch {source}"
+        )
+    first = str(error).strip().splitlines()
+    reason = first[0] if first else type(error).__name__
+    return DataError(
+        f"{source}: the data set could not be loaded: {reason} Check id, configuration and "
+        "revision (hub:owner/name/config@revision); data sets that need a loading script are not "
+        "supported."
+    )
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def _check_revision(splits: Mapping[str, Any], name: HubName, source: str) -> None:
+    """Offline, ``datasets`` takes the newest copy it has: refuse one of another commit."""
+    if name.revision is None or not re.fullmatch(r"[0-9a-f]{40}", name.revision):
+        return
+    files = [f["filename"] for s in splits.values() for f in getattr(s, "cache_files", ())]
+    if files and not all(name.revision in str(f) for f in files):
+        raise OfflineError(
+            f"{source}: another revision of {name.path} is on this machine: expected "
+            f"{name.revision}. With a network: charkit fetch {source}"
+        )
+
+
+def split_table(splits: Mapping[str, Any], split: str, *, source: str) -> RawTable:
+    """Turn a split into a table; the names of class codes come with it."""
+    part = splits[split]
+    columns = {str(name): list(part[name]) for name in part.column_names}
+    class_names = {}
+    for name, feature in (getattr(part, "features", None) or {}).items():
+        names = getattr(feature, "names", None)
+        if names:
+            class_names[str(name)] = tuple(str(n) for n in names)
+    n_rows = len(next(iter(columns.values()))) if columns else 0
+    if not n_rows:
+        raise DataError(f"{source}, split {split}: has no rows. Choose another split.")
+    where = f"{source} [{split}]"
+    return RawTable(where, columns, range(1, n_rows + 1), unit="row", class_names=class_names)
+
+
+def choose_splits(
+    splits: Mapping[str, Any], *, source: str, glue: GlueSpec | None, evaluation: str | None
+) -> tuple[str, str | None, str]:
+    """Choose the training and the evaluation split.
+
+    GLUE's test labels are hidden (-1 on the hub), so its validation split is used and its test
+    split is refused.
+
+    Returns:
+        The two names (the second None where there is only a training split) and a note or "".
+    """
+    if "train" not in splits:
+        raise DataError(
+            f"{source}: expected a split named train, got {', '.join(map(str, splits))}. "
+            "Choose another data set or configuration."
+        )
+    if evaluation is not None and evaluation not in splits:
+        raise UnknownNameError("split", evaluation, set(splits) - {"train"})
+    if glue is not None:
+        if evaluation is not None and evaluation.startswith("test"):
+            raise DataError(
+                f"{source}: the labels of GLUE's test split are hidden: expected the split "
+                f"{glue.evaluation}, got {evaluation}. Leave out --eval."
+            )
+        return "train", evaluation or glue.evaluation, ""
+    if evaluation is not None:
+        return "train", evaluation, ""
+    found = [name for name in EVALUATION_SPLITS if name in splits]
+    unused = f"; not used: {', '.join(found[1:])}" if len(found) > 1 else ""
+    note = f"{found[0]} split used for evaluation{unused}" if found else ""
+    return "train", found[0] if found else None, note

@@ -1,0 +1,263 @@
+"""load_task: every place that a task can come from, behind one name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from charkit.config import TaskKind
+from charkit.errors import MissingError, UnknownNameError, UsageError
+from charkit.tasks import hub
+from charkit.tasks.assemble import Request, assemble
+from charkit.tasks.columns import Columns, choose_columns
+from charkit.tasks.folder import corpus_of, find_parts
+from charkit.tasks.generated import generated_names, load_generated
+from charkit.tasks.glue import GLUE_NAMES, HUB_NAME, GlueSpec, spec_of_folder
+from charkit.tasks.rows import OnBadRows, usable_rows
+from charkit.tasks.tables import RawTable, format_of, frame_table, read_table, stem_of
+from charkit.tasks.task import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What a source gave, before columns are chosen."""
+
+    train: RawTable
+    evaluation: RawTable | None
+    name: str
+    corpus: str = ""
+    glue: GlueSpec | None = None
+    notes: tuple[str, ...] = ()
+
+
+def load_task(
+    source: str | Path | pd.DataFrame,
+    *,
+    text: str | None = None,
+    pair: str | None = None,
+    label: str | None = None,
+    kind: TaskKind | None = None,
+    evaluation: str | Path | pd.DataFrame | None = None,
+    eval_frac: float = 0.2,
+    seed: int = 0,
+    on_bad_rows: OnBadRows = "refuse",
+    offline: bool | None = None,
+    name: str | None = None,
+) -> Task:
+    """Load a task from a file, a folder, a DataFrame, the hub, GLUE, or the generated suite.
+
+    Args:
+        source: A file (.csv, .tsv, .jsonl, .parquet; all but the last also .gz), a folder with
+            ``train.*`` and an evaluation file, a DataFrame, ``hub:owner/name/config@revision``,
+            ``glue/NAME``, or ``generated/NAME?knob=value``.
+        text: The text column; None to take the only candidate.
+        pair: The column of second texts; None for single texts (or, where text is None as well,
+            to take the only candidate).
+        label: The label column; None to take the only candidate.
+        kind: Classes or real targets; None to decide it from the labels.
+        evaluation: A file or DataFrame with the same columns, or the name of a split of the
+            folder or hub data set. Its label column may be absent.
+        eval_frac: Where there is no evaluation part: the share of rows split off for one.
+        seed: Seed of that split.
+        on_bad_rows: Refuse empty texts and labels, or drop and count them.
+        offline: Never open a connection; None reads CHARKIT_OFFLINE and HF_HUB_OFFLINE.
+        name: The task's name; None derives it from the source.
+
+    Returns:
+        The task. What was guessed, split, dropped or counted stands in its notes.
+
+    Raises:
+        UsageError: An argument is wrong, or a name unknown (with near matches).
+        DataError: The data cannot be used; the message names file, line and what to do.
+        MissingError: A file or package is not there.
+        OfflineError: It would have to be downloaded.
+    """
+    _check_choices(kind=kind, on_bad_rows=on_bad_rows, eval_frac=eval_frac)
+    if isinstance(source, str) and source.startswith("generated/"):
+        _refuse_columns("generated tasks", text, pair, label, kind, evaluation)
+        task = load_generated(source)
+        return task if name is None else replace(task, name=name)
+    tables = _tables(source, evaluation, offline=offline)
+    if tables.glue is not None and text is None and pair is None:
+        text, pair = _glue_columns(tables)
+    columns = choose_columns(tables.train, text=text, pair=pair, label=label)
+    train = usable_rows(tables.train, columns, on_bad_rows=on_bad_rows)
+    held_out = None
+    if tables.evaluation is not None:
+        labelled = columns.label in tables.evaluation.columns
+        _check_evaluation(tables.evaluation, columns)
+        held_out = usable_rows(
+            tables.evaluation, columns, on_bad_rows=on_bad_rows, labelled=labelled
+        )
+    request = Request(
+        name=name or tables.name,
+        source="DataFrame" if not isinstance(source, str | Path) else str(source),
+        column=columns.label,
+        kind=kind,
+        eval_frac=eval_frac,
+        seed=seed,
+        on_bad_rows=on_bad_rows,
+        corpus=tables.corpus,
+        glue=tables.glue,
+        notes=(*tables.notes, *_reading_notes(tables), *columns.notes),
+    )
+    return assemble(train, held_out, request)
+
+
+def _check_choices(*, kind: str | None, on_bad_rows: str, eval_frac: float) -> None:
+    if kind is not None and kind not in get_args(TaskKind):
+        raise UnknownNameError("kind", kind, get_args(TaskKind))
+    if on_bad_rows not in get_args(OnBadRows):
+        raise UnknownNameError("on_bad_rows", on_bad_rows, get_args(OnBadRows))
+    if not 0 < eval_frac < 1:
+        raise UsageError(
+            f"eval_frac: expected a share between 0 and 1, got {eval_frac}. 0.2 keeps a fifth."
+        )
+
+
+def _refuse_columns(what: str, *given: object) -> None:
+    if any(value is not None for value in given):
+        raise UsageError(
+            f"{what} bring their own columns, kind and evaluation part: expected none of text, "
+            "pair, label, kind and eval. Leave them out."
+        )
+
+
+def _reading_notes(tables: Tables) -> tuple[str, ...]:
+    return tables.train.notes + (tables.evaluation.notes if tables.evaluation else ())
+
+
+def _glue_columns(tables: Tables) -> tuple[str | None, str | None]:
+    """Return GLUE's own columns where the table has them."""
+    glue = tables.glue
+    assert glue is not None
+    wanted = [glue.text] + ([glue.pair] if glue.pair else [])
+    if all(column in tables.train.columns for column in wanted):
+        return glue.text, glue.pair
+    return None, None
+
+
+def _check_evaluation(table: RawTable, columns: Columns) -> None:
+    """Refuse an evaluation table that lacks the text columns."""
+    present = columns.label if columns.label in table.columns else next(iter(table.columns))
+    if columns.text != present:
+        choose_columns(table, text=columns.text, pair=columns.pair, label=present)
+
+
+def _tables(
+    source: str | Path | pd.DataFrame,
+    evaluation: str | Path | pd.DataFrame | None,
+    *,
+    offline: bool | None,
+) -> Tables:
+    if not isinstance(source, str | Path):
+        _check_frame(source)
+        held_out = None if evaluation is None else _evaluation_table(evaluation)
+        return Tables(frame_table(source), held_out, "dataframe")
+    if isinstance(source, str) and source.startswith(("hub:", "glue/")):
+        return _hub_tables(source, evaluation, offline=hub.is_offline(offline))
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return _folder_tables(path, evaluation)
+    if path.is_file():
+        held_out = None if evaluation is None else _evaluation_table(evaluation)
+        return Tables(read_table(path), held_out, stem_of(path))
+    raise _not_found(str(source), path)
+
+
+def _check_frame(source: object) -> None:
+    import pandas as pd
+
+    if not isinstance(source, pd.DataFrame):
+        raise UsageError(
+            f"source: expected a path, a name or a DataFrame, got {type(source).__name__}. "
+            "Write the data to a file, or put them into a DataFrame."
+        )
+
+
+def _evaluation_table(evaluation: str | Path | pd.DataFrame) -> RawTable:
+    if not isinstance(evaluation, str | Path):
+        _check_frame(evaluation)
+        return frame_table(evaluation, where="evaluation DataFrame")
+    path = Path(evaluation).expanduser()
+    if not path.is_file():
+        raise MissingError(
+            f"evaluation: expected a file, got {str(evaluation)!r}, which is not there."
+            f"{_near_files(path)} Check the path."
+        )
+    return read_table(path)
+
+
+def _folder_tables(folder: Path, evaluation: str | Path | pd.DataFrame | None) -> Tables:
+    by_name = isinstance(evaluation, str) and format_of(Path(evaluation)) is None
+    train, held_out, note = find_parts(folder, evaluation=str(evaluation) if by_name else None)
+    if evaluation is not None and not by_name:
+        table: RawTable | None = _evaluation_table(evaluation)
+        note = ""
+    else:
+        table = None if held_out is None else read_table(held_out)
+    name = folder.resolve().name
+    glue = spec_of_folder(name)
+    corpus = corpus_of(folder.resolve(), name, glue)
+    return Tables(read_table(train), table, name, corpus, glue, (note,) if note else ())
+
+
+def _hub_tables(
+    source: str, evaluation: str | Path | pd.DataFrame | None, *, offline: bool
+) -> Tables:
+    if evaluation is not None and not isinstance(evaluation, str):
+        raise UsageError(
+            "evaluation: expected the name of a split for a data set from the hub, got "
+            f"{type(evaluation).__name__}. Name a split, for instance validation."
+        )
+    glue: GlueSpec | None = None
+    if source.startswith("glue/"):
+        glue, revision = hub.parse_glue(source)
+        which = hub.HubName(HUB_NAME, glue.name, revision)
+        hub.choose_splits({"train": None, evaluation or glue.evaluation: None}, source=source,
+                          glue=glue, evaluation=evaluation)  # fmt: skip
+        name, corpus = glue.task_name, glue.corpus
+    else:
+        which = hub.parse_hub(source)
+        name, corpus = "_".join(filter(None, (which.path.split("/")[-1], which.config))), ""
+        if which.path in (HUB_NAME, "glue") and which.config:
+            glue = spec_of_folder(f"glue_{which.config}")
+            corpus = glue.corpus if glue else ""
+    splits = hub.fetch_splits(which, source=source, offline=offline)
+    train, held_out, note = hub.choose_splits(
+        splits, source=source, glue=glue, evaluation=evaluation
+    )
+    table = None if held_out is None else hub.split_table(splits, held_out, source=source)
+    notes = (note,) if note else ()
+    return Tables(hub.split_table(splits, train, source=source), table, name, corpus, glue, notes)
+
+
+def _near_files(path: Path) -> str:
+    folder = path.parent
+    if not folder.is_dir():
+        return f" There is no folder {str(folder)!r}."
+    names = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
+    near = get_close_matches(path.name, names, n=3, cutoff=0.5)
+    return f" Did you mean {' or '.join(str(folder / n) for n in near)}?" if near else ""
+
+
+def _not_found(source: str, path: Path) -> MissingError | UnknownNameError:
+    """A path that is not there (exit code 4), or a name that is not known (2)."""
+    if format_of(path) is not None or path.is_absolute() or source.startswith((".", "~")):
+        return MissingError(
+            f"source: expected a file or folder, got {source!r}, which is not there."
+            f"{_near_files(path)} Check the path."
+        )
+    known = [f"glue/{n}" for n in GLUE_NAMES] + [f"generated/{n}" for n in generated_names()]
+    folder = path.parent
+    if folder.is_dir():
+        known += [str(folder / p.name) for p in folder.iterdir() if not p.name.startswith(".")]
+    return UnknownNameError(
+        "task", source, known,
+        hint="A task is a file, a folder, hub:owner/name, glue/NAME or generated/NAME.",
+    )  # fmt: skip

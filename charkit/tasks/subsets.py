@@ -1,0 +1,359 @@
+"""Parts and variants of a task, as rows of the parent: its features can be reused.
+
+========================  =======================================================================
+``all``                   every row
+``classes:A,B``           only the rows of these classes
+``merge:A+B,C``           classes A and B as one; classes that are not named are left out
+``imbalance:0.1``         rows left out so that the rarest class is a tenth, in BOTH parts
+``length:short``          the third with the fewest characters (also ``medium``, ``long``);
+                          the bounds are those of the training part
+``cluster:5/2``           the second of five clusters of the texts (TF-IDF, SVD, k-means; no label)
+``noise:0.2``             a fifth of the TRAINING labels replaced by another class
+========================  =======================================================================
+
+Names that contain a comma stand in quotation marks: ``classes:"a, b",c``. There is no subset by
+domain: a task has no column that says where a text comes from.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charkit.errors import DataError, UnknownNameError, UsageError
+from charkit.tasks.nested import nested_order
+from charkit.tasks.task import LabelArray, Task, frozen_labels, hash_strings
+
+IndexArray = NDArray[np.int64]
+
+SUBSET_KINDS = ("all", "classes", "merge", "imbalance", "length", "cluster", "noise")
+"""The words that a spec may begin with."""
+
+LENGTH_BANDS = ("short", "medium", "long")
+
+
+@dataclass(frozen=True, eq=False)
+class Subset:
+    """Some rows of a task, with labels of their own.
+
+    Attributes:
+        name: The spec, tidied.
+        train_rows: Rows of the parent's training part, ascending, shape (n_train,).
+        evaluation_rows: Rows of its evaluation part, ascending; empty where it has none.
+        train_labels: Labels of the training rows; class codes count from 0 in ``class_names``.
+        evaluation_labels: Labels of the evaluation rows; None where they have none.
+        class_names: The classes that are left; empty for regression.
+        fingerprint: 64 hex digits that name the content.
+        notes: What was left out.
+    """
+
+    name: str
+    train_rows: IndexArray
+    evaluation_rows: IndexArray
+    train_labels: LabelArray
+    evaluation_labels: LabelArray | None
+    class_names: tuple[str, ...]
+    fingerprint: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class _Draft:
+    """A subset in the making; class codes are still the parent's, -1 where left out."""
+
+    name: str
+    train_rows: IndexArray
+    evaluation_rows: IndexArray
+    train_labels: LabelArray
+    evaluation_labels: LabelArray | None
+    class_names: tuple[str, ...]
+
+    def filter(self, train: NDArray[np.bool_], evaluation: NDArray[np.bool_]) -> None:
+        """Keep the rows where the masks are true."""
+        self.train_rows, self.train_labels = self.train_rows[train], self.train_labels[train]
+        self.evaluation_rows = self.evaluation_rows[evaluation]
+        if self.evaluation_labels is not None:
+            self.evaluation_labels = self.evaluation_labels[evaluation]
+
+
+def make_subset(task: Task, spec: str, *, seed: int) -> Subset:
+    """Take a part or a variant of a task.
+
+    Args:
+        task: The parent; its training part is labelled.
+        spec: What to take; see the table at the top of this module.
+        seed: Seed of what is drawn: rows left out, clusters, flipped labels.
+
+    Raises:
+        UnknownNameError: The kind of subset, or a class, is not known.
+        UsageError: The part of the spec behind the colon is wrong.
+        DataError: Too little would be left to learn from.
+    """
+    kind, _, rest = spec.partition(":")
+    if kind not in SUBSET_KINDS:
+        raise UnknownNameError(
+            "subset", kind, SUBSET_KINDS, hint="Examples: classes:A,B or length:short."
+        )
+    if (kind == "all") == bool(rest):
+        raise UsageError(f"subset: expected {_EXAMPLES[kind]}, got {spec!r}.")
+    draft = _whole(task)
+    _MAKERS[kind](task, draft, rest, seed)
+    return _finish(task, draft)
+
+
+def _whole(task: Task) -> _Draft:
+    if task.train.labels is None:
+        raise DataError(f"{task.name}: the training part has no labels: expected labels.")
+    n_eval = 0 if task.evaluation is None else len(task.evaluation)
+    return _Draft(
+        name="all",
+        train_rows=np.arange(len(task.train)),
+        evaluation_rows=np.arange(n_eval),
+        train_labels=task.train.labels,
+        evaluation_labels=None if task.evaluation is None else task.evaluation.labels,
+        class_names=task.class_names,
+    )
+
+
+def _finish(task: Task, draft: _Draft) -> Subset:
+    notes: list[str] = []
+    if task.kind == "classification":
+        _renumber(task, draft, notes)
+    if len(draft.train_rows) < 2:
+        raise DataError(
+            f"{task.name}, subset {draft.name}: expected at least 2 training rows, got "
+            f"{len(draft.train_rows)}. Choose a larger part."
+        )
+    if task.evaluation is not None and not len(draft.evaluation_rows):
+        raise DataError(
+            f"{task.name}, subset {draft.name}: no evaluation row is left of "
+            f"{len(task.evaluation)}. Choose a larger part."
+        )
+    labels = draft.evaluation_labels
+    train_labels = frozen_labels(draft.train_labels)
+    evaluation_labels = None if labels is None else frozen_labels(labels)
+    for rows in (draft.train_rows, draft.evaluation_rows):
+        rows.setflags(write=False)
+    return Subset(
+        name=draft.name,
+        train_rows=draft.train_rows,
+        evaluation_rows=draft.evaluation_rows,
+        train_labels=train_labels,
+        evaluation_labels=evaluation_labels,
+        class_names=draft.class_names,
+        fingerprint=_fingerprint(task, draft, train_labels, evaluation_labels),
+        notes=tuple(notes),
+    )
+
+
+def _fingerprint(
+    task: Task, draft: _Draft, train: LabelArray, evaluation: LabelArray | None
+) -> str:
+    arrays = [draft.train_rows, draft.evaluation_rows, train]
+    if evaluation is not None:
+        arrays.append(evaluation)
+    parts = [f"{a.dtype.kind}{a.tobytes().hex()}" for a in arrays]
+    return hash_strings([task.fingerprint, *parts, *draft.class_names]).hex()
+
+
+def _renumber(task: Task, draft: _Draft, notes: list[str]) -> None:
+    """Drop classes with fewer than two training rows and count the codes from 0 again."""
+    train = draft.train_labels.astype(np.int64)
+    counts = np.bincount(train, minlength=len(draft.class_names))
+    kept = np.flatnonzero(counts >= 2)
+    if len(kept) < 2:
+        raise DataError(
+            f"{task.name}, subset {draft.name}: expected at least two classes with two training "
+            f"rows each, got {len(kept)}. Choose a larger part."
+        )
+    evaluation = np.zeros(0, dtype=np.int64)
+    if draft.evaluation_labels is not None:
+        evaluation = draft.evaluation_labels.astype(np.int64)
+    known = np.isin(evaluation, kept)
+    lost = [draft.class_names[c] for c in np.flatnonzero(counts == 1).tolist()]
+    if lost or not known.all():
+        notes.append(
+            f"left out: {int((counts == 1).sum())} training rows and {int((~known).sum())} "
+            "evaluation rows of classes with fewer than two training rows"
+        )
+    no_labels = np.ones(len(draft.evaluation_rows), dtype=bool)
+    draft.filter(np.isin(train, kept), no_labels if draft.evaluation_labels is None else known)
+    code = np.full(len(draft.class_names), -1, dtype=np.int64)
+    code[kept] = np.arange(len(kept))
+    draft.train_labels = code[draft.train_labels.astype(np.int64)]
+    if draft.evaluation_labels is not None:
+        draft.evaluation_labels = code[draft.evaluation_labels.astype(np.int64)]
+    draft.class_names = tuple(draft.class_names[c] for c in kept.tolist())
+
+
+def _all(task: Task, draft: _Draft, rest: str, seed: int) -> None:
+    """Leave the draft as it is."""
+
+
+def _classes(task: Task, draft: _Draft, rest: str, seed: int) -> None:
+    names = _split_names(rest)
+    _regroup(task, draft, [[name] for name in names], kind="classes")
+
+
+def _merge(task: Task, draft: _Draft, rest: str, seed: int) -> None:
+    groups = [[g] if g in task.class_names else g.split("+") for g in _split_names(rest)]
+    _regroup(task, draft, groups, kind="merge")
+
+
+def _regroup(task: Task, draft: _Draft, groups: Sequence[Sequence[str]], *, kind: str) -> None:
+    """Make one class of each group; classes outside the groups are left out."""
+    _require_classes(task, kind)
+    named = [name for group in groups for name in group]
+    for name in named:
+        if name not in task.class_names:
+            raise UnknownNameError("class", name, task.class_names, hint=f"Task: {task.name}.")
+    if len(set(named)) < len(named) or len(groups) < 2:
+        raise UsageError(
+            f"subset: expected at least two groups of distinct classes, got "
+            f"{kind}:{_join_names(['+'.join(g) for g in groups])!r}."
+        )
+    code = np.full(len(task.class_names), -1, dtype=np.int64)
+    for number, group in enumerate(groups):
+        code[[task.class_names.index(name) for name in group]] = number
+    _require_labels(task, draft)
+    assert draft.evaluation_labels is not None
+    draft.train_labels = code[draft.train_labels.astype(np.int64)]
+    draft.evaluation_labels = code[draft.evaluation_labels.astype(np.int64)]
+    draft.filter(draft.train_labels >= 0, draft.evaluation_labels >= 0)
+    draft.class_names = tuple("+".join(group) for group in groups)
+    draft.name = f"{kind}:{_join_names(draft.class_names)}"
+
+
+def _imbalance(task: Task, draft: _Draft, rest: str, seed: int) -> None:
+    _require_classes(task, "imbalance")
+    _require_labels(task, draft)
+    share = _share(rest, "imbalance")
+    train = draft.train_labels.astype(np.int64)
+    assert draft.evaluation_labels is not None
+    evaluation = draft.evaluation_labels.astype(np.int64)
+    rarest = int(np.bincount(train, minlength=task.n_classes).argmin())
+    masks = [
+        _imbalanced(labels, rarest, share, seed=seed + part)
+        for part, labels in enumerate((train, evaluation))
+    ]
+    draft.filter(*masks)
+    draft.name = f"imbalance:{share:g}"
+
+
+def _imbalanced(labels: IndexArray, rarest: int, share: float, *, seed: int) -> NDArray[np.bool_]:
+    """Mask rows so that the rarest class has the wanted share; as few as possible are lost."""
+    rare, rest = np.flatnonzero(labels == rarest), np.flatnonzero(labels != rarest)
+    n_rare = min(len(rare), round(len(rest) * share / (1 - share)))
+    n_rest = min(len(rest), round(n_rare * (1 - share) / share))
+    mask = np.zeros(len(labels), dtype=bool)
+    for rows, count in ((rare, n_rare), (rest, n_rest)):
+        order = nested_order(labels[rows], seed=seed, kind="classification")
+        mask[rows[order[:count]]] = True
+    return mask
+
+
+def _length(task: Task, draft: _Draft, rest: str, seed: int) -> None:
+    if rest not in LENGTH_BANDS:
+        raise UnknownNameError("length band", rest, LENGTH_BANDS)
+    band = LENGTH_BANDS.index(rest)
+    train, evaluation = _lengths(task)
+    bounds = np.quantile(train, [1 / 3, 2 / 3])
+    masks = [np.searchsorted(bounds, part, side="left") == band for part in (train, evaluation)]
+    draft.filter(*masks)
+    draft.name = f"length:{rest}"
+
+
+def _lengths(task: Task) -> tuple[IndexArray, IndexArray]:
+    """Return the characters of each row (both texts of a pair) of both parts."""
+    found = []
+    for part in (task.train, task.evaluation):
+        texts = () if part is None else part.texts
+        pairs = ("",) * len(texts) if part is None or part.pairs is None else part.pairs
+        both = zip(texts, pairs, strict=True)
+        found.append(np.array([len(a) + len(b) for a, b in both], dtype=np.int64))
+    return found[0], found[1]
+
+
+def _cluster(task: Task, draft: _Draft, rest: str, seed: int) -> None:
+    from charkit.tasks.clusters import text_clusters
+
+    first, _, second = rest.partition("/")
+    if not (first.isdigit() and second.isdigit() and 1 <= int(second) <= int(first) >= 2):
+        raise UsageError(f"subset: expected {_EXAMPLES['cluster']}, got 'cluster:{rest}'.")
+    n_clusters, number = int(first), int(second)
+    train, evaluation = text_clusters(task, n_clusters=n_clusters, seed=seed)
+    draft.filter(train == number - 1, evaluation == number - 1)
+    draft.name = f"cluster:{n_clusters}/{number}"
+
+
+def _noise(task: Task, draft: _Draft, rest: str, seed: int) -> None:
+    _require_classes(task, "noise")
+    share = _share(rest, "noise")
+    rng = np.random.default_rng(seed)
+    labels = draft.train_labels.astype(np.int64)
+    flipped = rng.permutation(len(labels))[: round(share * len(labels))]
+    labels[flipped] += rng.integers(1, task.n_classes, size=len(flipped))
+    draft.train_labels = labels % task.n_classes
+    draft.name = f"noise:{share:g}"
+
+
+_MAKERS: dict[str, Callable[[Task, _Draft, str, int], None]] = {
+    "all": _all,
+    "classes": _classes,
+    "merge": _merge,
+    "imbalance": _imbalance,
+    "length": _length,
+    "cluster": _cluster,
+    "noise": _noise,
+}
+
+_EXAMPLES = {
+    "all": "all, with nothing behind it",
+    "classes": "classes:A,B",
+    "merge": "merge:A+B,C",
+    "imbalance": "imbalance:SHARE with a share between 0 and 1",
+    "length": "length:short, length:medium or length:long",
+    "cluster": "cluster:K/I with K at least 2 and I from 1 to K",
+    "noise": "noise:SHARE with a share between 0 and 1",
+}
+
+
+def _share(text: str, kind: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 < value < 1:
+        raise UsageError(f"subset: expected {_EXAMPLES[kind]}, got '{kind}:{text}'.")
+    return value
+
+
+def _split_names(text: str) -> list[str]:
+    return next(csv.reader([text], skipinitialspace=False))
+
+
+def _join_names(names: Sequence[str]) -> str:
+    return ",".join(f'"{n}"' if "," in n else n for n in names)
+
+
+def _require_classes(task: Task, kind: str) -> None:
+    if task.kind != "classification":
+        raise UsageError(
+            f"subset: {kind} needs classes: expected a classification task, got {task.name}, "
+            "a regression. Use length or cluster."
+        )
+
+
+def _require_labels(task: Task, draft: _Draft) -> None:
+    """An evaluation part without labels cannot follow a choice by label."""
+    if draft.evaluation_labels is None and len(draft.evaluation_rows):
+        raise DataError(
+            f"{task.name}: the evaluation part has no labels: expected labels for a subset by "
+            "class. Use length, cluster or noise."
+        )
+    if draft.evaluation_labels is None:
+        draft.evaluation_labels = np.zeros(0, dtype=np.int64)

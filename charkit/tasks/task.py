@@ -1,0 +1,202 @@
+"""What a task is: texts, optional pairs, labels, and a name for what is in them."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from charkit.config import TaskKind
+from charkit.errors import UsageError
+
+Metric = Literal["accuracy", "f1", "matthews", "pearson_spearman"]
+"""A task's headline metric: share of right answers; F1 of class 1; Matthews' correlation;
+the mean of Pearson's and Spearman's correlation."""
+
+LabelArray = NDArray[np.int64] | NDArray[np.float64]
+
+
+def hash_strings(items: Iterable[str]) -> bytes:
+    """Return the SHA-256 digest of strings, each preceded by its length in bytes.
+
+    The lengths keep ``("ab", "c")`` and ``("a", "bc")`` apart.
+    """
+    digest = hashlib.sha256()
+    for item in items:
+        raw = item.encode("utf-8", "surrogatepass")
+        digest.update(struct.pack("<Q", len(raw)) + raw)
+    return digest.digest()
+
+
+def frozen_labels(labels: ArrayLike) -> LabelArray:
+    """Return a read-only copy of labels as int64 (whole numbers) or float64."""
+    array = np.array(labels)
+    if array.ndim != 1:
+        raise UsageError(f"labels: expected one dimension, got shape {array.shape}.")
+    kind = array.dtype.kind
+    if array.size and kind not in "iuf":
+        raise UsageError(f"labels: expected numbers, got dtype {array.dtype}.")
+    result: LabelArray
+    result = array.astype(np.float64) if kind == "f" and array.size else array.astype(np.int64)
+    result.setflags(write=False)
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """One part of a task.
+
+    Attributes:
+        texts: The texts, exactly as in the source; length n_samples.
+        pairs: The second texts of sentence pairs, or None.
+        labels: Class codes 0..n_classes-1 (int64) or real targets (float64), shape
+            (n_samples,); None where the part is not labelled.
+    """
+
+    texts: tuple[str, ...]
+    pairs: tuple[str, ...] | None = None
+    labels: LabelArray | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "texts", tuple(self.texts))
+        if self.pairs is not None:
+            object.__setattr__(self, "pairs", tuple(self.pairs))
+            self._check_length("pairs", len(self.pairs))
+        if self.labels is not None:
+            object.__setattr__(self, "labels", frozen_labels(self.labels))
+            self._check_length("labels", len(self.labels))
+
+    def _check_length(self, name: str, length: int) -> None:
+        if length != len(self.texts):
+            raise UsageError(f"{name}: expected {len(self.texts)}, one a text, got {length}.")
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __repr__(self) -> str:
+        pairs = ", pairs" if self.pairs is not None else ""
+        labels = "labelled" if self.labels is not None else "not labelled"
+        return f"Split({len(self)} texts{pairs}, {labels})"
+
+    def take(self, rows: ArrayLike) -> Split:
+        """Return the rows with these indices, in this order."""
+        index = np.asarray(rows, dtype=np.int64)
+        texts = tuple(self.texts[i] for i in index)
+        pairs = None if self.pairs is None else tuple(self.pairs[i] for i in index)
+        labels = None if self.labels is None else self.labels[index]
+        return Split(texts, pairs, labels)
+
+    @cached_property
+    def text_fingerprint(self) -> str:
+        """64 hex digits that name texts and pairs, in order; labels play no part."""
+        digest = hashlib.sha256(hash_strings(self.texts))
+        digest.update(b"single" if self.pairs is None else b"pairs:" + hash_strings(self.pairs))
+        return digest.hexdigest()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """64 hex digits that name texts, pairs and labels, in order."""
+        digest = hashlib.sha256(bytes.fromhex(self.text_fingerprint))
+        if self.labels is not None:
+            digest.update(self.labels.dtype.kind.encode())
+            digest.update(self.labels.astype(self.labels.dtype.newbyteorder("<")).tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Labelled texts to learn from, texts to be judged on, and what the labels mean.
+
+    Attributes:
+        name: A short name for tables and figures.
+        kind: ``"classification"`` or ``"regression"``.
+        train: The labelled part.
+        evaluation: The part that scores are computed on; its labels may be None.
+        class_names: The name of class code c at position c; empty for regression.
+        corpus: Tasks with the same corpus share texts: never split them apart.
+        metric: The headline metric.
+        source: Where the task came from, as it was asked for.
+        notes: What was guessed, split, dropped or counted while loading.
+        ceiling: For generated tasks: the best score that any predictor can expect, accuracy
+            (classification) or Pearson's correlation (regression); None where unknown.
+    """
+
+    name: str
+    kind: TaskKind
+    train: Split
+    evaluation: Split | None = None
+    class_names: tuple[str, ...] = ()
+    corpus: str = ""
+    metric: Metric = "accuracy"
+    source: str = ""
+    notes: tuple[str, ...] = ()
+    ceiling: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(TaskKind):
+            raise UsageError(f"kind: expected classification or regression, got {self.kind!r}.")
+        if self.metric not in get_args(Metric):
+            legal = ", ".join(get_args(Metric))
+            raise UsageError(f"metric: expected one of {legal}, got {self.metric!r}.")
+        object.__setattr__(self, "class_names", tuple(self.class_names))
+        object.__setattr__(self, "notes", tuple(self.notes))
+        object.__setattr__(self, "corpus", self.corpus or self.name)
+        for part in (self.train, self.evaluation):
+            if part is not None and part.labels is not None:
+                self._check_labels(part.labels)
+
+    def _check_labels(self, labels: LabelArray) -> None:
+        wanted = "i" if self.kind == "classification" else "f"
+        if len(labels) and labels.dtype.kind != wanted:
+            raise UsageError(f"labels: expected {wanted}64 for {self.kind}, got {labels.dtype}.")
+        if self.kind == "classification" and len(labels):
+            low, high = int(labels.min()), int(labels.max())
+            if low < 0 or high >= self.n_classes:
+                raise UsageError(
+                    f"labels: expected codes 0..{self.n_classes - 1}, got {low}..{high}."
+                )
+
+    @property
+    def n_classes(self) -> int:
+        """The number of classes; 0 for regression."""
+        return len(self.class_names) if self.kind == "classification" else 0
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """64 hex digits that name the content: kind, metric, classes and both parts."""
+        evaluation = "" if self.evaluation is None else self.evaluation.fingerprint
+        parts = (self.kind, self.metric, self.train.fingerprint, evaluation, *self.class_names)
+        return hash_strings(parts).hex()
+
+    def describe(self) -> list[str]:
+        """Return a few lines for people: sizes, classes with counts, notes."""
+        pairs = "sentence pairs" if self.train.pairs is not None else "texts"
+        lines = [f"{self.name}: {self.kind} of {pairs}, metric {self.metric}"]
+        lines.append(f"training: {len(self.train)} rows{self._counts(self.train)}")
+        if self.evaluation is None:
+            lines.append("evaluation: none")
+        else:
+            counts = self._counts(self.evaluation)
+            lines.append(f"evaluation: {len(self.evaluation)} rows{counts}")
+        if self.ceiling is not None:
+            lines.append(f"ceiling: {self.ceiling:.4f}")
+        return lines + [f"note: {note}" for note in self.notes]
+
+    def _counts(self, part: Split, *, shown: int = 8) -> str:
+        if part.labels is None:
+            return ", not labelled"
+        if self.kind == "regression":
+            if not len(part):
+                return ""
+            return f", targets {part.labels.min():g} to {part.labels.max():g}"
+        counts = np.bincount(part.labels.astype(np.int64), minlength=self.n_classes)
+        ranked = sorted(zip(-counts, self.class_names, strict=True))[:shown]
+        text = ", ".join(f"{name} {-count}" for count, name in ranked)
+        more = f", and {self.n_classes - shown} more" if self.n_classes > shown else ""
+        return f", {self.n_classes} classes: {text}{more}"

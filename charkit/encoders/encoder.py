@@ -57,9 +57,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise DataError(f"{path} is damaged: expected a JSON object, got {error}.") from error
     if not isinstance(value, dict):
-        raise DataError(
-            f"{path} is damaged: expected a JSON object, got {type(value).__name__}."
-        )
+        raise DataError(f"{path} is damaged: expected a JSON object, got {type(value).__name__}.")
     return value
 
 

@@ -8,9 +8,7 @@ from charkit.encoders.source import download, find_source, is_offline, locate, w
 from charkit.errors import MissingError, OfflineError
 
 
-def fetch_encoder(
-    name: str, *, revision: str | None = None, offline: bool | None = None
-) -> Path:
+def fetch_encoder(name: str, *, revision: str | None = None, offline: bool | None = None) -> Path:
     """Download what an encoder needs and return its folder.
 
     The bundled encoder and folders are only checked. A hub encoder is looked up again, so

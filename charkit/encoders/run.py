@@ -42,9 +42,7 @@ def choose_token_budget(encoder: Encoder, token_budget: int | None) -> int:
     if token_budget is None:
         return _BUDGETS[encoder.device]
     if token_budget < 1:
-        raise UsageError(
-            f"token_budget is out of range: expected at least 1, got {token_budget}."
-        )
+        raise UsageError(f"token_budget is out of range: expected at least 1, got {token_budget}.")
     return token_budget
 
 

@@ -88,9 +88,7 @@ def find_source(name: str, *, revision: str | None = None) -> Source:
         raise MissingError(f"no such folder: expected a folder with an encoder, got {name!r}.")
     base, _, inline = name.partition("@")
     if inline and revision is not None and inline != revision:
-        raise UsageError(
-            f"revision is given twice: expected one, got {inline!r} and {revision!r}."
-        )
+        raise UsageError(f"revision is given twice: expected one, got {inline!r} and {revision!r}.")
     location = KNOWN_ENCODERS.get(base, base)
     if location.count("/") != 1 or not all(location.split("/")):
         raise UnknownNameError(

@@ -54,7 +54,7 @@ class MemoryShard:
 
     def read(self, layer: int) -> NDArray[np.floating]:
         """Return the states of one layer, shape (n_samples, width)."""
-        return self.states[layer]
+        return cast(FloatArray, self.states[layer])
 
     def read_lengths(self) -> tuple[IntArray, IntArray]:
         """Return the tokens of each row as encoded and uncut."""

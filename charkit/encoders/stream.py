@@ -8,7 +8,6 @@ Rows lie in the order of the texts; only the batches inside a shard are sorted b
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from charkit.encoders.run import BatchRunner, check_pooling, choose_token_budget
 from charkit.encoders.states import FileShard, LayerStates
 from charkit.encoders.tokens import Tokens, tokenise
 from charkit.errors import MissingError
-from charkit.manifest import run_manifest
+from charkit.manifest import Clock, run_manifest
 from charkit.store import Store
 
 KIND = "states"
@@ -116,16 +115,16 @@ def encode_to_store(
     budget = choose_token_budget(encoder, token_budget)
     with store.lock(KIND, key, progress=progress):
         if store.find(KIND, key) is None:
-            start = time.perf_counter()
+            clock = Clock()
             folder = store.partial(KIND, key)
             runner = BatchRunner(encoder, pooling=pooling, token_budget=budget)
             _ShardWriter(runner, config["max_length"], folder, progress).write(split)
             _write_index(folder, encoder, config, n_samples=len(split.texts))
             fields = run_manifest(
                 config,
+                clock=clock,
                 seeds={} if encoder.random_seed is None else {"weights": encoder.random_seed},
                 fingerprints={"encoder": encoder.fingerprint, "texts": split.text_fingerprint},
-                seconds=time.perf_counter() - start,
                 device=encoder.device,
                 dtype=encoder.dtype,
             )
@@ -174,9 +173,7 @@ def _shard_name(first: int) -> str:
     return f"rows-{first:09d}.safetensors"
 
 
-def _write_index(
-    folder: Path, encoder: Encoder, config: dict[str, Any], *, n_samples: int
-) -> None:
+def _write_index(folder: Path, encoder: Encoder, config: dict[str, Any], *, n_samples: int) -> None:
     index = {
         "n_samples": n_samples,
         "n_layers": encoder.n_layers,

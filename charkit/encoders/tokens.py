@@ -34,9 +34,7 @@ class Tokens:
     full_lengths: IntArray
     pad_id: int
 
-    def batch(
-        self, rows: IntArray
-    ) -> tuple[IntArray, IntArray | None, NDArray[np.bool_] | None]:
+    def batch(self, rows: IntArray) -> tuple[IntArray, IntArray | None, NDArray[np.bool_] | None]:
         """Return ids, segments and mask of some rows, padded to the longest of them.
 
         Returns:
@@ -57,9 +55,7 @@ class Tokens:
         return ids, segments, None if lengths.min() == longest else mask
 
 
-def _call(
-    tokenizer: Any, texts: list[str], pairs: list[str] | None, max_length: int | None
-) -> Any:
+def _call(tokenizer: Any, texts: list[str], pairs: list[str] | None, max_length: int | None) -> Any:
     return tokenizer(
         texts,
         pairs,

@@ -83,6 +83,9 @@ def tokenise(
 
     """
     tokenizer = encoder.tokenizer
+    if not len(texts):
+        none = np.zeros(0, np.int64)
+        return Tokens(none.astype(np.int32), None, none, none, pad_id=0)
     firsts = list(texts)
     seconds = None if pairs is None else list(pairs)
     encoded = _call(tokenizer, firsts, seconds, None)

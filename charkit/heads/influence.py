@@ -165,7 +165,7 @@ def is_constant(values: FloatArray) -> NDArray[np.bool_]:
 
 def _pearson(left: FloatArray, right: FloatArray) -> Estimate:
     """Correlate the rows of (B, m) and (1, m); influence z w - r (z^2 + w^2) / 2."""
-    varied = ~(is_constant(left) | is_constant(right))
+    varied = np.logical_not(is_constant(left) | is_constant(right))
     z, w = _standardised(left), _standardised(right)
     value = np.where(varied, (z * w).mean(axis=1), 0.0).clip(-1.0, 1.0)
     influence = z * w - value[:, None] * (z**2 + w**2) / 2
@@ -175,7 +175,8 @@ def _pearson(left: FloatArray, right: FloatArray) -> Estimate:
 def _standardised(values: FloatArray) -> FloatArray:
     centred = values - values.mean(axis=1, keepdims=True)
     scale = np.sqrt(np.square(centred).mean(axis=1, keepdims=True))
-    return np.divide(centred, scale, out=np.zeros_like(centred), where=scale > 0)
+    scale = np.where(scale > 0, scale, 1.0)
+    return np.asarray(centred / scale)
 
 
 def average_ranks(values: FloatArray) -> FloatArray:

@@ -49,7 +49,7 @@ bench: setup ## Measure against peers (half an hour, quiet machine); TASKS=folde
 	$(BIN)/python benchmarks/run_all.py $(if $(TASKS),--tasks $(TASKS)) $(if $(SMOKE),--smoke)
 
 docs: setup ## Make the generated pages of docs/ again
-	$(BIN)/python -m tests.make_docs
+	$(BIN)/python docs/make_pages.py
 
 clean: ## Remove what was built here; the cache of results stays (charkit cache prune)
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -23,7 +23,8 @@ RUN_FORMAT = 1
 EntryState = Literal["complete", "partial", "damaged"]
 """Finished and of the right sizes; work in progress; lacking something or set aside."""
 
-_OURS = ("format", "kind", "key", "created", "files")
+_OURS = ("format", "kind", "key", "created", "files", "sha256")
+_HASH_LENGTH = 64
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
 
 
@@ -112,7 +113,7 @@ def plain_fields(key: str, fields: Mapping[str, Any]) -> dict[str, Any]:
 def run_text(
     kind: str, key: str, *, created: str, files: Mapping[str, Any], fields: Mapping[str, Any]
 ) -> str:
-    """Return the text of ``run.json``: sorted, indented, one field a line."""
+    """Return the text of ``run.json``: sorted, indented, with the hash of its own content."""
     run = {
         **fields,
         "format": RUN_FORMAT,
@@ -121,6 +122,7 @@ def run_text(
         "created": created,
         "files": files,
     }
+    run["sha256"] = content_hash(run, length=_HASH_LENGTH)
     return json.dumps(run, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -198,9 +200,8 @@ def check_entry(folder: Path, *, deep: bool) -> list[StoreProblem]:
         if message:
             found.append(problem(name, message))
     if deep:
-        message = _key_problem(key, run)
-        if message:
-            found.append(problem(RUN_FILE, message))
+        messages = (_self_problem(run), _key_problem(key, run))
+        found += [problem(RUN_FILE, message) for message in messages if message]
         unlisted = {p.name for p in folder.iterdir()} - set(run["files"]) - {RUN_FILE}
         found += [problem(name, f"is not listed in {RUN_FILE}") for name in sorted(unlisted)]
     return found
@@ -242,6 +243,13 @@ def _file_problem(path: Path, listing: Mapping[str, Any], *, deep: bool) -> str:
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
     return ""
+
+
+def _self_problem(run: Mapping[str, Any]) -> str:
+    rest = {name: value for name, value in run.items() if name != "sha256"}
+    if content_hash(rest, length=_HASH_LENGTH) == run.get("sha256"):
+        return ""
+    return "its fields differ from its own SHA-256"
 
 
 def _key_problem(key: str, run: Mapping[str, Any]) -> str:

@@ -1,0 +1,1 @@
+"""Small word-level grammars whose sentences carry a label with a known probability."""

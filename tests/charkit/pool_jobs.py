@@ -117,6 +117,10 @@ if "threads" in sys.argv:
     for name in ("numpy", "torch"):
         importlib.import_module(name)
 
+if "slow-start" in sys.argv and __name__ == "__mp_main__":
+    Path(sys.argv[2], str(os.getpid())).touch()
+    time.sleep(1.0)
+
 if sys.argv[0].endswith("unguarded.py"):
     run_jobs(square, [1, 2, 3], n_workers=2)
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import os
+import signal
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
 
+from charkit import durable
 from charkit.config import content_hash
 from charkit.durable import write_whole
 from charkit.errors import CharkitError
@@ -52,6 +56,59 @@ def fill(root, n_entries):
         make_large(store, config)
         make_small(store, config)
     assert not store.damaged
+
+
+class HalfWriter(io.FileIO):
+    """A file that tells the audit hooks when half of the data is on disk."""
+
+    def write(self, data):
+        done = super().write(data[: len(data) // 2])
+        self.flush()
+        sys.audit("half", self.name)
+        return done + super().write(data[len(data) // 2 :])
+
+
+def die_at(step, root):
+    """Kill this process just before its ``step``-th touch of the store."""
+    left = [step]
+
+    def hook(event, arguments):
+        if event in ("open", "half") or event.startswith("os."):
+            if not any(str(root) in str(argument) for argument in arguments):
+                return
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+
+
+def die_at_every_step(root):
+    """Write two entries in a child that dies at step 1, 2, 3, ... then undisturbed in another."""
+
+    def run_child(home, step):
+        child = os.fork()
+        if child == 0:
+            durable.open = HalfWriter
+            if step:
+                die_at(step, home)
+            store, config = Store(home), configs(1)[0]
+            make_large(store, config)
+            make_small(store, config)
+            os._exit(1 if store.damaged else 0)
+        return os.waitpid(child, 0)[1]
+
+    for step in range(1, 1000):
+        home = root / str(step)
+        status = run_child(home, step)
+        assert status in (0, signal.SIGKILL), status
+        states = {entry.state for entry in Store(home).entries()}
+        assert states <= {"complete", "partial"}, (step, states)
+        assert Store(home).verify() == [], step
+        assert run_child(home, 0) == 0
+        if status == 0:
+            print(step)
+            return
 
 
 def race(root, n_entries, log):
@@ -103,6 +160,8 @@ if __name__ == "__main__":
     command, root, *rest = sys.argv[1:]
     if command == "fill":
         fill(Path(root), int(rest[0]))
+    elif command == "steps":
+        die_at_every_step(Path(root))
     elif command == "race":
         race(Path(root), int(rest[0]), rest[1])
     elif command == "hold":

@@ -40,8 +40,8 @@ def wait_for(condition, seconds=20.0):
         time.sleep(0.02)
 
 
-def start_parent(folder, **options):
-    command = [sys.executable, str(HERE / "pool_jobs.py"), "sleep", str(folder)]
+def start_parent(folder, *, command="sleep", **options):
+    command = [sys.executable, str(HERE / "pool_jobs.py"), command, str(folder)]
     process = subprocess.Popen(
         command, env=environment(), stderr=subprocess.PIPE, text=True, **options
     )
@@ -212,8 +212,10 @@ def test_no_orphans_when_the_parent_is_killed(tmp_path, name):
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
-def test_an_interrupt_stops_at_once_and_is_raised_again(tmp_path):
-    process, workers = start_parent(tmp_path, start_new_session=True)
+@pytest.mark.parametrize("command", ["sleep", "slow-start"])
+def test_an_interrupt_stops_at_once_and_is_raised_again(tmp_path, command):
+    """Also while the workers still start; in a terminal the signal reaches them as well."""
+    process, workers = start_parent(tmp_path, command=command, start_new_session=True)
     begin = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=20)

@@ -532,8 +532,20 @@ def test_processes_that_race_make_every_entry_once(tmp_store, tmp_path):
 # -- kill -9 ----------------------------------------------------------------------------
 
 
+def test_kill_at_every_step_changes_nothing(tmp_path):
+    process = start("steps", tmp_path, stderr=subprocess.PIPE)
+    answer, errors = process.communicate()
+    assert process.returncode == 0, errors
+    n_steps = int(answer)
+    assert n_steps > 30
+    expected = contents(tmp_path / str(n_steps))
+    assert len(expected) == 7
+    for step in range(1, n_steps):
+        assert contents(tmp_path / str(step)) == expected, step
+
+
 def test_kill_at_random_moments_changes_nothing(tmp_path):
-    n_entries, rng = 40, random.Random(0)
+    n_entries, rng = 25, random.Random(0)
     undisturbed = start("fill", tmp_path / "whole", n_entries)
     wait_until_ready(undisturbed)
     begin = time.perf_counter()
@@ -542,14 +554,14 @@ def test_kill_at_random_moments_changes_nothing(tmp_path):
     assert undisturbed.returncode == 0
     root = tmp_path / "killed"
     n_killed = 0
-    for _ in range(25):
+    for _ in range(15):
         process = start("fill", root, n_entries)
         wait_until_ready(process)
         time.sleep(rng.uniform(0.0, whole_s / 10))
         n_killed += process.poll() is None
         stop(process)
         assert Store(root).verify() == []
-    assert n_killed >= 5
+    assert n_killed >= 3
     last = start("fill", root, n_entries)
     last.communicate()
     assert last.returncode == 0

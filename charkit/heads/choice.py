@@ -143,10 +143,16 @@ def classification_gains(
 ) -> dict[str, FloatArray]:
     """Return what every row says for heads against the class shares of their training sample.
 
-    - ``log_loss``: nats saved against the shares; feels confidence below the threshold.
+    - ``log_loss``: nats saved against the shares, the classes weighted by those same shares. So
+      a head that ignores the text cannot gain, whatever the classes of the evaluation sample:
+      its expected gain is minus a Kullback-Leibler divergence. Feels what the probabilities
+      know even where the predicted class is always the majority.
     - ``balanced_accuracy``: mean recall over the classes minus that of any prediction which
-      ignores the text, 1 / (classes in the evaluation sample); feels rare classes where the
+      ignores the text, 1 / (classes in the evaluation sample). Feels rare classes where the
       accuracy stays at the majority's.
+
+    Rows vary around their class's mean only: the class counts count as given, and with rows of
+    one class alone nothing can be told (all gains are zero).
 
     Args:
         correct: (S, L, m), whether a row was right.
@@ -169,12 +175,32 @@ def classification_gains(
             f"got {nats.shape}, {codes.shape}, {prior.shape}."
         )
     present, place, counts = np.unique(codes, return_inverse=True, return_counts=True)
-    indicator = (place[:, None] == np.arange(len(present))) / counts
-    recall = right @ indicator
-    weight = n_rows / (len(present) * counts[place])
-    influence = weight * (right - recall[..., place])
-    balanced = (recall.mean(axis=2) - 1 / len(present))[..., None] + influence
-    return {"log_loss": prior[:, None] - nats, "balanced_accuracy": balanced}
+    if len(present) == 1:
+        return {"log_loss": np.zeros(right.shape), "balanced_accuracy": np.zeros(right.shape)}
+    first = np.unique(codes, return_index=True)[1]
+    shares = np.exp(-prior[:, first])
+    shares /= shares.sum(axis=1, keepdims=True)
+    equal = np.full_like(shares, 1 / len(present))
+    balanced = _by_class(right, place, counts, equal) - 1 / len(present)
+    saved = _by_class(prior[:, None] - nats, place, counts, shares)
+    return {"log_loss": saved, "balanced_accuracy": balanced}
+
+
+def _by_class(
+    values: FloatArray, place: NDArray[np.int64], counts: NDArray[np.int64], shares: FloatArray
+) -> FloatArray:
+    """Return values whose mean is the class means' weighted by shares, free of class counts.
+
+    Args:
+        values: (S, L, m).
+        place: (m,), each row's class among the C that occur.
+        counts: (C,), rows of each class.
+        shares: (S, C), weights of the classes.
+    """
+    by_class = values @ ((place[:, None] == np.arange(len(counts))) / counts)
+    mean = np.einsum("slc,sc->sl", by_class, shares)
+    weight = (shares * place.size / counts)[:, None, place]
+    return np.asarray(mean[..., None] + weight * (values - by_class[..., place]))
 
 
 def regression_gains(

@@ -95,7 +95,8 @@ def crossed_means(values: NDArray[np.generic]) -> CrossedMeans:
 
     The variance between draws is freed of what the rest alone would cause, so that it is not
     counted twice (method of moments); its negative directions are set to zero, which errs
-    towards too much by up to a third where draws hardly matter. One draw says nothing of the variance between draws, and one row nothing of that between rows.
+    towards too much, by up to a third, where draws hardly matter. One draw says nothing of the
+    variance between draws, and one row nothing of that between rows.
 
     Raises:
         UsageError: The array is not (S, K, m), is empty, or has values that are not finite.

@@ -25,13 +25,13 @@ HEAVY = {
 
 FLOORS = {
     "errors": 0, "config": 0,
-    "manifest": 1, "pool": 1, "store": 1,
+    "durable": 1, "entry": 1, "locks": 1, "manifest": 1, "pool": 1, "store": 1,
     "tasks": 2,
     "encoders": 3,
     "heads": 4, "fisher": 4,
     "answers": 5,
     "api": 6, "doctor": 6,
-    "cli": 7,
+    "cli": 7, "__main__": 8,
 }  # fmt: skip
 
 

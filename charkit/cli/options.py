@@ -89,7 +89,8 @@ Pool = Annotated[
     typer.Option("--pooling", help="How token states become one vector."),
 ]
 MaxLength = Annotated[
-    int | None, typer.Option("--max-length", help="Longest text in tokens; longer ones are cut and counted.")
+    int | None,
+    typer.Option("--max-length", help="Longest text in tokens; longer ones are cut and counted."),
 ]
 Device = Annotated[
     Literal["auto", "cpu", "cuda", "mps"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import math
 import shlex
 import sys
 import time
@@ -56,7 +57,8 @@ class Output:
             extra: More top-level values for JSON; lists of lines are shown under a table.
         """
         if self.format == "json":
-            typer.echo(json.dumps({key: [dict(r) for r in rows], **extra}, indent=2, default=str))
+            whole = {key: [dict(r) for r in rows], **extra}
+            typer.echo(json.dumps(_json(whole), indent=2, allow_nan=False))
         elif self.format == "csv":
             _csv(rows)
         else:
@@ -64,6 +66,17 @@ class Output:
             for value in extra.values():
                 for line in value if isinstance(value, list) else ():
                     typer.echo(line)
+
+
+def _json(value: Any) -> Any:
+    """Return a value that JSON can hold: a number that is missing or infinite becomes null."""
+    if isinstance(value, Mapping):
+        return {str(k): _json(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, str | int | float | None) else str(value)
 
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -129,7 +129,8 @@ def compute(work: Work) -> tuple[list[Cell], dict[str, NDArray[Any]]]:
         cells += new_cells
         for name, value in new_rows.items():
             per_row.setdefault(name, []).append(value)
-    rows = {name: np.stack(values) for name, values in per_row.items()}
+    # safetensors writes the buffer as it lies: it must lie in C order
+    rows = {name: np.ascontiguousarray(np.stack(values)) for name, values in per_row.items()}
     return cells, rows | {"labels": work.evaluation_labels}
 
 

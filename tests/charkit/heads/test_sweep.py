@@ -85,8 +85,13 @@ def test_rows_of_the_evaluation_add_up_to_the_cells(result):
     job = next(j for j in result.jobs if j.control == "none" and j.seed == 1)
     rows = result.rows(job)
     cells = result.table[(result.table["control"] == "none") & (result.table["seed"] == 1)]
-    expected = cells.pivot(index="n_train", columns="layer", values="accuracy").to_numpy()
-    np.testing.assert_allclose(rows["correct"].mean(axis=2), expected)
+
+    def expected(name):
+        return cells.pivot(index="n_train", columns="layer", values=name).to_numpy()
+
+    np.testing.assert_allclose(rows["correct"].mean(axis=2), expected("accuracy"))
+    losses = rows["log_loss"].astype(np.float64).mean(axis=2)
+    np.testing.assert_allclose(losses, expected("log_loss"), rtol=2e-3)
     assert rows["labels"].shape == (60,)
 
 
@@ -181,9 +186,7 @@ def test_failed_job_becomes_rows_and_the_others_stay(tiny_bert, tmp_store, monke
 
 def test_no_possible_size_is_a_data_error(tiny_bert, tmp_store):
     with pytest.raises(CellsFailedError, match="no training size is possible") as caught:
-        sweep(
-            toy_task(), encoder=str(tiny_bert), store=tmp_store, sizes=(5000,), n_workers=1
-        )
+        sweep(toy_task(), encoder=str(tiny_bert), store=tmp_store, sizes=(5000,), n_workers=1)
     assert caught.value.exit_code == DataError.exit_code
 
 

@@ -1,0 +1,212 @@
+import csv
+import io
+import json
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from charkit import __version__
+from charkit.cli.app import app
+from charkit.cli.show import whole_numbers
+from charkit.errors import UsageError
+
+runner = CliRunner()
+
+
+def rows(n=60):
+    good, bad = ("good", "great", "fine"), ("bad", "awful", "poor")
+    things = ("cat", "dog", "film", "book", "house", "man", "woman")
+    texts = [
+        f"the {things[i % 7]} is {(good if i % 2 else bad)[i % 3]} {i // 20} ." for i in range(n)
+    ]
+    frame = pd.DataFrame({"body": texts, "stars": [i % 2 for i in range(n)]})
+    return frame.drop_duplicates("body")
+
+
+@pytest.fixture
+def reviews(tmp_path):
+    path = tmp_path / "reviews.csv"
+    rows().to_csv(path, index=False)
+    return str(path)
+
+
+def run(*arguments, cache=None):
+    extra = ["--cache-dir", str(cache)] if cache is not None else []
+    return runner.invoke(app, [*map(str, arguments), *extra])
+
+
+SMALL = ("--seeds", "0,1", "--sizes", "8,16", "--workers", "1", "--dtype", "float32")
+
+
+@pytest.fixture
+def swept(reviews, tiny_bert, tmp_path):
+    arguments = ("sweep", reviews, "--text", "body", "--label", "stars", "-e", tiny_bert, *SMALL)
+    return arguments, run(*arguments, cache=tmp_path / "c"), tmp_path / "c"
+
+
+def test_version():
+    result = run("--version")
+    assert result.exit_code == 0
+    assert result.stdout.strip() == f"charkit {__version__}"
+
+
+def test_sweep_prints_results_alone_on_stdout(swept):
+    _, result, _ = swept
+    assert result.exit_code == 0, result.output
+    assert "n_train" in result.stdout
+    assert "training:" in result.stderr
+    assert "training:" not in result.stdout
+
+
+def test_second_sweep_prints_the_same_and_says_that_it_was_there(swept):
+    arguments, first, cache = swept
+    again = run(*arguments, cache=cache)
+    assert again.stdout == first.stdout
+    assert "8 of 8 jobs were in the store already" in again.stderr
+
+
+def test_sweep_as_json_has_every_cell(swept):
+    arguments, _, cache = swept
+    result = run(*arguments, "--format", "json", cache=cache)
+    answer = json.loads(result.stdout)
+    assert len(answer["cells"]) == 3 * 3 * 2 * 2 + 4
+    assert answer["best_layers"][0]["n_train"] == 8
+    assert answer["findings"]
+
+
+def test_json_has_no_nan(swept):
+    arguments, _, cache = swept
+    result = run(*arguments, "--format", "json", cache=cache)
+
+    def refuse(name):
+        raise AssertionError(f"{name} is not JSON")
+
+    json.loads(result.stdout, parse_constant=refuse)
+
+
+def test_sweep_as_csv(swept):
+    arguments, _, cache = swept
+    result = run(*arguments, "--format", "csv", cache=cache)
+    table = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert [r["n_train"] for r in table] == ["8", "16"]
+
+
+def test_quiet_leaves_the_result_alone(swept):
+    arguments, first, cache = swept
+    result = run(*arguments, "-q", cache=cache)
+    assert result.stderr == ""
+    assert result.stdout == first.stdout
+
+
+def test_out_writes_table_and_figures(swept, tmp_path):
+    arguments, _, cache = swept
+    result = run(*arguments, "--out", tmp_path / "out", cache=cache)
+    assert result.exit_code == 0, result.output
+    names = {p.suffix for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    assert {".parquet", ".csv", ".svg", ".png"} <= names
+
+
+def test_dry_run_computes_nothing(reviews, tiny_bert, tmp_path):
+    arguments = ("sweep", reviews, "--text", "body", "--label", "stars", "-e", tiny_bert)
+    result = run(*arguments, "--dry-run", "--format", "json", cache=tmp_path / "c")
+    assert result.exit_code == 0, result.output
+    plan = json.loads(result.stdout)
+    assert plan["total"]["cells"] > 0
+    assert plan["total"]["minutes"] > 0
+    assert not (tmp_path / "c" / "heads").exists()
+    assert not (tmp_path / "c" / "states").exists()
+
+
+def test_layers_as_json(reviews, tiny_bert, tmp_path):
+    result = run(
+        "layers", reviews, "--text", "body", "--label", "stars", "-e", tiny_bert, "--n", "24",
+        "--workers", "1", "--format", "json", cache=tmp_path / "c",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
+    assert {"layer", "accuracy", "low", "high", "tied_with_best"} <= set(answer["layers"][0])
+    assert isinstance(answer["signal"], bool)
+
+
+def test_encode_writes_the_states(reviews, tiny_bert, tmp_path):
+    from safetensors.numpy import load_file
+
+    result = run(
+        "encode", reviews, "--text", "body", "--label", "stars", "-e", tiny_bert,
+        "--layers", "0,2", "--out", tmp_path / "states", cache=tmp_path / "c",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    tensors = load_file(tmp_path / "states" / "train.safetensors")
+    assert set(tensors) == {"layer.0", "layer.2"}
+    assert tensors["layer.2"].shape[1] == 32
+
+
+def test_cache_list_show_prune_and_verify(swept):
+    _, _, cache = swept
+    listed = json.loads(run("cache", "list", "--format", "json", cache=cache).stdout)["entries"]
+    assert {e["kind"] for e in listed} == {"heads", "states", "tasks"}
+    shown = run("cache", "show", listed[0]["key"][:12], cache=cache)
+    assert json.loads(shown.stdout)["kind"] == listed[0]["kind"]
+    assert run("verify", cache=cache).exit_code == 0
+    victim = next(p for p in cache.rglob("*.safetensors"))
+    victim.write_bytes(victim.read_bytes()[:-1] + b"\x00\x01"[:1])
+    damaged = run("verify", cache=cache)
+    assert damaged.exit_code == 3
+    assert "problems" in damaged.stderr
+    assert run("cache", "prune", cache=cache).exit_code == 2
+    assert run("cache", "prune", "--older", "30d", cache=cache).exit_code == 0
+    assert run("cache", "prune", "--all", cache=cache).exit_code == 0
+    assert json.loads(run("cache", "list", "--format", "json", cache=cache).stdout)["entries"] == []
+
+
+def test_doctor_finds_a_working_machine(tmp_path):
+    result = run("doctor", "--format", "json", cache=tmp_path / "c")
+    assert result.exit_code == 0, result.output
+    names = {c["check"] for c in json.loads(result.stdout)["checks"]}
+    assert {"torch", "device", "store"} <= names
+
+
+def test_doctor_fails_where_the_store_cannot_be(tmp_path):
+    (tmp_path / "file").write_text("")
+    result = run("doctor", cache=tmp_path / "file" / "below")
+    assert result.exit_code == 4
+    assert "MISSING" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [("0", (0,)), ("0,3-6", (0, 3, 4, 5, 6)), ("-1", (-1,)), (" 16, 64 ", (16, 64)), (None, None)],
+)
+def test_whole_numbers(text, numbers):
+    assert whole_numbers(text, "--layers") == numbers
+
+
+@pytest.mark.parametrize("text", ["a", "1-", "1,,2", "1.5", ""])
+def test_other_lists_are_refused(text):
+    with pytest.raises(UsageError, match="--layers: expected whole numbers"):
+        whole_numbers(text, "--layers")
+
+
+def test_interrupt_says_how_to_resume(monkeypatch, reviews, tiny_bert, tmp_path):
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("charkit.heads.sweep.run_sweep", stop)
+    result = run(
+        "sweep", reviews, "--text", "body", "--label", "stars", "-e", tiny_bert, cache=tmp_path
+    )
+    assert result.exit_code == 130
+    assert "Resume with the same command" in result.stderr
+
+
+def test_log_file_is_written(swept, tmp_path):
+    arguments, _, cache = swept
+    assert run(*arguments, "--log-file", tmp_path / "log", cache=cache).exit_code == 0
+    assert (tmp_path / "log").exists()
+
+
+def test_log_file_that_cannot_be_written(reviews, tmp_path):
+    result = run("sweep", reviews, "--log-file", tmp_path / "no" / "log", cache=tmp_path)
+    assert result.exit_code == 4
+    assert "log file" in result.stderr

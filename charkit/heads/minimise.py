@@ -1,0 +1,247 @@
+"""A batch of L2-regularised logistic problems, solved by preconditioned L-BFGS.
+
+Minimises, for each problem of the batch,
+
+    f(W) = (1/n) sum_i loss(W a_i, y_i) + (strength / 2) ||W without its bias column||^2
+
+with a_i the rows of a Design. Three things make it fast. The initial Hessian of L-BFGS is the
+Kronecker product of the mean class covariance and the spectrum of the rows, plus the penalty:
+diagonal in the two eigenbases, and close to the truth. Logits are linear in W, so one product
+along the search direction serves the whole line search. And each problem stops by itself: a
+finished one takes steps of length zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from charkit.heads.design import Design
+from charkit.heads.loss import Fit, class_covariance, curvature, evaluate, residuals
+
+_MEMORY = 10
+_REFRESH = frozenset({3, 8, 20, 50, 120})
+_ARMIJO = 1e-4
+_MAX_HALVINGS = 12
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is minimised, for B layers that share their labels.
+
+    Attributes:
+        design: Rows (B, n, r + 1).
+        labels: Class codes 0..C-1, each present, (n,).
+        strength: Of the penalty, (B,).
+    """
+
+    design: Design
+    labels: Tensor
+    strength: Tensor
+
+    def penalty(self) -> Tensor:
+        """Return the penalty of each column of the weights, (B, 1, r + 1); 0 for the bias."""
+        columns = torch.ones_like(self.design.spectrum)
+        columns[:, -1] = 0
+        return (columns * self.strength[:, None].to(columns.dtype)).unsqueeze(1)
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """Where the solver stopped.
+
+    Attributes:
+        weights: (B, K, r + 1), the bias last.
+        probabilities: At the weights, (B, K, n).
+        objective: f(W), float64, (B,).
+        gradient_norm: Euclidean norm of the gradient of f, (B,).
+        gap: Estimate of f(W) - min f: half the squared Newton decrement under the
+            preconditioner, float64, (B,).
+        n_iterations: (B,).
+        converged: Whether gap <= tolerance * f, (B,).
+    """
+
+    weights: Tensor
+    probabilities: Tensor
+    objective: Tensor
+    gradient_norm: Tensor
+    gap: Tensor
+    n_iterations: Tensor
+    converged: Tensor
+
+
+class _Preconditioner:
+    """Inverse of (class covariance x spectrum + penalty), diagonal in the eigenbases."""
+
+    def __init__(self, probabilities: Tensor, spectrum: Tensor, penalty: Tensor) -> None:
+        covariance = class_covariance(probabilities)
+        self.rotation: Tensor | None = None
+        if covariance.shape[1] == 1:
+            values = covariance
+        else:
+            values, self.rotation = torch.linalg.eigh(covariance)
+            values[:, 0] = values[:, 1]  # adding one number to all logits changes nothing
+            values = values.unsqueeze(2)
+        largest = values.amax(1, keepdim=True)
+        floor = torch.finfo(values.dtype).eps * largest.clamp_min(1e-30)
+        self.inverse = 1 / (torch.maximum(values, floor) * spectrum.unsqueeze(1) + penalty)
+        self.inverse.clamp_(max=torch.finfo(values.dtype).max ** 0.5)
+
+    def __call__(self, gradient: Tensor) -> Tensor:
+        if self.rotation is None:
+            return gradient * self.inverse
+        turned = torch.bmm(self.rotation.mT, gradient) * self.inverse
+        return torch.bmm(self.rotation, turned)
+
+
+class _Memory:
+    """The last steps and gradient changes, and the L-BFGS product with them."""
+
+    def __init__(self) -> None:
+        self.pairs: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def update(self, step: Tensor, change: Tensor) -> None:
+        product = _dot(step, change)
+        size = _dot(step, step).sqrt() * _dot(change, change).sqrt()
+        useful = product > torch.finfo(step.dtype).eps * size
+        inverse = torch.where(useful, 1 / torch.where(useful, product, 1.0), 0.0)
+        self.pairs = [*self.pairs[1 - _MEMORY :], (step, change, _wide(inverse))]
+
+    def direction(self, gradient: Tensor, precondition: _Preconditioner) -> Tensor:
+        rest = gradient.clone()
+        factors = []
+        for step, change, inverse in reversed(self.pairs):
+            factor = inverse * _wide(_dot(step, rest))
+            rest = torch.addcmul(rest, change, factor, value=-1)
+            factors.append(factor)
+        result = precondition(rest)
+        for (step, change, inverse), factor in zip(self.pairs, reversed(factors), strict=True):
+            result = torch.addcmul(result, step, factor - inverse * _wide(_dot(change, result)))
+        return result.neg_()
+
+
+@dataclass
+class _Point:
+    """Weights with everything that is known of f there."""
+
+    weights: Tensor
+    logits: Tensor
+    fit: Fit
+    objective: Tensor
+
+
+class _Objective:
+    """f and its gradient for one Problem."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.rows = problem.design.rows
+        self.labels = problem.labels
+        self.penalty = problem.penalty()
+
+    def logits(self, weights: Tensor) -> Tensor:
+        return torch.bmm(weights, self.rows.mT)
+
+    def at(self, weights: Tensor, logits: Tensor) -> _Point:
+        fit = evaluate(logits, self.labels)
+        penalty = (self.penalty * weights.square()).sum((1, 2), dtype=torch.float64) / 2
+        return _Point(weights, logits, fit, fit.loss + penalty)
+
+    def gradient(self, point: _Point) -> Tensor:
+        rest = residuals(point.fit.probabilities, self.labels)
+        return (
+            torch.bmm(rest, self.rows)
+            .div_(self.rows.shape[1])
+            .addcmul_(self.penalty, point.weights)
+        )
+
+    def step(self, point: _Point, move: Tensor, slope: Tensor, active: Tensor) -> _Point:
+        """Go along ``move``: a Newton step in one dimension, halved until f decreases."""
+        change = self.logits(move)
+        second = curvature(point.fit.probabilities, change)
+        second = second + (self.penalty * move.square()).sum((1, 2))
+        length = torch.where(active & (second > 0), -slope / second, 0.0)
+        slack = 8 * torch.finfo(move.dtype).eps * point.objective.abs()
+        for _ in range(_MAX_HALVINGS):
+            new = self.at(
+                torch.addcmul(point.weights, move, _wide(length)),
+                torch.addcmul(point.logits, change, _wide(length)),
+            )
+            bound = point.objective + _ARMIJO * length * slope + slack
+            good = new.objective <= bound
+            if bool(good.all()):
+                return new
+            length = torch.where(good, length, length / 2)
+        length = torch.where(good, length, 0.0)
+        return self.at(
+            torch.addcmul(point.weights, move, _wide(length)),
+            torch.addcmul(point.logits, change, _wide(length)),
+        )
+
+
+def prior_weights(problem: Problem, n_classes: int) -> Tensor:
+    """Return the weights of the head that knows the class shares only, (B, K, r + 1)."""
+    rows = problem.design.rows
+    shares = torch.bincount(problem.labels, minlength=n_classes).double()
+    logs = (shares / shares.sum()).log()
+    column = logs[1:] - logs[:1] if n_classes == 2 else logs - logs.mean()
+    weights = rows.new_zeros((rows.shape[0], column.shape[0], rows.shape[2]))
+    weights[..., -1] = column.to(rows.dtype)
+    return weights
+
+
+def minimise(
+    problem: Problem, start: Tensor, *, tolerance: float, max_iterations: int = 500
+) -> Minimum:
+    """Solve a batch of problems.
+
+    Args:
+        problem: Rows, labels, strengths.
+        start: Weights to start from, (B, K, r + 1); not changed.
+        tolerance: Relative objective gap to reach.
+        max_iterations: Give up after so many; ``converged`` then says so.
+
+    Returns:
+        The last point of each problem.
+
+    Reference:
+        Nocedal (1980), Updating quasi-Newton matrices with limited storage.
+    """
+    objective = _Objective(problem)
+    point = objective.at(start, objective.logits(start))
+    gradient = objective.gradient(point)
+    spectrum = problem.design.spectrum
+    memory = _Memory()
+    used = torch.zeros(start.shape[0], dtype=torch.int64, device=start.device)
+    precondition = _Preconditioner(point.fit.probabilities, spectrum, objective.penalty)
+    for iteration in range(max_iterations + 1):
+        gap = _dot(gradient, precondition(gradient)).double() / 2
+        active = gap > tolerance * point.objective
+        if iteration == max_iterations or not bool(active.any()):
+            break
+        move = memory.direction(gradient, precondition)
+        new = objective.step(point, move, _dot(gradient, move), active)
+        new_gradient = objective.gradient(new)
+        memory.update(new.weights - point.weights, new_gradient - gradient)
+        point, gradient = new, new_gradient
+        used += active
+        if iteration + 1 in _REFRESH:
+            precondition = _Preconditioner(point.fit.probabilities, spectrum, objective.penalty)
+    return Minimum(
+        weights=point.weights,
+        probabilities=point.fit.probabilities,
+        objective=point.objective,
+        gradient_norm=_dot(gradient, gradient).sqrt(),
+        gap=gap,
+        n_iterations=used,
+        converged=~active,
+    )
+
+
+def _dot(left: Tensor, right: Tensor) -> Tensor:
+    return (left * right).sum((1, 2))
+
+
+def _wide(values: Tensor) -> Tensor:
+    return values[:, None, None]

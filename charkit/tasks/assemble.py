@@ -64,6 +64,8 @@ def assemble(train: Rows, evaluation: Rows | None, request: Request) -> Task:
     notes = [*request.notes, *train.notes, *meaning.notes]
     part, where = _split_of(train, request, meaning, notes), train.where
     check_pairs(part, where=where)
+    assert part.labels is not None
+    check_labels(part.labels, meaning.kind, meaning.class_names, where=where)
     if evaluation is None:
         rows = split_rows(part, kind=meaning.kind, eval_frac=request.eval_frac, seed=request.seed)
         notes.append(
@@ -71,14 +73,14 @@ def assemble(train: Rows, evaluation: Rows | None, request: Request) -> Task:
             f"(stratified, seed {request.seed})"
         )
         part, held_out = part.take(rows[0]), part.take(rows[1])
+        assert part.labels is not None
         where = f"{where} (training part)"
+        check_labels(part.labels, meaning.kind, meaning.class_names, where=where)
     else:
         notes.extend(evaluation.notes)
         held_out = _split_of(evaluation, request, meaning, notes)
         if evaluation.labels is None:
             notes.append(f"{evaluation.where}: no labels; kept as an unlabelled evaluation part")
-    assert part.labels is not None
-    check_labels(part.labels, meaning.kind, meaning.class_names, where=where)
     notes.extend(duplicate_notes(part, held_out))
     return Task(
         name=request.name,

@@ -1,0 +1,401 @@
+"""A table of data that cannot be used, each with the answer it gets.
+
+Every case writes its files into a folder and names the arguments as they would be given to
+`charkit.tasks.load_task` (and, with dashes, to the command line). Content is made up.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from charkit.errors import (
+    CharkitError,
+    DataError,
+    MissingError,
+    OfflineError,
+    UnknownNameError,
+    UsageError,
+)
+
+Content = bytes | str | Callable[[], bytes]
+
+
+@dataclass(frozen=True)
+class BadInput:
+    """One case.
+
+    Attributes:
+        name: A short name, also the test's id.
+        description: One line for the documentation.
+        source: The source; a name in ``files`` (or ``"."``) stands for a path in the folder.
+        error: The expected class of error; its exit code follows.
+        fragment: What the message must contain.
+        files: Content by file name.
+        options: Further arguments; ``evaluation`` may be a name in ``files``.
+    """
+
+    name: str
+    description: str
+    source: str
+    error: type[CharkitError]
+    fragment: str
+    files: Mapping[str, Content] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Write the case's files into a folder."""
+        for name, content in self.files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            raw = content() if callable(content) else content
+            path.write_bytes(raw.encode() if isinstance(raw, str) else raw)
+
+    def arguments(self, folder: Path) -> tuple[str, dict[str, Any]]:
+        """Return the source and the options, with names of files made paths."""
+        options = dict(self.options)
+        if options.get("evaluation") in self.files:
+            options["evaluation"] = str(folder / options["evaluation"])
+        is_path = self.source == "." or self.source in self.files or "." in self.source
+        is_path = is_path and not self.source.startswith(("glue/", "generated/", "hub:"))
+        return (str(folder / self.source) if is_path else self.source), options
+
+
+def csv_of(*rows: str, header: str = "text,label") -> str:
+    """Return CSV with a header."""
+    return "\n".join((header, *rows)) + "\n"
+
+
+def jsonl_of(*rows: Any) -> str:
+    """Return JSON lines."""
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def _good_rows(n: int = 10) -> list[str]:
+    return [f"text number {i},{'ab'[i % 2]}" for i in range(n)]
+
+
+def _parquet(columns: dict[str, list[Any]]) -> Callable[[], bytes]:
+    def make() -> bytes:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        sink = io.BytesIO()
+        pq.write_table(pa.table(columns), sink)
+        return sink.getvalue()
+
+    return make
+
+
+GOOD = csv_of(*_good_rows())
+
+FILES = [
+    BadInput(
+        "empty_file", "A file without a single byte.", "t.csv", DataError, "is empty",
+        {"t.csv": b""},
+    ),
+    BadInput(
+        "blank_file", "A file with nothing but blank lines.", "t.csv", DataError, "is empty",
+        {"t.csv": b"\n\n  \n"},
+    ),
+    BadInput(
+        "header_only", "A header and no rows.", "t.csv", DataError, "no rows",
+        {"t.csv": csv_of()},
+    ),
+    BadInput(
+        "wrong_encoding", "Latin-1 instead of UTF-8; the byte offset is given.", "t.csv",
+        DataError, "byte 0xe9 at byte 14 (line 2)",
+        {"t.csv": b"text,label\ncaf\xe9,a\n"},
+    ),
+    BadInput(
+        "utf16", "UTF-16, as some spreadsheets write it.", "t.csv", DataError, "UTF-16",
+        {"t.csv": GOOD.encode("utf-16")},
+    ),
+    BadInput(
+        "binary", "A binary file with a data ending.", "t.csv", DataError, "zero byte at byte 4",
+        {"t.csv": b"text\0\1\2"},
+    ),
+    BadInput(
+        "ragged_csv", "A row with a comma that is not in quotes.", "t.csv", DataError,
+        "line 3: expected 2 fields as in the first line, got 3",
+        {"t.csv": csv_of("fine,a", "not, fine,b", "fine again,b")},
+    ),
+    BadInput(
+        "unclosed_quote", "A quotation mark that is never closed.", "t.csv", DataError,
+        "starts at line 3",
+        {"t.csv": csv_of("fine,a", '"never closed,b', "fine,a")},
+    ),
+    BadInput(
+        "doubled_header", "Two columns of the same name.", "t.csv", DataError,
+        "expected distinct column names, got 'text'",
+        {"t.csv": csv_of("x,y,a", header="text,text,label")},
+    ),
+    BadInput(
+        "semicolons", "Fields separated by semicolons.", "t.csv", DataError,
+        "separated by semicolons",
+        {"t.csv": "text;label\nfine;a\ngood;b\n"},
+    ),
+    BadInput(
+        "malformed_json", "A line that is not JSON.", "t.jsonl", DataError,
+        "line 2: expected one JSON object, got malformed JSON",
+        {"t.jsonl": '{"text": "a", "label": "x"}\n{"text": "b", "label": \n'},
+    ),
+    BadInput(
+        "json_array", "One JSON array instead of JSON lines.", "t.json", DataError, "JSON array",
+        {"t.json": '[{"text": "a", "label": "x"}]'},
+    ),
+    BadInput(
+        "json_not_object", "A line that is JSON, but no object.", "t.jsonl", DataError,
+        "line 2: expected a JSON object with named fields, got list",
+        {"t.jsonl": '{"text": "a", "label": "x"}\n["b", "y"]\n'},
+    ),
+    BadInput(
+        "nested_json", "A text that is an object.", "t.jsonl", DataError,
+        "line 1: field 'text' is nested (dict)",
+        {"t.jsonl": jsonl_of({"text": {"en": "a"}, "label": "x"})},
+    ),
+    BadInput(
+        "multi_label", "Lists of labels.", "t.jsonl", DataError, "holds lists of labels",
+        {"t.jsonl": jsonl_of({"text": "a", "label": ["x", "y"]})},
+    ),
+    BadInput(
+        "half_character", "A lone surrogate in a text.", "t.jsonl", DataError, "lone surrogate",
+        {"t.jsonl": '{"text": "\\ud83d", "label": "x"}\n{"text": "b", "label": "y"}\n'},
+    ),
+    BadInput(
+        "broken_gzip", "A gzip file that ends too early.", "t.csv.gz", DataError,
+        "not a whole gzip file",
+        {"t.csv.gz": lambda: gzip.compress(GOOD.encode())[:-12]},
+    ),
+    BadInput(
+        "broken_parquet", "A file that is no Parquet.", "t.parquet", DataError,
+        "cannot be read as Parquet",
+        {"t.parquet": b"PAR1 and nothing else"},
+    ),
+    BadInput(
+        "unknown_format", "A file ending that is not read.", "t.xlsx", UnknownNameError,
+        "unknown file format '.xlsx'",
+        {"t.xlsx": b"PK"},
+    ),
+    BadInput(
+        "no_such_file", "A path that is not there, with a near match.", "reviws.csv",
+        MissingError, "reviews.csv",
+        {"reviews.csv": GOOD},
+    ),
+    BadInput(
+        "folder_without_train", "A folder without a training file.", ".", DataError,
+        "expected a file train",
+        {"test.csv": GOOD},
+    ),
+    BadInput(
+        "folder_of_folders", "A folder of tasks instead of a task.", ".", DataError,
+        "It holds folders that are tasks: one, two",
+        {"one/train.csv": GOOD, "two/train.csv": GOOD},
+    ),
+    BadInput(
+        "two_training_files", "A folder with two training files.", ".", DataError,
+        "expected one train file, got train.csv, train.tsv",
+        {"train.csv": GOOD, "train.tsv": GOOD.replace(",", "\t")},
+    ),
+    BadInput(
+        "unknown_part", "An evaluation part that the folder lacks.", ".", UnknownNameError,
+        "unknown evaluation part 'tset': did you mean 'test'?",
+        {"train.csv": GOOD, "test.csv": GOOD}, {"evaluation": "tset"},
+    ),
+]  # fmt: skip
+
+COLUMNS = [
+    BadInput(
+        "missing_column", "A column that is not there, with a near match.", "t.csv", DataError,
+        "Did you mean 'label'?",
+        {"t.csv": GOOD}, {"label": "lable"},
+    ),
+    BadInput(
+        "no_label_guess", "No column is known to be the label.", "t.csv", DataError,
+        "columns found: 'text', 'verdict'",
+        {"t.csv": csv_of(*_good_rows(), header="text,verdict")},
+    ),
+    BadInput(
+        "ambiguous_text", "Two columns could be the text.", "t.csv", DataError,
+        "several columns could be the text ('body', 'title')",
+        {"t.csv": csv_of("x,y,a", "z,w,b", header="title,body,label")},
+    ),
+    BadInput(
+        "label_is_text", "The same column as text and label.", "t.csv", UsageError,
+        "label and text are the same column",
+        {"t.csv": GOOD}, {"text": "text", "label": "text"},
+    ),
+    BadInput(
+        "pair_is_text", "The same column as text and pair.", "t.csv", UsageError,
+        "text and pair are the same column",
+        {"t.csv": GOOD}, {"text": "text", "pair": "text"},
+    ),
+    BadInput(
+        "equal_pair", "Two columns that hold the same texts.", "t.csv", DataError,
+        "text and pair are equal in all 10 rows",
+        {"t.csv": csv_of(*(f"t{i},t{i},{'ab'[i % 2]}" for i in range(10)),
+                         header="text,text_pair,label")},
+    ),
+    BadInput(
+        "numbers_as_text", "A text column of numbers.", "t.parquet", DataError,
+        "expected strings, got int 1",
+        {"t.parquet": _parquet({"text": [1, 2, 3, 4], "label": ["a", "b", "a", "b"]})},
+    ),
+    BadInput(
+        "eval_without_text", "An evaluation file without the text column.", "t.csv", DataError,
+        "e.csv has no column 'text'",
+        {"t.csv": GOOD, "e.csv": csv_of("x,a", header="body,label")}, {"evaluation": "e.csv"},
+    ),
+    BadInput(
+        "no_such_eval", "An evaluation file that is not there.", "t.csv", MissingError,
+        "evaluation: expected a file",
+        {"t.csv": GOOD}, {"evaluation": "nowhere.csv"},
+    ),
+]  # fmt: skip
+
+LABELS = [
+    BadInput(
+        "empty_text", "Rows without a text; the first five lines are named.", "t.csv", DataError,
+        "6 of 14 rows cannot be used: line 2 (empty 'text'), line 3",
+        {"t.csv": csv_of(*[",a"] * 3, *["  ,b"] * 3, *_good_rows(8))},
+    ),
+    BadInput(
+        "null_text", "A missing text in Parquet.", "t.parquet", DataError, "row 2 (empty 'text')",
+        {"t.parquet": _parquet({"text": ["x", None, "y", "z"], "label": ["a", "b", "a", "b"]})},
+    ),
+    BadInput(
+        "empty_label", "A row without a label.", "t.csv", DataError, "line 3 (empty 'label')",
+        {"t.csv": csv_of("one,a", "two,", "three,b", "four,a")},
+    ),
+    BadInput(
+        "nothing_left", "Every row is bad and is to be dropped.", "t.csv", DataError,
+        "no usable row is left",
+        {"t.csv": csv_of(",a", ",b")}, {"on_bad_rows": "drop"},
+    ),
+    BadInput(
+        "one_class", "One class only.", "t.csv", DataError, "only one class, 'a'",
+        {"t.csv": csv_of(*(f"text {i},a" for i in range(9)))},
+    ),
+    BadInput(
+        "rows_below_classes", "Hardly more rows than classes.", "t.csv", DataError,
+        "rows for 6 classes: expected at least two rows a class",
+        {"t.csv": csv_of(*(f"text {i},c{i}" for i in range(6)))},
+    ),
+    BadInput(
+        "single_row_class", "A class with a single training row.", "t.csv", DataError,
+        "1 of 3 classes have a single training row: 'c'",
+        {"t.csv": csv_of(*_good_rows(12), "a lonely text,c")},
+    ),
+    BadInput(
+        "eval_only_class", "A class that only the evaluation part has.", "t.csv", DataError,
+        "occur only in the evaluation part and not in training: 'z'",
+        {"t.csv": GOOD, "e.csv": csv_of("x,a", "y,z")}, {"evaluation": "e.csv"},
+    ),
+    BadInput(
+        "hidden_labels", "An evaluation part whose labels are hidden (-1).", "t.csv", DataError,
+        "-1 marks hidden labels",
+        {"t.csv": csv_of(*(f"text {i},{i % 2}" for i in range(8))),
+         "e.csv": csv_of("x,-1", "y,-1")},
+        {"evaluation": "e.csv"},
+    ),
+    BadInput(
+        "mixed_labels", "Strings and numbers as labels.", "t.jsonl", DataError,
+        "got str (first in line 1), int (first in line 2)",
+        {"t.jsonl": jsonl_of({"text": "a", "label": "1"}, {"text": "b", "label": 2})},
+    ),
+    BadInput(
+        "many_integers", "Whole numbers that may be classes or amounts.", "t.csv", DataError,
+        "60 different whole numbers in 120 rows",
+        {"t.csv": csv_of(*(f"text {i},{i % 60}" for i in range(120)))},
+    ),
+    BadInput(
+        "whole_decimals", "Whole numbers written as decimals.", "t.csv", DataError,
+        "--kind classification or --kind regression",
+        {"t.csv": csv_of(*(f"text {i},{i % 3}.0" for i in range(12)))},
+    ),
+    BadInput(
+        "not_finite", "A regression target that is not finite.", "t.csv", DataError,
+        "line 4 ('label' is inf, not finite)",
+        {"t.csv": csv_of("a,0.5", "b,1.5", "c,inf", "d,2.5")},
+    ),
+    BadInput(
+        "not_a_number", "A word as regression target.", "t.csv", DataError,
+        "line 3 ('label' is 'high', not a number)",
+        {"t.csv": csv_of("a,0.5", "b,high", "c,1.5", "d,2.5")}, {"kind": "regression"},
+    ),
+    BadInput(
+        "constant_target", "The same regression target everywhere.", "t.csv", DataError,
+        "regression targets are 0.5",
+        {"t.csv": csv_of(*(f"text {i},0.5" for i in range(9)))},
+    ),
+    BadInput(
+        "too_few_to_split", "Too few different texts to split off an evaluation part.", "t.csv",
+        DataError, "too few to split off",
+        {"t.csv": csv_of("same,a", "same,b", "other,a", "other,b")},
+    ),
+]  # fmt: skip
+
+ARGUMENTS = [
+    BadInput(
+        "eval_frac", "A share that is none.", "t.csv", UsageError,
+        "eval_frac: expected a share between 0 and 1, got 1.5",
+        {"t.csv": GOOD}, {"eval_frac": 1.5},
+    ),
+    BadInput(
+        "kind", "A kind that is not known.", "t.csv", UnknownNameError,
+        "unknown kind 'regresion': did you mean 'regression'?",
+        {"t.csv": GOOD}, {"kind": "regresion"},
+    ),
+    BadInput(
+        "on_bad_rows", "A way with bad rows that is not known.", "t.csv", UnknownNameError,
+        "unknown on_bad_rows 'dorp': did you mean 'drop'?",
+        {"t.csv": GOOD}, {"on_bad_rows": "dorp"},
+    ),
+    BadInput(
+        "unknown_glue", "A GLUE task that there is not.", "glue/rt", UnknownNameError,
+        "did you mean 'glue/rte'",
+    ),
+    BadInput(
+        "glue_test", "GLUE's test split, whose labels are hidden.", "glue/rte", DataError,
+        "the labels of GLUE's test split are hidden",
+        options={"evaluation": "test"},
+    ),
+    BadInput(
+        "offline_hub", "A data set of the hub that is not on this machine, without network.",
+        "hub:charkit-tests/no-such-data@main", OfflineError,
+        "charkit fetch hub:charkit-tests/no-such-data@main",
+        options={"offline": True},
+    ),
+    BadInput(
+        "hub_name", "A name that is no data set's id.", "hub:a/b/c/d", UsageError,
+        "expected hub:owner/name",
+    ),
+    BadInput(
+        "unknown_generated", "A generated task that there is not.", "generated/sentimnet",
+        UnknownNameError, "did you mean 'generated/sentiment'",
+    ),
+    BadInput(
+        "unknown_knob", "A knob that generated tasks lack.", "generated/topic?dificulty=1",
+        UnknownNameError, "did you mean 'difficulty'?",
+    ),
+    BadInput(
+        "noise_range", "Label noise of 1.", "generated/topic?noise=1", UsageError,
+        "noise: expected a number in [0, 1), got 1",
+    ),
+    BadInput(
+        "columns_of_generated", "Columns for a generated task.", "generated/topic", UsageError,
+        "bring their own columns",
+        options={"text": "body"},
+    ),
+    BadInput(
+        "unknown_name", "A name that is neither file nor task.", "sentiment140",
+        UnknownNameError, "A task is a file, a folder, hub:owner/name, glue/NAME",
+    ),
+]  # fmt: skip
+
+CASES: list[BadInput] = [*FILES, *COLUMNS, *LABELS, *ARGUMENTS]

@@ -66,6 +66,17 @@ def choose_columns(
     return Columns(text, pair, label, tuple(notes))
 
 
+def require_texts(table: RawTable, columns: Columns) -> None:
+    """Refuse an evaluation table that lacks the columns of the texts.
+
+    Raises:
+        DataError: A column is not there.
+    """
+    for argument, name in (("text", columns.text), ("pair", columns.pair)):
+        if name is not None and name not in table.columns:
+            raise _absent(table, argument, name)
+
+
 def _check_distinct(text: str, pair: str | None, label: str) -> None:
     if text == pair:
         raise UsageError(

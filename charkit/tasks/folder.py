@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from charkit.errors import DataError, UnknownNameError
+from charkit.errors import DataError, MissingError, UnknownNameError
 from charkit.tasks.glue import GlueSpec
 from charkit.tasks.tables import FORMATS, format_of, stem_of
 
@@ -29,7 +29,13 @@ def find_parts(folder: Path, *, evaluation: str | None) -> tuple[Path, Path | No
         UnknownNameError: The evaluation part that was asked for is not there.
     """
     files: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError as error:
+        raise MissingError(
+            f"{folder} cannot be read: {error.strerror}. Check its permissions."
+        ) from error
+    for path in inside:
         if path.is_file() and format_of(path) is not None:
             files.setdefault(stem_of(path).lower(), []).append(path)
     train = _only(folder, "train", files)

@@ -177,7 +177,7 @@ def _check_revision(splits: Mapping[str, Any], name: HubName, source: str) -> No
 def split_table(splits: Mapping[str, Any], split: str, *, source: str) -> RawTable:
     """Turn a split into a table; the names of class codes come with it."""
     part = splits[split]
-    columns = {str(name): list(part[name]) for name in part.column_names}
+    columns = {str(name): list(part[name][:]) for name in part.column_names}
     class_names = {}
     for name, feature in (getattr(part, "features", None) or {}).items():
         names = getattr(feature, "names", None)

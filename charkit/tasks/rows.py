@@ -163,6 +163,11 @@ def _labels(table: RawTable, column: str) -> list[Any]:
                 f"{_place(table, row)}: column {column!r}: expected strings, numbers or booleans "
                 f"as labels, got {type(value).__name__}. Convert the column."
             )
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise DataError(
+                f"{_place(table, row)}: column {column!r}: expected whole numbers of 64 bits as "
+                f"labels, got one of {len(str(value))} digits. Write identifiers as strings."
+            )
     blank = [isinstance(v, str) and (not v or v.isspace()) for v in values]
     return [None if empty else v for v, empty in zip(values, blank, strict=True)]
 

@@ -11,7 +11,7 @@ from charkit.config import TaskKind
 from charkit.errors import MissingError, UnknownNameError, UsageError
 from charkit.tasks import hub
 from charkit.tasks.assemble import Request, assemble
-from charkit.tasks.columns import Columns, choose_columns
+from charkit.tasks.columns import choose_columns, require_texts
 from charkit.tasks.folder import corpus_of, find_parts
 from charkit.tasks.generated import generated_names, load_generated
 from charkit.tasks.glue import GLUE_NAMES, HUB_NAME, GlueSpec, spec_of_folder
@@ -90,7 +90,7 @@ def load_task(
     held_out = None
     if tables.evaluation is not None:
         labelled = columns.label in tables.evaluation.columns
-        _check_evaluation(tables.evaluation, columns)
+        require_texts(tables.evaluation, columns)
         held_out = usable_rows(
             tables.evaluation, columns, on_bad_rows=on_bad_rows, labelled=labelled
         )
@@ -142,13 +142,6 @@ def _glue_columns(tables: Tables) -> tuple[str | None, str | None]:
     return None, None
 
 
-def _check_evaluation(table: RawTable, columns: Columns) -> None:
-    """Refuse an evaluation table that lacks the text columns."""
-    present = columns.label if columns.label in table.columns else next(iter(table.columns))
-    if columns.text != present:
-        choose_columns(table, text=columns.text, pair=columns.pair, label=present)
-
-
 def _tables(
     source: str | Path | pd.DataFrame,
     evaluation: str | Path | pd.DataFrame | None,
@@ -162,9 +155,16 @@ def _tables(
     if isinstance(source, str) and source.startswith(("hub:", "glue/")):
         return _hub_tables(source, evaluation, offline=hub.is_offline(offline))
     path = Path(source).expanduser()
-    if path.is_dir():
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except OSError as error:  # a name too long, a folder that may not be entered
+        raise MissingError(
+            f"source: expected a file or folder, got {str(source)[:80]!r}: {error.strerror}. "
+            "Check the path."
+        ) from error
+    if is_folder:
         return _folder_tables(path, evaluation)
-    if path.is_file():
+    if is_file:
         held_out = None if evaluation is None else _evaluation_table(evaluation)
         return Tables(read_table(path), held_out, stem_of(path))
     raise _not_found(str(source), path)

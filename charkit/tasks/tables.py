@@ -90,7 +90,7 @@ def read_table(path: Path) -> RawTable:
             hint=f"{path.name} is read by its ending; all but .parquet may end in .gz as well.",
         )
     raw = _read_bytes(path)
-    if not raw.strip():
+    if not raw.removeprefix(_UTF8_BOM).strip():
         raise DataError(f"{path.name} is empty: expected rows of data. Check how it was written.")
     if ending == ".parquet":
         return _parquet_table(raw, path.name)
@@ -234,8 +234,8 @@ def _json_table(text: str, where: str) -> RawTable:
             continue
         try:
             row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+        except (ValueError, RecursionError) as error:
+            reason = getattr(error, "msg", "nested too deeply, or a number of thousands of digits")
             raise DataError(
                 f"{where}, line {number}: expected one JSON object, got malformed JSON ({reason}). "
                 "Correct or remove the line."

@@ -104,6 +104,10 @@ FILES = [
         {"t.csv": b"\n\n  \n"},
     ),
     BadInput(
+        "mark_only", "A byte order mark and nothing else.", "t.jsonl", DataError, "is empty",
+        {"t.jsonl": b"\xef\xbb\xbf"},
+    ),
+    BadInput(
         "header_only", "A header and no rows.", "t.csv", DataError, "no rows",
         {"t.csv": csv_of()},
     ),
@@ -153,6 +157,11 @@ FILES = [
         "json_not_object", "A line that is JSON, but no object.", "t.jsonl", DataError,
         "line 2: expected a JSON object with named fields, got list",
         {"t.jsonl": '{"text": "a", "label": "x"}\n["b", "y"]\n'},
+    ),
+    BadInput(
+        "deep_json", "JSON that is nested beyond reason.", "t.jsonl", DataError,
+        "line 1: expected one JSON object, got malformed JSON (nested too deeply",
+        {"t.jsonl": '{"text": ' + "[" * 100_000 + "]" * 100_000 + "}\n"},
     ),
     BadInput(
         "nested_json", "A text that is an object.", "t.jsonl", DataError,
@@ -252,6 +261,14 @@ COLUMNS = [
         {"t.csv": GOOD, "e.csv": csv_of("x,a", header="body,label")}, {"evaluation": "e.csv"},
     ),
     BadInput(
+        "eval_without_pair", "An evaluation file without the second texts.", "t.csv", DataError,
+        "e.csv has no column 'text_pair'",
+        {"t.csv": csv_of(*(f"t{i},u{i},{'ab'[i % 2]}" for i in range(10)),
+                         header="text,text_pair,label"),
+         "e.csv": csv_of("x,1", header="text,id")},
+        {"evaluation": "e.csv"},
+    ),
+    BadInput(
         "no_such_eval", "An evaluation file that is not there.", "t.csv", MissingError,
         "evaluation: expected a file",
         {"t.csv": GOOD}, {"evaluation": "nowhere.csv"},
@@ -307,6 +324,10 @@ LABELS = [
         "mixed_labels", "Strings and numbers as labels.", "t.jsonl", DataError,
         "got str (first in line 1), int (first in line 2)",
         {"t.jsonl": jsonl_of({"text": "a", "label": "1"}, {"text": "b", "label": 2})},
+    ),
+    BadInput(
+        "huge_integer", "A label of forty digits.", "t.jsonl", DataError, "got one of 40 digits",
+        {"t.jsonl": '{"text": "a", "label": ' + "9" * 40 + "}\n"},
     ),
     BadInput(
         "many_integers", "Whole numbers that may be classes or amounts.", "t.csv", DataError,
@@ -391,6 +412,10 @@ ARGUMENTS = [
         "columns_of_generated", "Columns for a generated task.", "generated/topic", UsageError,
         "bring their own columns",
         options={"text": "body"},
+    ),
+    BadInput(
+        "long_name", "A text where a path is expected.", "so good " * 60, MissingError,
+        "expected a file or folder, got 'so good",
     ),
     BadInput(
         "unknown_name", "A name that is neither file nor task.", "sentiment140",

@@ -222,3 +222,18 @@ def test_names(source, parts):
 def test_bad_names(source):
     with pytest.raises(UsageError, match="expected hub:owner/name"):
         parse_hub(source)
+
+
+def test_real_splits_of_the_package_are_read_whole(monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])}
+    )
+    rows = {"text": [f"t{i}" for i in range(20)], "label": [i % 2 for i in range(20)]}
+    train = datasets.Dataset.from_dict(rows, features=features)
+    splits = datasets.DatasetDict({"train": train, "test": train.select(range(6))})
+    monkeypatch.setattr(datasets, "load_dataset", lambda *args, **options: splits)
+    task = load_task("hub:owner/name", offline=False)
+    assert task.train.texts == tuple(rows["text"])
+    assert task.class_names == ("no", "yes")
+    assert len(task.evaluation) == 6

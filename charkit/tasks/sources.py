@@ -52,12 +52,10 @@ def load_task(
     """Load a task from a file, a folder, a DataFrame, the hub, GLUE, or the generated suite.
 
     Args:
-        source: A file (.csv, .tsv, .jsonl, .parquet; all but the last also .gz), a folder with
-            ``train.*`` and an evaluation file, a DataFrame, ``hub:owner/name/config@revision``,
-            ``glue/NAME``, or ``generated/NAME?knob=value``.
+        source: A file, a folder with ``train.*`` and an evaluation file, a DataFrame,
+            ``hub:owner/name/config@revision``, ``glue/NAME``, ``generated/NAME?knob=value``.
         text: The text column; None to take the only candidate.
-        pair: The column of second texts; None for single texts (or, where text is None as well,
-            to take the only candidate).
+        pair: The column of second texts; None for single texts (guessed if text is None too).
         label: The label column; None to take the only candidate.
         kind: Classes or real targets; None to decide it from the labels.
         evaluation: A file or DataFrame with the same columns, or the name of a split of the

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
+from types import ModuleType
 
 HERE = Path(__file__).resolve().parent
 TESTS = HERE.parent / "tests"
@@ -20,7 +21,7 @@ def table_page() -> str:
         "One row a cell: one head on one layer, trained on one sample. Written by `charkit sweep",
         "--out FOLDER` as `table.parquet` and `table.csv`, by the pilot as `results/pilot.parquet`.",
         "Accuracies and shares lie in [0, 1]; intervals are 90 % intervals of the evaluation sample:",
-        'what this very head would score on other texts from the same source. A second run gives',
+        "what this very head would score on other texts from the same source. A second run gives",
         "the same bytes, so times are not here but in each job's `run.json` (see",
         "[store.md](store.md)).",
         "",
@@ -33,37 +34,50 @@ def table_page() -> str:
 
 def errors_page() -> str:
     """Return the page that lists every refused input with its message and exit code."""
-    cases = bad_inputs().CASES
+    inputs = _table("charkit/tasks/bad_inputs.py").CASES
+    commands = _table("charkit/cli/bad_commands.py").CASES
     lines = [
-        "# What charkit refuses, and what to do",
+        "# What charkit refuses",
         "",
-        "Every case here is a test (`tests/charkit/cli/test_bad_inputs_cli.py`). A refusal prints",
-        "one message on stderr and leaves nothing half-written. Exit codes: 0 well, 1 some cells",
-        "failed, 2 usage, 3 data, 4 something is missing (file, package, network, disk, permission),",
-        "5 the answer would not be trustworthy, 130 stopped by you.",
+        f"{len(inputs) + len(commands)} cases, each of them a test (`tests/charkit/tasks/bad_inputs.py`,",
+        "`tests/charkit/cli/bad_commands.py`). A refusal prints one message on stderr that says what is",
+        "wrong, what was expected, and what to do; it leaves nothing half-written. Exit codes: 0 well,",
+        "1 some cells failed, 2 usage, 3 data, 4 something is missing (file, package, network, disk,",
+        "permission), 5 the answer would not be trustworthy, 130 stopped.",
         "",
-        "| case | exit code | the message says |",
+        "## Data",
+        "",
+        "| case | exit code | the message has |",
         "|---|---|---|",
+        *(_row(c.description, c.error.exit_code, c.fragment) for c in inputs),
+        "",
+        "## Commands, encoders, stores",
+        "",
+        "| case | exit code | the message has |",
+        "|---|---|---|",
+        *(_row(c.description, c.exit_code, c.fragment) for c in commands),
     ]
-    for case in cases:
-        message = case.message.replace("|", "\\|").replace("\\.", ".")
-        lines.append(f"| {case.description} | {case.error.exit_code} | {message} |")
     return "\n".join([*lines, ""])
 
 
-def bad_inputs():  # noqa: ANN201 - a module
-    """Return the table of bad inputs that the tests run."""
-    path = TESTS / "charkit" / "tasks" / "bad_inputs.py"
-    spec = importlib.util.spec_from_file_location("bad_inputs", path)
+def _row(description: str, exit_code: int, fragment: str) -> str:
+    shown = fragment.replace("|", "\\|")
+    return f"| {description} | {exit_code} | `{shown}` |"
+
+
+def _table(path: str) -> ModuleType:
+    """Return a module of the tests by its path."""
+    place = TESTS / path
+    spec = importlib.util.spec_from_file_location(place.stem, place)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["bad_inputs"] = module
+    sys.modules[place.stem] = module
     spec.loader.exec_module(module)
     return module
 
 
-PAGES = {"table.md": table_page}
+PAGES = {"table.md": table_page, "errors.md": errors_page}
 
 
 def main() -> None:

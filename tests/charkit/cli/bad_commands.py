@@ -1,0 +1,146 @@
+"""Commands that cannot be carried out, each with the answer it gets.
+
+Beside the data that cannot be used (`tests/charkit/tasks/bad_inputs.py`): wrong options, encoders,
+stores. Every case gets a good file ``good.csv`` and a tiny encoder ``encoder/`` in its folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+GOOD = ("sweep", "good.csv", "-e", "encoder", "--workers", "1")
+
+
+@dataclass(frozen=True)
+class BadCommand:
+    """One case.
+
+    Attributes:
+        name: A short name, also the test's id.
+        description: One line for the documentation.
+        arguments: The command line; names in the folder are made paths.
+        exit_code: What the command ends with.
+        fragment: What the message must contain.
+        spoil: Changes the folder before the command runs.
+    """
+
+    name: str
+    description: str
+    arguments: tuple[str, ...]
+    exit_code: int
+    fragment: str
+    spoil: Callable[[Path], None] | None = None
+
+
+def _file_as_cache(folder: Path) -> None:
+    (folder / "cache").write_text("")
+
+
+def _no_weights(folder: Path) -> None:
+    (folder / "encoder" / "model.safetensors").unlink()
+
+
+def _cut_weights(folder: Path) -> None:
+    path = folder / "encoder" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def _broken_config(folder: Path) -> None:
+    (folder / "encoder" / "config.json").write_text("{")
+
+
+def _other_family(folder: Path) -> None:
+    path = folder / "encoder" / "config.json"
+    path.write_text(path.read_text().replace('"bert"', '"gpt2"'))
+
+
+CASES = [
+    BadCommand(
+        "unknown_encoder", "A misspelt encoder.",
+        ("sweep", "good.csv", "-e", "bert-base-uncasd"), 2, "bert-base-uncased",
+    ),
+    BadCommand(
+        "encoder_offline", "An encoder that would have to be downloaded, with --offline.",
+        ("sweep", "good.csv", "-e", "bert-base-uncased", "--offline"), 4, "charkit fetch",
+    ),
+    BadCommand(
+        "encoder_folder_without_weights", "An encoder's folder without model.safetensors.",
+        GOOD, 4, "no weights", _no_weights,
+    ),
+    BadCommand(
+        "encoder_weights_cut", "Weights that are cut off.", GOOD, 3, "cannot be read", _cut_weights,
+    ),
+    BadCommand(
+        "encoder_config_broken", "A config.json that is not JSON.",
+        GOOD, 3, "is damaged", _broken_config,
+    ),
+    BadCommand(
+        "encoder_of_another_family", "A model that is not of the BERT family.",
+        GOOD, 2, "family is not supported", _other_family,
+    ),
+    BadCommand(
+        "layer_out_of_range", "A layer that the encoder does not have.",
+        (*GOOD, "--layers", "0,9"), 2, "layer out of range: expected 0 (embeddings) to 2",
+    ),
+    BadCommand(
+        "layers_not_numbers", "Layers that are not numbers.",
+        (*GOOD, "--layers", "last"), 2, "expected whole numbers and ranges",
+    ),
+    BadCommand(
+        "size_too_small", "A training size below 2.", (*GOOD, "--sizes", "1"), 2, "size out of range",
+    ),
+    BadCommand(
+        "size_too_large", "Training sizes that all exceed the sample.",
+        (*GOOD, "--sizes", "5000"), 3, "no training size is possible",
+    ),
+    BadCommand("seeds_missing", "An empty range of seeds.", (*GOOD, "--seeds", "5-3"), 2, "seeds"),
+    BadCommand(
+        "unknown_control", "A misspelt control.",
+        (*GOOD, "--controls", "shufled_labels"), 2, "shuffled_labels",
+    ),
+    BadCommand(
+        "unknown_subset", "A misspelt subset.", (*GOOD, "--subset", "clases:a,b"), 2, "classes",
+    ),
+    BadCommand(
+        "unknown_class", "A subset of a class that does not exist.",
+        (*GOOD, "--subset", "classes:a,z"), 2, "'z'",
+    ),
+    BadCommand(
+        "max_length_out_of_range", "A maximum length beyond the encoder's.",
+        (*GOOD, "--max-length", "9999"), 2, "max_length",
+    ),
+    BadCommand(
+        "device_missing", "CUDA asked for where there is none.",
+        (*GOOD, "--device", "cuda"), 4, "device is not there",
+    ),
+    BadCommand(
+        "n_too_large", "charkit layers --n beyond the sample.",
+        ("layers", "good.csv", "-e", "encoder", "--n", "999"), 2, "n out of range",
+    ),
+    BadCommand(
+        "one_task_twice", "The same task given twice.",
+        ("sweep", "good.csv", "good.csv", "-e", "encoder"), 2, "two tasks have one name",
+    ),
+    BadCommand(
+        "cache_is_a_file", "A cache folder that is a file (or may not be written).",
+        GOOD, 4, "cache", _file_as_cache,
+    ),
+    BadCommand(
+        "unknown_key", "charkit cache show of a key that is not there.",
+        ("cache", "show", "abc"), 2, "unknown key",
+    ),
+    BadCommand(
+        "prune_nothing_chosen", "charkit cache prune without saying what.",
+        ("cache", "prune"), 2, "nothing chosen",
+    ),
+    BadCommand(
+        "prune_bad_duration", "charkit cache prune with a duration that is none.",
+        ("cache", "prune", "--older", "soon"), 2, "such as 30d",
+    ),
+    BadCommand("no_arguments", "charkit sweep without a task.", ("sweep",), 2, "tasks"),
+    BadCommand(
+        "unknown_option", "An option that does not exist.", (*GOOD, "--lable", "stars"), 2, "--label",
+    ),
+]  # fmt: skip

@@ -1,0 +1,89 @@
+"""Every case of both tables, through the command line: message, exit code, nothing left behind."""
+
+import importlib.util
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from bad_commands import CASES as COMMANDS
+from typer.testing import CliRunner
+
+from charkit.cli.app import app
+
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(path.stem, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+INPUTS = load(Path(__file__).parents[1] / "tasks" / "bad_inputs.py").CASES
+FLAGS = {"evaluation": "--eval", "eval_frac": "--eval-frac", "on_bad_rows": "--on-bad-rows"}
+PAGES = load(Path(__file__).parents[3] / "docs" / "make_pages.py")
+runner = CliRunner()
+
+
+def squeezed(text):
+    """Return text without the box that frames usage errors."""
+    return re.sub(r"[\s│╭╮╰╯─]+", " ", text)
+
+
+def flags(options):
+    """Return options of load_task as command line options; None where there is no such option."""
+    given = []
+    for name, value in options.items():
+        if name == "offline":
+            given += ["--offline"] if value else []
+        elif name in {"name", "seed"} or not isinstance(value, str | int | float):
+            return None
+        else:
+            given += [FLAGS.get(name, f"--{name}"), str(value)]
+    return given
+
+
+@pytest.mark.parametrize("case", INPUTS, ids=lambda case: case.name)
+def test_bad_data_through_the_command_line(case, tmp_path, tiny_bert):
+    folder, cache = tmp_path / "data", tmp_path / "cache"
+    folder.mkdir()
+    case.write(folder)
+    source, options = case.arguments(folder)
+    given = flags(options)
+    if given is None:
+        pytest.skip("the command line has no such option")
+    result = runner.invoke(
+        app, ["sweep", source, *given, "-e", str(tiny_bert), "--cache-dir", str(cache)]
+    )
+    assert result.exit_code == case.error.exit_code, result.output
+    assert squeezed(case.fragment) in squeezed(result.stderr)
+    assert result.stdout == ""
+    assert not list(cache.rglob("*.json")), "something was kept"
+
+
+@pytest.mark.parametrize("case", COMMANDS, ids=lambda case: case.name)
+def test_bad_command(case, tmp_path, tiny_bert):
+    shutil.copytree(tiny_bert, tmp_path / "encoder")
+    rows = [f"the cat is {i} good,{'ab'[i % 2]}" for i in range(60)]
+    (tmp_path / "good.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
+    if case.spoil is not None:
+        case.spoil(tmp_path)
+    arguments = [str(tmp_path / a) if a in {"good.csv", "encoder"} else a for a in case.arguments]
+    if case.arguments != ("sweep",):
+        arguments += ["--cache-dir", str(tmp_path / "cache")]
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == case.exit_code, result.output
+    assert squeezed(case.fragment) in squeezed(result.stderr)
+    assert "Traceback" not in result.stderr
+
+
+def test_there_are_at_least_forty_cases():
+    assert len(INPUTS) + len(COMMANDS) >= 40
+
+
+@pytest.mark.parametrize("name", sorted(PAGES.PAGES))
+def test_generated_pages_are_up_to_date(name):
+    page = Path(PAGES.HERE, name).read_text(encoding="utf-8")
+    assert page == PAGES.PAGES[name](), f"docs/{name} is stale: run make docs"

@@ -297,7 +297,7 @@ def _draw_model(encoder: Encoder) -> torch.nn.Module:
     )
     assert encoder.random_seed is not None
     torch.manual_seed(encoder.random_seed)  # inside fork_rng: nothing leaks
-    return _checked_model(AutoModel.from_config(config, dtype=torch.float32))
+    return _checked_model(AutoModel.from_config(config))
 
 
 def _checked_model(model: object) -> torch.nn.Module:

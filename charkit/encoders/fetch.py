@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from charkit.encoders.source import download, find_source, is_offline, locate, weight_files
+from charkit.config import is_offline
+from charkit.encoders.source import download, find_source, locate, weight_files
 from charkit.errors import MissingError, OfflineError
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from charkit.config import is_offline
 from charkit.durable import sha256_file
 from charkit.encoders.known import (
     BUNDLED_NAME,
@@ -25,7 +25,6 @@ PATTERNS = ("config.json", "*.safetensors", "*.safetensors.index.json", "token*"
             "special_tokens_map.json", "added_tokens.json")  # fmt: skip
 """The files of a hub repository that are needed; never a pickled one."""
 
-_OFF = {"", "0", "false", "no", "off"}
 _checked: set[Path] = set()
 
 
@@ -45,17 +44,6 @@ class Source:
     kind: SourceKind
     location: str
     revision: str | None = None
-
-
-def is_offline(offline: bool | None) -> bool:
-    """Return whether the network is off limits: the argument, else the environment.
-
-    Any of CHARKIT_OFFLINE, HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE counts.
-    """
-    if offline is not None:
-        return offline
-    variables = ("CHARKIT_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-    return any(os.environ.get(v, "").strip().lower() not in _OFF for v in variables)
 
 
 def find_source(name: str, *, revision: str | None = None) -> Source:

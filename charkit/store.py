@@ -132,9 +132,7 @@ class Store:
         names = sorted({f"{e.kind}/{e.key}" for e in hits})
         if not hits:
             known = {e.key for e in entries}
-            raise UnknownNameError(
-                "key", key, known, hint="'charkit cache list' shows all keys."
-            )
+            raise UnknownNameError("key", key, known, hint="'charkit cache list' shows all keys.")
         if len(names) > 1:
             raise UsageError(
                 f"the key {key!r} is not unique: expected the beginning of one key, got "
@@ -213,9 +211,7 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def commit(
-        self, kind: str, key: str, folder: Path, manifest_fields: Mapping[str, Any]
-    ) -> Path:
+    def commit(self, kind: str, key: str, folder: Path, manifest_fields: Mapping[str, Any]) -> Path:
         """Turn a folder of work in progress into a finished entry; hold the `lock`.
 
         Files and folder are brought to disk before the rename. When the entry exists already,

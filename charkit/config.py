@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -20,6 +21,23 @@ labels permuted within the training sample, or the majority class (mean, for reg
 
 Progress = Callable[[str, int, int], None]
 """Called as ``progress(stage, done, total)`` while long work goes on."""
+
+
+OFFLINE_VARIABLES = (
+    "CHARKIT_OFFLINE",
+    "HF_HUB_OFFLINE",
+    "HF_DATASETS_OFFLINE",
+    "TRANSFORMERS_OFFLINE",
+)
+"""Each of these environment variables puts the network off limits, unless it says no."""
+
+
+def is_offline(offline: bool | None) -> bool:
+    """Return whether the network is off limits: the argument, else `OFFLINE_VARIABLES`."""
+    if offline is not None:
+        return offline
+    off = {"", "0", "false", "no", "off"}
+    return any(os.environ.get(v, "").strip().lower() not in off for v in OFFLINE_VARIABLES)
 
 
 def staged(progress: Progress, stage: str) -> Progress:

@@ -48,7 +48,11 @@ Kind = Annotated[
 ]
 Evaluation = Annotated[
     str | None,
-    typer.Option("--eval", help="File with the evaluation rows.", rich_help_panel=READ),
+    typer.Option(
+        "--eval",
+        help="Evaluation rows: a file, or a part of a folder or hub data set.",
+        rich_help_panel=READ,
+    ),
 ]
 EvalFrac = Annotated[
     float,

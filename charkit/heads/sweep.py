@@ -336,6 +336,7 @@ def _prepare(plan: SweepPlan, task: LazyTask, jobs: list[Job], progress: Progres
         if fingerprint not in states:
             states[fingerprint] = _encoded(plan, job, opened.train, evaluation, progress)
         subset, keys = subsets[part], states[fingerprint]
+        assert subset.evaluation_labels is not None  # the whole's are there
         work.append(
             Work(
                 job=job,

@@ -182,12 +182,13 @@ def source_stamp(source: Any, options: SourceOptions) -> str | None:
 
 
 def _file_stamps(path: Path) -> list[Any] | None:
-    if not path.exists():
+    try:
+        path = path.resolve(strict=True)
+        files = [path]
+        if path.is_dir():
+            beside = path.parent / "MANIFEST.json"
+            files = sorted(p for p in (*path.iterdir(), beside) if p.is_file())
+        stats = [(f.name, f.stat()) for f in files]
+    except OSError:  # not a path, or not readable: `load_task` says what is wrong
         return None
-    path = path.resolve()
-    files = [path]
-    if path.is_dir():
-        beside = path.parent / "MANIFEST.json"
-        files = sorted(p for p in (*path.iterdir(), beside) if p.is_file())
-    stats = [(f.name, f.stat()) for f in files]
     return [str(path), *([name, s.st_size, s.st_mtime_ns] for name, s in stats)]

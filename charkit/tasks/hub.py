@@ -5,7 +5,6 @@ Loading scripts are never run. Data sets are pinned by revision where one is giv
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +19,6 @@ GLUE_REVISION = "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"
 """The commit of ``nyu-mll/glue`` that ``glue/...`` reads."""
 
 EVALUATION_SPLITS = ("test", "validation", "validation_matched", "dev", "eval")
-_OFF = {"", "0", "false", "no", "off"}
 _PATTERN = re.compile(r"(?P<path>[^@]+?)(@(?P<revision>[^@]+))?")
 
 
@@ -71,17 +69,6 @@ def parse_glue(source: str) -> tuple[GlueSpec, str]:
         known = [f"glue/{n}" for n in GLUE_NAMES]
         raise UnknownNameError("task", source, known, hint="GLUE's nine are glue/NAME.")
     return GLUE[name], revision or GLUE_REVISION
-
-
-def is_offline(offline: bool | None) -> bool:
-    """Return whether the network is off limits: the argument, else the environment.
-
-    Any of CHARKIT_OFFLINE, HF_HUB_OFFLINE and HF_DATASETS_OFFLINE counts.
-    """
-    if offline is not None:
-        return offline
-    variables = ("CHARKIT_OFFLINE", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
-    return any(os.environ.get(v, "").strip().lower() not in _OFF for v in variables)
 
 
 def fetch_splits(name: HubName, *, source: str, offline: bool) -> Mapping[str, Any]:

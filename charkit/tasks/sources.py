@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from charkit.config import TaskKind
+from charkit.config import TaskKind, is_offline
 from charkit.errors import MissingError, UnknownNameError, UsageError
 from charkit.tasks import hub
 from charkit.tasks.assemble import Request, assemble
@@ -151,7 +151,7 @@ def _tables(
         held_out = None if evaluation is None else _evaluation_table(evaluation)
         return Tables(frame_table(source), held_out, "dataframe")
     if isinstance(source, str) and source.startswith(("hub:", "glue/")):
-        return _hub_tables(source, evaluation, offline=hub.is_offline(offline))
+        return _hub_tables(source, evaluation, offline=is_offline(offline))
     path = Path(source).expanduser()
     try:
         is_folder, is_file = path.is_dir(), path.is_file()

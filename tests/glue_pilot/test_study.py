@@ -81,7 +81,7 @@ def test_run_writes_table_figures_and_summary_and_resumes(tiny_study, tmp_path):
     assert first.exit_code == 0, first.output
     table = read_table(out / "tiny.parquet")
     check_outcomes(table)
-    assert set(table["task"]) == {"sentiment", "similarity"}
+    assert set(table["task"]) == {"generated_sentiment", "generated_similarity"}
     assert "sentiment" in (out / "tiny.md").read_text()
     assert list((out / "figures").glob("*.svg"))
     assert list((out / "figures").glob("*.csv"))

@@ -150,7 +150,8 @@ def test_cache_list_show_prune_and_verify(swept):
     assert json.loads(shown.stdout)["kind"] == listed[0]["kind"]
     assert run("verify", cache=cache).exit_code == 0
     victim = next(p for p in cache.rglob("*.safetensors"))
-    victim.write_bytes(victim.read_bytes()[:-1] + b"\x00\x01"[:1])
+    whole = victim.read_bytes()
+    victim.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     damaged = run("verify", cache=cache)
     assert damaged.exit_code == 3
     assert "problems" in damaged.stderr

@@ -25,7 +25,7 @@ Gains = Mapping[str, FloatArray]
 SIGNAL_LEVEL = 0.99
 """One task in a hundred without signal may be said to have one."""
 
-N_SIMULATED = 20_000
+N_SIMULATED = 10_000
 
 
 @dataclass(frozen=True, eq=False)

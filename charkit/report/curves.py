@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CURVES_HEIGHT, LEFT, RIGHT = 3.3, 0.68, 1.28
+CURVES_HEIGHT, LEFT, RIGHT = 3.3, 0.8, 1.28
 
 _CONTROL_DASHES: dict[str, Any] = {
     "majority": (0, (1, 1.6)),

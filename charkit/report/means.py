@@ -233,7 +233,7 @@ def finding(means: TaskMeans) -> str:
         return f"no layer clearly above the controls at n = {last:,}"
     if len(layers) == 1:
         return f"layer {best} up to n = {last:,}"
-    if len(tied) == len(layers):
+    if len(tied) > len(layers) / 2 and len(tied) > 1:
         return f"no layer stands out at n = {last:,}"
     if len(tied) > 1:
         return f"layers {layer_range(tied)} lead at n = {last:,}"

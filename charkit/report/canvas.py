@@ -156,10 +156,11 @@ def spread(wanted: list[float], *, gap: float, low: float, high: float) -> list[
     return result
 
 
-def keep_numbers(figure: Figure, numbers: pd.DataFrame) -> Figure:
+def keep_numbers(figure: Any, numbers: pd.DataFrame) -> Figure:
     """Attach the plotted numbers to a figure, for `save_figure`."""
     figure.numbers = numbers
-    return figure
+    drawn: Figure = figure
+    return drawn
 
 
 def save_figure(figure: Figure, path_stem: str | Path) -> tuple[Path, Path, Path]:

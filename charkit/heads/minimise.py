@@ -21,8 +21,9 @@ from torch import Tensor
 from charkit.heads.design import Design
 from charkit.heads.loss import Fit, class_covariance, curvature, evaluate, residuals
 
-_MEMORY = 10
-_REFRESH = frozenset({3, 8, 20, 50, 120})
+_MEMORY = 6
+_TEMPERING = 0.65
+_REFRESH = frozenset({2, 4, 8, 16, 32, 64, 128})
 _ARMIJO = 1e-4
 _MAX_HALVINGS = 12
 
@@ -73,7 +74,13 @@ class Minimum:
 
 
 class _Preconditioner:
-    """Inverse of (class covariance x spectrum + penalty), diagonal in the eigenbases."""
+    """The Hessian as (class covariance x spectrum + penalty), diagonal in the eigenbases.
+
+    Its inverse measures the gap. Directions are conditioned by a POWER of the inverse below 1
+    where there are several columns: rows differ much in weight once the head is confident, so
+    that the true Hessian is less spread than this model of it. Measured on seven real tasks,
+    the power needs as few iterations or up to 2.5 times fewer. L-BFGS finds the scale.
+    """
 
     def __init__(self, probabilities: Tensor, spectrum: Tensor, penalty: Tensor) -> None:
         covariance = class_covariance(probabilities)
@@ -86,14 +93,21 @@ class _Preconditioner:
             values = values.unsqueeze(2)
         largest = values.amax(1, keepdim=True)
         floor = torch.finfo(values.dtype).eps * largest.clamp_min(1e-30)
-        self.inverse = 1 / (torch.maximum(values, floor) * spectrum.unsqueeze(1) + penalty)
-        self.inverse.clamp_(max=torch.finfo(values.dtype).max ** 0.5)
+        model = torch.maximum(values, floor) * spectrum.unsqueeze(1) + penalty
+        self.inverse = 1 / model.clamp_min_(torch.finfo(values.dtype).tiny ** 0.5)
+        self.tempered = self.inverse if self.rotation is None else self.inverse.pow(_TEMPERING)
 
     def __call__(self, gradient: Tensor) -> Tensor:
         if self.rotation is None:
-            return gradient * self.inverse
-        turned = torch.bmm(self.rotation.mT, gradient) * self.inverse
+            return gradient * self.tempered
+        turned = torch.bmm(self.rotation.mT, gradient).mul_(self.tempered)
         return torch.bmm(self.rotation, turned)
+
+    def gap(self, gradient: Tensor) -> Tensor:
+        """Half the squared Newton decrement, float64, (B,)."""
+        if self.rotation is not None:
+            gradient = torch.bmm(self.rotation.mT, gradient)
+        return _dot(gradient, gradient * self.inverse).double() / 2
 
 
 class _Memory:
@@ -114,12 +128,19 @@ class _Memory:
         factors = []
         for step, change, inverse in reversed(self.pairs):
             factor = inverse * _wide(_dot(step, rest))
-            rest = torch.addcmul(rest, change, factor, value=-1)
+            rest.addcmul_(change, factor, value=-1)
             factors.append(factor)
-        result = precondition(rest)
+        result = self._scaled(precondition(rest), precondition)
         for (step, change, inverse), factor in zip(self.pairs, reversed(factors), strict=True):
-            result = torch.addcmul(result, step, factor - inverse * _wide(_dot(change, result)))
+            result.addcmul_(step, factor - inverse * _wide(_dot(change, result)))
         return result.neg_()
+
+    def _scaled(self, result: Tensor, precondition: _Preconditioner) -> Tensor:
+        if not self.pairs:
+            return result
+        _, change, inverse = self.pairs[-1]
+        curved = inverse * _wide(_dot(change, precondition(change)))
+        return result / torch.where(curved > 0, curved, 1.0)
 
 
 @dataclass
@@ -216,7 +237,7 @@ def minimise(
     used = torch.zeros(start.shape[0], dtype=torch.int64, device=start.device)
     precondition = _Preconditioner(point.fit.probabilities, spectrum, objective.penalty)
     for iteration in range(max_iterations + 1):
-        gap = _dot(gradient, precondition(gradient)).double() / 2
+        gap = precondition.gap(gradient)
         active = gap > tolerance * point.objective
         if iteration == max_iterations or not bool(active.any()):
             break
@@ -240,7 +261,8 @@ def minimise(
 
 
 def _dot(left: Tensor, right: Tensor) -> Tensor:
-    return (left * right).sum((1, 2))
+    size = left.shape[0]
+    return torch.bmm(left.view(size, 1, -1), right.reshape(size, -1, 1)).view(size)
 
 
 def _wide(values: Tensor) -> Tensor:

@@ -1,12 +1,16 @@
-"""Many ridge heads at once, in closed form, each with its strength chosen by leave-one-out error.
+"""Many ridge heads at once, for real-valued labels, in closed form.
 
-A head centres the features and the targets, divides the features by one scale factor, and minimises
+On the same centred and scaled features as the softmax heads, a head minimises
 
-    (1/n) sum_i (w.x_i + b - y_i)^2  +  strength ||w||^2
+    1/(2n) sum_i (y_i - w x_i - b)^2  +  (strength / 2) ||w||^2
 
-with the bias free: scikit-learn's Ridge with alpha = n * strength on the same features. In the
-principal basis every strength costs one product, and leaving row i out changes its residual by
-the exact factor 1 / (1 - h_i), h_i its leverage (Allen 1974, PRESS).
+with the bias free: scikit-learn's Ridge with alpha = n * strength. In the principal basis every
+strength of the grid costs one division, and so does the exact leave-one-out error that chooses
+among them: the residual over one minus the leverage.
+
+Reference:
+    Allen (1974), The relationship between variable selection and data augmentation and a method
+    for prediction (PRESS).
 """
 
 from __future__ import annotations
@@ -18,38 +22,50 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from charkit.errors import DataError, UsageError
 from charkit.heads.design import Design, make_design
+from charkit.heads.inputs import (
+    check_finite,
+    check_shapes,
+    check_targets,
+    checked_strengths,
+    chunk_size,
+)
 from charkit.heads.strength import default_strengths
+
+_SMALLEST_REMAINDER = 1e-6
 
 
 @dataclass(frozen=True)
 class RidgeHeads:
-    """B linear heads for a real target, one a layer, that apply to RAW features.
+    """B linear regression heads, one a layer, that apply to RAW features.
 
     Attributes:
         weights: (B, d).
         bias: (B,).
-        strength: Chosen strength of the penalty on the centred and scaled features, (B,).
-        gradient_norm: Norm of the objective's gradient at the solution, relative to its norm at
-            zero weights, (B,).
-        n_iterations: 0: the solution is in closed form, (B,).
-        converged: True, (B,).
-        scores: Leave-one-out mean squared error at each strength, (B, S).
+        strength: Chosen strength on the centred and scaled features, (B,).
+        objective: At the solution, in squared units of the target, (B,).
+        gradient_norm: Norm of the objective's gradient there, relative to its norm at w = 0,
+            (B,).
+        n_iterations: 1 for every head: the solution is in closed form, (B,).
+        converged: True for every head, (B,).
+        strengths: The grid, falling, (S,).
+        scores: Exact leave-one-out mean squared error at each strength, (B, S).
     """
 
     weights: Tensor
     bias: Tensor
     strength: Tensor
+    objective: Tensor
     gradient_norm: Tensor
     n_iterations: Tensor
     converged: Tensor
+    strengths: Tensor
     scores: Tensor
 
     def predict(self, features: Tensor | np.ndarray) -> Tensor:
         """Return predictions (B, m) for raw features (B, m, d)."""
         rows = torch.as_tensor(features, device=self.weights.device).to(self.weights.dtype)
-        return torch.bmm(rows, self.weights.unsqueeze(2)).squeeze(2) + self.bias[:, None]
+        return torch.bmm(rows, self.weights.unsqueeze(2)).squeeze(2) + self.bias.unsqueeze(1)
 
 
 def fit_ridge(
@@ -60,64 +76,73 @@ def fit_ridge(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
 ) -> RidgeHeads:
-    """Fit one ridge head a layer on the same targets.
+    """Fit one regression head a layer on the same labelled sample.
 
     Args:
         features: Raw features, (B, n, d).
         targets: Real numbers, (n,).
-        strengths: Grid to choose from; by default ``default_strengths(n)``.
-        dtype: Of the decomposition, float32 or float64; the rest is float64.
+        strengths: Grid to choose from, or one strength; by default ``default_strengths(n)``.
+        dtype: Of the features' arithmetic, float32 or float64; the rest is float64.
         device: Where to compute.
 
     Raises:
-        DataError: Features or targets are not finite, or there are fewer than two rows.
+        DataError: Features or targets are not finite.
         UsageError: Shapes or strengths are not legal.
     """
     rows = torch.as_tensor(features, device=device).to(dtype)
     wanted = torch.as_tensor(targets, device=device).double()
-    if rows.ndim != 3 or wanted.shape != rows.shape[1:2]:
-        raise UsageError(
-            "features and targets do not fit: expected (B, n, d) and (n,), got "
-            f"{tuple(rows.shape)} and {tuple(wanted.shape)}."
-        )
-    if rows.shape[1] < 2:
-        raise DataError(f"too few rows: expected at least 2, got {rows.shape[1]}.")
-    grid = default_strengths(rows.shape[1]) if strengths is None else tuple(strengths)
-    if not grid or min(grid) <= 0:
-        raise UsageError(f"strengths: expected positive numbers, got {grid}.")
+    check_shapes(rows, wanted)
+    check_targets(wanted)
+    grid = checked_strengths(default_strengths(rows.shape[1]) if strengths is None else strengths)
     with torch.inference_mode():
-        design = make_design(rows)
-        if not (torch.isfinite(design.rows).all() and torch.isfinite(wanted).all()):
-            raise DataError("features or targets: expected finite numbers, got NaN or infinity.")
-        return _solve(design, wanted, grid)
+        parts = []
+        step = chunk_size(rows)
+        for start in range(0, rows.shape[0], step):
+            design = make_design(rows[start : start + step])
+            check_finite(design, start)
+            parts.append(_solve(design, wanted, grid))
+    return _joined(parts)
 
 
-def _solve(design: Design, wanted: Tensor, grid: tuple[float, ...]) -> RidgeHeads:
-    """Solve all strengths in the principal basis and keep the best of each layer."""
-    rows, spectrum = design.rows[..., :-1].double(), design.spectrum[:, :-1].double()
+def _solve(design: Design, targets: Tensor, grid: tuple[float, ...]) -> RidgeHeads:
+    rows = design.rows[..., :-1].double()
     n_samples = rows.shape[1]
-    strength = torch.tensor(grid, dtype=torch.float64, device=rows.device)
-    centred = wanted - wanted.mean()
-    moment = (rows.mT @ centred) / n_samples  # (B, r)
-    shrink = 1 / (spectrum[:, None] + strength[None, :, None])  # (B, S, r)
-    weights = shrink * moment[:, None]
-    residual = centred - weights @ rows.mT  # (B, S, n)
-    leverage = (shrink / n_samples) @ rows.square().mT + 1 / n_samples
-    left_out = residual / (1 - leverage).clamp_min(1e-12)
-    scores = left_out.square().mean(2)
+    spectrum = rows.square().mean(1).unsqueeze(1)
+    strengths = torch.tensor(grid, dtype=torch.float64, device=rows.device)
+    level = targets.mean()
+    centred = targets - level
+    moment = torch.einsum("bnr,n->br", rows, centred).unsqueeze(1) / n_samples
+    inverse = 1 / (spectrum + strengths[:, None])
+    weights = moment * inverse
+    rest = centred - torch.bmm(weights, rows.mT)
+    leverage = torch.bmm(inverse, rows.square().mT).div_(n_samples).add_(1 / n_samples)
+    scores = (rest / (1 - leverage).clamp_min_(_SMALLEST_REMAINDER)).square_().mean(2)
     best = scores.argmin(1)
-    layer = torch.arange(len(best), device=best.device)
-    chosen = weights[layer, best]
-    error = residual[layer, best]
-    gradient = strength[best][:, None] * chosen - (error[:, None] @ rows).squeeze(1) / n_samples
-    wide = torch.cat([chosen, wanted.mean().expand(len(best), 1)], 1)
-    raw, bias = design.unfold(wide.unsqueeze(1))
+    pick = torch.arange(len(best), device=best.device)
+    weight, rest = weights[pick, best], rest[pick, best]
+    penalty = strengths[best]
+    gradient = penalty[:, None] * weight - torch.einsum("bnr,bn->br", rows, rest) / n_samples
+    column = torch.cat([weight, torch.zeros_like(weight[:, :1]) + level], 1).unsqueeze(1)
+    raw, bias = design.unfold(column)
     return RidgeHeads(
         weights=raw.squeeze(1).to(design.rows.dtype),
         bias=bias.squeeze(1).to(design.rows.dtype),
-        strength=strength[best],
-        gradient_norm=gradient.norm(dim=1) / moment.norm(dim=1).clamp_min(1e-30),
-        n_iterations=torch.zeros_like(best),
+        strength=penalty,
+        objective=rest.square().mean(1) / 2 + penalty * weight.square().sum(1) / 2,
+        gradient_norm=gradient.norm(dim=1) / moment.norm(dim=(1, 2)).clamp_min(1e-300),
+        n_iterations=torch.ones_like(best),
         converged=torch.ones_like(best, dtype=torch.bool),
+        strengths=strengths,
         scores=scores,
     )
+
+
+_PER_LAYER = (
+    "weights", "bias", "strength", "objective", "gradient_norm", "n_iterations", "converged",
+    "scores",
+)  # fmt: skip
+
+
+def _joined(parts: list[RidgeHeads]) -> RidgeHeads:
+    joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in _PER_LAYER}
+    return RidgeHeads(**joined, strengths=parts[0].strengths)

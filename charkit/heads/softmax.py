@@ -19,14 +19,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from charkit.errors import DataError, UsageError
 from charkit.heads.design import Design, make_design
+from charkit.heads.inputs import (
+    check_codes,
+    check_finite,
+    check_shapes,
+    check_tolerance,
+    checked_strengths,
+    chunk_size,
+)
 from charkit.heads.strength import Choice, default_strengths, solve_path
 
-TOLERANCE = 1e-6
-"""Default relative objective gap; the estimate it is held against is good to a factor of 10."""
-
-_CHUNK_NUMBERS = 1 << 18
+TOLERANCE = 2e-5
+"""Default relative objective gap; the estimate it is held against is good to a factor of 5."""
 
 
 @dataclass(frozen=True)
@@ -102,78 +107,20 @@ def fit_softmax(
     """
     rows = torch.as_tensor(features, device=device).to(dtype)
     codes = torch.as_tensor(labels, device=device)
-    _check_shapes(rows, codes, n_classes)
+    check_shapes(rows, codes)
+    check_codes(codes, n_classes)
+    check_tolerance(tolerance)
     present, inner = torch.unique(codes.long(), return_inverse=True)
-    if present.shape[0] < 2:
-        raise DataError(
-            f"all {codes.shape[0]} training labels are class {int(present[0])}: expected rows "
-            "of at least 2 classes. Draw a larger sample"
-        )
-    grid = _checked_strengths(strengths, rows.shape[1])
-    _check_tolerance(tolerance)
+    grid = checked_strengths(default_strengths(rows.shape[1]) if strengths is None else strengths)
     with torch.inference_mode():
         parts = []
-        step = _chunk_size(rows)
+        step = chunk_size(rows)
         for start in range(0, rows.shape[0], step):
             design = make_design(rows[start : start + step])
-            _check_finite(design, start)
+            check_finite(design, start)
             choice = solve_path(design, inner, grid, tolerance=tolerance)
             parts.append(_folded(design, choice, inner, present, n_classes, grid))
     return _joined(parts)
-
-
-def _check_shapes(rows: Tensor, codes: Tensor, n_classes: int) -> None:
-    if rows.ndim != 3 or 0 in rows.shape:
-        raise UsageError(
-            "features have no usable shape: expected (layers, rows, dimensions), each at least "
-            f"1, got {tuple(rows.shape)}"
-        )
-    if codes.shape != rows.shape[1:2]:
-        raise UsageError(
-            f"labels do not fit the features: expected shape ({rows.shape[1]},), "
-            f"got {tuple(codes.shape)}"
-        )
-    if codes.dtype.is_floating_point or codes.dtype == torch.bool:
-        raise UsageError(f"labels are no class codes: expected integers, got {codes.dtype}")
-    low, high = int(codes.min()), int(codes.max())
-    if low < 0 or high >= n_classes:
-        raise DataError(
-            f"labels are out of range: expected 0 to {n_classes - 1}, got {low} to {high}"
-        )
-
-
-def _checked_strengths(strengths: Sequence[float] | None, n_rows: int) -> tuple[float, ...]:
-    grid = default_strengths(n_rows) if strengths is None else strengths
-    values = tuple(sorted({float(value) for value in grid}, reverse=True))
-    if not values or not all(0 < value < float("inf") for value in values):
-        raise UsageError(
-            f"strengths are not legal: expected at least one, each above 0, got {tuple(grid)}"
-        )
-    return values
-
-
-def _check_tolerance(tolerance: float) -> None:
-    if not 0 < tolerance < 1:
-        raise UsageError(f"tolerance is not legal: expected between 0 and 1, got {tolerance}")
-
-
-def _check_finite(design: Design, first_layer: int) -> None:
-    finite = torch.isfinite(design.scale) & torch.isfinite(design.mean).all(1)
-    if not bool(finite.all()):
-        layer = first_layer + int((~finite).nonzero()[0, 0])
-        raise DataError(
-            f"features of layer entry {layer} are not finite: expected numbers whose squares "
-            "can be represented, got NaN, infinity or larger. Look at the texts of these rows, "
-            "or compute the features in float32"
-        )
-
-
-def _chunk_size(rows: Tensor) -> int:
-    """Number of layers solved at once: all that fit the cache; on an accelerator all."""
-    if rows.device.type != "cpu":
-        return rows.shape[0]
-    reduced = rows.shape[1] * min(rows.shape[1], rows.shape[2])
-    return max(1, _CHUNK_NUMBERS // reduced)
 
 
 def _folded(

@@ -27,9 +27,7 @@ def normal_quantile(level: float) -> float:
     return NormalDist().inv_cdf((1 + level) / 2)
 
 
-def wilson_interval(
-    proportion: ArrayLike, n_rows: ArrayLike, *, level: float = LEVEL
-) -> Interval:
+def wilson_interval(proportion: ArrayLike, n_rows: ArrayLike, *, level: float = LEVEL) -> Interval:
     """Return Wilson's interval of a proportion seen on ``n_rows`` rows; (0, 1) on none.
 
     Wilson (1927), "Probable inference, the law of succession, and statistical inference".
@@ -93,9 +91,7 @@ def mean_interval(
     return mean, (np.maximum(mean - half, 0.0), np.minimum(mean + half, largest))
 
 
-def correlation_interval(
-    correlation: FloatArray, n_rows: int, *, level: float = LEVEL
-) -> Interval:
+def correlation_interval(correlation: FloatArray, n_rows: int, *, level: float = LEVEL) -> Interval:
     """Return Fisher's interval with Spearman's variance, (1 + r^2/2) / (m - 3) on atanh.
 
     Bonett and Wright (2000), "Sample size requirements for estimating Pearson, Kendall and

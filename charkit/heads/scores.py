@@ -120,9 +120,7 @@ def regression_scores(
             f"got {predicted.shape} and {wanted.shape}."
         )
     if not (np.isfinite(predicted).all() and np.isfinite(wanted).all()):
-        raise UsageError(
-            "predictions or targets: expected finite numbers, got NaN or infinity."
-        )
+        raise UsageError("predictions or targets: expected finite numbers, got NaN or infinity.")
     pearson, spearman, both = (e.value for e in correlations(predicted, wanted))
     squared_error = np.square(predicted - wanted).mean(axis=1)
     variance = float(np.square(wanted - wanted.mean()).mean())

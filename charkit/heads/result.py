@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+CONTROL_NAMES = {
+    "random_encoder": "random encoder",
+    "shuffled_labels": "shuffled labels",
+    "majority": "majority class",
+}
+
+
 @dataclass(frozen=True, eq=False)
 class SweepResult:
     """The cells of a sweep.
@@ -101,9 +108,7 @@ class SweepResult:
 
         folder = Store(self.root).find("heads", job.key)
         if folder is None:
-            raise DataError(
-                f"the result {job.key} is gone from the store. Run the sweep again."
-            )
+            raise DataError(f"the result {job.key} is gone from the store. Run the sweep again.")
         return dict(load_file(folder / "rows.safetensors"))
 
 
@@ -133,59 +138,49 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
 def best_layers_by_size(table: pd.DataFrame, task: str) -> pd.DataFrame:
     """Return the best layer at each size of a task's whole, by mean score over seeds.
 
+    The best of several layers is a little lucky; `charkit.layers` says which layers tie.
+
     Returns:
-        Columns encoder, n_train, layer, score, low, high; one row an encoder and size.
+        Columns encoder, n_train, layer, score, low, high, last_layer (the last layer's score),
+        and one for each control in the table (its best score); one row an encoder and size.
     """
     means = summarise(table)
-    real = means[
-        (means["task"] == task) & (means["control"] == "none") & (means["subset"] == "all")
-    ]
-    best = real.loc[real.groupby(["encoder", "n_train"])["score"].idxmax()]
-    return best[["encoder", "n_train", "layer", "score", "low", "high"]].reset_index(drop=True)
+    means = means[(means["task"] == task) & (means["subset"] == "all")]
+    cell = ["encoder", "n_train"]
+    real = means[means["control"] == "none"]
+    best = real.loc[real.groupby(cell)["score"].idxmax()]
+    last = real.loc[real.groupby(cell)["layer"].idxmax()].set_index(cell)["score"]
+    out = best[[*cell, "layer", "score", "low", "high"]].set_index(cell)
+    out["last_layer"] = last
+    for control in CONTROL_NAMES:
+        rows = means[means["control"] == control]
+        if len(rows):
+            out[control] = rows.groupby(cell)["score"].max()
+    return out.reset_index()
 
 
 def _findings(table: pd.DataFrame, card: TaskCard) -> list[str]:
     best = best_layers_by_size(table, card.name)
     if best.empty:
         return [f"{card.name}: no cell of the whole task was computed"]
-    lines = []
-    for encoder, rows in best.groupby("encoder"):
-        last = rows.iloc[-1]
-        n_train, layer = int(last["n_train"]), int(last["layer"])
-        means = summarise(table)
-        here = means[
-            (means["task"] == card.name)
-            & (means["subset"] == "all")
-            & (means["encoder"] == encoder)
-            & (means["n_train"] == n_train)
-        ]
-        real = here[here["control"] == "none"]
-        top = int(real["layer"].max())
-        top_score = float(real.loc[real["layer"] == top, "score"].iloc[0])
-        line = (
-            f"{card.name}: {_words(card.metric)} {last['score']:.3f} "
-            f"[{last['low']:.3f}, {last['high']:.3f}] at {n_train:,} labels with layer {layer} "
-            f"of {encoder}"
-        )
-        if layer != top:
-            line += f"; the last layer, {top}, has {top_score:.3f}"
-        lines.append(line + _controls(here) + _ceiling(card))
-    return lines
+    return [_finding(rows.iloc[-1], card) for _, rows in best.groupby("encoder")]
 
 
-def _controls(here: pd.DataFrame) -> str:
-    parts = []
-    names = {"majority": "majority class", "shuffled_labels": "shuffled labels"}
-    names["random_encoder"] = "random encoder"
-    for control, name in names.items():
-        rows = here[here["control"] == control]
-        if len(rows):
-            parts.append(f"{name} {rows['score'].max():.3f}")
-    return f". Controls: {', '.join(parts)}" if parts else ""
-
-
-def _ceiling(card: TaskCard) -> str:
-    return "" if card.ceiling is None else f". Known ceiling: {card.ceiling:.3f}"
+def _finding(top: pd.Series, card: TaskCard) -> str:
+    """Return a sentence on the largest size of one encoder."""
+    line = (
+        f"{card.name}: {_words(card.metric)} {top['score']:.3f} "
+        f"[{top['low']:.3f}, {top['high']:.3f}] at {int(top['n_train']):,} labels with layer "
+        f"{int(top['layer'])} of {top['encoder']}"
+    )
+    if top["last_layer"] < top["score"]:
+        line += f"; the last layer has {top['last_layer']:.3f}"
+    controls = [f"{n} {top[c]:.3f}" for c, n in CONTROL_NAMES.items() if c in top.index]
+    if controls:
+        line += f". Controls: {', '.join(controls)}"
+    if card.ceiling is not None:
+        line += f". Known ceiling: {card.ceiling:.3f}"
+    return line
 
 
 def _words(metric: str) -> str:

@@ -39,7 +39,8 @@ def draw(result: SweepResult, folder: Path) -> list[Path]:
     """Draw learning curves and heat map of every task, and the best layer by size."""
     from charkit.report.figures import save_sweep_figures
 
-    return save_sweep_figures(result.table, folder)
+    ceilings = {c.name: c.ceiling for c in result.cards if c.ceiling is not None}
+    return save_sweep_figures(result.table, folder, ceilings=ceilings)
 
 
 def numbers(result: SweepResult) -> dict[str, object]:

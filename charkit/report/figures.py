@@ -5,6 +5,7 @@ Pure: a sweep's table goes in, a matplotlib Figure comes out, and its plotted nu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -22,12 +23,15 @@ __all__ = [
 ]
 
 
-def save_sweep_figures(table: pd.DataFrame, folder: str | Path) -> list[Path]:
+def save_sweep_figures(
+    table: pd.DataFrame, folder: str | Path, *, ceilings: Mapping[str, float] | None = None
+) -> list[Path]:
     """Write learning curves and a heat map of every task, and the best layers of all.
 
     Args:
         table: A sweep's table.
         folder: Where to; made when missing.
+        ceilings: The best expected score of the tasks of which it is known.
 
     Returns:
         The files; none when no cell is done.
@@ -44,8 +48,10 @@ def save_sweep_figures(table: pd.DataFrame, folder: str | Path) -> list[Path]:
         while stem.lower() in taken:
             stem += "_"
         taken.add(stem.lower())
-        for prefix, draw in (("curves", learning_curves), ("layers", layer_size_heatmap)):
-            written += save_figure(draw(table, task=task), Path(folder) / f"{prefix}_{stem}")
+        curves = learning_curves(table, task=task, ceiling=(ceilings or {}).get(task))
+        written += save_figure(curves, Path(folder) / f"curves_{stem}")
+        heatmap = layer_size_heatmap(table, task=task)
+        written += save_figure(heatmap, Path(folder) / f"layers_{stem}")
     if len(real):
         written += save_figure(best_layer_by_size(table), Path(folder) / "best_layers")
     return written

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,6 +12,13 @@ from charkit.errors import DataError, UsageError
 from charkit.heads.design import Design
 
 _CHUNK_NUMBERS = 1 << 18
+
+
+def to_tensor(values: Tensor | np.ndarray, device: torch.device | str) -> Tensor:
+    """Return the values as a tensor; read-only arrays (memory maps) are copied."""
+    if isinstance(values, np.ndarray) and not values.flags.writeable:
+        values = values.copy()
+    return torch.as_tensor(values, device=device)
 
 
 def check_shapes(features: Tensor, labels: Tensor) -> None:

@@ -29,6 +29,7 @@ from charkit.heads.inputs import (
     check_targets,
     checked_strengths,
     chunk_size,
+    to_tensor,
 )
 from charkit.heads.strength import default_strengths
 
@@ -64,7 +65,7 @@ class RidgeHeads:
 
     def predict(self, features: Tensor | np.ndarray) -> Tensor:
         """Return predictions (B, m) for raw features (B, m, d)."""
-        rows = torch.as_tensor(features, device=self.weights.device).to(self.weights.dtype)
+        rows = to_tensor(features, self.weights.device).to(self.weights.dtype)
         return torch.bmm(rows, self.weights.unsqueeze(2)).squeeze(2) + self.bias.unsqueeze(1)
 
 
@@ -89,8 +90,8 @@ def fit_ridge(
         DataError: Features or targets are not finite.
         UsageError: Shapes or strengths are not legal.
     """
-    rows = torch.as_tensor(features, device=device).to(dtype)
-    wanted = torch.as_tensor(targets, device=device).double()
+    rows = to_tensor(features, device).to(dtype)
+    wanted = to_tensor(targets, device).double()
     check_shapes(rows, wanted)
     check_targets(wanted)
     grid = checked_strengths(default_strengths(rows.shape[1]) if strengths is None else strengths)

@@ -27,6 +27,7 @@ from charkit.heads.inputs import (
     check_tolerance,
     checked_strengths,
     chunk_size,
+    to_tensor,
 )
 from charkit.heads.strength import Choice, default_strengths, solve_path
 
@@ -66,7 +67,7 @@ class SoftmaxHeads:
 
     def logits(self, features: Tensor | np.ndarray) -> Tensor:
         """Return logits (B, m, C) of raw features (B, m, d)."""
-        rows = torch.as_tensor(features, device=self.weights.device).to(self.weights.dtype)
+        rows = to_tensor(features, self.weights.device).to(self.weights.dtype)
         return torch.baddbmm(self.bias.unsqueeze(1), rows, self.weights.mT)
 
     def probabilities(self, features: Tensor | np.ndarray) -> Tensor:
@@ -80,7 +81,6 @@ def fit_softmax(
     n_classes: int,
     *,
     strengths: Sequence[float] | None = None,
-    warm_start: SoftmaxHeads | None = None,
     tolerance: float = TOLERANCE,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
@@ -92,7 +92,6 @@ def fit_softmax(
         labels: Class codes 0..n_classes-1, (n,).
         n_classes: Number of classes of the task; some may lack a training row.
         strengths: Grid to choose from, or one strength; by default ``default_strengths(n)``.
-        warm_start: Heads of the same layers on a smaller sample of the task.
         tolerance: Relative objective gap at the chosen strength.
         dtype: Of the arithmetic, float32 or float64.
         device: Where to compute.
@@ -105,8 +104,8 @@ def fit_softmax(
         DataError: Features are not finite, or fewer than two classes have a row.
         UsageError: Shapes, labels, or strengths are not legal.
     """
-    rows = torch.as_tensor(features, device=device).to(dtype)
-    codes = torch.as_tensor(labels, device=device)
+    rows = to_tensor(features, device).to(dtype)
+    codes = to_tensor(labels, device)
     check_shapes(rows, codes)
     check_codes(codes, n_classes)
     check_tolerance(tolerance)

@@ -22,7 +22,7 @@ PENALTIES = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 """Default grid of the TOTAL penalty, strength times number of rows: 1 / C of scikit-learn. In
 these terms the best strength of a task hardly depends on the size of its sample."""
 
-_LOOSE = 1e-3
+_LOOSE = 1e-2
 
 
 @dataclass(frozen=True)
@@ -102,22 +102,16 @@ def _walk(
     while True:
         index = best + direction
         legal = (direction != 0) & (index >= 0) & (index < len(grid))
-        turn = ~legal & (direction > 0) & (best == start)
-        if not bool((legal | turn).any()):
+        first = (direction > 0) & (best == start)
+        if not bool((legal | first).any()):
             return best, weights
-        tried = Problem(design, labels, grid[torch.where(legal, index, best)])
+        index = torch.where(legal, index, best)
+        tried = Problem(design, labels, grid[index])
         minimum = minimise(tried, weights, tolerance=loose)
-        score = left_out_loss(tried, minimum, squares)
-        better = legal & (score < lowest)
-        scores.scatter_(
-            1,
-            index.clamp(0, len(grid) - 1)[:, None],
-            torch.where(
-                legal, score, scores.gather(1, index.clamp(0, len(grid) - 1)[:, None])[:, 0]
-            )[:, None],
-        )
-        turn = turn | (legal & ~better & (direction > 0) & (best == start))
-        direction = torch.where(better, direction, torch.where(turn, -1, 0))
+        score = torch.where(legal, left_out_loss(tried, minimum, squares), lowest)
+        scores.scatter_(1, index[:, None], score[:, None])
+        better = score < lowest
+        direction = torch.where(better, direction, torch.where(first, -1, 0))
         lowest = torch.where(better, score, lowest)
         best = torch.where(better, index, best)
         weights = torch.where(better[:, None, None], minimum.weights, weights)

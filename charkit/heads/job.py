@@ -110,7 +110,7 @@ def compute(work: Work) -> tuple[list[Cell], dict[str, NDArray[Any]]]:
     """Return a job's cells, and per evaluation row what each cell made of it.
 
     The rows are ``correct`` (sizes, layers, n_eval) as bytes 0 and 1 and ``log_loss`` of the
-    same shape as float16 nats for classification; ``prediction`` float32 for regression; and
+    same shape as float32 nats for classification; ``prediction`` float32 for regression; and
     ``labels`` (n_eval,), what they were scored against.
 
     Raises:
@@ -164,18 +164,17 @@ def _heads(work: Work) -> Iterator[Step]:
     features = _features(train, work.job.layers, work.train_rows[order])
     held_out = _features(evaluation, work.job.layers, work.evaluation_rows)
     fit = _fit_classes if work.n_classes else _fit_targets
-    previous = None
     for size in work.sizes:
-        previous, scores, rows = fit(work, features[:, :size], labels[:size], held_out, previous)
+        heads, scores, rows = fit(work, features[:, :size], labels[:size], held_out)
         common = _common(work, size, train.frac_truncated)
         cells = [
             common
             | {
                 "layer": layer,
-                "strength": float(previous.strength[b]),
-                "gradient_norm": float(previous.gradient_norm[b]),
-                "n_iterations": int(previous.n_iterations[b]),
-                "converged": bool(previous.converged[b]),
+                "strength": float(heads.strength[b]),
+                "gradient_norm": float(heads.gradient_norm[b]),
+                "n_iterations": int(heads.n_iterations[b]),
+                "converged": bool(heads.converged[b]),
             }
             | _scored(work, scores, b)
             for b, layer in enumerate(work.job.layers)
@@ -184,14 +183,13 @@ def _heads(work: Work) -> Iterator[Step]:
 
 
 def _fit_classes(
-    work: Work, features: torch.Tensor, labels: Labels, held_out: torch.Tensor, previous: Any
+    work: Work, features: torch.Tensor, labels: Labels, held_out: torch.Tensor
 ) -> tuple[Any, dict[str, NDArray[np.float64]], dict[str, NDArray[Any]]]:
     heads = fit_softmax(
         features,
         labels,
         n_classes=work.n_classes,
         strengths=work.job.strengths or None,
-        warm_start=previous,
     )
     probabilities = heads.probabilities(held_out).numpy()
     scores = classification_scores(probabilities, work.evaluation_labels)
@@ -199,7 +197,7 @@ def _fit_classes(
 
 
 def _fit_targets(
-    work: Work, features: torch.Tensor, labels: Labels, held_out: torch.Tensor, previous: Any
+    work: Work, features: torch.Tensor, labels: Labels, held_out: torch.Tensor
 ) -> tuple[Any, dict[str, NDArray[np.float64]], dict[str, NDArray[Any]]]:
     heads = fit_ridge(features, labels, strengths=work.job.strengths or None)
     predictions = heads.predict(held_out).numpy()
@@ -212,7 +210,7 @@ def _classified_rows(
 ) -> dict[str, NDArray[Any]]:
     return {
         "correct": (predicted_classes(probabilities) == labels).astype(np.uint8),
-        "log_loss": row_log_loss(probabilities, labels).astype(np.float16),
+        "log_loss": row_log_loss(probabilities, labels).astype(np.float32),
     }
 
 

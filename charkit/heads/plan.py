@@ -1,7 +1,7 @@
 """What a sweep will compute: a grid of jobs, each one file in the store.
 
 A job is one (encoder, layers, task, subset, control, seed) over all sizes: the sizes are nested
-prefixes of one stratified order, solved from small to large, each from the one before. Its key
+prefixes of one stratified order, so that curves are smooth. Its key
 is the hash of everything that its rows depend on, and of nothing else.
 """
 

@@ -90,8 +90,8 @@ def test_rows_of_the_evaluation_add_up_to_the_cells(result):
         return cells.pivot(index="n_train", columns="layer", values=name).to_numpy()
 
     np.testing.assert_allclose(rows["correct"].mean(axis=2), expected("accuracy"))
-    losses = rows["log_loss"].astype(np.float64).mean(axis=2)
-    np.testing.assert_allclose(losses, expected("log_loss"), rtol=2e-3)
+    losses = rows["log_loss"].mean(axis=2)
+    np.testing.assert_allclose(losses, expected("log_loss"), rtol=1e-5)
     assert rows["labels"].shape == (60,)
 
 

@@ -14,9 +14,7 @@ HERE = Path(__file__).parent
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=Path, help="folder of real tasks")
-    parser.add_argument(
-        "--smoke", action="store_true", help="small sizes, no published figures"
-    )
+    parser.add_argument("--smoke", action="store_true", help="small sizes, no published figures")
     parser.add_argument("--only", help="one measurement, such as encode")
     given = parser.parse_args()
     failed = []
@@ -37,25 +35,11 @@ def main() -> int:
 
 
 def show() -> None:
-    print(f"\n{'figure':58} {'value':>12} {'baseline':>12} {'ratio':>8} {'bar':>8}  holds")
+    from _figures import Figure, print_table
+
     for path in sorted((HERE / "results").glob("*.json")):
-        for f in json.loads(path.read_text()).get("figures", []):
-            cells = [_number(f.get(k)) for k in ("value", "baseline", "ratio", "bar")]
-            name = f"{f['name']} [{f['unit']}]"
-            holds = {True: "yes", False: "NO"}.get(f.get("holds"), "")
-            print(
-                f"{name:58.58} {cells[0]:>12} {cells[1]:>12} {cells[2]:>8} {cells[3]:>8}  {holds}"
-            )
-
-
-def _number(value: object) -> str:
-    return (
-        f"{value:,.4g}"
-        if isinstance(value, int | float)
-        else ""
-        if value is None
-        else str(value)
-    )
+        print(f"\n{path.stem}")
+        print_table([Figure(**f) for f in json.loads(path.read_text())["figures"]])
 
 
 if __name__ == "__main__":

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
 
 HERE = Path(__file__).resolve().parent
-TESTS = HERE.parent / "tests"
+ROOT = HERE.parent
+TESTS = ROOT / "tests"
 
 
 def table_page() -> str:
@@ -77,13 +80,69 @@ def _table(path: str) -> ModuleType:
     return module
 
 
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+
+
+def readme() -> str:
+    """Return README.md with the block of measured figures made anew."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    head, rest = text.split(BEGIN)
+    return f"{head}{BEGIN}\n{figures_block()}{END}{rest.split(END)[1]}"
+
+
+def figures_block() -> str:
+    """Return the figures of benchmarks/results that have a bar, as a table."""
+    lines = [
+        "| figure | measured | peer or floor | ratio | bar | holds |",
+        "|---|---|---|---|---|---|",
+    ]
+    for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
+        for f in json.loads(path.read_text(encoding="utf-8"))["figures"]:
+            if f["bar"] is not None:
+                cells = [_number(f[name]) for name in ("value", "baseline", "ratio", "bar")]
+                holds = "yes" if f["holds"] else "**no**"
+                value = f"{cells[0]} {f['unit']}".rstrip()
+                lines.append(f"| {f['name']} | {value} | {' | '.join(cells[1:])} | {holds} |")
+    return "\n".join([*lines, ""])
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def pilot_page() -> str:
+    """Return the page of the pilot's findings, from results/pilot.md."""
+    summary = (ROOT / "results" / "pilot.md").read_text(encoding="utf-8")
+    title, body = summary.split("\n", 1)
+    note = (
+        "Made by `make pilot TASKS=...` and `make docs`. Two tasks are pieces of the originals "
+        "(glue_mnli 2,399 rows, glue_qnli 4,370), two are capped (glue_qqp and glue_sst2 at 20,000 "
+        "rows). Scores are those of a linear head on a frozen encoder; the best of seven layers is "
+        "a little lucky."
+    )
+    pictures = "\n".join(f"![{alt}](img/{name}.svg)\n" for name, alt in PICTURES.items())
+    return f"{title.replace('pilot:', 'The GLUE pilot:')}\n\n{note}\n\n{pictures}{body}"
+
+
+PICTURES = {
+    "best_layers": "Best layer by number of labels, one row a task",
+    "curves_glue_qnli": "QNLI: accuracy by number of labels, one line a layer",
+}
 PAGES = {"table.md": table_page, "errors.md": errors_page}
 
 
 def main() -> None:
-    """Write all pages."""
+    """Write all pages; the pilot's only where its results are."""
     for name, page in PAGES.items():
         (HERE / name).write_text(page(), encoding="utf-8")
+    (ROOT / "README.md").write_text(readme(), encoding="utf-8")
+    if (ROOT / "results" / "pilot.md").is_file():
+        (HERE / "img").mkdir(exist_ok=True)
+        (HERE / "pilot.md").write_text(pilot_page(), encoding="utf-8")
+        for name in PICTURES:
+            shutil.copy(ROOT / "results" / "figures" / f"{name}.svg", HERE / "img")
 
 
 if __name__ == "__main__":

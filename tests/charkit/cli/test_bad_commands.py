@@ -81,6 +81,10 @@ def test_bad_command(case, tmp_path, tiny_bert):
     assert "Traceback" not in result.stderr
 
 
+def test_the_readme_shows_the_figures_that_were_measured():
+    assert (PAGES.ROOT / "README.md").read_text(encoding="utf-8") == PAGES.readme()
+
+
 def test_there_are_at_least_forty_cases():
     assert len(INPUTS) + len(COMMANDS) >= 40
 

@@ -58,17 +58,15 @@ class Minimum:
         probabilities: At the weights, (B, K, n).
         objective: f(W), float64, (B,).
         gradient_norm: Euclidean norm of the gradient of f, (B,).
-        gap: Estimate of f(W) - min f: half the squared Newton decrement under the
-            preconditioner, float64, (B,).
         n_iterations: (B,).
-        converged: Whether gap <= tolerance * f, (B,).
+        converged: Whether the estimate of f(W) - min f, half the squared Newton decrement under
+            the preconditioner, fell to tolerance * f, (B,).
     """
 
     weights: Tensor
     probabilities: Tensor
     objective: Tensor
     gradient_norm: Tensor
-    gap: Tensor
     n_iterations: Tensor
     converged: Tensor
 
@@ -235,10 +233,10 @@ def minimise(
     spectrum = problem.design.spectrum
     memory = _Memory()
     used = torch.zeros(start.shape[0], dtype=torch.int64, device=start.device)
+    active = torch.ones_like(used, dtype=torch.bool)  # a problem that stopped stays stopped
     precondition = _Preconditioner(point.fit.probabilities, spectrum, objective.penalty)
     for iteration in range(max_iterations + 1):
-        gap = precondition.gap(gradient)
-        active = gap > tolerance * point.objective
+        active &= precondition.gap(gradient) > tolerance * point.objective
         if iteration == max_iterations or not bool(active.any()):
             break
         move = memory.direction(gradient, precondition)
@@ -254,7 +252,6 @@ def minimise(
         probabilities=point.fit.probabilities,
         objective=point.objective,
         gradient_norm=_dot(gradient, gradient).sqrt(),
-        gap=gap,
         n_iterations=used,
         converged=~active,
     )

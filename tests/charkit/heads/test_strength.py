@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+import torch
+
+from charkit.heads.design import make_design
+from charkit.heads.leave_one_out import equivalent_weight, left_out_logits, left_out_loss
+from charkit.heads.loss import evaluate
+from charkit.heads.minimise import Problem, minimise, prior_weights
+from charkit.heads.softmax import fit_softmax
+from charkit.heads.strength import PENALTIES, default_strengths
+
+
+def sample(n, width, n_classes, *, noise=1.0, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % n_classes
+    decay = 1 / (1 + np.arange(width)) ** 0.5
+    centres = rng.normal(size=(n_classes, width))
+    rows = (centres[labels] + noise * rng.normal(size=(n, width))) * decay
+    return torch.as_tensor(rows)[None], torch.as_tensor(labels)
+
+
+def solved(rows, labels, strength):
+    problem = Problem(make_design(rows), labels, torch.tensor([strength], dtype=torch.float64))
+    start = prior_weights(problem, int(labels.max()) + 1)
+    return problem, minimise(problem, start, tolerance=1e-10)
+
+
+def truly_left_out(problem, minimum):
+    """Logits of each row from a fit without it, in the same coordinates."""
+    design, labels = problem.design, problem.labels
+    logits = torch.empty_like(minimum.probabilities)
+    n = design.n_samples
+    for i in range(n):
+        kept = torch.arange(n) != i
+        part = type(design)(
+            design.rows[:, kept], design.spectrum, design.basis, design.mean, design.scale
+        )
+        inner = Problem(part, labels[kept], problem.strength * n / (n - 1))
+        weights = minimise(inner, minimum.weights, tolerance=1e-9).weights
+        logits[..., i] = weights @ design.rows[0, i]
+    return logits
+
+
+@pytest.mark.parametrize(("n", "width", "n_classes"), [(60, 90, 2), (90, 8, 2), (80, 60, 4)])
+@pytest.mark.parametrize("penalty", [3.0, 0.3, 0.03])
+def test_left_out_loss_is_near_the_true_one(n, width, n_classes, penalty):
+    rows, labels = sample(n, width, n_classes, noise=3.0)
+    problem, minimum = solved(rows, labels, penalty / n)
+    near = left_out_loss(problem, minimum, problem.design.rows.square())
+    true = evaluate(truly_left_out(problem, minimum), labels).loss
+    fitted = evaluate(minimum.weights @ problem.design.rows.mT, labels).loss
+    # the optimism of the fit is what leave-one-out is to correct; most of it must be found
+    assert float(abs(near - true)) < 0.2 * float(true - fitted) + 0.01
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_strongly_penalised_heads_have_exact_left_out_logits(n_classes):
+    rows, labels = sample(60, 10, n_classes)
+    problem, minimum = solved(rows, labels, 1.0)
+    near = left_out_logits(problem, minimum, problem.design.rows.square())
+    true = truly_left_out(problem, minimum)
+    moved = (true - minimum.weights @ problem.design.rows.mT).abs().max()
+    if n_classes > 2:  # logits are defined up to a constant per row
+        near, true = near - near.mean(1, keepdim=True), true - true.mean(1, keepdim=True)
+    assert float((near - true).abs().max()) < 0.1 * float(moved)
+
+
+def test_equal_weights_are_their_own_equivalent():
+    rows, labels = sample(40, 60, 2)
+    problem, _ = solved(rows, labels, 1e-3)
+    weights = torch.full((1, 1, 40), 0.17, dtype=torch.float64)
+    torch.testing.assert_close(equivalent_weight(weights, problem), weights[..., :1])
+    uneven = torch.linspace(0.001, 0.25, 40, dtype=torch.float64)[None, None]
+    found = float(equivalent_weight(uneven, problem))
+    assert 0.001 < found < float(uneven.mean())
+
+
+def test_valley_is_walked_and_its_bottom_taken():
+    rows, labels = sample(200, 30, 3, noise=3.0)
+    grid = tuple(10.0**-k for k in range(-1, 7))
+    heads = fit_softmax(rows, labels, 3, strengths=grid)
+    tried = ~heads.scores[0].isnan()
+    assert 3 <= int(tried.sum()) <= len(grid)
+    lowest = int(torch.where(tried, heads.scores[0], torch.inf).argmin())
+    assert float(heads.strength) == pytest.approx(grid[lowest])
+
+
+def test_noise_gets_a_stronger_penalty_than_signal():
+    rows, labels = sample(200, 30, 2, noise=0.5)
+    rng = np.random.default_rng(3)
+    signal = fit_softmax(rows, labels, 2)
+    noise = fit_softmax(rows, rng.permutation(labels.numpy()), 2)
+    assert float(noise.strength) > 10 * float(signal.strength)
+
+
+def test_choice_is_near_the_best_on_new_rows():
+    regrets = []
+    for seed in range(5):
+        rows, labels = sample(900, 40, 4, noise=3.0, seed=seed)
+        losses = []
+        grid = default_strengths(300)
+        for strengths in (grid, *[(s,) for s in grid]):
+            heads = fit_softmax(rows[:, :300], labels[:300], 4, strengths=strengths)
+            logits = heads.logits(rows[:, 300:]).mT
+            losses.append(float(evaluate(logits.contiguous(), labels[300:]).loss))
+        regrets.append(losses[0] - min(losses[1:]))
+    assert np.mean(regrets) < 0.03
+
+
+def test_default_grid_is_in_total_penalty():
+    assert default_strengths(50) == tuple(p / 50 for p in PENALTIES)
+    assert list(PENALTIES) == sorted(PENALTIES, reverse=True)

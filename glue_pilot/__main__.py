@@ -74,7 +74,7 @@ def run_study(
 ) -> None:
     """Plan, compute, collect, and say what was found."""
     from charkit.heads.sweep import run_sweep
-    from glue_pilot.collect import collect
+    from glue_pilot.collect import collect, verdicts
     from glue_pilot.study import plan_study, read_study
 
     begun = time.monotonic()
@@ -86,12 +86,10 @@ def run_study(
     with progress_shown(output) as progress:
         result = run_sweep(planned, n_workers=workers, progress=progress)
     written = collect(result, out, name=spec.name)
-    for line in result.findings():
+    for line in (*result.findings(), "", *verdicts(result)):
         typer.echo(line)
     seconds = time.monotonic() - begun
-    output.note(
-        f"{len(result.table):,} cells in {seconds:.0f} s; {len(written)} files in {out}"
-    )
+    output.note(f"{len(result.table):,} cells in {seconds:.0f} s; {len(written)} files in {out}")
 
 
 if __name__ == "__main__":

@@ -115,9 +115,7 @@ def plan_study(study: Study, *, tasks_root: Path | None, store: Store | None) ->
         MissingError: A task's folder is not there.
     """
     sources = [_located(task, tasks_root) for task in study.tasks]
-    return plan_sweep(
-        sources, encoder=list(study.encoders), settings=study.settings, store=store
-    )
+    return plan_sweep(sources, encoder=list(study.encoders), settings=study.settings, store=store)
 
 
 def _located(task: str, root: Path | None) -> str:

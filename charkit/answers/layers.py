@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
@@ -174,8 +174,28 @@ def layers(
     return answer_from(run_sweep(plan, n_workers=n_workers, progress=progress))
 
 
+def answers_from(result: SweepResult) -> list[LayersAnswer]:
+    """Return the answers for the largest size of a sweep, one a task and encoder.
+
+    Args:
+        result: A sweep with all controls and the subset ``"all"``; other subsets are left out.
+    """
+    answers = []
+    for card in result.cards:
+        mine = [j for j in result.jobs if j.card.name == card.name and j.subset == "all"]
+        for encoder in dict.fromkeys(j.probe.encoder for j in mine):
+            jobs = tuple(j for j in mine if j.probe.encoder == encoder)
+            table = result.table[result.table["key"].isin([j.key for j in jobs])]
+            answers.append(answer_from(replace(result, table=table, cards=(card,), jobs=jobs)))
+    return answers
+
+
 def answer_from(result: SweepResult) -> LayersAnswer:
-    """Return the answer for the largest size of a sweep over one task and one encoder."""
+    """Return the answer for the largest size of a sweep over one task and one encoder.
+
+    Args:
+        result: A sweep with all controls.
+    """
     card = result.cards[0]
     table = result.table
     real = table[table["control"] == "none"]

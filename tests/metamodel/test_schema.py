@@ -1,5 +1,6 @@
 import pandas as pd
 import pytest
+
 from metamodel.schema import KEY, OUTCOMES, SchemaError, check_outcomes
 
 

@@ -172,7 +172,7 @@ def test_failed_job_becomes_rows_and_the_others_stay(tiny_bert, tmp_store, monke
         return real(work)
 
     monkeypatch.setattr(job_module, "compute", fails_on_seed_one)
-    with pytest.raises(CellsFailedError, match="6 of 40 cells failed.*made to fail") as caught:
+    with pytest.raises(CellsFailedError, match=r"6 of 40 cells failed.*made to fail") as caught:
         sweep(toy_task(), encoder=str(tiny_bert), store=tmp_store, **GRID)
     table = caught.value.partial.table
     failed = table[table["state"] == "failed"]

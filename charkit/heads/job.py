@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -156,8 +155,7 @@ def _majority(work: Work) -> Iterator[Step]:
 def _heads(work: Work) -> Iterator[Step]:
     order = _order(work)[: work.sizes[-1]]
     labels = work.train_labels[order]
-    if work.job.control == "shuffled_labels":
-        labels = shuffled_in_blocks(labels, work.sizes, seed=work.job.seed)
+    shuffled = work.job.control == "shuffled_labels"
     store = Store(work.root)
     train = open_states(store, work.train_states)
     evaluation = open_states(store, work.evaluation_states)
@@ -165,7 +163,10 @@ def _heads(work: Work) -> Iterator[Step]:
     held_out = _features(evaluation, work.job.layers, work.evaluation_rows)
     fit = _fit_classes if work.n_classes else _fit_targets
     for size in work.sizes:
-        heads, scores, rows = fit(work, features[:, :size], labels[:size], held_out)
+        own = labels[:size]
+        if shuffled:
+            own = shuffled_labels(own, seed=work.job.seed)
+        heads, scores, rows = fit(work, features[:, :size], own, held_out)
         common = _common(work, size, train.frac_truncated)
         cells = [
             common
@@ -222,14 +223,13 @@ def _features(states: LayerStates, layers: tuple[int, ...], rows: Labels) -> tor
     return torch.from_numpy(np.stack([states.layer(layer)[rows] for layer in layers]))
 
 
-def shuffled_in_blocks(labels: Labels, sizes: tuple[int, ...], *, seed: int) -> Labels:
-    """Return the labels permuted inside each block between two sizes.
+def shuffled_labels(labels: Labels, *, seed: int) -> Labels:
+    """Return the labels of one training sample in random order.
 
-    So every nested sample keeps its class counts, and no label keeps its text but by chance.
+    The sample keeps its texts and its class counts. The order depends on the seed and on the
+    size of the sample alone, so that no cell depends on which other sizes were asked for.
     """
-    rng = np.random.default_rng([seed, 0x5AFF1E])
-    edges = (0, *sizes)
-    return np.concatenate([rng.permutation(labels[a:b]) for a, b in pairwise(edges)])
+    return np.random.default_rng([seed, len(labels), 0x5AFF1E]).permutation(labels)
 
 
 def _common(work: Work, size: int, frac_truncated: float) -> Cell:

@@ -16,7 +16,7 @@ from charkit.config import Control, Pooling, content_hash
 from charkit.errors import UnknownNameError, UsageError
 from charkit.tasks.card import TaskCard
 
-_FORMAT = 1
+_FORMAT = 2
 
 SMALLEST_SIZE = 16
 NO_LAYER = -1

@@ -293,7 +293,9 @@ def _cluster(task: Task, draft: _Draft, rest: str, seed: int) -> None:
 def _noise(task: Task, draft: _Draft, rest: str, seed: int) -> None:
     _require_classes(task, "noise")
     share = _share(rest, "noise")
-    rng = np.random.default_rng(seed)
+    # a stream of its own: with the one of `nested_order` the same rows would come first in both,
+    # and the noise would sit in the small nested samples
+    rng = np.random.default_rng([seed, 0x4E015E])
     labels = draft.train_labels.astype(np.int64)
     flipped = rng.permutation(len(labels))[: round(share * len(labels))]
     labels[flipped] += rng.integers(1, task.n_classes, size=len(flipped))

@@ -10,7 +10,7 @@ import pytest
 
 from charkit.errors import CellsFailedError, DataError, UsageError
 from charkit.heads import job as job_module
-from charkit.heads.job import shuffled_in_blocks
+from charkit.heads.job import shuffled_labels
 from charkit.heads.plan import NO_LAYER
 from charkit.heads.sweep import SweepSettings, plan_sweep, run_sweep, sweep
 from charkit.store import Store
@@ -202,13 +202,29 @@ def test_two_tasks_of_one_name_are_refused(tiny_bert, tmp_store):
         plan_sweep([toy_task(), toy_task(seed=3)], encoder=str(tiny_bert), store=tmp_store)
 
 
-def test_shuffling_keeps_the_counts_of_every_nested_sample():
-    labels = np.repeat([0, 1, 2], [50, 30, 20])
-    np.random.default_rng(0).shuffle(labels)
-    shuffled = shuffled_in_blocks(labels, (16, 40, 100), seed=3)
-    for size in (16, 40, 100):
-        np.testing.assert_array_equal(np.bincount(shuffled[:size]), np.bincount(labels[:size]))
-    assert (shuffled != labels).any()
+def test_shuffling_keeps_the_counts_and_leaves_the_labels_to_chance():
+    labels = np.repeat([0, 1, 2], [500, 300, 200])
+    agreement = []
+    for seed in range(20):
+        shuffled = shuffled_labels(labels, seed=seed)
+        np.testing.assert_array_equal(np.bincount(shuffled), np.bincount(labels))
+        agreement.append((shuffled == labels).mean())
+    assert np.mean(agreement) == pytest.approx(0.5**2 + 0.3**2 + 0.2**2, abs=0.02)
+
+
+@pytest.mark.parametrize("control", ["none", "random_encoder", "shuffled_labels", "majority"])
+def test_a_cell_depends_on_no_other_size(tiny_bert, tmp_store, control):
+    def cells(*sizes):
+        result = sweep(
+            toy_task(), encoder=str(tiny_bert), store=tmp_store, sizes=sizes, seeds=(0, 1),
+            controls=(control,), n_workers=1,
+        )  # fmt: skip
+        table = result.table[result.table["control"] == control].drop(columns="key")
+        return table[table["n_train"] == 24].reset_index(drop=True)
+
+    alone = cells(24)
+    pd.testing.assert_frame_equal(cells(16, 24, 40), alone)
+    pd.testing.assert_frame_equal(cells(*range(16, 25)), alone)
 
 
 SCRIPT = """

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from charkit.errors import DataError, UnknownNameError, UsageError
-from charkit.tasks import Split, Task, generated_task, make_subset
+from charkit.tasks import Split, Task, generated_task, make_subset, nested_order
 
 NAMES = ("a", "b", "c, d", "e+f")
 
@@ -122,6 +122,20 @@ def test_noise_flips_the_share_asked_for_in_training_only():
     assert (subset.train_labels != TASK.train.labels).sum() == 30
     assert np.array_equal(subset.evaluation_labels, TASK.evaluation.labels)
     assert subset.train_rows.tolist() == list(range(120))
+
+
+@pytest.mark.parametrize("n_classes", [2, 5])
+def test_noise_is_spread_evenly_over_nested_samples(n_classes):
+    labels = np.random.default_rng(99).integers(0, n_classes, 2000)
+    texts = tuple(map(str, range(2000)))
+    names = tuple("abcde"[:n_classes])
+    task = Task("even", "classification", Split(texts, None, labels), None, names)
+    shares = []
+    for seed in range(20):
+        noisy = make_subset(task, "noise:0.2", seed=seed).train_labels
+        first = nested_order(noisy, seed=seed, kind="classification")[:100]
+        shares.append((noisy != labels)[first].mean())
+    assert np.mean(shares) == pytest.approx(0.2, abs=0.03)
 
 
 def test_classes_with_a_single_row_are_left_out_and_counted():

@@ -61,7 +61,7 @@ def load_embedding(path: str | Path) -> TaskEmbedding:
         if about.get("format") != FORMAT:
             raise DataError(
                 f"{source} is no embedding: expected the format {FORMAT}, got "
-                f"{header.get('format')!r}. Embed the task again."
+                f"{about.get('format')!r}. Embed the task again."
             )
         facts: dict[str, Any] = {k: _real(v) for k, v in about["facts"].items()}
         slices = tuple(Slice(*entry) for entry in about["slices"])

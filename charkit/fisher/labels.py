@@ -177,7 +177,7 @@ def _given(labels: NDArray[Any] | None, rows: NDArray[np.int64], like: Tensor) -
 def _drawn(head: Head, logits: Tensor, uniform: Tensor) -> Tensor:
     """Return targets drawn from the head, (n_draws, n_samples)."""
     if head.kind == "regression":
-        noise = torch.special.ndtri(uniform.clamp(1e-16, 1 - 1e-16))
+        noise: Tensor = torch.special.ndtri(uniform.clamp(1e-16, 1 - 1e-16))
         return logits[:, 0] + math.sqrt(head.variance) * noise
     levels = torch.softmax(logits, 1).cumsum(1)
     found = torch.searchsorted(levels, uniform.T.contiguous(), right=True)
@@ -188,5 +188,5 @@ def _label_gradient(head: Head, logits: Tensor, targets: Tensor) -> Tensor:
     """Return the gradient of log p(target) at the logits, (n_draws, n_samples, n_out)."""
     if head.kind == "regression":
         return ((targets.to(logits.dtype) - logits[:, 0]) / head.variance).unsqueeze(2)
-    hot: Tensor = torch.nn.functional.one_hot(targets.long(), logits.shape[1])
-    return hot.to(logits.dtype) - torch.softmax(logits, 1)
+    hot = torch.nn.functional.one_hot(targets.long(), logits.shape[1]).to(logits.dtype)
+    return hot - torch.softmax(logits, 1)

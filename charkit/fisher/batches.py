@@ -15,7 +15,7 @@ from charkit.errors import UsageError
 
 IntArray = NDArray[np.int64]
 
-_BUDGETS = {"cpu": 1024, "mps": 8192, "cuda": 32768}
+_BUDGETS = {"cpu": 2048, "mps": 8192, "cuda": 32768}
 
 
 def choose_budget(encoder: Encoder, token_budget: int | None) -> int:

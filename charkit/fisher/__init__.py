@@ -6,7 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from charkit.fisher.distances import DISTANCES, distance, fused_distances, pairwise
+    from charkit.fisher.distances import (
+        DISTANCES,
+        distance,
+        fused_distances,
+        layer_distances,
+        pairwise,
+    )
     from charkit.fisher.embedding import TaskEmbedding, merge_embeddings
     from charkit.fisher.estimate import FisherOptions, fisher_embedding, fisher_embeddings
     from charkit.fisher.files import load_embedding, save_embedding
@@ -28,6 +34,7 @@ __all__ = [
     "fisher_embedding",
     "fisher_embeddings",
     "fused_distances",
+    "layer_distances",
     "load_embedding",
     "make_head",
     "merge_embeddings",
@@ -48,6 +55,7 @@ _HOME = {
     "fisher_embedding": "estimate",
     "fisher_embeddings": "estimate",
     "fused_distances": "distances",
+    "layer_distances": "distances",
     "load_embedding": "files",
     "make_head": "head",
     "merge_embeddings": "embedding",

@@ -1,0 +1,72 @@
+"""Fisher embeddings: the squared gradients of an encoder's weights that a task causes."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from charkit.fisher.distances import (
+        DISTANCES,
+        distance,
+        fused_distances,
+        layer_distances,
+        pairwise,
+    )
+    from charkit.fisher.embedding import TaskEmbedding, merge_embeddings
+    from charkit.fisher.estimate import FisherOptions, fisher_embedding, fisher_embeddings
+    from charkit.fisher.files import load_embedding, save_embedding
+    from charkit.fisher.head import Head, make_head
+    from charkit.fisher.layout import Slice
+    from charkit.fisher.sites import PARTS
+    from charkit.fisher.token_states import TokenStates, cache_states
+
+__all__ = [
+    "DISTANCES",
+    "PARTS",
+    "FisherOptions",
+    "Head",
+    "Slice",
+    "TaskEmbedding",
+    "TokenStates",
+    "cache_states",
+    "distance",
+    "fisher_embedding",
+    "fisher_embeddings",
+    "fused_distances",
+    "layer_distances",
+    "load_embedding",
+    "make_head",
+    "merge_embeddings",
+    "pairwise",
+    "save_embedding",
+]
+
+_HOME = {
+    "DISTANCES": "distances",
+    "PARTS": "sites",
+    "FisherOptions": "estimate",
+    "Head": "head",
+    "Slice": "layout",
+    "TaskEmbedding": "embedding",
+    "TokenStates": "token_states",
+    "cache_states": "token_states",
+    "distance": "distances",
+    "fisher_embedding": "estimate",
+    "fisher_embeddings": "estimate",
+    "fused_distances": "distances",
+    "layer_distances": "distances",
+    "load_embedding": "files",
+    "make_head": "head",
+    "merge_embeddings": "embedding",
+    "pairwise": "distances",
+    "save_embedding": "files",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value

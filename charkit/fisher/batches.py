@@ -1,0 +1,65 @@
+"""Tokens to batches of similar length, and to the keyword arguments of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from charkit.encoders import Encoder
+from charkit.encoders.tokens import Tokens, next_batch
+from charkit.errors import UsageError
+
+IntArray = NDArray[np.int64]
+
+_BUDGETS = {"cpu": 2048, "mps": 8192, "cuda": 32768}
+
+
+def choose_budget(encoder: Encoder, token_budget: int | None) -> int:
+    """Return the most tokens of a batch: asked for, or the device's default.
+
+    Raises:
+        UsageError: The number is below 1.
+    """
+    if token_budget is None:
+        return _BUDGETS[encoder.device]
+    if token_budget < 1:
+        raise UsageError(f"token_budget is out of range: expected at least 1, got {token_budget}.")
+    return token_budget
+
+
+def batches(tokens: Tokens, *, token_budget: int, alone: bool = False) -> Iterator[IntArray]:
+    """Yield rows of similar length, longest first; padding is at most a tenth of a batch.
+
+    Args:
+        tokens: All texts.
+        token_budget: Most tokens of a batch, padding included.
+        alone: One text a batch.
+    """
+    order = np.argsort(-tokens.lengths, kind="stable")
+    lengths = tokens.lengths[order]
+    start = 0
+    while start < len(order):
+        size = 1 if alone else next_batch(lengths[start:], token_budget=token_budget)
+        near = np.searchsorted(-lengths[start:], -0.9 * lengths[start], side="right")
+        size = min(size, max(1, int(near)))
+        yield order[start : start + size]
+        start += size
+
+
+def model_inputs(
+    encoder: Encoder, tokens: Tokens, rows: IntArray
+) -> tuple[dict[str, Tensor], Tensor | None]:
+    """Return the model's keyword arguments and the mask (True at tokens; None if no padding)."""
+    ids, segments, mask = tokens.batch(rows)
+    inputs = {"input_ids": torch.from_numpy(ids).to(encoder.device)}
+    if segments is not None:
+        inputs["token_type_ids"] = torch.from_numpy(segments).to(encoder.device)
+    if mask is None:
+        return inputs, None
+    held = torch.from_numpy(mask).to(encoder.device)
+    inputs["attention_mask"] = held.long()
+    return inputs, held

@@ -1,0 +1,87 @@
+"""Embeddings on disk: numbers in safetensors, everything else as JSON in its header."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from charkit.config import canonical_json
+from charkit.durable import write_whole
+from charkit.errors import DataError, MissingError
+from charkit.fisher.embedding import TaskEmbedding
+from charkit.fisher.layout import Slice
+
+FORMAT = "charkit.task_embedding.1"
+"""What the header says; it changes when the layout of the file does."""
+
+_KEY = "charkit"
+
+
+def save_embedding(embedding: TaskEmbedding, path: str | Path) -> Path:
+    """Write an embedding to one file, whole or not at all.
+
+    Args:
+        embedding: The embedding.
+        path: Where; ``.safetensors`` by custom.
+
+    Returns:
+        The path.
+    """
+    arrays = {"values": embedding.values, "standard_error": embedding.standard_error}
+    if embedding.rows is not None:
+        arrays["rows"] = embedding.rows  # type: ignore[assignment]
+    slices = [(s.layer, s.part, s.start, s.stop) for s in embedding.slices]
+    facts = {k: _plain(v) for k, v in embedding.facts().items()}
+    about = {"format": FORMAT, "facts": facts, "slices": slices}
+    header = {_KEY: canonical_json(about)}  # one key: more would be written in random order
+    target = Path(path)
+    write_whole(target, save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, header))
+    return target
+
+
+def load_embedding(path: str | Path) -> TaskEmbedding:
+    """Read an embedding that `save_embedding` wrote.
+
+    Raises:
+        MissingError: There is no such file.
+        DataError: The file is damaged or something else.
+    """
+    source = Path(path)
+    if not source.is_file():
+        raise MissingError(f"no embedding there: expected a file, got none at {source}.")
+    try:
+        with safe_open(source, framework="numpy") as file:
+            about = json.loads((file.metadata() or {}).get(_KEY, "{}"))
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if about.get("format") != FORMAT:
+            raise DataError(
+                f"{source} is no embedding: expected the format {FORMAT}, got "
+                f"{about.get('format')!r}. Embed the task again."
+            )
+        facts: dict[str, Any] = {k: _real(v) for k, v in about["facts"].items()}
+        slices = tuple(Slice(*entry) for entry in about["slices"])
+        rows = arrays.get("rows")
+        return TaskEmbedding(
+            values=arrays["values"],
+            standard_error=arrays["standard_error"],
+            slices=slices,
+            rows=rows,
+            **facts,
+        )
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{source} is damaged: expected an embedding, got {error}. Embed the task again."
+        ) from error
+
+
+def _plain(value: object) -> object:
+    return None if isinstance(value, float) and np.isnan(value) else value
+
+
+def _real(value: object) -> object:
+    return float("nan") if value is None else value

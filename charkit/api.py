@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from charkit.config import Pooling, Progress, no_progress, staged
+import pandas as pd
+
+from charkit.config import Pooling, Progress, TaskKind, no_progress, staged
 from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.load import load_encoder
 from charkit.encoders.states import LayerStates
 from charkit.encoders.stream import encode_to_store
 from charkit.entry import StoreProblem
+from charkit.heads.findings import CUT_SHARE, cut_words
+from charkit.heads.grid import Source
 from charkit.store import Store
 from charkit.tasks import Task, load_task
+from charkit.tasks.rows import OnBadRows
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +53,24 @@ class EncodedTask:
             for part, states in self.parts.items()
         ]
 
+    def warnings(self) -> list[str]:
+        """Return a line a part of which more than one text in a hundred was cut."""
+        return [
+            f"{part}: {cut_words(states.frac_truncated, states.max_length)}"
+            for part, states in self.parts.items()
+            if states.frac_truncated > CUT_SHARE
+        ]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row a part."""
+        return pd.DataFrame(self.rows())
+
+    def __repr__(self) -> str:
+        return self.to_pandas().to_string(index=False)
+
+    def _repr_html_(self) -> str:
+        return str(self.to_pandas().to_html(index=False))
+
     def save(self, folder: str | Path, *, layers: Sequence[int] | None = None) -> Path:
         """Write ``<part>.safetensors``, float32 tensors ``layer.<k>`` of (n_texts, width).
 
@@ -71,13 +97,20 @@ class EncodedTask:
 
 
 def encode(
-    task: Task | str | Path,
+    task: Source,
     *,
     encoder: str | Encoder = "minilm",
     pooling: Pooling = "mean",
     max_length: int | None = None,
     device: DeviceChoice = "auto",
     dtype: DtypeChoice = "auto",
+    text: str | None = None,
+    pair: str | None = None,
+    label: str | None = None,
+    kind: TaskKind | None = None,
+    evaluation: str | Path | None = None,
+    eval_frac: float = 0.2,
+    on_bad_rows: OnBadRows = "refuse",
     offline: bool | None = None,
     store: Store | None = None,
     progress: Progress = no_progress,
@@ -85,13 +118,20 @@ def encode(
     """Encode a task's texts once; what the store has already is not computed again.
 
     Args:
-        task: A task, or a source that `charkit.load_task` takes.
+        task: A source that `charkit.load_task` takes, or a task.
         encoder: Name or loaded encoder.
         pooling: How token states become one vector.
         max_length: Longest text in tokens. Default: the encoder's own choice.
         device: Where to compute.
         dtype: What to compute in.
-        offline: Never open a connection.
+        text: Column of the texts.
+        pair: Column of the second texts.
+        label: Column of the labels.
+        kind: ``"classification"`` or ``"regression"``; guessed when None.
+        evaluation: File with the evaluation rows, or the name of a folder's or data set's part.
+        eval_frac: Share of the rows held out when no evaluation rows are given.
+        on_bad_rows: Refuse rows without text or label, or drop and count them.
+        offline: Never open a connection; None reads CHARKIT_OFFLINE and HF_HUB_OFFLINE.
         store: Where states are kept. Default: the user's cache, or $CHARKIT_CACHE.
         progress: Called as ``progress(stage, done, total)``.
 
@@ -100,10 +140,23 @@ def encode(
         DataError: The source cannot be used.
         MissingError: An encoder, a file or disk space is missing.
     """
-    opened = task if isinstance(task, Task) else load_task(task, offline=offline)
+    opened = task
+    if not isinstance(task, Task):
+        opened = load_task(
+            task,
+            text=text,
+            pair=pair,
+            label=label,
+            kind=kind,
+            evaluation=evaluation,
+            eval_frac=eval_frac,
+            on_bad_rows=on_bad_rows,
+            offline=offline,
+        )
     store = store or Store()
     if not isinstance(encoder, Encoder):
         encoder = load_encoder(encoder, device=device, dtype=dtype, offline=offline)
+    logger.info("%s: %s; %s", encoder.name, encoder.device_reason, encoder.dtype_reason)
     parts = {}
     for part, split in (("train", opened.train), ("evaluation", opened.evaluation)):
         if split is not None:

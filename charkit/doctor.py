@@ -72,6 +72,9 @@ class DoctorReport:
             for c in self.checks
         ]
 
+    def __repr__(self) -> str:
+        return "\n".join(f"{r['check']}: {r['state']}, {r['found']}" for r in self.rows())
+
 
 def doctor(store: Store | None = None) -> DoctorReport:
     """Look at this machine; nothing is changed but an empty file in the store made and removed.
@@ -86,7 +89,7 @@ def doctor(store: Store | None = None) -> DoctorReport:
         Check("cores", True, str(available_cores())),
         *(_package(name) for name in _REQUIRED),
         *(_extra(name, why) for name, why in _OPTIONAL.items()),
-        _guarded("device", lambda: ": ".join(choose_device("auto"))),
+        _guarded("device", lambda: choose_device("auto")[1]),
         _guarded("number format", _number_format),
         _guarded("minilm", _bundled),
         _guarded("store", lambda: _store(store or Store())),
@@ -116,7 +119,7 @@ def _guarded(name: str, look: Callable[[], str]) -> Check:
 
 
 def _number_format() -> str:
-    return ": ".join(choose_dtype("auto", choose_device("auto")[0]))
+    return choose_dtype("auto", choose_device("auto")[0])[1]
 
 
 def _bundled() -> str:

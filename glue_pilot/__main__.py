@@ -73,8 +73,9 @@ def run_study(
     workers: int | None,
 ) -> None:
     """Plan, compute, collect, and say what was found."""
+    from charkit.heads.estimate import estimate
     from charkit.heads.sweep import run_sweep
-    from glue_pilot.collect import collect, verdicts
+    from glue_pilot.collect import collect
     from glue_pilot.study import plan_study, read_study
 
     begun = time.monotonic()
@@ -83,10 +84,12 @@ def run_study(
     missing = len(planned.missing(planned.jobs))
     found = len(planned.jobs) - missing
     output.note(f"{spec.name}: {len(planned.jobs)} jobs, {found} of them in the store already")
+    for line in (*planned.notes(), *(estimate(planned).lines() if missing else ())):
+        output.note(line)
     with progress_shown(output) as progress:
         result = run_sweep(planned, n_workers=workers, progress=progress)
     written = collect(result, out, name=spec.name)
-    for line in (*result.findings(), "", *verdicts(result)):
+    for line in result.findings():
         typer.echo(line)
     seconds = time.monotonic() - begun
     output.note(f"{len(result.table):,} cells in {seconds:.0f} s; {len(written)} files in {out}")

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from charkit.answers.layers import answers_from
 from charkit.durable import write_whole
 from charkit.heads.records import write_table
 from charkit.heads.result import SweepResult, best_layers_by_size
-from charkit.heads.sweep import ALL_CONTROLS
 from metamodel.schema import check_outcomes
 
 
@@ -45,15 +43,6 @@ def draw(result: SweepResult, folder: Path) -> list[Path]:
     return save_sweep_figures(result.table, folder, ceilings=ceilings)
 
 
-def verdicts(result: SweepResult) -> list[str]:
-    """Return a line a task and encoder: best layer, ties, signal above the controls or none."""
-    wanted = set(ALL_CONTROLS)
-    have = {job.control for job in result.jobs}
-    if have != wanted:
-        return [f"not asked: it takes the controls {sorted(wanted - have)} too"]
-    return [". ".join(answer.lines()) for answer in answers_from(result)]
-
-
 def numbers(result: SweepResult) -> dict[str, object]:
     """Return the counts and the best layer by size, as JSON values."""
     return {
@@ -69,9 +58,8 @@ def numbers(result: SweepResult) -> dict[str, object]:
 def summary(result: SweepResult, *, name: str) -> str:
     """Return the findings as a page of Markdown."""
     lines = [f"# {name}: what was found", ""]
-    lines += [f"- {line}" for line in result.findings()]
-    lines += ["", "## Which layer, and is there a signal at all?", ""]
-    lines += [f"- {line}" for line in verdicts(result)]
+    for line in result.findings():
+        lines.append(f"  - {line.strip()}" if line.startswith(" ") else f"- {line}")
     lines += ["", "## Best layer by number of labels", ""]
     for card in result.cards:
         best = best_layers_by_size(result.table, card.name)

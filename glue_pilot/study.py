@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from charkit.config import Pooling
 from charkit.errors import DataError, MissingError, UnknownNameError, UsageError
-from charkit.heads.sweep import SweepPlan, SweepSettings, plan_sweep
+from charkit.heads.grid import SweepPlan, SweepSettings, plan_sweep
 from charkit.store import Store
 
 

@@ -5,32 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from charkit.config import Control, Pooling, Progress, no_progress
+from charkit.config import Pooling, Progress, TaskKind, no_progress
 from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.encoders.encoder import Encoder
-from charkit.errors import UsageError
-from charkit.heads.choice import (
-    Gains,
-    LayerChoice,
-    SignalVerdict,
-    best_layers,
-    classification_gains,
-    has_signal,
-    regression_gains,
-)
-from charkit.heads.influence import row_values
+from charkit.errors import DataError, UsageError
+from charkit.heads.choice import LayerChoice, SignalVerdict
+from charkit.heads.compare import compare_layers
+from charkit.heads.findings import CUT_SHARE, NO_HELP, cut_words, ties
+from charkit.heads.grid import ALL_CONTROLS, Source, SweepPlan, SweepSettings, place_of, plan_sweep
 from charkit.heads.result import SweepResult
-from charkit.heads.sweep import ALL_CONTROLS, Source, SweepSettings, plan_sweep, run_sweep
+from charkit.heads.sweep import run_sweep
 from charkit.store import Store
 from charkit.tasks.card import LazyTask, SourceOptions, TaskCard
-
-Rows = dict[str, NDArray[Any]]
+from charkit.tasks.rows import OnBadRows
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +35,12 @@ class LayersAnswer:
         n: Labelled training texts.
         choice: The layers compared.
         verdict: Whether there is any signal above the controls.
-        metric: What the scores are: ``"accuracy"``, or ``"correlation"`` for regression.
-        frac_truncated: Share of training texts cut at the maximum length.
+        metric: What the scores are: the task's own metric where right and wrong answers tell it
+            (two classes), else ``"accuracy"``; ``"correlation"`` for regression.
+        training_helps: Whether the encoder is above a random one of the same shape by more than
+            chance.
+        frac_truncated: Share of texts cut at the maximum length.
+        max_length: That length, in tokens.
     """
 
     card: TaskCard
@@ -53,7 +49,9 @@ class LayersAnswer:
     choice: LayerChoice
     verdict: SignalVerdict
     metric: str
+    training_helps: bool
     frac_truncated: float
+    max_length: int
 
     @property
     def best(self) -> int:
@@ -86,27 +84,26 @@ class LayersAnswer:
 
     def lines(self) -> list[str]:
         """Return the answer in words."""
-        tied = [
-            layer
-            for layer, tie in zip(self.choice.layers, self.choice.tied_with_best, strict=True)
-            if tie and layer != self.best
-        ]
         head = f"{self.card.name}, {self.n:,} labels, {self.encoder}: "
-        if not self.signal:
-            return [head + "no layer is above the controls", self.reason]
-        ties = f"; layers {', '.join(map(str, tied))} tie with it" if tied else ""
-        lines = [f"{head}layer {self.best} is best{ties}", self.reason]
-        if self.frac_truncated > 0.01:
-            lines.append(f"{self.frac_truncated:.1%} of the texts were cut; see --max-length")
+        best = ties(self.choice) if self.signal else "no layer is above the controls"
+        lines = [head + best, self.reason]
+        if self.signal and not self.training_helps:
+            lines.append(NO_HELP)
+        if self.frac_truncated > CUT_SHARE:
+            lines.append(cut_words(self.frac_truncated, self.max_length))
         return lines
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row a layer."""
         return pd.DataFrame(self.rows())
 
+    def __repr__(self) -> str:
+        return "\n".join(self.lines())
+
     def _repr_html_(self) -> str:
         lines = "<br>".join(escape(line) for line in self.lines())
-        return f"<p>{lines}</p>{self.to_pandas().to_html(index=False)}"
+        shown = self.to_pandas().to_html(index=False, float_format="{:.3f}".format)
+        return f"<p>{lines}</p>{shown}"
 
 
 def layers(
@@ -120,7 +117,14 @@ def layers(
     max_length: int | None = None,
     device: DeviceChoice = "auto",
     dtype: DtypeChoice = "auto",
-    reading: SourceOptions | None = None,
+    text: str | None = None,
+    pair: str | None = None,
+    label: str | None = None,
+    kind: TaskKind | None = None,
+    evaluation: str | Path | None = None,
+    eval_frac: float = 0.2,
+    on_bad_rows: OnBadRows = "refuse",
+    offline: bool | None = None,
     store: Store | None = None,
     n_workers: int | None = None,
     progress: Progress = no_progress,
@@ -137,9 +141,16 @@ def layers(
         max_length: Longest text in tokens. Default: the encoder's own choice.
         device: Where the encoder runs.
         dtype: Arithmetic of the encoder.
-        reading: How the source is read.
-        store: Where results lie.
-        n_workers: Processes for the heads.
+        text: Column of the texts.
+        pair: Column of the second texts.
+        label: Column of the labels.
+        kind: ``"classification"`` or ``"regression"``; guessed when None.
+        evaluation: File with the evaluation rows, or the name of a folder's or data set's part.
+        eval_frac: Share of the rows held out when no evaluation rows are given.
+        on_bad_rows: Refuse rows without text or label, or drop and count them.
+        offline: Never open a connection; None reads CHARKIT_OFFLINE and HF_HUB_OFFLINE.
+        store: Where results lie. Default: the user's cache, or $CHARKIT_CACHE.
+        n_workers: Processes for the heads. Default: one a core.
         progress: Called as ``progress(stage, done, total)``.
 
     Raises:
@@ -147,47 +158,60 @@ def layers(
         DataError: The source cannot be used.
         MissingError: An encoder, a file or disk space is missing.
     """
-    store = store or Store()
-    lazy = LazyTask(task, store, reading or SourceOptions())
-    card = lazy.card
-    smallest = max(2, card.n_classes)
-    if n is not None and not smallest <= n <= card.n_train:
-        raise UsageError(
-            f"n out of range: expected {smallest} to {card.n_train}, the labelled training "
-            f"texts of {card.name}, got {n}."
-        )
-    plan = plan_sweep(
-        [lazy],
-        encoder=encoder,
-        settings=SweepSettings(
-            layers=None if layers is None else tuple(layers),
-            sizes=(n or card.n_train,),
-            seeds=tuple(seeds),
-            controls=ALL_CONTROLS,
-            pooling=pooling,
-            max_length=max_length,
-            device=device,
-            dtype=dtype,
-        ),
-        store=store,
+    reading = SourceOptions(
+        text=text,
+        pair=pair,
+        label=label,
+        kind=kind,
+        evaluation=place_of(evaluation),
+        eval_frac=eval_frac,
+        on_bad_rows=on_bad_rows,
+        offline=offline,
+    )
+    settings = SweepSettings(
+        layers=None if layers is None else tuple(layers),
+        seeds=tuple(seeds),
+        controls=ALL_CONTROLS,
+        pooling=pooling,
+        max_length=max_length,
+        device=device,
+        dtype=dtype,
+    )
+    plan = plan_layers(
+        LazyTask(task, store or Store(), reading), n=n, encoder=encoder, settings=settings
     )
     return answer_from(run_sweep(plan, n_workers=n_workers, progress=progress))
 
 
-def answers_from(result: SweepResult) -> list[LayersAnswer]:
-    """Return the answers for the largest size of a sweep, one a task and encoder.
+def plan_layers(
+    task: LazyTask, *, n: int | None, encoder: str | Encoder, settings: SweepSettings
+) -> SweepPlan:
+    """Return the sweep that answers the question.
 
     Args:
-        result: A sweep with all controls and the subset ``"all"``; other subsets are left out.
+        task: The task.
+        n: Labelled training texts; None for all.
+        encoder: Name or loaded encoder.
+        settings: The grid; its sizes are set to ``n``.
+
+    Raises:
+        UsageError: ``n`` exceeds the training sample, or another setting is not legal.
     """
-    answers = []
-    for card in result.cards:
-        mine = [j for j in result.jobs if j.card.name == card.name and j.subset == "all"]
-        for encoder in dict.fromkeys(j.probe.encoder for j in mine):
-            jobs = tuple(j for j in mine if j.probe.encoder == encoder)
-            table = result.table[result.table["key"].isin([j.key for j in jobs])]
-            answers.append(answer_from(replace(result, table=table, cards=(card,), jobs=jobs)))
-    return answers
+    card = task.card
+    smallest = max(2, card.n_classes)
+    if n is not None and not smallest <= n <= card.n_train:
+        raise UsageError(
+            f"n out of range: expected {smallest} to {card.n_train:,}, the labelled training "
+            f"texts of {card.name} apart from the {card.n_eval:,} for evaluation, got {n:,}. "
+            "Leave it out for all."
+        )
+    return plan_sweep(
+        [task],
+        encoder=encoder,
+        settings=replace(settings, sizes=(n or card.n_train,)),
+        reading=task.options,
+        store=task.store,
+    )
 
 
 def answer_from(result: SweepResult) -> LayersAnswer:
@@ -195,62 +219,27 @@ def answer_from(result: SweepResult) -> LayersAnswer:
 
     Args:
         result: A sweep with all controls.
+
+    Raises:
+        DataError: No draw was finished under every control.
     """
     card = result.cards[0]
-    table = result.table
-    real = table[table["control"] == "none"]
-    n = int(real["n_train"].max())
-    names = tuple(int(layer) for layer in sorted(real["layer"].unique()))
-    rows = {control: _rows(result, control) for control in ALL_CONTROLS}
-    if card.kind == "classification":
-        values, metric, bounds = rows["none"]["correct"], "accuracy", (0.0, 1.0)
-    else:
-        predictions, targets = rows["none"]["prediction"], rows["none"]["labels"]
-        values = row_values(
-            predictions.reshape(-1, targets.size), targets, "pearson_spearman"
-        ).reshape(predictions.shape)
-        metric, bounds = "correlation", (-1.0, 1.0)
-    choice = best_layers(values, layers=names, bounds=bounds)
-    gains = {control: _gains(rows[control], rows["majority"]) for control in ALL_CONTROLS[:3]}
-    verdict = has_signal(
-        gains["none"],
-        shuffled=gains["shuffled_labels"],
-        random_encoder=gains["random_encoder"],
-        layers=names,
-    )
+    real = result.table[result.table["control"] == "none"]
+    probe = next(job.probe for job in result.jobs if job.control == "none")
+    compared = compare_layers(result, card.name, probe.encoder)
+    if compared is None or compared.verdict is None or compared.training_helps is None:
+        raise DataError(
+            f"{card.name}: expected a draw that is finished under every control, got none. "
+            "Run the sweep again, with all controls."
+        )
     return LayersAnswer(
         card=card,
-        encoder=str(real["encoder"].iloc[0]),
-        n=n,
-        choice=choice,
-        verdict=verdict,
-        metric=metric,
+        encoder=probe.encoder,
+        n=compared.n,
+        choice=compared.choice,
+        verdict=compared.verdict,
+        metric=compared.metric,
+        training_helps=compared.training_helps,
         frac_truncated=float(real["frac_truncated"].max()),
-    )
-
-
-def _rows(result: SweepResult, control: Control) -> Rows:
-    """Return a control's rows at the largest size: (n_seeds, n_layers, n_eval) each."""
-    jobs = sorted((j for j in result.jobs if j.control == control), key=lambda job: job.seed)
-    loaded = [result.rows(job) for job in jobs]
-    stacked = {
-        name: np.stack([rows[name][-1] for rows in loaded])
-        for name in loaded[0]
-        if name != "labels"
-    }
-    return stacked | {"labels": loaded[0]["labels"]}
-
-
-def _gains(rows: Rows, majority: Rows) -> Gains:
-    if "prediction" in rows:
-        return regression_gains(
-            rows["prediction"],
-            rows["labels"],
-            majority_predictions=majority["prediction"][:, 0],
-        )
-    return classification_gains(
-        rows["correct"],
-        rows["log_loss"],
-        rows["labels"],
-        majority_log_loss=majority["log_loss"][:, 0],
+        max_length=probe.max_length,
     )

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from charkit.cli import options as o
 from charkit.cli.show import reported
-from charkit.errors import DataError, UsageError
+from charkit.errors import DataError, UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    from charkit.entry import StoreEntry
+    from charkit.store import Store
 
 cache_app = typer.Typer(help="List, show and remove stored results.", no_args_is_help=True)
 
+_KINDS = ("fisher", "heads", "states", "tasks")
 _UNITS_S = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
@@ -59,6 +65,7 @@ def list_entries(
     """List stored results: states of texts, sweep cells, cards of tasks."""
     output = o.output_of(fmt, quiet, verbose, log_file)
     store = o.store_at(cache_dir)
+    _known(store, kinds)
     entries = store.entries(kinds)
     table = output.format == "table"
     rows = [
@@ -68,7 +75,7 @@ def list_entries(
             "state": e.state,
             "size": _size(e.n_bytes) if table else e.n_bytes,
             "created": e.created.isoformat(timespec="seconds"),
-            "what": _what(dict(e.manifest)),
+            "what": _what(e),
         }
         for e in entries
     ]
@@ -77,12 +84,29 @@ def list_entries(
     output.note(f"{len(rows)} entries, {_size(total)}, in {store.root}")
 
 
-def _what(manifest: dict[str, object]) -> str:
-    config = manifest.get("config")
-    if not isinstance(config, dict):
-        return ""
+def _what(entry: StoreEntry) -> str:
+    """Say in a few words what an entry holds: its manifest's, or its small index file's."""
+    config = dict(entry.manifest.get("config") or {})
+    for file in ("card.json", "index.json"):
+        place = entry.path / file
+        if entry.state == "complete" and place.is_file():
+            config = json.loads(place.read_text(encoding="utf-8"))
+    texts = config.get("n_samples", config.get("n_train"))
     names = ("name", "subset", "control", "encoder", "pooling", "seed")
-    return ", ".join(str(config[n]) for n in names if n in config)
+    words = [str(config[n]) for n in names if n in config]
+    return ", ".join([*words, *([f"{texts:,} texts"] if texts else [])])
+
+
+def _known(store: Store, kinds: Sequence[str] | None) -> None:
+    """Refuse a kind of result that there is not.
+
+    Raises:
+        UnknownNameError: There is no such kind.
+    """
+    legal = {*_KINDS, *(entry.kind for entry in store.entries())} if kinds else ()
+    for kind in kinds or ():
+        if kind not in legal:
+            raise UnknownNameError("kind", kind, legal)
 
 
 @cache_app.command("show")
@@ -119,7 +143,9 @@ def prune_entries(
     output = o.output_of(fmt, quiet, verbose, log_file)
     if older is None and not kinds and not everything:
         raise UsageError("nothing chosen: expected --older, --kind or --all, got none of them.")
-    removed = o.store_at(cache_dir).prune(
+    store = o.store_at(cache_dir)
+    _known(store, kinds)
+    removed = store.prune(
         older_than_s=None if older is None else seconds_of(older), kinds=kinds, dry_run=dry_run
     )
     rows = [{"kind": e.kind, "key": e.key, "state": e.state} for e in removed]

@@ -152,3 +152,9 @@ def store_at(cache_dir: Path | None) -> Store:
     from charkit.store import Store
 
     return Store(cache_dir)
+
+
+def announce_hub(output: Output, name: str, offline: bool) -> None:
+    """Say that a task comes from the hub, which may take a while."""
+    if name.startswith(("glue/", "hub:")) and not offline and not Path(name).exists():
+        output.note(f"{name}: from the hub, unless it is on this machine already")

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from charkit.cli import options as o
-from charkit.cli.show import progress_shown, reported, whole_numbers
+from charkit.cli.show import progress_shown, ready_folder, reported, whole_numbers
+from charkit.errors import UsageError
 
 
 @reported
@@ -43,11 +44,13 @@ def layers(
 ) -> None:
     """Say which layer serves a task best, which layers tie, and whether there is any signal.
 
-    Example: charkit layers reviews.csv --text body --label stars --n 500
+    Example: charkit layers reviews.csv --text body --label stars
     """
     output = o.output_of(fmt, quiet, verbose, log_file)
-    from charkit.answers.layers import layers as answer_layers
-    from charkit.tasks.card import SourceOptions
+    from charkit.answers.layers import answer_from, plan_layers
+    from charkit.cli.sweeping import computed
+    from charkit.heads.grid import SweepSettings
+    from charkit.tasks.card import LazyTask, SourceOptions
 
     reading = SourceOptions(
         text=text,
@@ -59,24 +62,23 @@ def layers(
         on_bad_rows=on_bad_rows,
         offline=offline or None,
     )
-    with progress_shown(output) as progress:
-        answer = answer_layers(
-            task,
-            n=n,
-            encoder=encoder,
-            layers=whole_numbers(layers, "--layers"),
-            seeds=whole_numbers(seeds, "--seeds") or (),
-            pooling=pooling,
-            max_length=max_length,
-            device=device,
-            dtype=dtype,
-            reading=reading,
-            store=o.store_at(cache_dir),
-            n_workers=workers,
-            progress=progress,
-        )
-    for line in answer.card.description:
+    settings = SweepSettings(
+        layers=whole_numbers(layers, "--layers"),
+        seeds=whole_numbers(seeds, "--seeds") or (),
+        pooling=pooling,
+        max_length=max_length,
+        device=device,
+        dtype=dtype,
+    )
+    o.announce_hub(output, task, offline)
+    lazy = LazyTask(task, o.store_at(cache_dir), reading)
+    for line in lazy.card.description:
         output.note(line)
+    plan = plan_layers(lazy, n=n, encoder=encoder, settings=settings)
+    result, failure = computed(output, plan, workers)
+    if failure is not None:
+        raise failure
+    answer = answer_from(result)
     extra = {
         "signal": answer.signal,
         "reason": answer.reason,
@@ -137,6 +139,14 @@ def encode(
         on_bad_rows=on_bad_rows,
         offline=offline or None,
     )
+    chosen = whole_numbers(layers, "--layers")
+    if chosen is not None and out is None:
+        raise UsageError(
+            "--layers chooses what --out writes: expected --out FOLDER too, got none. The store "
+            "keeps all layers."
+        )
+    ready_folder(out)
+    o.announce_hub(output, task, offline)
     lazy = LazyTask(task, store, reading)
     for line in lazy.card.description:
         output.note(line)
@@ -153,8 +163,10 @@ def encode(
             progress=progress,
         )
     output.rows(encoded.rows(), key="parts", extra={"encoder": encoder})
+    for line in encoded.warnings():
+        output.note(line)
     if out is not None:
-        encoded.save(out, layers=whole_numbers(layers, "--layers"))
+        encoded.save(out, layers=chosen)
         output.note(f"wrote {', '.join(sorted(encoded.parts))} to {out}")
     else:
         output.note(f"the states lie in {store.root}; --out FOLDER writes them as files")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import logging
 import math
+import os
 import shlex
 import sys
 import time
@@ -17,6 +19,7 @@ from typing import Any, Literal, ParamSpec
 
 import typer
 
+from charkit import __version__
 from charkit.config import Progress, no_progress
 from charkit.errors import CharkitError, MissingError, UsageError
 
@@ -25,6 +28,10 @@ P = ParamSpec("P")
 
 _LINE_EVERY_S = 60.0
 _STOPPED = 130
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
+
+_log = logging.getLogger(__name__)
+"""What the screen shows anyway; it goes to the log file alone."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,8 @@ class Output:
     verbose: bool = False
 
     def note(self, line: str) -> None:
-        """Say something on stderr unless asked to be quiet."""
+        """Say something on stderr unless asked to be quiet, and in the log file."""
+        _log.info(line)
         if not self.quiet:
             typer.echo(line, err=True)
 
@@ -111,7 +119,8 @@ def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else ""
     if isinstance(value, float):
-        return "" if value != value else f"{value:.3f}"
+        small = 0 < abs(value) < 0.01
+        return "" if value != value else f"{value:.1g}" if small else f"{value:.3f}"
     if isinstance(value, int):
         return f"{value:,}"
     return "" if value is None else str(value)
@@ -146,11 +155,11 @@ class _Bars:
 
 @contextmanager
 def progress_shown(output: Output) -> Iterator[Progress]:
-    """Give a progress function that suits where stderr goes."""
+    """Give a progress function that suits where stderr goes; the log gets the ends of stages."""
     if output.quiet:
-        yield no_progress
+        yield _logged(no_progress)
     elif not sys.stderr.isatty():
-        yield _Lines()
+        yield _logged(_Lines())
     else:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -163,7 +172,30 @@ def progress_shown(output: Output) -> Iterator[Progress]:
             TimeRemainingColumn(),
         )
         with RichProgress(*columns, console=Console(stderr=True)) as bars:
-            yield _Bars(bars)
+            yield _logged(_Bars(bars))
+
+
+def _logged(progress: Progress) -> Progress:
+    begun: dict[str, float] = {}
+    ended: set[str] = set()
+
+    def report(stage: str, done: int, total: int) -> None:
+        start = begun.setdefault(stage, time.monotonic())
+        if done >= total and stage not in ended:
+            ended.add(stage)
+            logging.getLogger("charkit").info(
+                "%s: %s of %s in %.1f s", stage, f"{done:,}", f"{total:,}", time.monotonic() - start
+            )
+        progress(stage, done, total)
+
+    return report
+
+
+class _Screen(logging.Handler):
+    """Log lines on whatever stderr is at the moment: above the bars, while there are bars."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        typer.echo(self.format(record), err=True)
 
 
 def set_up_logging(output: Output, log_file: Path | None) -> None:
@@ -177,7 +209,8 @@ def set_up_logging(output: Output, log_file: Path | None) -> None:
         logger.removeHandler(handler)
         handler.close()
     level = logging.ERROR if output.quiet else logging.WARNING
-    screen: logging.Handler = logging.StreamHandler(sys.stderr)
+    screen = _Screen()
+    screen.addFilter(lambda record: record.name != _log.name)
     screen.setLevel(logging.INFO if output.verbose else level)
     screen.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     logger.addHandler(screen)
@@ -193,6 +226,9 @@ def set_up_logging(output: Output, log_file: Path | None) -> None:
             ) from error
         written.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logger.addHandler(written)
+    if not output.verbose:  # the hub's client repeats every failed attempt
+        os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    _log.info("charkit %s: %s", __version__, shlex.join(sys.argv[1:]))
 
 
 def reported(command: Callable[P, None]) -> Callable[P, None]:
@@ -203,6 +239,7 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except CharkitError as error:
+            _log.error(error)
             typer.echo(f"error: {error}", err=True)
             if "--debug" in sys.argv:
                 raise
@@ -217,8 +254,32 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
         except BrokenPipeError:
             sys.stderr.close()
             raise typer.Exit(0) from None
+        except OSError as error:
+            if error.errno not in _DISK:
+                raise
+            typer.echo(f"error: the output cannot be written: {error.strerror}.", err=True)
+            raise typer.Exit(MissingError.exit_code) from None
 
     return wrapped
+
+
+def ready_folder(out: Path | None) -> None:
+    """Make the folder for results before the work, so that it cannot fail after it.
+
+    Raises:
+        MissingError: It is a file, or may not be written.
+    """
+    if out is None:
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        reason = None if os.access(out, os.W_OK) else "no permission"
+    except OSError as error:
+        reason = error.strerror
+    if reason:
+        raise MissingError(
+            f"--out cannot be written: expected a folder, got {out} ({reason}). Choose another."
+        )
 
 
 def whole_numbers(text: str | None, option: str) -> tuple[int, ...] | None:

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charkit.cli import options as o
-from charkit.cli.show import Output, progress_shown, reported, whole_numbers
+from charkit.cli.show import Output, progress_shown, ready_folder, reported, whole_numbers
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from charkit.errors import CellsFailedError
+    from charkit.heads.grid import SweepPlan
     from charkit.heads.result import SweepResult
-    from charkit.heads.sweep import SweepPlan
 
 
 @reported
@@ -69,7 +72,7 @@ def sweep(
     Example: charkit sweep reviews.csv --text body --label stars
     """
     output = o.output_of(fmt, quiet, verbose, log_file)
-    from charkit.heads.sweep import SweepSettings, plan_sweep
+    from charkit.heads.grid import SweepSettings, plan_sweep
     from charkit.tasks.card import SourceOptions
 
     settings = SweepSettings(
@@ -93,6 +96,8 @@ def sweep(
         on_bad_rows=on_bad_rows,
         offline=offline or None,
     )
+    for name in tasks:
+        o.announce_hub(output, name, offline)
     plan = plan_sweep(
         list(tasks),
         encoder=list(encoder),
@@ -103,9 +108,12 @@ def sweep(
     for task in plan.tasks:
         for line in task.card.description:
             output.note(line)
+    for line in plan.notes():
+        output.note(line)
     if dry_run:
         _show_plan(output, plan)
     else:
+        ready_folder(out)
         _run(output, plan, workers, out)
 
 
@@ -120,38 +128,69 @@ def _show_plan(output: Output, plan: SweepPlan) -> None:
     )
 
 
-def _run(output: Output, plan: SweepPlan, workers: int | None, out: Path | None) -> None:
+def announce(output: Output, plan: SweepPlan) -> None:
+    """Say what is to come, how long it will take and where, unless the store has it all."""
+    from charkit.heads.estimate import estimate
+
+    if not output.quiet and plan.missing(plan.jobs):
+        for line in estimate(plan).lines():
+            output.note(line)
+
+
+def computed(
+    output: Output, plan: SweepPlan, workers: int | None
+) -> tuple[SweepResult, CellsFailedError | None]:
+    """Run a plan under a progress bar; return what was finished, and what failed."""
     from charkit.errors import CellsFailedError
     from charkit.heads.sweep import run_sweep
 
+    announce(output, plan)
     try:
         with progress_shown(output) as progress:
-            result = run_sweep(plan, n_workers=workers, progress=progress)
+            return run_sweep(plan, n_workers=workers, progress=progress), None
     except CellsFailedError as error:
-        _show(output, error.partial, out)  # type: ignore[arg-type]
+        return error.partial, error  # type: ignore[return-value]
+    except KeyboardInterrupt:
+        kept = len(plan.jobs) - len(plan.missing(plan.jobs))
+        output.note(f"{kept} of {len(plan.jobs)} jobs are finished and kept")
         raise
+
+
+def _run(output: Output, plan: SweepPlan, workers: int | None, out: Path | None) -> None:
+    result, failure = computed(output, plan, workers)
     _show(output, result, out)
+    if failure is not None:
+        raise failure
 
 
 def _show(output: Output, result: SweepResult, out: Path | None) -> None:
-    from charkit.heads.result import best_layers_by_size
-
-    rows = [
-        {"task": card.name, **{str(k): v for k, v in row.items()}}
-        for card in result.cards
-        for row in best_layers_by_size(result.table, card.name).to_dict("records")
-    ]
+    best = result.best_layers()
+    if output.format == "table":
+        best = _compact(best, result)
     extra: dict[str, object] = {"findings": result.findings()}
     if output.format == "json":
         extra["cells"] = result.table.to_dict("records")
+    rows = [{str(k): v for k, v in row.items()} for row in best.to_dict("records")]
     output.rows(rows, key="best_layers", extra=extra)
-    if result.n_jobs_found:
-        output.note(f"{result.n_jobs_found} of {len(result.jobs)} jobs were in the store already")
+    found, n_jobs = result.n_jobs_found, len(result.jobs)
+    if found:
+        nothing = ": nothing was computed" if found == n_jobs else ""
+        output.note(f"{found} of {n_jobs} jobs were in the store already{nothing}")
     if out is None:
         output.note(f"{len(result.table):,} cells lie in {result.root}; --out FOLDER writes them")
     else:
         result.save(out)
         _save_figures(output, result, out)
+
+
+def _compact(best: pd.DataFrame, result: SweepResult) -> pd.DataFrame:
+    """Leave out columns that say the same in every row, and call the score by its name."""
+    from charkit.heads.findings import metric_name
+
+    same = [c for c in ("task", "subset", "encoder") if c in best and best[c].nunique() == 1]
+    metrics = {metric_name(card.metric) for card in result.cards}
+    named = best.drop(columns=same)
+    return named.rename(columns={"score": metrics.pop()}) if len(metrics) == 1 else named
 
 
 def _save_figures(output: Output, result: SweepResult, out: Path) -> None:
@@ -160,7 +199,8 @@ def _save_figures(output: Output, result: SweepResult, out: Path) -> None:
     try:
         from charkit.report.figures import save_sweep_figures
 
-        written = save_sweep_figures(result.table, out)
+        ceilings = {c.name: c.ceiling for c in result.cards if c.ceiling is not None}
+        written = save_sweep_figures(result.table, out, ceilings=ceilings)
     except MissingError as error:
         output.note(f"no figures: {error}")
         written = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,8 @@ import torch
 
 from charkit.encoders.device import torch_dtype
 from charkit.encoders.encoder import Encoder
+from charkit.heads.grid import SweepPlan
 from charkit.heads.plan import Job, usable_sizes
-from charkit.heads.sweep import SweepPlan
 from charkit.manifest import available_cores
 from charkit.tasks.card import LazyTask
 
@@ -87,10 +88,21 @@ class Estimate:
         """Return the sums and the devices, for people."""
         total = self.total()
         first = (
-            f"{total['cells']:,} cells, about {total['minutes']:.1f} minutes, "
-            f"{total['disk_bytes'] / 1e6:,.0f} MB"
+            f"{total['cells']:,} cells, about {_duration(60 * total['minutes'])} of work, "
+            f"{total['disk_bytes'] / 1e6:,.0f} MB of disk"
         )
         return [first, *self.devices]
+
+
+def _duration(seconds: float) -> str:
+    """Return a time in the unit that suits it.
+
+    >>> _duration(5.2), _duration(600), _duration(9000)
+    ('6 seconds', '10 minutes', '2.5 hours')
+    """
+    if seconds < 90:
+        return f"{math.ceil(seconds)} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def estimate(plan: SweepPlan) -> Estimate:
@@ -124,9 +136,7 @@ def _task(plan: SweepPlan, task: LazyTask, rates: dict[str, float]) -> TaskEstim
     jobs = plan.jobs_of(task)
     missing = plan.missing(jobs)
     encoders = {e.name: e for e in plan.encoders}
-    probes = {
-        (j.probe.encoder, j.probe.fingerprint) for j in missing if j.control != "majority"
-    }
+    probes = {(j.probe.encoder, j.probe.fingerprint) for j in missing if j.control != "majority"}
     sizes = {j.key: _sizes(j) for j in jobs}
     heads_s = sum(_head_seconds(j, sizes[j.key]) for j in missing)
     return TaskEstimate(

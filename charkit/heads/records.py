@@ -38,14 +38,10 @@ def _interval(name: str, unit: str, meaning: str) -> tuple[Column, ...]:
 
 COLUMNS: tuple[Column, ...] = (
     Column("encoder", "string", "", "name of the encoder"),
-    Column(
-        "encoder_fingerprint", "string", "", "hash of its weights, configuration, tokenizer"
-    ),
+    Column("encoder_fingerprint", "string", "", "hash of its weights, configuration, tokenizer"),
     Column("control", "string", "", "none, random_encoder, shuffled_labels or majority"),
     Column("task", "string", "", "name of the task"),
-    Column(
-        "corpus", "string", "", "where its texts come from; tasks that share it share texts"
-    ),
+    Column("corpus", "string", "", "where its texts come from; tasks that share it share texts"),
     Column("task_fingerprint", "string", "", "hash of its texts and labels"),
     Column("subset", "string", "", "which part of the task; all is the whole"),
     Column("kind", "string", "", "classification or regression"),

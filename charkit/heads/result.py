@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from charkit.errors import DataError
+from charkit.heads.findings import CONTROL_NAMES, findings_of
 from charkit.heads.plan import Job
 from charkit.heads.records import write_table
 from charkit.store import Store
@@ -19,13 +20,6 @@ from charkit.tasks.card import TaskCard
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-CONTROL_NAMES = {
-    "random_encoder": "random encoder",
-    "shuffled_labels": "shuffled labels",
-    "majority": "majority class",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +52,31 @@ class SweepResult:
         """
         return summarise(self.table)
 
+    def best_layers(self, task: str | None = None) -> pd.DataFrame:
+        """Return the best layer at each size, of one task or of all; see `best_layers_by_size`.
+
+        Returns:
+            The columns of `best_layers_by_size` after ``task`` and ``subset``.
+        """
+        tables = [
+            best_layers_by_size(self.table, name, subset=subset).assign(task=name, subset=subset)
+            for name in ([task] if task else [card.name for card in self.cards])
+            for subset in self.table.loc[self.table["task"] == name, "subset"].unique()
+        ]
+        tables = [t for t in tables if len(t)]
+        if not tables:
+            return pd.DataFrame()
+        whole = pd.concat(tables, ignore_index=True)
+        names = ["task", "subset"]
+        return whole[[*names, *(c for c in whole.columns if c not in names)]]
+
     def findings(self) -> list[str]:
-        """Return what was found, a line or two per task."""
-        return [line for card in self.cards for line in _findings(self.table, card)]
+        """Return what was found: a line a task, encoder and subset, and indented ones on it.
+
+        They name the layers that tie with the best, say whether there is any signal above the
+        controls, and count what was cut or left out.
+        """
+        return findings_of(self)
 
     def plot(self, task: str | None = None) -> Figure:
         """Return learning curves, one line a layer.
@@ -90,9 +106,15 @@ class SweepResult:
             self.table.to_csv(place / "table.csv", index=False)
         return place
 
+    def __repr__(self) -> str:
+        tasks = ", ".join(card.name for card in self.cards)
+        return f"SweepResult({len(self.table):,} cells of {tasks}; see findings(), to_pandas())"
+
     def _repr_html_(self) -> str:
-        lines = "".join(f"<li>{escape(line)}</li>" for line in self.findings())
-        return f"<ul>{lines}</ul>{self.summary().to_html(index=False)}"
+        lines = "<br>".join(escape(line) for line in self.findings())
+        best = self.best_layers()
+        shown = best.to_html(index=False, float_format="{:.3f}".format)
+        return f"<p>{lines}</p>{shown}"
 
     def rows(self, job: Job) -> dict[str, NDArray[Any]]:
         """Return what a job's heads made of each evaluation row.
@@ -120,7 +142,7 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns task, subset, encoder, control, n_train, layer, metric, score, low, high, sd
-        (standard deviation over seeds, 0 for one seed), n_seeds.
+        (standard deviation over seeds, 0 for one seed), strength (median), n_seeds.
     """
     done = table[table["state"] == "done"]
     keys = ["task", "subset", "encoder", "control", "n_train", "layer", "metric"]
@@ -130,60 +152,37 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
         low=("score_low", "mean"),
         high=("score_high", "mean"),
         sd=("score", lambda s: float(np.std(s, ddof=1)) if len(s) > 1 else 0.0),
+        strength=("strength", "median"),
         n_seeds=("seed", "nunique"),
     )
     return out.reset_index()
 
 
-def best_layers_by_size(table: pd.DataFrame, task: str) -> pd.DataFrame:
-    """Return the best layer at each size of a task's whole, by mean score over seeds.
+def best_layers_by_size(table: pd.DataFrame, task: str, *, subset: str = "all") -> pd.DataFrame:
+    """Return the best layer at each size of a task, by mean score over seeds.
 
-    The best of several layers is a little lucky; `charkit.layers` says which layers tie.
+    The best of several layers is a little lucky; `SweepResult.findings` says which layers tie.
+
+    Args:
+        table: A sweep's table.
+        task: Name of the task.
+        subset: Which part of it.
 
     Returns:
-        Columns encoder, n_train, layer, score, low, high, last_layer (the last layer's score),
-        and one for each control in the table (its best score); one row an encoder and size.
+        Columns encoder, n_train, layer, score, low, high, strength (median over seeds),
+        last_layer (the score of the last layer that was read), and one for each control in the
+        table (its best score); one row an encoder and size. Empty when no head was trained.
     """
     means = summarise(table)
-    means = means[(means["task"] == task) & (means["subset"] == "all")]
+    means = means[(means["task"] == task) & (means["subset"] == subset)]
     cell = ["encoder", "n_train"]
     real = means[means["control"] == "none"]
     best = real.loc[real.groupby(cell)["score"].idxmax()]
     last = real.loc[real.groupby(cell)["layer"].idxmax()].set_index(cell)["score"]
-    out = best[[*cell, "layer", "score", "low", "high"]].set_index(cell)
+    out = best[[*cell, "layer", "score", "low", "high", "strength"]].set_index(cell)
     out["last_layer"] = last
     for control in CONTROL_NAMES:
         rows = means[means["control"] == control]
-        if len(rows):
-            out[control] = rows.groupby(cell)["score"].max()
+        if len(rows) and len(real):
+            out[control] = rows.groupby(cell)["score"].max().reindex(out.index)
     return out.reset_index()
-
-
-def _findings(table: pd.DataFrame, card: TaskCard) -> list[str]:
-    best = best_layers_by_size(table, card.name)
-    if best.empty:
-        return [f"{card.name}: no cell of the whole task was computed"]
-    return [_finding(rows.iloc[-1], card) for _, rows in best.groupby("encoder")]
-
-
-def _finding(top: pd.Series, card: TaskCard) -> str:
-    """Return a sentence on the largest size of one encoder."""
-    line = (
-        f"{card.name}: {_words(card.metric)} {top['score']:.3f} "
-        f"[{top['low']:.3f}, {top['high']:.3f}] at {int(top['n_train']):,} labels with layer "
-        f"{int(top['layer'])} of {top['encoder']}"
-    )
-    if top["last_layer"] < top["score"]:
-        line += f"; the last layer has {top['last_layer']:.3f}"
-    controls = [f"{n} {top[c]:.3f}" for c, n in CONTROL_NAMES.items() if c in top.index]
-    if controls:
-        line += f". Controls: {', '.join(controls)}"
-    if card.ceiling is not None:
-        line += f". Known ceiling: {card.ceiling:.3f}"
-    return line
-
-
-def _words(metric: str) -> str:
-    return {"f1": "F1", "matthews": "Matthews", "pearson_spearman": "correlation"}.get(
-        metric, metric
-    )

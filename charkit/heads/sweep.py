@@ -2,191 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from charkit.config import Control, Pooling, Progress, TaskKind, no_progress, staged
+from charkit.config import Pooling, Progress, TaskKind, no_progress, staged
 from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.encoders.encoder import Encoder
-from charkit.encoders.load import load_encoder
 from charkit.encoders.stream import encode_to_store
 from charkit.errors import CellsFailedError, DataError, UsageError
-from charkit.heads.job import Work, failed_cells, run_job
-from charkit.heads.plan import (
-    Job,
-    Probe,
-    check_controls,
-    check_layers,
-    check_seeds,
-    check_sizes,
+from charkit.heads.grid import (
+    ALL_CONTROLS,
+    RANDOM_ENCODER_SEED,
+    Source,
+    SweepPlan,
+    SweepSettings,
+    place_of,
+    plan_sweep,
 )
+from charkit.heads.job import Work, failed_cells, run_job
+from charkit.heads.plan import Job
 from charkit.heads.records import concat, read_table, to_frame
 from charkit.heads.result import SweepResult
 from charkit.manifest import available_cores
 from charkit.pool import JobFailure, run_jobs
 from charkit.store import Store
 from charkit.tasks.card import LazyTask, SourceOptions
+from charkit.tasks.rows import OnBadRows
 from charkit.tasks.subsets import Subset, make_subset
 from charkit.tasks.task import Split, Task
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Source = Any
-"""Whatever `charkit.load_task` takes: a path, a name, a DataFrame; or a Task."""
-
-ALL_CONTROLS: tuple[Control, ...] = ("none", "random_encoder", "shuffled_labels", "majority")
-RANDOM_ENCODER_SEED = 0
-
-
-@dataclass(frozen=True)
-class SweepSettings:
-    """The grid of a sweep, apart from tasks and encoders.
-
-    Attributes:
-        layers: Layers to read, 0 = embeddings, negative from the last; None means all.
-        sizes: Training sizes; empty means 16, doubled, and the whole sample.
-        seeds: Draws of the training texts.
-        subsets: Parts of each task, see `charkit.tasks.make_subset`.
-        controls: Controls beside the real thing.
-        pooling: How token states become one vector.
-        max_length: Longest text in tokens; None means the encoder's own choice.
-        device: Where the encoder runs.
-        dtype: Arithmetic of the encoder.
-    """
-
-    layers: tuple[int, ...] | None = None
-    sizes: tuple[int, ...] = ()
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    subsets: tuple[str, ...] = ("all",)
-    controls: tuple[str, ...] = ALL_CONTROLS
-    pooling: Pooling = "mean"
-    max_length: int | None = None
-    device: DeviceChoice = "auto"
-    dtype: DtypeChoice = "auto"
-
-
-@dataclass(frozen=True, eq=False)
-class SweepPlan:
-    """The jobs of a sweep, and which of them the store already has.
-
-    Attributes:
-        tasks: The tasks, not necessarily opened.
-        encoders: The encoders.
-        settings: The grid.
-        store: Where results lie.
-    """
-
-    tasks: tuple[LazyTask, ...]
-    encoders: tuple[Encoder, ...]
-    settings: SweepSettings
-    store: Store
-
-    @cached_property
-    def probes(self) -> dict[str, tuple[Encoder, Probe, Probe]]:
-        """Per encoder: itself, its probe, and the probe of its random twin."""
-        found = {}
-        for encoder in self.encoders:
-            found[encoder.name] = (
-                encoder,
-                self._probe(encoder, encoder.fingerprint),
-                self._probe(encoder, f"random{RANDOM_ENCODER_SEED}:{encoder.fingerprint}"),
-            )
-        return found
-
-    def _probe(self, encoder: Encoder, fingerprint: str) -> Probe:
-        settings = self.settings
-        return Probe(
-            encoder=encoder.name,
-            fingerprint=fingerprint,
-            layers=check_layers(settings.layers, n_layers=encoder.n_layers),
-            pooling=settings.pooling,
-            max_length=encoder.text_length(settings.max_length),
-            dtype=encoder.dtype,
-        )
-
-    def jobs_of(self, task: LazyTask) -> list[Job]:
-        """Return all jobs of a task, finished or not."""
-        settings, jobs = self.settings, []
-        for _, real, random in self.probes.values():
-            for control in check_controls(settings.controls):
-                probe = random if control == "random_encoder" else real
-                jobs += [
-                    Job(probe, task.card, subset, control, seed, check_sizes(settings.sizes))
-                    for subset in settings.subsets
-                    for seed in check_seeds(settings.seeds)
-                ]
-        return jobs
-
-    @cached_property
-    def jobs(self) -> tuple[Job, ...]:
-        """All jobs, finished or not."""
-        return tuple(job for task in self.tasks for job in self.jobs_of(task))
-
-    def missing(self, jobs: Iterable[Job]) -> list[Job]:
-        """Return those jobs that the store does not have."""
-        return [job for job in jobs if self.store.find("heads", job.key) is None]
-
-
-def plan_sweep(
-    tasks: Source | Sequence[Source],
-    *,
-    encoder: str | Encoder | Sequence[str | Encoder] = "minilm",
-    settings: SweepSettings | None = None,
-    reading: SourceOptions | None = None,
-    store: Store | None = None,
-) -> SweepPlan:
-    """Return what a sweep would compute.
-
-    Args:
-        tasks: One source or several.
-        encoder: One encoder or several, by name or loaded.
-        settings: The grid.
-        reading: How the sources are read.
-        store: Where results lie; the default store when None.
-
-    Raises:
-        UsageError: The grid is not legal, or two tasks or encoders have one name.
-        DataError: A source cannot be used.
-    """
-    settings, store = settings or SweepSettings(), store or Store()
-    reading = reading or SourceOptions()
-    sources = list(tasks) if isinstance(tasks, list | tuple) else [tasks]
-    named = [encoder] if isinstance(encoder, str | Encoder) else list(encoder)
-    if not sources or not named:
-        raise UsageError("nothing to sweep: expected at least one task and one encoder, got none.")
-    loaded = tuple(
-        e
-        if isinstance(e, Encoder)
-        else load_encoder(e, device=settings.device, dtype=settings.dtype, offline=reading.offline)
-        for e in named
-    )
-    lazy = tuple(s if isinstance(s, LazyTask) else LazyTask(s, store, reading) for s in sources)
-    _refuse_repeats("task", [t.card.name for t in lazy])
-    _refuse_repeats("encoder", [e.name for e in loaded])
-    plan = SweepPlan(lazy, loaded, settings, store)
-    for task in lazy:
-        if task.card.n_eval == 0:
-            raise DataError(
-                f"{task.card.name}: expected labelled evaluation texts, got none. "
-                "Give them with --eval, or let a part be split off with --eval-frac."
-            )
-    _ = plan.jobs
-    return plan
-
-
-def _refuse_repeats(what: str, names: list[str]) -> None:
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise UsageError(
-            f"two {what}s have one name: expected different names, got {repeated} twice. "
-            f"Rename one of them, or run them apart."
-        )
+logger = logging.getLogger(__name__)
 
 
 def sweep(
@@ -207,6 +59,9 @@ def sweep(
     label: str | None = None,
     kind: TaskKind | None = None,
     evaluation: str | Path | None = None,
+    eval_frac: float = 0.2,
+    on_bad_rows: OnBadRows = "refuse",
+    offline: bool | None = None,
     store: Store | None = None,
     n_workers: int | None = None,
     progress: Progress = no_progress,
@@ -233,7 +88,10 @@ def sweep(
         pair: Column of the second texts.
         label: Column of the labels.
         kind: ``"classification"`` or ``"regression"``; guessed when None.
-        evaluation: File with the evaluation rows.
+        evaluation: File with the evaluation rows, or the name of a folder's or data set's part.
+        eval_frac: Share of the rows held out when no evaluation rows are given.
+        on_bad_rows: Refuse rows without text or label, or drop and count them.
+        offline: Never open a connection; None reads CHARKIT_OFFLINE and HF_HUB_OFFLINE.
         store: Where results lie. Default: the user's cache, or $CHARKIT_CACHE.
         n_workers: Processes for the heads. Default: one a core.
         progress: Called as ``progress(stage, done, total)``.
@@ -258,8 +116,16 @@ def sweep(
         device=device,
         dtype=dtype,
     )
-    place = None if evaluation is None else str(evaluation)
-    reading = SourceOptions(text=text, pair=pair, label=label, kind=kind, evaluation=place)
+    reading = SourceOptions(
+        text=text,
+        pair=pair,
+        label=label,
+        kind=kind,
+        evaluation=place_of(evaluation),
+        eval_frac=eval_frac,
+        on_bad_rows=on_bad_rows,
+        offline=offline,
+    )
     plan = plan_sweep(tasks, encoder=encoder, settings=settings, reading=reading, store=store)
     return run_sweep(plan, n_workers=n_workers, progress=progress)
 
@@ -282,6 +148,7 @@ def run_sweep(
         w for task, jobs in missing.items() if jobs for w in _prepare(plan, task, jobs, progress)
     ]
     work.sort(key=_cost, reverse=True)
+    logger.info("%d of %d jobs to do", len(work), len(plan.jobs))
     outcomes = run_jobs(
         run_job,
         work,

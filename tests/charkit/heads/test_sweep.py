@@ -10,9 +10,10 @@ import pytest
 
 from charkit.errors import CellsFailedError, DataError, UsageError
 from charkit.heads import job as job_module
+from charkit.heads.grid import SweepSettings, plan_sweep
 from charkit.heads.job import shuffled_labels
 from charkit.heads.plan import NO_LAYER
-from charkit.heads.sweep import SweepSettings, plan_sweep, run_sweep, sweep
+from charkit.heads.sweep import run_sweep, sweep
 from charkit.store import Store
 from charkit.tasks import Split, Task, card
 
@@ -184,10 +185,25 @@ def test_failed_job_becomes_rows_and_the_others_stay(tiny_bert, tmp_store, monke
     assert set(done.table["state"]) == {"done"}
 
 
-def test_no_possible_size_is_a_data_error(tiny_bert, tmp_store):
-    with pytest.raises(CellsFailedError, match="no training size is possible") as caught:
+def test_no_possible_size_is_refused_before_anything_is_encoded(tiny_bert, tmp_store):
+    with pytest.raises(DataError, match=r"no training size is possible: expected .* 2 to 80"):
         sweep(toy_task(), encoder=str(tiny_bert), store=tmp_store, sizes=(5000,), n_workers=1)
+    assert not tmp_store.entries(["states"])
+
+
+def test_no_possible_size_of_a_subset_is_a_data_error(tiny_bert, tmp_store):
+    with pytest.raises(CellsFailedError, match="no training size is possible") as caught:
+        sweep(
+            toy_task(), encoder=str(tiny_bert), store=tmp_store, sizes=(80,), n_workers=1,
+            subsets=("length:short",), controls=(), seeds=(0,),
+        )  # fmt: skip
     assert caught.value.exit_code == DataError.exit_code
+
+
+def test_evaluation_that_is_no_place_is_refused(tiny_bert, tmp_store):
+    frame = pd.DataFrame({"text": ["a"], "label": ["b"]})
+    with pytest.raises(UsageError, match="expected a file or a part's name, got DataFrame"):
+        sweep(toy_task(), encoder=str(tiny_bert), store=tmp_store, evaluation=frame)
 
 
 def test_evaluation_without_labels_is_refused(tiny_bert, tmp_store):

@@ -1,0 +1,152 @@
+"""A sweep's layers compared at its largest size: which ones tie, and do they beat the controls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charkit.heads.choice import (
+    Gains,
+    LayerChoice,
+    SignalVerdict,
+    best_layers,
+    classification_gains,
+    has_signal,
+    regression_gains,
+)
+from charkit.heads.crossed import crossed_means
+from charkit.heads.influence import row_values
+from charkit.heads.intervals import LEVEL, normal_quantile
+
+if TYPE_CHECKING:
+    from charkit.heads.plan import Job
+    from charkit.heads.result import SweepResult
+
+Rows = Mapping[str, NDArray[Any]]
+
+_BOUNDS = {"accuracy": (0.0, 1.0), "f1": (0.0, 1.0)}
+
+
+@dataclass(frozen=True, eq=False)
+class LayerComparison:
+    """The layers of one encoder on one task, at the largest size.
+
+    Attributes:
+        n: Labelled training texts.
+        metric: What the scores are: the task's own metric where the stored rows can tell it,
+            else ``"accuracy"``; ``"correlation"`` for regression.
+        choice: The layers compared.
+        verdict: Whether there is any signal above the controls; None without a majority control.
+        training_helps: Whether the encoder scores above a random one of the same shape by more
+            than chance; None without that control.
+    """
+
+    n: int
+    metric: str
+    choice: LayerChoice
+    verdict: SignalVerdict | None
+    training_helps: bool | None
+
+
+def compare_layers(result: SweepResult, task: str, encoder: str) -> LayerComparison | None:
+    """Compare the layers of an encoder on the whole of a task, on the same rows and draws.
+
+    Args:
+        result: A sweep.
+        task: Name of a task in it.
+        encoder: Name of an encoder in it.
+
+    Returns:
+        The comparison; None when no draw was finished under every control of the sweep.
+
+    Raises:
+        DataError: The store no longer has the results.
+    """
+    jobs = [
+        job
+        for job in result.jobs
+        if (job.card.name, job.probe.encoder, job.subset) == (task, encoder, "all")
+    ]
+    rows = _rows_by_control(result, jobs)
+    if "none" not in rows:
+        return None
+    card, layers = jobs[0].card, next(j.layers for j in jobs if j.control == "none")
+    metric = _metric(card.metric, card.n_classes)
+    values = _values(rows["none"], metric, card.n_classes)
+    choice = best_layers(values, layers=layers, bounds=_BOUNDS.get(metric, (-1.0, 1.0)))
+    helps = None
+    if "random_encoder" in rows:
+        helps = _above(values, _values(rows["random_encoder"], metric, card.n_classes))
+    verdict = None
+    if "majority" in rows:
+        gains = {c: _gains(rows[c], rows["majority"]) for c in rows if c != "majority"}
+        verdict = has_signal(
+            gains["none"],
+            shuffled=gains.get("shuffled_labels"),
+            random_encoder=gains.get("random_encoder"),
+            layers=layers,
+        )
+    mine = result.table["key"].isin([job.key for job in jobs])
+    n = int(result.table.loc[mine, "n_train"].max())
+    return LayerComparison(n, metric, choice, verdict, helps)
+
+
+def _rows_by_control(result: SweepResult, jobs: list[Job]) -> dict[str, Rows]:
+    """Return each control's rows at the largest size, (n_seeds, n_layers, n_eval) each.
+
+    Only draws that every control finished are kept, so that all are of the same ones.
+    """
+    controls = sorted({job.control for job in jobs})
+    finished = [{j.seed for j in jobs if j.control == control} for control in controls]
+    seeds = sorted(set.intersection(*finished)) if finished else []
+    found: dict[str, Rows] = {}
+    for control in controls if seeds else ():
+        by_seed = {j.seed: j for j in jobs if j.control == control}
+        loaded = [result.rows(by_seed[seed]) for seed in seeds]
+        names = [name for name in loaded[0] if name != "labels"]
+        stacked = {name: np.stack([rows[name][-1] for rows in loaded]) for name in names}
+        found[control] = stacked | {"labels": loaded[0]["labels"]}
+    return found
+
+
+def _metric(metric: str, n_classes: int) -> str:
+    """Return the metric that rows can tell: with two classes, right or wrong names the class."""
+    if n_classes == 0:
+        return "correlation"
+    return metric if n_classes == 2 else "accuracy"
+
+
+def _values(rows: Rows, metric: str, n_classes: int) -> NDArray[np.float64]:
+    """Return one number a row whose mean is the metric: (n_seeds, n_layers, n_eval)."""
+    labels = rows["labels"]
+    if metric == "accuracy":
+        return np.asarray(rows["correct"], dtype=np.float64)
+    if metric == "correlation":
+        made, name = rows["prediction"], "pearson_spearman"
+    else:
+        made, name = np.where(rows["correct"], labels, 1 - labels), metric
+    flat = row_values(made.reshape(-1, labels.size), labels, name, n_classes=n_classes)
+    return flat.reshape(made.shape)
+
+
+def _above(real: NDArray[np.float64], control: NDArray[np.float64]) -> bool:
+    """Say whether the best layer's mean is above the control's best by more than chance."""
+    best, other = (values.mean(axis=(0, 2)).argmax() for values in (real, control))
+    difference = crossed_means(real[:, [best]] - control[:, [other]])
+    return bool(difference.normal_scores()[0] > normal_quantile(LEVEL))
+
+
+def _gains(rows: Rows, majority: Rows) -> Gains:
+    if "prediction" in rows:
+        plain = majority["prediction"][:, 0]
+        return regression_gains(rows["prediction"], rows["labels"], majority_predictions=plain)
+    return classification_gains(
+        rows["correct"],
+        rows["log_loss"],
+        rows["labels"],
+        majority_log_loss=majority["log_loss"][:, 0],
+    )

@@ -1,0 +1,142 @@
+"""What a sweep found, in words: the best score, ties, controls, and what was cut or left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from charkit.heads.choice import LayerChoice
+from charkit.heads.compare import LayerComparison, compare_layers
+from charkit.tasks.card import TaskCard
+
+if TYPE_CHECKING:
+    from charkit.heads.result import SweepResult
+
+CONTROL_NAMES = {
+    "random_encoder": "random encoder",
+    "shuffled_labels": "shuffled labels",
+    "majority": "majority class",
+}
+
+_METRICS = {"f1": "F1", "matthews": "Matthews", "pearson_spearman": "correlation"}
+
+CUT_SHARE = 0.01
+"""A larger share of cut texts is worth a line."""
+
+
+def metric_name(metric: str) -> str:
+    """Return a metric as people call it."""
+    return _METRICS.get(metric, metric)
+
+
+def findings_of(result: SweepResult) -> list[str]:
+    """Return a first line and a few indented ones for every task, encoder and subset."""
+    lines = []
+    for card in result.cards:
+        best = result.best_layers(card.name)
+        if best.empty:
+            lines.append(f"{card.name}: no head was trained; see the column 'message'")
+        for names, rows in best.groupby(["subset", "encoder"], sort=False) if len(best) else ():
+            subset, encoder = map(str, names)
+            top = rows.iloc[-1]
+            lines += [_score(top, card, subset), *_details(card, top)]
+            if subset == "all":
+                lines += _comparison(compare_layers(result, card.name, encoder), top)
+            lines += _left_out(result, card, subset, encoder)
+    return lines
+
+
+def layer_list(layers: Sequence[int]) -> str:
+    """Return ascending layers in words.
+
+    >>> layer_list([0, 1, 2, 4])
+    '0-2, 4'
+    """
+    runs: list[list[int]] = []
+    for layer in layers:
+        if runs and layer == runs[-1][-1] + 1:
+            runs[-1].append(layer)
+        else:
+            runs.append([layer])
+    return ", ".join(f"{r[0]}-{r[-1]}" if len(r) > 2 else ", ".join(map(str, r)) for r in runs)
+
+
+def _score(top: pd.Series, card: TaskCard, subset: str) -> str:
+    part = "" if subset == "all" else f" ({subset})"
+    return (
+        f"{card.name}{part}: {metric_name(card.metric)} {top['score']:.3f} (90 % interval "
+        f"{top['low']:.3f} to {top['high']:.3f}) with {int(top['n_train']):,} labels, layer "
+        f"{int(top['layer'])} of {top['encoder']}, L2 strength {top['strength']:.2g}"
+    )
+
+
+def _details(card: TaskCard, top: pd.Series) -> list[str]:
+    beside = [f"{name} {top[c]:.3f}" for c, name in CONTROL_NAMES.items() if c in top.index]
+    lines = [f"  controls: {', '.join(beside)}"] if beside else []
+    if card.ceiling is not None:
+        lines.append(f"  known ceiling: {card.ceiling:.3f}")
+    return lines
+
+
+def _comparison(compared: LayerComparison | None, top: pd.Series) -> list[str]:
+    if compared is None:
+        return []
+    lines = [f"  {ties(compared.choice)}"]
+    if top["last_layer"] < top["score"]:
+        lines[0] += f"; layer {compared.choice.layers[-1]} has {top['last_layer']:.3f}"
+    if compared.verdict is not None and not compared.verdict.signal:
+        lines.append(f"  {compared.verdict.reason}")
+    elif compared.training_helps is False:
+        lines.append("  " + NO_HELP)
+    return lines
+
+
+NO_HELP = (
+    "a random encoder of the same shape does as well: nothing shows that the encoder's training "
+    "helps here"
+)
+
+
+def ties(choice: LayerChoice) -> str:
+    """Return in words which layers cannot be told from the best."""
+    tied = [
+        layer
+        for layer, tie in zip(choice.layers, choice.tied_with_best, strict=True)
+        if tie and layer != choice.best
+    ]
+    if not tied:
+        return f"layer {choice.best} is best" + (", alone" if len(choice.layers) > 1 else "")
+    if len(tied) == len(choice.layers) - 1:
+        return f"layer {choice.best} is ahead, but the layers cannot be told apart"
+    verb = "layer {} ties" if len(tied) == 1 else "layers {} tie"
+    return f"layer {choice.best} is best; {verb.format(layer_list(tied))} with it"
+
+
+def _left_out(result: SweepResult, card: TaskCard, subset: str, encoder: str) -> list[str]:
+    lines = []
+    jobs = [
+        job
+        for job in result.jobs
+        if (job.card.name, job.subset, job.probe.encoder) == (card.name, subset, encoder)
+        and job.control == "none"
+    ]
+    rows = result.table[result.table["key"].isin([job.key for job in jobs])]
+    cut = float(rows["frac_truncated"].max())
+    if cut > CUT_SHARE:
+        lines.append(f"  {cut_words(cut, jobs[0].probe.max_length)}")
+    without = sorted(set(jobs[0].sizes) - set(rows["n_train"]))
+    if without:
+        lines.append(f"  sizes left out, the sample does not allow them: {sizes_list(without)}")
+    return lines
+
+
+def cut_words(frac: float, max_length: int) -> str:
+    """Return how many texts were cut, and where."""
+    return f"{frac:.0%} of the texts were cut at {max_length} tokens (--max-length)"
+
+
+def sizes_list(sizes: Sequence[int]) -> str:
+    """Return sizes with thousands marked."""
+    return ", ".join(f"{size:,}" for size in sizes)

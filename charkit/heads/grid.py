@@ -1,0 +1,220 @@
+"""What a sweep will compute: a grid of tasks, encoders and settings, as jobs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from charkit.config import Control, Pooling
+from charkit.encoders.device import DeviceChoice, DtypeChoice
+from charkit.encoders.encoder import Encoder
+from charkit.encoders.load import load_encoder
+from charkit.errors import DataError, UsageError
+from charkit.heads.plan import (
+    Job,
+    Probe,
+    check_controls,
+    check_layers,
+    check_seeds,
+    check_sizes,
+    usable_sizes,
+)
+from charkit.store import Store
+from charkit.tasks.card import LazyTask, SourceOptions
+
+logger = logging.getLogger(__name__)
+
+Source = Any
+"""Whatever `charkit.load_task` takes: a path, a name, a DataFrame; or a Task."""
+
+ALL_CONTROLS: tuple[Control, ...] = ("none", "random_encoder", "shuffled_labels", "majority")
+RANDOM_ENCODER_SEED = 0
+
+
+@dataclass(frozen=True)
+class SweepSettings:
+    """The grid of a sweep, apart from tasks and encoders.
+
+    Attributes:
+        layers: Layers to read, 0 = embeddings, negative from the last; None means all.
+        sizes: Training sizes; empty means 16, doubled, and the whole sample.
+        seeds: Draws of the training texts.
+        subsets: Parts of each task, see `charkit.tasks.make_subset`.
+        controls: Controls beside the real thing.
+        pooling: How token states become one vector.
+        max_length: Longest text in tokens; None means the encoder's own choice.
+        device: Where the encoder runs.
+        dtype: Arithmetic of the encoder.
+    """
+
+    layers: tuple[int, ...] | None = None
+    sizes: tuple[int, ...] = ()
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    subsets: tuple[str, ...] = ("all",)
+    controls: tuple[str, ...] = ALL_CONTROLS
+    pooling: Pooling = "mean"
+    max_length: int | None = None
+    device: DeviceChoice = "auto"
+    dtype: DtypeChoice = "auto"
+
+
+@dataclass(frozen=True, eq=False)
+class SweepPlan:
+    """The jobs of a sweep, and which of them the store already has.
+
+    Attributes:
+        tasks: The tasks, not necessarily opened.
+        encoders: The encoders.
+        settings: The grid.
+        store: Where results lie.
+    """
+
+    tasks: tuple[LazyTask, ...]
+    encoders: tuple[Encoder, ...]
+    settings: SweepSettings
+    store: Store
+
+    @cached_property
+    def probes(self) -> dict[str, tuple[Encoder, Probe, Probe]]:
+        """Per encoder: itself, its probe, and the probe of its random twin."""
+        found = {}
+        for encoder in self.encoders:
+            found[encoder.name] = (
+                encoder,
+                self._probe(encoder, encoder.fingerprint),
+                self._probe(encoder, f"random{RANDOM_ENCODER_SEED}:{encoder.fingerprint}"),
+            )
+        return found
+
+    def _probe(self, encoder: Encoder, fingerprint: str) -> Probe:
+        settings = self.settings
+        return Probe(
+            encoder=encoder.name,
+            fingerprint=fingerprint,
+            layers=check_layers(settings.layers, n_layers=encoder.n_layers),
+            pooling=settings.pooling,
+            max_length=encoder.text_length(settings.max_length),
+            dtype=encoder.dtype,
+        )
+
+    def jobs_of(self, task: LazyTask) -> list[Job]:
+        """Return all jobs of a task, finished or not."""
+        settings, jobs = self.settings, []
+        for _, real, random in self.probes.values():
+            for control in check_controls(settings.controls):
+                probe = random if control == "random_encoder" else real
+                jobs += [
+                    Job(probe, task.card, subset, control, seed, check_sizes(settings.sizes))
+                    for subset in settings.subsets
+                    for seed in check_seeds(settings.seeds)
+                ]
+        return jobs
+
+    @cached_property
+    def jobs(self) -> tuple[Job, ...]:
+        """All jobs, finished or not."""
+        return tuple(job for task in self.tasks for job in self.jobs_of(task))
+
+    def notes(self) -> list[str]:
+        """Return what will be left out: sizes that a task's sample does not allow."""
+        lines = []
+        for task in self.tasks:
+            out = sorted(set(self.settings.sizes) - set(_sizes_of(task, self.settings)))
+            if out:
+                lines.append(
+                    f"note: {task.card.name} has {task.card.n_train:,} training texts of "
+                    f"{task.card.n_classes} classes: sizes left out: {', '.join(map(str, out))}"
+                )
+        return lines
+
+    def missing(self, jobs: Iterable[Job]) -> list[Job]:
+        """Return those jobs that the store does not have."""
+        return [job for job in jobs if self.store.find("heads", job.key) is None]
+
+
+def plan_sweep(
+    tasks: Source | Sequence[Source],
+    *,
+    encoder: str | Encoder | Sequence[str | Encoder] = "minilm",
+    settings: SweepSettings | None = None,
+    reading: SourceOptions | None = None,
+    store: Store | None = None,
+) -> SweepPlan:
+    """Return what a sweep would compute.
+
+    Args:
+        tasks: One source or several.
+        encoder: One encoder or several, by name or loaded.
+        settings: The grid.
+        reading: How the sources are read.
+        store: Where results lie; the default store when None.
+
+    Raises:
+        UsageError: The grid is not legal, or two tasks or encoders have one name.
+        DataError: A source cannot be used.
+    """
+    settings, store = settings or SweepSettings(), store or Store()
+    reading = reading or SourceOptions()
+    sources = list(tasks) if isinstance(tasks, list | tuple) else [tasks]
+    named = [encoder] if isinstance(encoder, str | Encoder) else list(encoder)
+    if not sources or not named:
+        raise UsageError("nothing to sweep: expected at least one task and one encoder, got none.")
+    loaded = tuple(
+        e
+        if isinstance(e, Encoder)
+        else load_encoder(e, device=settings.device, dtype=settings.dtype, offline=reading.offline)
+        for e in named
+    )
+    lazy = tuple(s if isinstance(s, LazyTask) else LazyTask(s, store, reading) for s in sources)
+    _refuse_repeats("task", [t.card.name for t in lazy])
+    _refuse_repeats("encoder", [e.name for e in loaded])
+    plan = SweepPlan(lazy, loaded, settings, store)
+    for task in lazy:
+        if task.card.n_eval == 0:
+            raise DataError(
+                f"{task.card.name}: expected labelled evaluation texts, got none. "
+                "Give them with --eval, or let a part be split off with --eval-frac."
+            )
+        if not _sizes_of(task, settings):
+            smallest = max(2, task.card.n_classes)
+            raise DataError(
+                f"{task.card.name}: no training size is possible: expected sizes from {smallest} "
+                f"to {task.card.n_train}, got {list(settings.sizes)}. Choose other sizes."
+            )
+    _ = plan.jobs
+    for e in loaded:
+        logger.info("%s: %s; %s", e.name, e.device_reason, e.dtype_reason)
+    return plan
+
+
+def _sizes_of(task: LazyTask, settings: SweepSettings) -> tuple[int, ...]:
+    """Return the sizes that the whole of a task allows."""
+    card = task.card
+    return usable_sizes(check_sizes(settings.sizes), n_train=card.n_train, n_classes=card.n_classes)
+
+
+def _refuse_repeats(what: str, names: list[str]) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise UsageError(
+            f"two {what}s have one name: expected different names, got {repeated} twice. "
+            f"Rename one of them, or run them apart."
+        )
+
+
+def place_of(evaluation: object) -> str | None:
+    """Return where evaluation rows lie.
+
+    Raises:
+        UsageError: It is neither a path nor a name, a DataFrame for instance.
+    """
+    if evaluation is None or isinstance(evaluation, str | Path):
+        return None if evaluation is None else str(evaluation)
+    raise UsageError(
+        f"evaluation: expected a file or a part's name, got {type(evaluation).__name__}. Make a "
+        "task of both: charkit.load_task(train, evaluation=...), and give that."
+    )

@@ -218,10 +218,15 @@ class Encoder:
             DataError: Weights are damaged or incomplete.
 
         """
-        with torch.random.fork_rng(devices=[]), _quiet_transformers():
+        # weights made in a caller's inference mode would never allow a backward pass
+        with (
+            torch.inference_mode(False),
+            torch.random.fork_rng(devices=[]),
+            _quiet_transformers(),
+        ):
             model = _draw_model(self) if self.random_seed is not None else _read_model(self)
-        model.requires_grad_(False)
-        return model.eval().to(device=self.device, dtype=torch_dtype(self.dtype))
+            model.requires_grad_(False)
+            return model.eval().to(device=self.device, dtype=torch_dtype(self.dtype))
 
     @cached_property
     def blocks(self) -> tuple[torch.nn.Module, ...]:

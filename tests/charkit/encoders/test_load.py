@@ -245,3 +245,10 @@ def test_the_bundled_package_can_be_absent(monkeypatch):
     monkeypatch.setattr(source, "BUNDLED_PACKAGE", "no_such_package_at_all")
     with pytest.raises(MissingError, match=r"charkit\[minilm\]"):
         load_encoder("minilm")
+
+
+def test_model_first_read_in_inference_mode_still_allows_gradients(tiny_bert):
+    encoder = load_encoder(str(tiny_bert), dtype="bfloat16")
+    with torch.inference_mode():
+        weights = next(encoder.model.parameters())
+    assert not weights.is_inference()

@@ -24,7 +24,7 @@ _HOME = {
     "fetch": "charkit.api",
     "sweep": "charkit.heads.sweep",
     "layers": "charkit.answers.layers",
-    "doctor": "charkit.doctor",
+    "doctor": "charkit.machine",
     "verify": "charkit.api",
 }
 
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from charkit.api import encode as encode
     from charkit.api import fetch as fetch
     from charkit.api import verify as verify
-    from charkit.doctor import doctor as doctor
     from charkit.encoders.encoder import Encoder as Encoder
     from charkit.encoders.load import load_encoder as load_encoder
     from charkit.encoders.states import LayerStates as LayerStates
     from charkit.errors import CharkitError as CharkitError
     from charkit.heads.sweep import sweep as sweep
+    from charkit.machine import doctor as doctor
     from charkit.store import Store as Store
     from charkit.tasks import Split as Split
     from charkit.tasks import Task as Task

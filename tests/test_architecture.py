@@ -30,7 +30,7 @@ FLOORS = {
     "encoders": 3,
     "heads": 4, "fisher": 4,
     "answers": 5,
-    "api": 6, "doctor": 6,
+    "api": 6, "machine": 6,
     "cli": 7, "__main__": 8,
 }  # fmt: skip
 

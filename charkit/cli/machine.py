@@ -18,7 +18,7 @@ def doctor(
 ) -> None:
     """Say what this machine has, for a first look and for bug reports."""
     output = o.output_of(fmt, quiet=False, verbose=False, log_file=None)
-    from charkit.doctor import doctor as examine
+    from charkit.machine import doctor as examine
 
     report = examine(o.store_at(cache_dir))
     output.rows(report.rows(), key="checks", extra={"ok": report.ok})

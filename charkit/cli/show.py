@@ -120,7 +120,7 @@ def _cell(value: object) -> str:
         return "yes" if value else ""
     if isinstance(value, float):
         small = 0 < abs(value) < 0.01
-        return "" if value != value else f"{value:.1g}" if small else f"{value:.3f}"
+        return "" if value != value else f"{value:.2g}" if small else f"{value:.3f}"
     if isinstance(value, int):
         return f"{value:,}"
     return "" if value is None else str(value)

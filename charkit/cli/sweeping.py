@@ -184,12 +184,14 @@ def _show(output: Output, result: SweepResult, out: Path | None) -> None:
 
 
 def _compact(best: pd.DataFrame, result: SweepResult) -> pd.DataFrame:
-    """Leave out columns that say the same in every row, and call the score by its name."""
+    """Leave out what says the same in every row, and strengths; call the score by its name."""
     from charkit.heads.findings import metric_name
 
-    same = [c for c in ("task", "subset", "encoder") if c in best and best[c].nunique() == 1]
+    if best.empty:
+        return best
+    same = [c for c in ("task", "subset", "encoder") if best[c].nunique() == 1]
     metrics = {metric_name(card.metric) for card in result.cards}
-    named = best.drop(columns=same)
+    named = best.drop(columns=[*same, "strength"])
     return named.rename(columns={"score": metrics.pop()}) if len(metrics) == 1 else named
 
 

@@ -1,3 +1,5 @@
+import importlib.util
+import inspect
 import subprocess
 import sys
 
@@ -6,6 +8,7 @@ import pytest
 
 import charkit
 from charkit.api import fetch
+from charkit.cli.app import app
 from charkit.errors import OfflineError, UnknownNameError
 
 
@@ -13,6 +16,12 @@ def test_every_public_name_resolves():
     for name in charkit.__all__:
         assert getattr(charkit, name) is not None
     assert set(dir(charkit)) == set(charkit.__all__)
+
+
+def test_no_public_name_is_hidden_by_a_module_of_that_name():
+    """Importing charkit.x sets the attribute x of the package, over the lazy name."""
+    for name in charkit.__all__:
+        assert importlib.util.find_spec(f"charkit.{name}") is None, name
 
 
 def test_unknown_name_is_an_attribute_error():
@@ -28,6 +37,52 @@ def test_encode_keeps_all_layers(tiny_bert, tmp_store):
     assert [r["texts"] for r in encoded.rows()] == [40, 20]
     assert np.isfinite(encoded.parts["train"].to_numpy()).all()
     assert charkit.verify(store=tmp_store) == []
+
+
+RENAMED = {"tasks": "tasks", "workers": "n_workers", "cache_dir": "store"}
+SCREEN = {"out", "dry_run", "fmt", "quiet", "verbose", "log_file", "debug"}
+
+
+@pytest.mark.parametrize("name", ["sweep", "layers", "encode", "fetch", "verify"])
+def test_python_takes_what_the_command_takes(name):
+    """Every option that is not about the screen or files has its argument in Python."""
+    command = next(c.callback for c in app.registered_commands if c.callback.__name__ == name)
+    options = set(inspect.signature(command).parameters) - SCREEN
+    if name == "encode":
+        options -= {"layers"}  # of the files: EncodedTask.save takes it
+    arguments = set(inspect.signature(getattr(charkit, name)).parameters)
+    assert {RENAMED.get(option, option) for option in options} <= arguments
+
+
+def test_sources_are_read_as_asked(tiny_bert, tmp_path, tmp_store):
+    path = tmp_path / "odd.csv"
+    rows = [
+        f"the {w} is {g} {i},{g}"
+        for i in range(12)
+        for w in ("cat", "dog")
+        for g in ("good", "bad")
+    ]
+    path.write_text("a,b\n" + "\n".join(rows) + "\n,good\n")
+    options = {"text": "a", "label": "b", "eval_frac": 0.5, "on_bad_rows": "drop", "offline": True}
+    grid = {"encoder": str(tiny_bert), "store": tmp_store, "dtype": "float32", **options}
+    encoded = charkit.encode(path, **grid)
+    assert [r["texts"] for r in encoded.rows()] == [24, 24]
+    answer = charkit.layers(path, seeds=[0], n_workers=1, **grid)
+    assert answer.card.n_train == 24
+    result = charkit.sweep(path, seeds=[0], sizes=[8], controls=[], n_workers=1, **grid)
+    assert result.cards[0].n_train == 24
+
+
+def test_results_show_themselves(tiny_bert, tmp_store):
+    task = charkit.generated_task("sentiment", n_train=40, n_eval=20)
+    grid = {"encoder": str(tiny_bert), "store": tmp_store, "dtype": "float32"}
+    encoded = charkit.encode(task, **grid)
+    assert "<table" in encoded._repr_html_()
+    assert "truncated" in repr(encoded)
+    assert len(encoded.to_pandas()) == 2
+    answer = charkit.layers(task, n_workers=1, seeds=[0], **grid)
+    assert repr(answer) == "\n".join(answer.lines())
+    assert "torch: ok" in repr(charkit.doctor(tmp_store))
 
 
 def test_fetch_offline_says_what_is_missing():

@@ -139,6 +139,18 @@ CASES = [
         "prune_bad_duration", "charkit cache prune with a duration that is none.",
         ("cache", "prune", "--older", "soon"), 2, "such as 30d",
     ),
+    BadCommand(
+        "unknown_kind", "A misspelt kind of result.",
+        ("cache", "prune", "--kind", "heds"), 2, "did you mean 'heads'?",
+    ),
+    BadCommand(
+        "out_is_a_file", "--out of a file; refused before the work.",
+        (*GOOD, "--out", "good.csv"), 4, "--out cannot be written",
+    ),
+    BadCommand(
+        "layers_without_out", "charkit encode --layers without --out: the store keeps all layers.",
+        ("encode", "good.csv", "-e", "encoder", "--layers", "0"), 2, "expected --out FOLDER",
+    ),
     BadCommand("no_arguments", "charkit sweep without a task.", ("sweep",), 2, "tasks"),
     BadCommand(
         "unknown_option", "An option that does not exist.", (*GOOD, "--lable", "stars"), 2, "--label",

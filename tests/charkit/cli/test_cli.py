@@ -1,6 +1,10 @@
 import csv
 import io
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -51,6 +55,46 @@ def test_version():
     assert result.stdout.strip() == f"charkit {__version__}"
 
 
+def test_notes_and_the_plan_come_before_the_work(monkeypatch, reviews, tiny_bert, tmp_path):
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    import charkit.answers.layers  # noqa: F401 - lest it keep the patched name
+
+    monkeypatch.setattr("charkit.heads.sweep.run_sweep", stop)
+    for command in ("sweep", "layers"):
+        result = run(command, reviews, "-e", tiny_bert, "--dtype", "float32", cache=tmp_path)
+        assert "training:" in result.stderr, command
+        assert "of work" in result.stderr, command
+        assert "cpu: asked for" in result.stderr or "cpu: found" in result.stderr, command
+
+
+def test_sizes_that_are_left_out_are_said(reviews, tiny_bert, tmp_path):
+    sizes = ("--sizes", "8,5000", "--dry-run")
+    result = run("sweep", reviews, "-e", tiny_bert, *sizes, cache=tmp_path)
+    assert "sizes left out: 5000" in result.stderr
+
+
+def test_a_sweep_of_a_part_shows_it(reviews, tiny_bert, tmp_path):
+    result = run(
+        "sweep", reviews, "-e", tiny_bert, *SMALL, "--subset", "noise:0.2", "--controls", "none",
+        "-q", cache=tmp_path,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "n_train" in result.stdout
+    assert "(noise:0.2): accuracy" in result.stdout
+
+
+def test_columns_that_say_nothing_are_left_out_of_the_table_alone(swept):
+    arguments, first, cache = swept
+    assert "encoder" not in first.stdout.splitlines()[0].split()
+    assert "accuracy" in first.stdout.splitlines()[0].split()
+    as_csv = run(*arguments, "--format", "csv", cache=cache)
+    assert {"task", "subset", "encoder", "score", "strength"} <= set(
+        as_csv.stdout.splitlines()[0].split(",")
+    )
+
+
 def test_sweep_prints_results_alone_on_stdout(swept):
     _, result, _ = swept
     assert result.exit_code == 0, result.output
@@ -63,7 +107,8 @@ def test_second_sweep_prints_the_same_and_says_that_it_was_there(swept):
     arguments, first, cache = swept
     again = run(*arguments, cache=cache)
     assert again.stdout == first.stdout
-    assert "8 of 8 jobs were in the store already" in again.stderr
+    assert "8 of 8 jobs were in the store already: nothing was computed" in again.stderr
+    assert "of work" not in again.stderr
 
 
 def test_sweep_as_json_has_every_cell(swept):
@@ -164,8 +209,10 @@ def test_cache_list_show_prune_and_verify(swept):
 def test_doctor_finds_a_working_machine(tmp_path):
     result = run("doctor", "--format", "json", cache=tmp_path / "c")
     assert result.exit_code == 0, result.output
-    names = {c["check"] for c in json.loads(result.stdout)["checks"]}
-    assert {"torch", "device", "store"} <= names
+    found = {c["check"]: c["found"] for c in json.loads(result.stdout)["checks"]}
+    assert {"torch", "device", "store"} <= set(found)
+    assert "cpu: cpu" not in found["device"]
+    assert found["number format"].count("bfloat16: ") <= 1
 
 
 def test_doctor_fails_where_the_store_cannot_be(tmp_path):
@@ -198,13 +245,65 @@ def test_interrupt_says_how_to_resume(monkeypatch, reviews, tiny_bert, tmp_path)
         "sweep", reviews, "--text", "body", "--label", "stars", "-e", tiny_bert, cache=tmp_path
     )
     assert result.exit_code == 130
+    assert "0 of 20 jobs are finished and kept" in result.stderr
     assert "Resume with the same command" in result.stderr
 
 
 def test_log_file_is_written(swept, tmp_path):
     arguments, _, cache = swept
     assert run(*arguments, "--log-file", tmp_path / "log", cache=cache).exit_code == 0
-    assert (tmp_path / "log").exists()
+    log = (tmp_path / "log").read_text()
+    assert "charkit.cli.show: charkit 0" in log
+    assert "training:" in log
+    assert "cpu: found" in log or "cpu: asked" in log
+
+
+def test_log_file_has_stages_and_errors(reviews, tiny_bert, tmp_path):
+    log = tmp_path / "log"
+    arguments = ("encode", reviews, "-e", tiny_bert, "--log-file", log, "-q")
+    assert run(*arguments, cache=tmp_path / "c").exit_code == 0
+    assert "encode reviews, train: " in log.read_text()
+    assert run("sweep", reviews, "--text", "bdy", "--log-file", log).exit_code == 3
+    assert "ERROR charkit.cli.show: reviews.csv has no column 'bdy'" in log.read_text()
+
+
+def test_verbose_says_where_it_computes(reviews, tiny_bert, tmp_path):
+    result = run("encode", reviews, "-e", tiny_bert, "-v", cache=tmp_path)
+    assert "INFO: " in result.stderr
+    assert "cpu: " in result.stderr
+    assert "INFO: training" not in result.stderr
+
+
+def test_cut_texts_are_said_by_encode(tmp_path, tiny_bert):
+    path = tmp_path / "long.csv"
+    frame = rows()
+    frame["body"] += " the cat is good and the dog is bad"
+    frame.to_csv(path, index=False)
+    result = run("encode", path, "-e", tiny_bert, "--max-length", "8", cache=tmp_path)
+    assert "train: 100% of the texts were cut at 8 tokens" in result.stderr
+
+
+def test_the_list_says_what_each_entry_is(swept):
+    _, _, cache = swept
+    listed = json.loads(run("cache", "list", "--format", "json", cache=cache).stdout)["entries"]
+    by_kind = {
+        kind: [e["what"] for e in listed if e["kind"] == kind] for kind in ("states", "tasks")
+    }
+    assert all("tiny-bert" in what and "texts" in what for what in by_kind["states"])
+    assert [what.split(",")[0] for what in by_kind["tasks"]] == ["reviews"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_behind_stdout_is_no_traceback(tmp_path):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "charkit", "cache", "list", "--format", "json"],
+            stdout=full, stderr=subprocess.PIPE, text=True,
+            env=os.environ | {"CHARKIT_CACHE": str(tmp_path)},
+        )  # fmt: skip
+    assert done.returncode == 4
+    assert "the output cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_log_file_that_cannot_be_written(reviews, tmp_path):

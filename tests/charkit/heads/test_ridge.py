@@ -77,3 +77,33 @@ def test_absurd_inputs(change, error, words):
     given = {"features": np.eye(3)[None, :, :2], "targets": np.arange(3.0)} | change
     with pytest.raises(error, match=words):
         fit_ridge(**given)
+
+
+@pytest.mark.parametrize(("n", "width"), [(12, 20), (60, 6)])
+def test_rotating_shifting_or_scaling_the_features_changes_nothing(n, width):
+    rows, targets = sample(n, width)
+    turn = np.linalg.qr(np.random.default_rng(5).normal(size=(width, width)))[0]
+    moved = 40 * rows @ turn - 7
+    heads = fit_ridge(rows, targets, dtype=torch.float64)
+    other = fit_ridge(moved, targets, dtype=torch.float64)
+    torch.testing.assert_close(other.strength, heads.strength)
+    torch.testing.assert_close(other.scores, heads.scores, rtol=1e-7, atol=0)
+    torch.testing.assert_close(other.predict(moved), heads.predict(rows), rtol=1e-8, atol=1e-8)
+
+
+def test_a_layer_does_not_depend_on_the_others_of_its_batch():
+    rows, targets = sample(30, 8, layers=3)
+    together = fit_ridge(rows, targets, dtype=torch.float64)
+    for b in range(3):
+        alone = fit_ridge(rows[b : b + 1], targets, dtype=torch.float64)
+        torch.testing.assert_close(alone.weights[0], together.weights[b], rtol=1e-9, atol=1e-12)
+        assert float(alone.strength[0]) == float(together.strength[b])
+
+
+def test_two_rows_are_enough():
+    heads = fit_ridge(np.array([[[0.0, 1.0], [1.0, 0.0]]]), np.array([1.0, 3.0]), strengths=[0.1])
+    # centred and scaled rows lie at -1 and 1 of one axis: w = 1 / (1 + 0.1)
+    torch.testing.assert_close(
+        heads.predict(np.array([[[0.0, 1.0], [1.0, 0.0]]])),
+        torch.tensor([[2 - 1 / 1.1, 2 + 1 / 1.1]], dtype=torch.float32),
+    )

@@ -195,7 +195,7 @@ class _Screen(logging.Handler):
     """Log lines on whatever stderr is at the moment: above the bars, while there are bars."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        typer.echo(self.format(record), err=True)
+        sys.stderr.write(self.format(record) + "\n")  # typer.echo would go round the bars
 
 
 def set_up_logging(output: Output, log_file: Path | None) -> None:

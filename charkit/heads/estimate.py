@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,8 +88,10 @@ class Estimate:
     def lines(self) -> list[str]:
         """Return the sums and the devices, for people."""
         total = self.total()
+        found, n_jobs = (sum(getattr(t, n) for t in self.tasks) for n in ("n_found", "n_jobs"))
+        there = f" ({found} of {n_jobs} jobs are in the store already)" if found else ""
         first = (
-            f"{total['cells']:,} cells, about {_duration(60 * total['minutes'])} of work, "
+            f"{total['cells']:,} cells{there}, about {_duration(60 * total['minutes'])} of work, "
             f"{total['disk_bytes'] / 1e6:,.0f} MB of disk"
         )
         return [first, *self.devices]
@@ -98,11 +101,11 @@ def _duration(seconds: float) -> str:
     """Return a time in the unit that suits it.
 
     >>> _duration(5.2), _duration(600), _duration(9000)
-    ('6 seconds', '10 minutes', '2.5 hours')
+    ('6 s', '10 min', '2.5 h')
     """
     if seconds < 90:
-        return f"{math.ceil(seconds)} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+        return f"{math.ceil(seconds)} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def estimate(plan: SweepPlan) -> Estimate:
@@ -136,7 +139,8 @@ def _task(plan: SweepPlan, task: LazyTask, rates: dict[str, float]) -> TaskEstim
     jobs = plan.jobs_of(task)
     missing = plan.missing(jobs)
     encoders = {e.name: e for e in plan.encoders}
-    probes = {(j.probe.encoder, j.probe.fingerprint) for j in missing if j.control != "majority"}
+    to_do = {job.key for job in missing}
+    probes = _probes(missing) - _probes([job for job in jobs if job.key not in to_do])
     sizes = {j.key: _sizes(j) for j in jobs}
     heads_s = sum(_head_seconds(j, sizes[j.key]) for j in missing)
     return TaskEstimate(
@@ -148,6 +152,11 @@ def _task(plan: SweepPlan, task: LazyTask, rates: dict[str, float]) -> TaskEstim
         heads_s=heads_s / available_cores(),
         disk_bytes=sum(_state_bytes(encoders[name], task) for name, _ in probes),
     )
+
+
+def _probes(jobs: Iterable[Job]) -> set[tuple[str, str]]:
+    """Return the encoders whose states some jobs read; where one is done, the states are there."""
+    return {(j.probe.encoder, j.probe.fingerprint) for j in jobs if j.control != "majority"}
 
 
 def _sizes(job: Job) -> tuple[int, ...]:

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 
 from charkit import __version__
 from charkit.cli.app import app
-from charkit.cli.show import whole_numbers
+from charkit.cli.show import Output, set_up_logging, whole_numbers
 from charkit.errors import UsageError
 
 runner = CliRunner()
@@ -272,6 +273,14 @@ def test_verbose_says_where_it_computes(reviews, tiny_bert, tmp_path):
     assert "INFO: " in result.stderr
     assert "cpu: " in result.stderr
     assert "INFO: training" not in result.stderr
+
+
+def test_log_lines_go_to_the_stderr_of_the_moment(monkeypatch):
+    """So that bars, which take its place, can put them above themselves."""
+    set_up_logging(Output(verbose=True), None)
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    logging.getLogger("charkit.heads").info("a line")
+    assert sys.stderr.getvalue() == "INFO: a line\n"
 
 
 def test_cut_texts_are_said_by_encode(tmp_path, tiny_bert):

@@ -52,7 +52,8 @@ def classification_scores(
       2J/(1+J) with J = hits/(hits + misses + false alarms), a proportion, so the Wilson
       interval of J maps to one of F1. More classes: delta method on the confusion matrix
       (Takahashi et al. 2022, "Confidence interval for micro-averaged F1 and macro-averaged F1
-      scores"), in Wilson's form.
+      scores"), in Wilson's form. It is too narrow where a class has fewer than about ten rows:
+      a class that is never hit seems to have no spread.
     - ``matthews``: K-class correlation, zero where labels or predictions are constant; delta
       method in Wilson's form on (1 + value) / 2, and where constant with the standard error
       1/sqrt(m) of "no association".

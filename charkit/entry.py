@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -155,11 +156,16 @@ def read_run(folder: Path) -> dict[str, Any]:
     Raises:
         ValueError: It is absent, unreadable, or not of the form that the store writes.
     """
+    path = folder / RUN_FILE
     try:
-        run = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+        if not _is_plain(path):
+            raise ValueError("is not a plain file")
+        text = path.read_bytes()
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
+    try:
+        run = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"is not JSON: {error}") from error
     if not isinstance(run, dict):
         raise ValueError("is not a JSON object")
@@ -168,6 +174,8 @@ def read_run(folder: Path) -> dict[str, Any]:
     files = run.get("files")
     if not isinstance(files, dict) or not all(_is_listing(f) for f in files.values()):
         raise ValueError("does not list its files with their bytes and sha256")
+    if not all(_NAME.fullmatch(name) for name in files):
+        raise ValueError("lists a file that is not its own")
     try:
         datetime.fromisoformat(run["created"])
     except (KeyError, TypeError, ValueError) as error:
@@ -223,6 +231,11 @@ def describe_entry(kind: str, folder: Path, state: EntryState) -> StoreEntry | N
     return StoreEntry(kind, key, folder, sum(sizes), created, state, run)
 
 
+def _is_plain(path: Path) -> bool:
+    """Tell whether a path is a file itself: no link, pipe or device, which may never end."""
+    return stat.S_ISREG(path.lstat().st_mode)
+
+
 def _is_listing(value: object) -> bool:
     return (
         isinstance(value, dict)
@@ -233,6 +246,8 @@ def _is_listing(value: object) -> bool:
 
 def _file_problem(path: Path, listing: Mapping[str, Any], *, deep: bool) -> str:
     try:
+        if not _is_plain(path):
+            return "is not a plain file"
         size = path.stat().st_size
         if size != listing["bytes"]:
             return f"expected {listing['bytes']} bytes, got {size}"

@@ -248,6 +248,8 @@ class Store:
             text = run_text(kind, key, created=now, files=files, fields=fields)
             write_whole(folder / RUN_FILE, text.encode())
             sync(folder)
+            if os.path.lexists(place) and not place.is_dir():
+                _move(place, place.parent / ".damaged")
             os.rename(folder, place)
             sync(place.parent)
         return place
@@ -338,11 +340,12 @@ class Store:
         return self.root / check_name("kind", kind) / check_name("key", key)
 
     def _kinds(self, wanted: Collection[str] | None) -> list[str]:
-        """Return the kinds that exist; a folder without ``.locks`` is not the store's."""
+        """Return the kinds that exist; a link, or a folder without ``.locks``, is not ours."""
         if not self.root.is_dir():
             return []
         with writing(self.root):
-            names = [p.name for p in self.root.iterdir() if (p / ".locks").is_dir()]
+            inside = [p for p in self.root.iterdir() if not p.is_symlink()]
+            names = [p.name for p in inside if (p / ".locks").is_dir()]
         return sorted(n for n in names if wanted is None or n in wanted)
 
     def _entries_of(self, kind: str) -> Iterator[StoreEntry | None]:
@@ -353,7 +356,8 @@ class Store:
                 yield describe_entry(kind, folder, state)
         for name, state in _SIDE_FOLDERS:
             side = home / name
-            for folder in sorted(side.iterdir()) if side.is_dir() else ():
+            ours = side.is_dir() and not side.is_symlink()
+            for folder in sorted(side.iterdir()) if ours else ():
                 yield describe_entry(kind, folder, state)
 
     def _set_aside(self, kind: str, key: str, *, deep: bool) -> Path | None:
@@ -387,6 +391,8 @@ class Store:
 
 def _move(folder: Path, target: Path) -> None:
     """Rename an entry's folder into ``target`` under a name that nothing else has."""
+    if target.is_symlink():
+        target.unlink()  # the name is the store's own, and it writes nothing elsewhere
     target.mkdir(exist_ok=True)
     key = folder.name.partition("~")[0]
     os.rename(folder, target / f"{key}~{secrets.token_hex(4)}")

@@ -476,6 +476,51 @@ def test_prune_leaves_what_the_store_did_not_make(tmp_path):
     assert (tmp_path / "letter.txt").exists()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need rights")
+@pytest.mark.parametrize("name", ["linked", "heads/.partial", "heads/.damaged", "heads/.trash"])
+def test_prune_follows_no_link_out_of_the_store(tmp_path, name):
+    outside = tmp_path / "outside"
+    (outside / ".locks").mkdir(parents=True)
+    (outside / "mine").mkdir()
+    (outside / "mine" / "letter.txt").write_text("dear")
+    store = Store(tmp_path / "store")
+    filled(store)
+    link = store.root / name
+    if link.is_dir():
+        link.rmdir()
+    link.symlink_to(outside)
+    store.prune()
+    assert sorted(p.name for p in outside.rglob("*")) == [".locks", "letter.txt", "mine"]
+    assert Store(store.root).entries() == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files of POSIX")
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+@pytest.mark.parametrize("name", ["table.bin", "run.json"])
+def test_what_never_ends_is_not_read(tmp_store, kind, name):
+    folder = tmp_store.find("heads", filled(tmp_store))
+    run = json.loads((folder / "run.json").read_text())
+    run["files"]["table.bin"]["bytes"] = 0
+    (folder / "run.json").write_text(json.dumps(run))
+    (folder / name).unlink()
+    if kind == "link":
+        (folder / name).symlink_to("/dev/zero")
+    else:
+        os.mkfifo(folder / name)
+    assert "is not a plain file" in " ".join(map(str, tmp_store.verify()))
+    assert [e.state for e in tmp_store.entries()] == ["damaged"]
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "a/b", ".hidden", ""])
+def test_a_run_file_that_lists_files_elsewhere(tmp_store, name):
+    folder = tmp_store.find("heads", filled(tmp_store))
+    run = json.loads((folder / "run.json").read_text())
+    run["files"][name] = {"bytes": 0, "sha256": "0" * 64}
+    (folder / "run.json").write_text(json.dumps(run))
+    (problem,) = tmp_store.verify()
+    assert problem.message == "lists a file that is not its own"
+
+
 # -- locks ------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from charkit.encoders.device import torch_dtype
-from charkit.encoders.fingerprint import fingerprint_folder
+from charkit.encoders.fingerprint import VOCABULARIES, fingerprint_folder
 from charkit.encoders.known import BLOCKS
 from charkit.encoders.source import weight_files
 from charkit.errors import DataError, MissingError, UsageError
@@ -193,11 +193,17 @@ class Encoder:
         """The tokenizer, of transformers.
 
         Raises:
-            DataError: The folder holds none that can be read.
+            MissingError: The folder holds none.
+            DataError: It cannot be read.
 
         """
         from transformers import AutoTokenizer
 
+        if not any((self.folder / name).is_file() for name in VOCABULARIES):
+            raise MissingError(
+                f"no tokenizer: expected one of {', '.join(VOCABULARIES)} in {self.folder}, got "
+                "none. Copy the tokenizer's files beside the weights."
+            )
         try:
             with _quiet_transformers():
                 return AutoTokenizer.from_pretrained(

@@ -8,9 +8,12 @@ from charkit.config import content_hash
 from charkit.durable import sha256_file
 from charkit.encoders.source import weight_files
 
-_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-              "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt", "spiece.model",
-              "spm.model", "sentencepiece.bpe.model")  # fmt: skip
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "spm.model",
+                "sentencepiece.bpe.model")  # fmt: skip
+"""The files that hold a tokenizer's vocabulary; a folder with none of them has no tokenizer."""
+
+_TOKENIZER = (*VOCABULARIES, "tokenizer_config.json", "special_tokens_map.json",
+              "added_tokens.json", "merges.txt")  # fmt: skip
 
 _hashes: dict[tuple[Path, int, int], str] = {}
 

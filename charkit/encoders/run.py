@@ -16,7 +16,7 @@ from charkit.encoders.encoder import Encoder
 from charkit.encoders.layers import visit_layers
 from charkit.encoders.pooling import pool
 from charkit.encoders.tokens import IntArray, Tokens, next_batch
-from charkit.errors import MissingError, UsageError
+from charkit.errors import DataError, MissingError, UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -104,9 +104,11 @@ class BatchRunner:
             Shape (n_layers + 1, n_samples, width).
 
         Raises:
+            DataError: The tokenizer is not the encoder's, or states are not finite.
             MissingError: Not even one text fits in memory.
 
         """
+        self._check_ids(tokens)
         order = np.argsort(-tokens.lengths, kind="stable")
         shape = (self.encoder.n_layers + 1, len(order), self.encoder.width)
         out = np.empty(shape, np.float32)
@@ -120,7 +122,31 @@ class BatchRunner:
             out[:, rows] = states
             start += size
             advance(size)
+        self._check_finite(out)
         return out
+
+    def _check_ids(self, tokens: Tokens) -> None:
+        """Refuse token ids that have no embedding: the tokenizer is another encoder's."""
+        n_known = int(self.encoder.model.get_input_embeddings().num_embeddings)  # type: ignore[operator]
+        largest = int(tokens.ids.max(initial=0))
+        if largest >= n_known:
+            raise DataError(
+                f"the tokenizer of {self.encoder.name} does not fit its weights: expected token "
+                f"ids below {n_known}, got {largest}. Use the tokenizer that belongs to it."
+            )
+
+    def _check_finite(self, states: NDArray[np.float32]) -> None:
+        """Refuse states that are NaN or infinite: nothing true can be computed from them."""
+        finite: NDArray[np.bool_] = np.isfinite(states)
+        if finite.all():
+            return
+        layers, texts, _ = np.nonzero(~finite)
+        raise DataError(
+            f"{self.encoder.name} gives states that are not numbers: expected finite values, "
+            f"got NaN or infinity from layer {layers.min()} on, in {len(np.unique(texts))} of "
+            f"{states.shape[1]} texts. Try float32 as its dtype; if that does not help, its "
+            "weights are damaged."
+        )
 
     def _try(self, tokens: Tokens, rows: IntArray) -> NDArray[np.float32] | None:
         """Return the states, or None after halving the budget because memory ran out."""

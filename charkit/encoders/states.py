@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 
 from charkit.config import Pooling
-from charkit.errors import UsageError
+from charkit.errors import UsageError, VanishedError
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
@@ -75,17 +75,31 @@ class FileShard:
     n_samples: int
 
     def read(self, layer: int) -> NDArray[np.floating]:
-        """Return the states of one layer, shape (n_samples, width)."""
-        with safe_open(self.path, framework="numpy") as file:
+        """Return the states of one layer, shape (n_samples, width).
+
+        Raises:
+            VanishedError: The file was removed.
+
+        """
+        with self._opened() as file:
             return cast(NDArray[np.floating], file.get_tensor(f"state_{layer}"))
 
     def read_lengths(self) -> tuple[IntArray, IntArray]:
         """Return the tokens of each row as encoded and uncut."""
-        with safe_open(self.path, framework="numpy") as file:
+        with self._opened() as file:
             return (
                 file.get_tensor("lengths").astype(np.int64),
                 file.get_tensor("full_lengths").astype(np.int64),
             )
+
+    def _opened(self) -> safe_open:
+        try:
+            return safe_open(self.path, framework="numpy")
+        except FileNotFoundError as error:
+            raise VanishedError(
+                f"stored states are gone: expected {self.path}, got no such file. Something "
+                "removed them meanwhile; run it again."
+            ) from error
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from charkit.encoders.encoder import Encoder
 from charkit.encoders.run import BatchRunner, check_pooling, choose_token_budget
 from charkit.encoders.states import FileShard, LayerStates
 from charkit.encoders.tokens import Tokens, tokenise
-from charkit.errors import MissingError
+from charkit.errors import VanishedError
 from charkit.manifest import Clock, run_manifest
 from charkit.store import Store
 
@@ -88,8 +88,9 @@ def encode_to_store(
 ) -> LayerStates:
     """Return the pooled states of all layers from the store, computing what is missing.
 
-    A second call reads nothing but a small index: no model, no tokenizer. A killed call is
-    taken up at the last finished shard. Several processes may call at once; one computes.
+    A second call reads no model and no tokenizer; it only checks the stored files against their
+    hashes, and computes damaged ones again. A killed call is taken up at the last finished
+    shard. Several processes may call at once; one computes.
 
     States computed in bfloat16 are kept as float16, which has three more bits than they
     carry; a shard with values beyond its range is kept as float32, as are all others.
@@ -110,7 +111,7 @@ def encode_to_store(
     """
     config = states_config(encoder, split, pooling=pooling, max_length=max_length)
     key = content_hash(config)
-    if store.find(KIND, key) is not None:
+    if store.find(KIND, key, deep=True) is not None:
         return open_states(store, key)
     budget = choose_token_budget(encoder, token_budget)
     with store.lock(KIND, key, progress=progress):
@@ -136,12 +137,12 @@ def open_states(store: Store, key: str) -> LayerStates:
     """Return stored states by their key, reading only their index.
 
     Raises:
-        MissingError: The store has no such entry.
+        VanishedError: The store has no such entry.
 
     """
     folder = store.find(KIND, key)
     if folder is None:
-        raise MissingError(
+        raise VanishedError(
             f"no such states: expected a finished entry {KIND}/{key} in {store.root}, got "
             "none. Encode the texts again."
         )

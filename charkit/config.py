@@ -49,6 +49,16 @@ def staged(progress: Progress, stage: str) -> Progress:
     return report
 
 
+def printable(text: str, *, longest: int = 60) -> str:
+    """Return a name from data for a line of text: controls spelled out, the rest cut.
+
+    >>> printable("xyz" * 40, longest=6)
+    'xyzxy…'
+    """
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: longest + 1])
+    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+
+
 def no_progress(stage: str, done: int, total: int) -> None:
     """Report nothing."""
 

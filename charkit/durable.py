@@ -17,7 +17,7 @@ CACHE_VARIABLE = "CHARKIT_CACHE"
 """Environment variable that names the store's folder."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_ELSEWHERE = f"choose another folder with {CACHE_VARIABLE} or --cache-dir"
+_ELSEWHERE = f"choose another folder (for the store {CACHE_VARIABLE} or --cache-dir, else --out)"
 
 
 def default_root() -> Path:

@@ -5,7 +5,8 @@ CharkitError              1  anything charkit raises on purpose
 │   └── UnknownNameError  2  a name is not known; the message lists near misses
 ├── DataError             3  the data cannot be used as they are
 ├── MissingError          4  the machine lacks something: a file, a package, space, permission
-│   └── OfflineError      4  it would have to be downloaded
+│   ├── OfflineError      4  it would have to be downloaded
+│   └── VanishedError     4  a stored result is gone
 ├── CellsFailedError      1  some cells of a sweep failed; the others are kept
 └── RefusalError          5  an answer would not be trustworthy; carries the partial result
 
@@ -16,6 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+from charkit.config import printable
 
 
 class CharkitError(Exception):
@@ -46,7 +49,7 @@ class UnknownNameError(UsageError):
         if near:
             expected = "did you mean " + " or ".join(repr(n) for n in near) + "?"
         else:
-            shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+            shown = ", ".join(map(printable, names[:12])) + (", ..." if len(names) > 12 else "")
             expected = f"expected one of {shown}."
         super().__init__(f"unknown {what} {name!r}: {expected} {hint}".rstrip())
         self.name = name
@@ -67,6 +70,10 @@ class MissingError(CharkitError):
 
 class OfflineError(MissingError):
     """Something would have to be downloaded, and the network is not to be used."""
+
+
+class VanishedError(MissingError):
+    """A stored result is gone: it was removed meanwhile, or found damaged and set aside."""
 
 
 class CellsFailedError(CharkitError):

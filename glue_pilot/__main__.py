@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from charkit.cli import options as o
-from charkit.cli.show import Output, progress_shown, reported
+from charkit.cli.show import Output, harmless, progress_shown, ready_folder, reported
 
 app = typer.Typer(
     help="The GLUE pilot: which layer, how much data, on real tasks.",
@@ -80,6 +80,7 @@ def run_study(
 
     begun = time.monotonic()
     spec = read_study(study)
+    ready_folder(out)
     planned = plan_study(spec, tasks_root=tasks, store=o.store_at(cache_dir))
     missing = len(planned.missing(planned.jobs))
     found = len(planned.jobs) - missing
@@ -90,7 +91,7 @@ def run_study(
         result = run_sweep(planned, n_workers=workers, progress=progress)
     written = collect(result, out, name=spec.name)
     for line in result.findings():
-        typer.echo(line)
+        typer.echo(harmless(line))
     seconds = time.monotonic() - begun
     output.note(f"{len(result.table):,} cells in {seconds:.0f} s; {len(written)} files in {out}")
 

@@ -24,8 +24,8 @@ def collect(result: SweepResult, out: Path, *, name: str) -> list[Path]:
 
     Raises:
         metamodel.schema.SchemaError: The table does not keep the metamodel's contract.
+        MissingError: The disk is full or the folder cannot be written.
     """
-    out.mkdir(parents=True, exist_ok=True)
     done = result.table[result.table["state"] == "done"]
     check_outcomes(done)
     written = [out / f"{name}.parquet", out / f"{name}.md", out / f"{name}.json"]

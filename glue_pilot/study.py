@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from charkit.config import Pooling
+from charkit.entry import check_name
 from charkit.errors import DataError, MissingError, UnknownNameError, UsageError
 from charkit.heads.grid import SweepPlan, SweepSettings, plan_sweep
 from charkit.store import Store
@@ -72,9 +73,11 @@ def read_study(path: str | Path) -> Study:
         raise MissingError(
             f"no study at {place}: expected a TOML file ({error.strerror})."
         ) from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{place} is not TOML: expected UTF-8, got {error}.") from error
     try:
         given = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise DataError(f"{place} is not TOML: {error}.") from error
     fields = {f.name: f for f in dataclasses.fields(Study)}
     for key in given:
@@ -96,7 +99,7 @@ def _checked(file: str, key: str, value: Any) -> Any:
             key == "pooling" and value not in get_args(Pooling)
         ):
             raise UsageError(f"{file}: {key}: expected {_KINDS[key].__name__}, got {value!r}.")
-        return value
+        return check_name(f"name in {file}", str(value)) if key == "name" else value
     item = _ITEMS.get(key, str)
     if not isinstance(value, list) or not all(type(v) is item for v in value) or not value:
         raise UsageError(f"{file}: {key}: expected a list of {item.__name__}, got {value!r}.")

@@ -20,6 +20,7 @@ from typing import Any, Literal, ParamSpec
 import typer
 
 from charkit import __version__
+from charkit.cli.stopping import INTERRUPTED, program, stoppable
 from charkit.config import Progress, no_progress
 from charkit.errors import CharkitError, MissingError, UsageError
 
@@ -27,7 +28,8 @@ Format = Literal["table", "json", "csv"]
 P = ParamSpec("P")
 
 _LINE_EVERY_S = 60.0
-_STOPPED = 130
+_LONGEST_RANGE = 10_000
+_CONTROLS = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160)) if c not in (9, 10)}
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 
 _log = logging.getLogger(__name__)
@@ -52,7 +54,7 @@ class Output:
         """Say something on stderr unless asked to be quiet, and in the log file."""
         _log.info(line)
         if not self.quiet:
-            typer.echo(line, err=True)
+            typer.echo(harmless(line), err=True)
 
     def rows(
         self, rows: Sequence[Mapping[str, Any]], *, key: str, extra: Mapping[str, Any]
@@ -73,7 +75,7 @@ class Output:
             _table(rows)
             for value in extra.values():
                 for line in value if isinstance(value, list) else ():
-                    typer.echo(line)
+                    typer.echo(harmless(line))
 
 
 def _json(value: Any) -> Any:
@@ -123,7 +125,12 @@ def _cell(value: object) -> str:
         return "" if value != value else f"{value:.2g}" if small else f"{value:.3f}"
     if isinstance(value, int):
         return f"{value:,}"
-    return "" if value is None else str(value)
+    return "" if value is None else harmless(str(value)).replace("\n", " ")
+
+
+def harmless(text: str) -> str:
+    """Spell out the characters that steer a terminal: names in data may hold anything."""
+    return text.translate(_CONTROLS)
 
 
 class _Lines:
@@ -237,20 +244,22 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
-            command(*args, **kwargs)
+            _require_working_folder()
+            with stoppable():
+                command(*args, **kwargs)
         except CharkitError as error:
             _log.error(error)
-            typer.echo(f"error: {error}", err=True)
+            typer.echo(f"error: {harmless(str(error))}", err=True)
             if "--debug" in sys.argv:
                 raise
             raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             typer.echo(
                 "stopped; what was finished is kept. Resume with the same command:\n  "
-                + shlex.join(["charkit", *sys.argv[1:]]),
+                + shlex.join([*program(), *sys.argv[1:]]),
                 err=True,
             )
-            raise typer.Exit(_STOPPED) from None
+            raise typer.Exit(getattr(stop, "exit_code", INTERRUPTED)) from None
         except BrokenPipeError:
             sys.stderr.close()
             raise typer.Exit(0) from None
@@ -261,6 +270,16 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(MissingError.exit_code) from None
 
     return wrapped
+
+
+def _require_working_folder() -> None:
+    try:
+        os.getcwd()
+    except OSError:
+        raise MissingError(
+            "the working directory is gone: expected a folder, got one that was removed. "
+            "Change to another folder."
+        ) from None
 
 
 def ready_folder(out: Path | None) -> None:
@@ -297,8 +316,11 @@ def whole_numbers(text: str | None, option: str) -> tuple[int, ...] | None:
     for part in text.replace(" ", "").split(","):
         low, dash, high = part.partition("-") if not part.startswith("-") else (part, "", "")
         try:
-            found += range(int(low), int(high) + 1) if dash else [int(low)]
-        except ValueError:
+            numbers = range(int(low), int(high) + 1) if dash else [int(low)]
+            if not len(numbers) <= _LONGEST_RANGE:
+                raise ValueError
+            found += numbers
+        except (ValueError, OverflowError):
             raise UsageError(
                 f"{option}: expected whole numbers and ranges such as 0,3-6, got {text!r}."
             ) from None

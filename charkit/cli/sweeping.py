@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -196,14 +197,12 @@ def _compact(best: pd.DataFrame, result: SweepResult) -> pd.DataFrame:
 
 
 def _save_figures(output: Output, result: SweepResult, out: Path) -> None:
-    from charkit.errors import MissingError
-
-    try:
+    written: list[Path] = []
+    if find_spec("matplotlib") is None:
+        output.note("no figures: matplotlib is not installed. Run: pip install 'charkit[report]'")
+    else:
         from charkit.report.figures import save_sweep_figures
 
         ceilings = {c.name: c.ceiling for c in result.cards if c.ceiling is not None}
         written = save_sweep_figures(result.table, out, ceilings=ceilings)
-    except MissingError as error:
-        output.note(f"no figures: {error}")
-        written = []
     output.note(f"wrote table.parquet, table.csv and {len(written)} figures to {out}")

@@ -19,6 +19,7 @@ from charkit.tasks.card import TaskCard
 _FORMAT = 2
 
 SMALLEST_SIZE = 16
+_LARGEST_SEED = 2**63 - 1
 NO_LAYER = -1
 """The layer of a cell that reads none (the majority control)."""
 
@@ -142,11 +143,14 @@ def check_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
     """Return the seeds as a tuple without repeats.
 
     Raises:
-        UsageError: There is none, or one is negative.
+        UsageError: There is none, or one is negative or needs more than 63 bits.
     """
     checked = tuple(dict.fromkeys(seeds))
-    if not checked or min(checked) < 0:
-        raise UsageError(f"seeds: expected at least one, none below 0, got {list(checked)}.")
+    if not checked or min(checked) < 0 or max(checked) > _LARGEST_SEED:
+        raise UsageError(
+            f"seeds: expected at least one, each from 0 to {_LARGEST_SEED}, got "
+            f"{list(checked[:5])}."
+        )
     return checked
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from charkit.durable import write_whole
 from charkit.errors import DataError
 
 Dtype = Literal["string", "int64", "float64", "bool"]
@@ -116,12 +117,18 @@ def concat(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table as parquet; equal tables give equal bytes."""
+    """Write a table as parquet, whole or not at all; equal tables give equal bytes.
+
+    Raises:
+        MissingError: The disk is full or the folder cannot be written.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
-    pq.write_table(table, path, compression="zstd")
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    write_whole(path, sink.getvalue().to_pybytes())
 
 
 def read_table(path: Path) -> pd.DataFrame:

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from charkit.errors import DataError
+from charkit.durable import write_whole
+from charkit.errors import VanishedError
 from charkit.heads.findings import CONTROL_NAMES, findings_of
 from charkit.heads.plan import Job
 from charkit.heads.records import write_table
@@ -97,13 +98,9 @@ class SweepResult:
         Raises:
             MissingError: The folder cannot be written.
         """
-        from charkit.durable import writing
-
         place = Path(folder)
-        with writing(place):
-            place.mkdir(parents=True, exist_ok=True)
-            write_table(self.table, place / "table.parquet")
-            self.table.to_csv(place / "table.csv", index=False)
+        write_table(self.table, place / "table.parquet")
+        write_whole(place / "table.csv", self.table.to_csv(index=False).encode())
         return place
 
     def __repr__(self) -> str:
@@ -124,13 +121,16 @@ class SweepResult:
             ``prediction``, each of shape (n_sizes, n_layers, n_eval); and ``labels``, (n_eval,).
 
         Raises:
-            DataError: The store no longer has the job.
+            VanishedError: The store no longer has the job, or it is damaged.
         """
         from safetensors.numpy import load_file
 
-        folder = Store(self.root).find("heads", job.key)
+        folder = Store(self.root).find("heads", job.key, deep=True)
         if folder is None:
-            raise DataError(f"the result {job.key} is gone from the store. Run the sweep again.")
+            raise VanishedError(
+                f"the result {job.key} is gone: expected it in {self.root}, got none. Run the "
+                "same again."
+            )
         return dict(load_file(folder / "rows.safetensors"))
 
 

@@ -13,7 +13,7 @@ from charkit.config import Pooling, Progress, TaskKind, no_progress, staged
 from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.stream import encode_to_store
-from charkit.errors import CellsFailedError, DataError, UsageError
+from charkit.errors import CellsFailedError, DataError, UsageError, VanishedError
 from charkit.heads.grid import (
     ALL_CONTROLS,
     RANDOM_ENCODER_SEED,
@@ -135,6 +135,9 @@ def run_sweep(
 ) -> SweepResult:
     """Compute what a plan's store lacks and return the whole table.
 
+    What vanishes from the store meanwhile (another process prunes it), and what its hash shows
+    to be damaged, is made again.
+
     Args:
         plan: From `plan_sweep`.
         n_workers: Processes for the heads. Default: one a core.
@@ -142,7 +145,47 @@ def run_sweep(
 
     Raises:
         CellsFailedError: Some cells failed; the others are kept and are in its ``partial``.
+        VanishedError: Results vanish as fast as they are made.
     """
+    n_to_do: list[int] = []
+    for _ in range(_ROUNDS):
+        work, failures = _compute(plan, n_workers, progress)
+        n_to_do.append(len(work))
+        failed = {w.job.key for w, _ in failures}
+        jobs = [job for job in plan.jobs if job.key not in failed]
+        tables = [_read(plan.store, job) for job in jobs]
+        n_gone = sum(table is None for table in tables)
+        n_gone += sum(failure.error == VanishedError.__name__ for _, failure in failures)
+        if not n_gone:
+            break
+        logger.warning("%d results vanished or were damaged; they are made again", n_gone)
+    else:
+        raise VanishedError(
+            f"results vanish from {plan.store.root}: expected them to stay, got {n_gone} gone "
+            f"after {_ROUNDS} rounds. Let nothing prune the store meanwhile, and run it again."
+        )
+    cells = [cell for w, failure in failures for cell in failed_cells(w, failure.message)]
+    result = SweepResult(
+        table=concat([*(table for table in tables if table is not None), to_frame(cells)]),
+        cards=tuple(task.card for task in plan.tasks),
+        jobs=tuple(jobs),
+        root=plan.store.root,
+        n_jobs_found=len(plan.jobs) - n_to_do[0],
+    )
+    if failures:
+        raise _some_failed(result, failures, n_cells=len(cells))
+    return result
+
+
+_ROUNDS = 3
+
+Failures = list[tuple[Work, JobFailure]]
+
+
+def _compute(
+    plan: SweepPlan, n_workers: int | None, progress: Progress
+) -> tuple[list[Work], Failures]:
+    """Do the jobs that the store lacks; return their work, and what failed of it."""
     missing = {task: plan.missing(plan.jobs_of(task)) for task in plan.tasks}
     work = [
         w for task, jobs in missing.items() if jobs for w in _prepare(plan, task, jobs, progress)
@@ -156,36 +199,34 @@ def run_sweep(
         threads_per_worker=1,
         progress=lambda done, total: progress("heads", done, total),
     )
-    failures = [
+    return work, [
         (w, outcome)
         for w, outcome in zip(work, outcomes, strict=True)
         if isinstance(outcome, JobFailure)
     ]
-    failed = [cell for w, failure in failures for cell in failed_cells(w, failure.message)]
-    done = set(job.key for job in plan.jobs) - {w.job.key for w, _ in failures}
-    table = concat([_read(plan.store, job) for job in plan.jobs if job.key in done])
-    result = SweepResult(
-        table=concat([table, to_frame(failed)]),
-        cards=tuple(task.card for task in plan.tasks),
-        jobs=tuple(job for job in plan.jobs if job.key in done),
-        root=plan.store.root,
-        n_jobs_found=len(plan.jobs) - len(work),
+
+
+def _some_failed(result: SweepResult, failures: Failures, *, n_cells: int) -> CellsFailedError:
+    """Return the error that says what failed; a job without any cell counts as a job."""
+    if n_cells:
+        count = f"{n_cells} of {len(result.table)} cells"
+    else:
+        count = f"{len(failures)} of {len(failures) + len(result.jobs)} jobs"
+    kept = " The others are kept; run the same again to retry." if result.jobs else ""
+    return CellsFailedError(
+        f"{count} failed, the first with: {failures[0][1].message}{kept}",
+        partial=result,
+        exit_codes={failure.exit_code for _, failure in failures},
     )
-    if failures:
-        raise CellsFailedError(
-            f"{len(failed)} of {len(result.table)} cells failed, the first with: "
-            f"{failures[0][1].message} The others are kept; run the same again to retry.",
-            partial=result,
-            exit_codes={failure.exit_code for _, failure in failures},
-        )
-    return result
 
 
-def _read(store: Store, job: Job) -> pd.DataFrame:
-    folder = store.find("heads", job.key)
-    if folder is None:
-        raise DataError(f"the result {job.key} vanished from {store.root}. Run it again.")
-    return read_table(folder / "table.parquet")
+def _read(store: Store, job: Job) -> pd.DataFrame | None:
+    """Return a job's table, or None when it vanished or proves to be damaged."""
+    folder = store.find("heads", job.key, deep=True)
+    try:
+        return None if folder is None else read_table(folder / "table.parquet")
+    except FileNotFoundError:  # pruned since
+        return None
 
 
 def _prepare(plan: SweepPlan, task: LazyTask, jobs: list[Job], progress: Progress) -> list[Work]:

@@ -18,7 +18,7 @@ from typing import Any
 from charkit.config import TaskKind, canonical_json, content_hash
 from charkit.errors import DataError
 from charkit.store import Store
-from charkit.tasks.sources import load_task
+from charkit.tasks.sources import is_utf8, load_task
 from charkit.tasks.task import Metric, Split, Task
 
 _FORMAT = 1
@@ -125,9 +125,9 @@ class LazyTask:
             return TaskCard.of(self.task)
         config = {"format": _FORMAT, "stamp": stamp}
         key = content_hash(config)
-        found = self.store.find("tasks", key)
+        found = self.store.find("tasks", key, deep=True)
         if found is not None:
-            fields = json.loads((found / "card.json").read_text())
+            fields = json.loads((found / "card.json").read_text(encoding="utf-8"))
             fields["description"] = tuple(fields["description"])
             return TaskCard(**fields)
         card = TaskCard.of(self.task)
@@ -159,9 +159,9 @@ def source_stamp(source: Any, options: SourceOptions) -> str | None:
     """Return a hash that changes when the source may have changed; None where that is unknown.
 
     A generated task is named by its text, a hub data set by its commit, files by their path,
-    size and time of change.
+    size and times of change (of the content, and of the file: the former can be set back).
     """
-    if not isinstance(source, str | Path):
+    if not isinstance(source, str | Path) or not is_utf8(str(source)):
         return None
     parts: list[Any] = [dataclasses.asdict(options)]
     for place in (str(source), options.evaluation):
@@ -189,6 +189,6 @@ def _file_stamps(path: Path) -> list[Any] | None:
             beside = path.parent / "MANIFEST.json"
             files = sorted(p for p in (*path.iterdir(), beside) if p.is_file())
         stats = [(f.name, f.stat()) for f in files]
-    except OSError:  # not a path, or not readable: `load_task` says what is wrong
+    except (OSError, RuntimeError):  # `load_task` says what is wrong with it
         return None
-    return [str(path), *([name, s.st_size, s.st_mtime_ns] for name, s in stats)]
+    return [str(path), *([n, s.st_size, s.st_mtime_ns, s.st_ctime_ns] for n, s in stats)]

@@ -10,6 +10,9 @@ from charkit.config import TaskKind
 from charkit.errors import DataError
 from charkit.tasks.task import LabelArray, Split
 
+SMALLEST_SPREAD = 1e-6
+"""Smaller differences between targets drown in single precision, which predictions have."""
+
 
 def row_keys(split: Split) -> list[str | tuple[str, str]]:
     """Return what makes a row a duplicate of another: its text, or both texts of a pair."""
@@ -33,6 +36,12 @@ def check_labels(
             raise DataError(
                 f"{where}: all {len(labels)} regression targets are {value}: expected targets "
                 "that differ. Check the label column."
+            )
+        if np.std(labels) < SMALLEST_SPREAD * max(1.0, np.abs(labels).max()):
+            raise DataError(
+                f"{where}: the regression targets hardly differ: expected a standard deviation of "
+                f"at least {SMALLEST_SPREAD:g} (and as much of the largest), got "
+                f"{np.std(labels):.2g}. Write them in other units, or subtract their mean."
             )
         return
     _check_classes(labels, class_names, where=where)

@@ -22,6 +22,9 @@ MANY_DISTINCT = 50
 """Whole numbers with more distinct values than this, and than a tenth of the rows, are neither
 clearly classes nor clearly targets: the kind must be said."""
 
+LARGEST_TARGET = 1e12
+"""Targets beyond it lose their differences in single precision, which predictions have."""
+
 LabelType = Literal["string", "boolean", "integer", "whole_float", "float"]
 """What a column of labels holds; ``whole_float`` is 1.0, 2.0, ... without any fraction."""
 
@@ -209,6 +212,8 @@ def _encode_targets(
             continue
         if not math.isfinite(targets[row]):
             bad[row] = f"{column!r} is {value}, not finite"
+        elif abs(targets[row]) > LARGEST_TARGET:
+            bad[row] = f"{column!r} is {value}, beyond {LARGEST_TARGET:g}: use larger units"
     notes = settle_bad_rows(rows.where, rows.unit, rows.numbers, bad, on_bad_rows=on_bad_rows)
     good = [row for row in range(len(rows)) if row not in bad]
     return (rows.keep(good) if bad else rows), targets[good], notes

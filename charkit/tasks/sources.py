@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from charkit.config import TaskKind, is_offline
+from charkit.config import TaskKind, is_offline, printable
 from charkit.errors import MissingError, UnknownNameError, UsageError
 from charkit.tasks import hub
 from charkit.tasks.assemble import Request, assemble
@@ -107,6 +108,15 @@ def load_task(
     return assemble(train, held_out, request)
 
 
+def is_utf8(name: str) -> bool:
+    """Tell whether a path's name can be written as UTF-8, as everything that charkit writes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _check_choices(*, kind: str | None, on_bad_rows: str, eval_frac: float) -> None:
     if kind is not None and kind not in get_args(TaskKind):
         raise UnknownNameError("kind", kind, get_args(TaskKind))
@@ -152,6 +162,11 @@ def _tables(
         return Tables(frame_table(source), held_out, "dataframe")
     if isinstance(source, str) and source.startswith(("hub:", "glue/")):
         return _hub_tables(source, evaluation, offline=is_offline(offline))
+    if not is_utf8(str(source)):
+        raise UsageError(
+            f"source: expected a name in UTF-8, got {str(source)!r}. Rename the file, or set "
+            "PYTHONUTF8=1 if the name is right."
+        )
     path = Path(source).expanduser()
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
@@ -164,7 +179,7 @@ def _tables(
         return _folder_tables(path, evaluation)
     if is_file:
         held_out = None if evaluation is None else _evaluation_table(evaluation)
-        return Tables(read_table(path), held_out, stem_of(path))
+        return Tables(read_table(path), held_out, printable(stem_of(path)))
     raise _not_found(str(source), path)
 
 
@@ -184,9 +199,11 @@ def _evaluation_table(evaluation: str | Path | pd.DataFrame) -> RawTable:
         return frame_table(evaluation, where="evaluation DataFrame")
     path = Path(evaluation).expanduser()
     if not path.is_file():
+        there = os.path.lexists(path)
+        state = _what_it_is(path) if there else "not there"
         raise MissingError(
-            f"evaluation: expected a file, got {str(evaluation)!r}, which is not there."
-            f"{_near_files(path)} Check the path."
+            f"evaluation: expected a file, got {str(evaluation)!r}, which is {state}."
+            f"{'' if there else _near_files(path)} Check the path."
         )
     return read_table(path)
 
@@ -202,7 +219,7 @@ def _folder_tables(folder: Path, evaluation: str | Path | pd.DataFrame | None) -
     name = folder.resolve().name
     glue = spec_of_folder(name)
     corpus = corpus_of(folder.resolve(), name, glue)
-    return Tables(read_table(train), table, name, corpus, glue, (note,) if note else ())
+    return Tables(read_table(train), table, printable(name), corpus, glue, (note,) if note else ())
 
 
 def _hub_tables(
@@ -235,6 +252,12 @@ def _hub_tables(
     return Tables(hub.split_table(splits, train, source=source), table, name, corpus, glue, notes)
 
 
+def _what_it_is(path: Path) -> str:
+    if path.is_symlink() and not path.exists():
+        return "a link that leads nowhere"
+    return "a folder" if path.is_dir() else "a pipe or a device"
+
+
 def _near_files(path: Path) -> str:
     folder = path.parent
     if not folder.is_dir():
@@ -245,7 +268,12 @@ def _near_files(path: Path) -> str:
 
 
 def _not_found(source: str, path: Path) -> MissingError | UnknownNameError:
-    """A path that is not there (exit code 4), or a name that is not known (2)."""
+    """A path that is not there or no file (exit code 4), or a name that is not known (2)."""
+    if os.path.lexists(path):
+        return MissingError(
+            f"source: expected a file or folder, got {source!r}, which is {_what_it_is(path)}. "
+            "Write the data to a file."
+        )
     if format_of(path) is not None or path.is_absolute() or source.startswith((".", "~")):
         return MissingError(
             f"source: expected a file or folder, got {source!r}, which is not there."

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from charkit.config import TaskKind
+from charkit.config import TaskKind, printable
 from charkit.errors import UsageError
 
 Metric = Literal["accuracy", "f1", "matthews", "pearson_spearman"]
@@ -197,6 +197,6 @@ class Task:
             return f", targets {part.labels.min():g} to {part.labels.max():g}"
         counts = np.bincount(part.labels.astype(np.int64), minlength=self.n_classes)
         ranked = sorted(zip(-counts, self.class_names, strict=True))[:shown]
-        text = ", ".join(f"{name} {-count}" for count, name in ranked)
+        text = ", ".join(f"{printable(name)} {-count}" for count, name in ranked)
         more = f", and {self.n_classes - shown} more" if self.n_classes > shown else ""
         return f", {self.n_classes} classes: {text}{more}"

@@ -45,11 +45,18 @@ def test_the_study_is_glue_with_ten_sizes_and_five_draws():
         ('name = "x"\ntasks = ["a"]\nsizes = [true]', UsageError, "sizes: expected a list of int"),
         ('name = "x"\ntasks = ["a"]\npooling = "meen"', UsageError, "pooling"),
         ("name = ", DataError, "is not TOML"),
+        ('name = "../x"\ntasks = ["a"]', UsageError, "bad name in study.toml"),
     ],
 )
 def test_bad_study_is_refused(tmp_path, text, error, message):
     with pytest.raises(error, match=message):
         read_study(write(tmp_path, text))
+
+
+def test_a_study_in_another_encoding(tmp_path):
+    (tmp_path / "study.toml").write_bytes('name = "ä"'.encode("latin-1"))
+    with pytest.raises(DataError, match="expected UTF-8"):
+        read_study(tmp_path / "study.toml")
 
 
 def test_missing_study(tmp_path):

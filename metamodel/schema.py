@@ -73,9 +73,7 @@ def check_outcomes(table: pd.DataFrame) -> pd.DataFrame:
     """
     missing = [f.name for f in OUTCOMES if f.name not in table.columns]
     if missing:
-        raise SchemaError(
-            f"columns are missing: expected {missing}, got {list(table.columns)}."
-        )
+        raise SchemaError(f"columns are missing: expected {missing}, got {list(table.columns)}.")
     for field in OUTCOMES:
         _check_field(table[field.name], field)
     repeated = table.duplicated(KEY)
@@ -102,6 +100,4 @@ def _check_field(column: pd.Series, field: Field) -> None:
     if bad.any():
         row = int(bad.to_numpy().argmax())
         legal = f"{field.low} to {field.high}" if field.low is not None else "a value"
-        raise SchemaError(
-            f"{field.name}: expected {legal}, got {column.iloc[row]} in row {row}."
-        )
+        raise SchemaError(f"{field.name}: expected {legal}, got {column.iloc[row]} in row {row}.")

@@ -56,9 +56,7 @@ def imports(path: Path, *, top_only: bool) -> set[str]:
         for child in ast.iter_child_nodes(node):
             if is_type_checking(child):
                 continue
-            if top_only and isinstance(
-                child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
-            ):
+            if top_only and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
                 continue
             if isinstance(child, ast.Import):
                 found.update(a.name for a in child.names)
@@ -158,9 +156,7 @@ def test_package_inits_import_nothing_heavy():
         "charkit.report, charkit.fisher, charkit.answers, charkit.errors, charkit.config, metamodel, glue_pilot\n"
         f"print(sorted({HEAVY!r} & set(sys.modules)))"
     )
-    out = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
 
 

@@ -23,6 +23,10 @@ PENALTIES = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 these terms the best strength of a task hardly depends on the size of its sample."""
 
 _LOOSE = 1e-2
+_LOOSE_SCAN = 1e-4
+
+SCANNED_ROWS = 128
+"""Up to so many rows the whole grid is tried: there the score has more than one valley."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ def solve_path(
     problem = Problem(design, labels, grid[best])
     weights = prior_weights(problem, n_classes)
     if len(strengths) > 1:
-        best, weights = _walk(problem, weights, grid, scores, best, tolerance)
+        search = _scan if design.n_samples <= SCANNED_ROWS else _walk
+        best, weights = search(problem, weights, grid, scores, best, tolerance)
         problem = Problem(design, labels, grid[best])
     return Choice(
         minimise(problem, weights, tolerance=tolerance),
@@ -80,6 +85,31 @@ def solve_path(
         scores,
         _prior_gradient_norm(design, labels, n_classes),
     )
+
+
+def _scan(
+    problem: Problem,
+    weights: Tensor,
+    grid: Tensor,
+    scores: Tensor,
+    start: Tensor,
+    tolerance: float,
+) -> tuple[Tensor, Tensor]:
+    """Fill all of ``scores`` (B, S), from strong to weak; return as `_walk` does."""
+    design, labels = problem.design, problem.labels
+    squares = design.rows.square()
+    best, best_weights = start, weights
+    lowest = torch.full_like(scores[:, 0], torch.inf)
+    for column, strength in enumerate(grid):
+        tried = Problem(design, labels, strength.expand(len(start)))
+        minimum = minimise(tried, weights, tolerance=max(_LOOSE_SCAN, tolerance))
+        weights = minimum.weights
+        scores[:, column] = left_out_loss(tried, minimum, squares)
+        better = scores[:, column] < lowest
+        lowest = torch.where(better, scores[:, column], lowest)
+        best = torch.where(better, column, best)
+        best_weights = torch.where(better[:, None, None], weights, best_weights)
+    return best, best_weights
 
 
 def _walk(

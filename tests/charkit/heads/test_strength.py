@@ -110,3 +110,14 @@ def test_choice_is_near_the_best_on_new_rows():
 def test_default_grid_is_in_total_penalty():
     assert default_strengths(50) == tuple(p / 50 for p in PENALTIES)
     assert list(PENALTIES) == sorted(PENALTIES, reverse=True)
+
+
+@pytest.mark.parametrize("n_samples", [16, 64, 128])
+def test_small_samples_get_the_best_strength_of_the_whole_grid(n_samples):
+    rng = np.random.default_rng(n_samples)
+    features = rng.normal(size=(2, n_samples, 40)).astype(np.float32)
+    labels = (features[0, :, 0] + rng.normal(size=n_samples) > 0).astype(np.int64)
+    heads = fit_softmax(features, labels, 2)
+    assert torch.isfinite(heads.scores).all()
+    best = heads.strengths[heads.scores.argmin(1)]
+    torch.testing.assert_close(heads.strength, best)

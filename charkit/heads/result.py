@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -90,7 +91,7 @@ class SweepResult:
         """
         from charkit.report.figures import learning_curves
 
-        return learning_curves(self.table, task=task or self.cards[0].name)
+        return _shown(learning_curves(self.table, task=task or self.cards[0].name))
 
     def save(self, folder: str | Path) -> Path:
         """Write the table as ``table.parquet`` and ``table.csv`` into a folder.
@@ -132,6 +133,18 @@ class SweepResult:
                 "same again."
             )
         return dict(load_file(folder / "rows.safetensors"))
+
+
+def _shown(figure: Figure) -> Figure:
+    """Let a notebook show a figure that pyplot does not know of."""
+
+    def png() -> bytes:
+        page = io.BytesIO()
+        figure.savefig(page, format="png")
+        return page.getvalue()
+
+    figure._repr_png_ = png
+    return figure
 
 
 def summarise(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,5 +1,6 @@
-"""The Python of the quickstart and the README runs as it stands."""
+"""The Python of the quickstart, the README and the notebook runs as it stands."""
 
+import json
 import re
 from pathlib import Path
 
@@ -28,6 +29,18 @@ def test_the_python_of_a_page_runs(page, reviews, bundled_encoder, capsys):
     assert blocks
     exec("\n".join(blocks), {})
     assert Path("results/table.parquet").is_file()
+
+
+@pytest.mark.bundled
+def test_the_notebook_runs(bundled_encoder):
+    pytest.importorskip("matplotlib")
+    notebook = json.loads((ROOT / "examples" / "quickstart.ipynb").read_text("utf-8"))
+    cells = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
+    names: dict = {}
+    exec("\n".join(cells), names)
+    assert "<table" in names["result"]._repr_html_()
+    assert names["answer"].signal
+    assert not any(c.get("outputs") for c in notebook["cells"])
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md"])

@@ -166,6 +166,11 @@ def test_regression_is_compared_by_correlation(tiny_bert, store):
     assert "correlation" in result.findings()[0]
 
 
+def test_a_notebook_shows_the_plot(swept):
+    pytest.importorskip("matplotlib")
+    assert swept.plot()._repr_png_().startswith(b"\x89PNG")
+
+
 def test_a_result_shows_itself_in_one_line(swept):
     assert repr(swept).startswith("SweepResult(40 cells of toy")
     assert len(repr(swept)) < 100

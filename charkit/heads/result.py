@@ -143,7 +143,7 @@ def _shown(figure: Figure) -> Figure:
         figure.savefig(page, format="png")
         return page.getvalue()
 
-    figure._repr_png_ = png
+    figure._repr_png_ = png  # type: ignore[attr-defined]
     return figure
 
 

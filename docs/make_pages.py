@@ -46,7 +46,7 @@ def errors_page() -> str:
         "`tests/charkit/cli/bad_commands.py`). A refusal prints one message on stderr that says what is",
         "wrong, what was expected, and what to do; it leaves nothing half-written. Exit codes: 0 well,",
         "1 some cells failed, 2 usage, 3 data, 4 something is missing (file, package, network, disk,",
-        "permission), 5 the answer would not be trustworthy, 130 stopped.",
+        "permission), 5 the answer would not be trustworthy, 130 stopped (SIGTERM: 143, SIGHUP: 129).",
         "",
         "## Data",
         "",

@@ -12,7 +12,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, ParamSpec
@@ -205,6 +205,16 @@ class _Screen(logging.Handler):
         sys.stderr.write(self.format(record) + "\n")  # typer.echo would go round the bars
 
 
+class _LogFile(logging.FileHandler):
+    """A file of log lines; a full disk ends it with one message, and not the work."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        logging.getLogger("charkit").removeHandler(self)
+        with suppress(OSError):  # what is still to be written finds no room either
+            self.stream.close()
+        typer.echo(f"the log file {self.baseFilename} cannot be written any more", err=True)
+
+
 def set_up_logging(output: Output, log_file: Path | None) -> None:
     """Send charkit's log to stderr, and to a file when one is named.
 
@@ -225,7 +235,7 @@ def set_up_logging(output: Output, log_file: Path | None) -> None:
     logger.propagate = False
     if log_file is not None:
         try:
-            written = logging.FileHandler(log_file, encoding="utf-8")
+            written = _LogFile(log_file, encoding="utf-8")
         except OSError as error:
             raise MissingError(
                 f"the log file cannot be written: expected a writable place, got {log_file} "

@@ -7,8 +7,9 @@ Rows lie in the order of the texts; only the batches inside a shard are sorted b
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,6 +35,7 @@ SHARD_ROWS = 2048
 """Rows of one file: a kill loses at most their work, and memory holds no more of them."""
 
 _INDEX = "index.json"
+_DIGEST = "sha256"
 _FLOAT16_LIMIT = 60_000.0
 
 
@@ -244,10 +246,10 @@ class _ShardWriter:
         }
         tensors["lengths"] = tokens.lengths.astype(np.int32)
         tensors["full_lengths"] = tokens.full_lengths.astype(np.int32)
-        write_whole(path, save(tensors))
+        write_whole(path, save(tensors, metadata={_DIGEST: _digest(tensors)}))
 
     def _is_whole(self, path: Path, n_rows: int) -> bool:
-        """Tell whether a shard exists, can be opened, and has the right tensors."""
+        """Tell whether a shard exists, can be opened, and has the right tensors, undamaged."""
         if not path.is_file():
             return False
         encoder = self.runner.encoder
@@ -255,7 +257,18 @@ class _ShardWriter:
         wanted |= {"lengths": [n_rows], "full_lengths": [n_rows]}
         try:
             with safe_open(path, framework="numpy") as file:
-                found = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                digest = (file.metadata() or {}).get(_DIGEST)
         except (SafetensorError, OSError):
             return False
-        return found == wanted
+        found = {name: list(tensor.shape) for name, tensor in tensors.items()}
+        return found == wanted and digest == _digest(tensors)
+
+
+def _digest(tensors: Mapping[str, NDArray[Any]]) -> str:
+    """Return a hash of tensors: work in progress has no run.json that tells damage yet."""
+    whole = hashlib.sha256()
+    for name in sorted(tensors):
+        whole.update(name.encode())
+        whole.update(np.ascontiguousarray(tensors[name]).tobytes())
+    return whole.hexdigest()

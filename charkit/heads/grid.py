@@ -28,6 +28,8 @@ from charkit.tasks.card import LazyTask, SourceOptions
 
 logger = logging.getLogger(__name__)
 
+_FEWEST_TARGETS = 3
+
 Source = Any
 """Whatever `charkit.load_task` takes: a path, a name, a DataFrame; or a Task."""
 
@@ -178,6 +180,11 @@ def plan_sweep(
             raise DataError(
                 f"{task.card.name}: expected labelled evaluation texts, got none. "
                 "Give them with --eval, or let a part be split off with --eval-frac."
+            )
+        if task.card.kind == "regression" and task.card.n_eval < _FEWEST_TARGETS:
+            raise DataError(
+                f"{task.card.name}: expected at least {_FEWEST_TARGETS} evaluation texts for a "
+                f"correlation, got {task.card.n_eval}. Give more with --eval or --eval-frac."
             )
         if not _sizes_of(task, settings):
             smallest = max(2, task.card.n_classes)

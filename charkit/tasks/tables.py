@@ -11,11 +11,14 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from charkit.config import printable
 from charkit.errors import DataError, MissingError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 FORMATS = (".csv", ".tsv", ".jsonl", ".json", ".ndjson", ".parquet")
 """File endings that can be read; all but .parquet also with .gz behind."""
 
+_SHOWN = 12
 _UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
@@ -198,10 +202,10 @@ def _rectangle(
     *,
     notes: tuple[str, ...] = (),
 ) -> RawTable:
-    doubled = sorted({name for name in header if header.count(name) > 1})
+    doubled = sorted(name for name, count in Counter(header).items() if count > 1)
     if doubled:
         raise DataError(
-            f"{where}: expected distinct column names, got {', '.join(map(repr, doubled))} more "
+            f"{where}: expected distinct column names, got {_some(map(repr, doubled))} more "
             "than once. Rename the columns in the first line."
         )
     width = len(header)
@@ -215,11 +219,17 @@ def _rectangle(
         )
     if not rows:
         raise DataError(
-            f"{where} has a header ({', '.join(header)}) and no rows: expected rows of data. "
+            f"{where} has a header ({_some(header)}) and no rows: expected rows of data. "
             "Check how it was written."
         )
     columns = dict(zip(header, zip(*rows, strict=True), strict=True))
     return RawTable(where, columns, lines, notes=notes)
+
+
+def _some(names: Iterable[str]) -> str:
+    """Return the first few of any number of names, in one line."""
+    first = list(islice(names, _SHOWN + 1))
+    return ", ".join(map(printable, first[:_SHOWN])) + (", ..." if len(first) > _SHOWN else "")
 
 
 def _json_table(text: str, where: str) -> RawTable:

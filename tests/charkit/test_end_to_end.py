@@ -133,9 +133,19 @@ def link_for_entry(store):
     path.symlink_to("/nowhere/at/all")
 
 
+def flip_partial_states(store):
+    without_heads(store)
+    for path in entries(store, "states"):
+        shard = path / "rows-000000000.safetensors"
+        flip(shard, -3)
+        folder = store.partial("states", path.name)
+        shard.rename(folder / shard.name)
+        shutil.rmtree(path)
+
+
 DAMAGES = (
     flip_table_end, flip_table_middle, flip_states, flip_states_header, flip_states_index,
-    flip_card, cut_states, file_for_entry, link_for_entry,
+    flip_partial_states, flip_card, cut_states, file_for_entry, link_for_entry,
 )  # fmt: skip
 
 
@@ -197,6 +207,15 @@ def test_a_failed_write_leaves_the_old_results(ground, tmp_path, monkeypatch):
     assert failed.exit_code == 4
     assert "--out" in failed.stderr
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device")
+def test_a_log_file_on_a_full_disk_ends_alone(ground):
+    data, encoder, root, _ = ground
+    done = cli("sweep", data, "-e", encoder, *OPTIONS, "--log-file", "/dev/full", cache=root)
+    assert done.exit_code == 0
+    assert done.stderr.count("cannot be written any more") == 1
+    assert "Traceback" not in done.stderr
 
 
 # -- signals ----------------------------------------------------------------------------
@@ -265,6 +284,23 @@ def test_files_that_are_no_files(tmp_path, ground):
             "sweep", good, "--eval", tmp_path / f"{name}.csv", "-e", encoder, cache=tmp_path / "c"
         )
         assert (done.exit_code, words in done.stderr) == (4, True), done.stderr
+
+
+def test_a_header_of_a_million_columns(tmp_path, ground):
+    path = tmp_path / "wide.csv"
+    path.write_text(",".join(f"c{i}" for i in range(1_000_000)))
+    done = cli("sweep", path, "-e", ground[1], cache=tmp_path / "c")
+    assert done.exit_code == 3
+    assert "has a header (c0, c1, " in done.stderr
+    assert len(done.stderr) < 300
+
+
+def test_one_target_to_be_judged_on(tmp_path, ground):
+    train = write_rows(tmp_path / "d.csv", [repr(i / 7 + 0.01) for i in range(40)])
+    one = write_rows(tmp_path / "one.csv", ["0.5"], n=1)
+    done = cli("sweep", train, "--eval", one, "-e", ground[1], cache=tmp_path / "c")
+    assert done.exit_code == 3
+    assert "at least 3 evaluation texts" in done.stderr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of bytes")

@@ -210,8 +210,9 @@ class _LogFile(logging.FileHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:
         logging.getLogger("charkit").removeHandler(self)
-        with suppress(OSError):  # what is still to be written finds no room either
-            self.stream.close()
+        if self.stream is not None:
+            with suppress(OSError):  # what is still to be written finds no room either
+                self.stream.close()
         typer.echo(f"the log file {self.baseFilename} cannot be written any more", err=True)
 
 

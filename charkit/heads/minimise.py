@@ -76,8 +76,10 @@ class _Preconditioner:
 
     Its inverse measures the gap. Directions are conditioned by a POWER of the inverse below 1
     where there are several columns: rows differ much in weight once the head is confident, so
-    that the true Hessian is less spread than this model of it. Measured on seven real tasks,
-    the power needs as few iterations or up to 2.5 times fewer. L-BFGS finds the scale.
+    that the true Hessian is less spread than this model of it. In trials on three real tasks of
+    4 to 77 classes, power and scaling together took from a tenth more iterations than neither
+    to 2.7 times fewer, the most at weak strengths and 77 classes.
+    L-BFGS finds the scale.
     """
 
     def __init__(self, probabilities: Tensor, spectrum: Tensor, penalty: Tensor) -> None:

@@ -32,7 +32,7 @@ from charkit.heads.inputs import (
 from charkit.heads.strength import Choice, default_strengths, solve_path
 
 TOLERANCE = 2e-5
-"""Default relative objective gap; the estimate it is held against is good to a factor of 5."""
+"""Default relative objective gap; in the benchmark the true gap reached twice that."""
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,9 @@ def layers(
         "encoder": answer.encoder,
         "n": answer.n,
         "best": answer.best,
+        "metric": answer.metric,
+        "training_helps": answer.training_helps,
+        "frac_truncated": answer.frac_truncated,
     }
     if output.format == "table":
         extra = {"lines": answer.lines()}

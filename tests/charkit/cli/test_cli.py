@@ -173,6 +173,9 @@ def test_layers_as_json(reviews, tiny_bert, tmp_path):
     answer = json.loads(result.stdout)
     assert {"layer", "accuracy", "low", "high", "tied_with_best"} <= set(answer["layers"][0])
     assert isinstance(answer["signal"], bool)
+    assert isinstance(answer["training_helps"], bool)
+    assert answer["metric"] == "accuracy"
+    assert answer["frac_truncated"] == 0
 
 
 def test_encode_writes_the_states(reviews, tiny_bert, tmp_path):

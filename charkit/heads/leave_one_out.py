@@ -16,9 +16,9 @@ one direction t of the logits, with row weights w_i = t^T D_i t, that weight v s
 with e_j the spectrum of the rows (free addition of a kernel matrix and a diagonal noise: for
 equal weights v = w, for unequal ones v is below their mean). All leverages then are one matrix
 product. Two classes have one direction; the estimate was within 5 % of true leave-one-out in
-the trials made. More classes need a basis of directions that serves all rows, and none does: the eigenbasis
-of the mean of D errs towards optimism, the classes themselves err towards pessimism, and the
-logits are taken half-way.
+the trials made. More classes need a basis of directions that serves all rows, and none does:
+the eigenbasis of the mean of D errs towards optimism, the classes themselves err towards
+pessimism, and the logits are taken half-way.
 
 References:
     Rad and Maleki (2020), A scalable estimate of the out-of-sample prediction error via

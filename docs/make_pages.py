@@ -102,7 +102,10 @@ def figures_block() -> str:
                 cells = [_number(f[name]) for name in ("value", "baseline", "ratio", "bar")]
                 holds = "yes" if f["holds"] else "**no**"
                 value = f"{cells[0]} {f['unit']}".rstrip()
-                lines.append(f"| {f['name']} | {value} | {' | '.join(cells[1:])} | {holds} |")
+                name = f["name"]
+                if not name.startswith(path.stem):
+                    name = f"{path.stem}: {name}"
+                lines.append(f"| {name} | {value} | {' | '.join(cells[1:])} | {holds} |")
     return "\n".join([*lines, ""])
 
 

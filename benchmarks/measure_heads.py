@@ -33,7 +33,7 @@ from charkit.heads.strength import PENALTIES
 from charkit.tasks import load_task, nested_order
 
 TASKS = ("glue_sst2", "glue_cola", "glue_qnli", "ag_news", "trec6", "banking77")
-GENERATED = ("generated:sentiment", "generated:paraphrase")
+GENERATED = ("sentiment", "paraphrase")
 SIZES = tuple(2**k for k in range(4, 13))
 SEEDS = 5
 GRID = (10.0, 1.0, 0.1, 0.01, 0.001)  # total penalty, 1 / C
@@ -82,7 +82,7 @@ def prepare(tasks: Path | None, names: tuple[str, ...], folder: Path, *, pool: i
     encoder = load_encoder("minilm")
     prepared = []
     for name in names:
-        task = load_task(tasks / name if tasks else name)
+        task = load_task(tasks / name if tasks else f"generated/{name}")
         data = Data(folder, name.replace(":", "_"))
         parts = {"train": (task.train, pool), "test": (task.evaluation, HELD_OUT)}
         for part, (split, most) in parts.items():

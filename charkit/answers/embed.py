@@ -2,74 +2,68 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from charkit.config import Progress, TaskKind, no_progress
-from charkit.encoders import Encoder, LayerStates, encode, encode_to_store
-from charkit.errors import DataError, UsageError
-from charkit.fisher import FisherOptions, Head, TaskEmbedding, fisher_embeddings, make_head
+from charkit.answers.fitted import (
+    HeadFigures,
+    fit_heads,
+    heads_config,
+    heads_to_store,
+    plain_figures,
+    read_figures,
+)
+from charkit.config import Progress, content_hash, no_progress
+from charkit.durable import write_whole
+from charkit.encoders import Encoder, encode, encode_to_store
+from charkit.encoders.states import resolve_layer
+from charkit.errors import UsageError, VanishedError
+from charkit.fisher import (
+    FisherOptions,
+    Head,
+    TaskEmbedding,
+    cache_states,
+    fisher_embeddings,
+    load_embedding,
+    make_head,
+    save_embedding,
+)
 from charkit.fisher.estimate import DEFAULT_OPTIONS
+from charkit.fisher.labels import plan_labels
+from charkit.fisher.sites import check_parts
 from charkit.fisher.token_states import TokenStates
+from charkit.manifest import Clock, run_manifest
 from charkit.store import Store
 from charkit.tasks.task import Split, Task
 
+__all__ = ["KeptEmbeddings", "embed_kept", "embed_task", "embed_to_store", "fit_heads"]
 
-def fit_heads(
-    states: LayerStates,
-    labels: NDArray[Any],
-    *,
-    layers: Sequence[int],
-    kind: TaskKind,
-    n_classes: int = 0,
-    strengths: Sequence[float] | None = None,
-) -> dict[int, Head]:
-    """Fit one converged head a layer, its L2 strength chosen by leave-one-out loss.
+KIND = "fisher"
+FORMAT_VERSION = 1
 
-    A regression head takes the noise around the target to have the variance of the
-    leave-one-out errors.
+_RESULT_FREE = {"token_budget"}
+"""Options that change speed and memory, and results by rounding alone."""
 
-    Args:
-        states: Pooled states of the labelled texts.
-        labels: Class codes, or real targets, (n_samples,).
-        layers: 0 to L, or negative from the end.
-        kind: Classification or regression.
-        n_classes: For classification.
-        strengths: Grid to choose from; default `charkit.heads.strength.default_strengths`.
 
-    Returns:
-        Layer, 0 to L -> its head.
+@dataclass(frozen=True, eq=False)
+class KeptEmbeddings:
+    """Embeddings from the store, with the figures of their heads.
 
-    Raises:
-        DataError: Fewer than two classes have a text, or targets do not vary.
-        UsageError: An argument is out of range.
+    Attributes:
+        key: The entry's key.
+        embeddings: Layer of the head, 1 to L -> the embedding.
+        heads: Layer of the head -> its figures.
+        found: Whether the store had them already.
     """
-    import torch
 
-    from charkit.heads.ridge import fit_ridge
-    from charkit.heads.softmax import fit_softmax
-
-    numbers = [states.resolve(layer) for layer in layers]
-    features = np.stack([states.layer(k) for k in numbers])
-    labels = np.array(labels)  # torch warns of read-only ones
-    if kind == "classification":
-        fitted = fit_softmax(features, labels, n_classes, strengths=strengths, dtype=torch.float64)
-        pairs = zip(fitted.weights.numpy(), fitted.bias.numpy(), strict=True)
-        made = [make_head(weights, bias) for weights, bias in pairs]
-        return dict(zip(numbers, made, strict=True))
-    ridge = fit_ridge(features, labels, strengths=strengths, dtype=torch.float64)
-    noise = ridge.scores.min(1).values
-    if not bool((noise > 0).all()):
-        raise DataError(
-            "targets do not vary: expected noise around the head's predictions, got none. A "
-            "Gaussian likelihood needs some."
-        )
-    triples = zip(ridge.weights.numpy(), ridge.bias.numpy(), noise.tolist(), strict=True)
-    made = [make_head(w, b, kind="regression", variance=v) for w, b, v in triples]
-    return dict(zip(numbers, made, strict=True))
+    key: str
+    embeddings: dict[int, TaskEmbedding]
+    heads: dict[int, HeadFigures]
+    found: bool
 
 
 def embed_task(
@@ -134,13 +128,8 @@ def _fitted(
     store: Store | None,
     progress: Progress,
 ) -> dict[int, Head]:
-    if not layers:
-        raise UsageError("no head is named: expected at least one of head_layers, got none.")
-    if task.train.labels is None:
-        raise DataError(
-            f"{task.name} has no labels to fit a head to: expected labelled training texts, got "
-            "none. Hand over heads fitted elsewhere."
-        )
+    config = heads_config(task, encoder, layers=layers, pooling=options.pooling)
+    assert task.train.labels is not None
     if store is None:
         pooled = encode(
             encoder,
@@ -161,8 +150,238 @@ def _fitted(
     return fit_heads(
         pooled,
         task.train.labels,
-        layers=layers,
+        layers=config["layers"],
         kind=task.kind,
         n_classes=task.n_classes,
         strengths=strengths,
     )
+
+
+def embed_to_store(
+    task: Task,
+    encoder: Encoder,
+    *,
+    head_layers: Sequence[int] = (-1,),
+    split: Split | None = None,
+    options: FisherOptions = DEFAULT_OPTIONS,
+    strengths: Sequence[float] | None = None,
+    cache_layer: int | None = None,
+    store: Store | None = None,
+    name: str | None = None,
+    progress: Progress = no_progress,
+) -> dict[int, TaskEmbedding]:
+    """Embed a task as `embed_task` does, once: a second call reads the result from the store.
+
+    Args:
+        task: Labelled training texts.
+        encoder: The encoder.
+        head_layers: The layers that heads read, 1 to L, or negative from the end.
+        split: What to embed; default the training part.
+        options: Layers, parts, estimator, lengths, pooling.
+        strengths: Grid of L2 strengths for the heads.
+        cache_layer: Token states up to this layer, 0 to L - 1, are computed once and taken up;
+            speeds up many draws or heads, and changes results by rounding alone.
+        store: Where states, heads and embeddings are kept. Default: the user's cache, or
+            $CHARKIT_CACHE.
+        name: What tables call the result; default the task's name. No part of the key.
+        progress: Called as ``progress(stage, done, total)``.
+
+    Returns:
+        Layer of the head, 1 to L -> the embedding.
+
+    Raises:
+        UsageError: An argument is out of range.
+        DataError: The training part has no labels, or too few classes.
+        MissingError: The store cannot be written.
+    """
+    return embed_kept(
+        task,
+        encoder,
+        head_layers=head_layers,
+        split=split,
+        options=options,
+        strengths=strengths,
+        cache_layer=cache_layer,
+        store=store,
+        name=name,
+        progress=progress,
+    ).embeddings
+
+
+def embed_kept(
+    task: Task,
+    encoder: Encoder,
+    *,
+    head_layers: Sequence[int] = (-1,),
+    split: Split | None = None,
+    options: FisherOptions = DEFAULT_OPTIONS,
+    strengths: Sequence[float] | None = None,
+    cache_layer: int | None = None,
+    store: Store | None = None,
+    name: str | None = None,
+    progress: Progress = no_progress,
+) -> KeptEmbeddings:
+    """Embed as `embed_to_store` does; return the key and the figures of the heads as well."""
+    store = store or Store()
+    split = task.train if split is None else split
+    heads = heads_config(
+        task,
+        encoder,
+        layers=head_layers,
+        strengths=strengths,
+        pooling=options.pooling,
+        max_length=options.max_length,
+    )
+    config = _config(task, encoder, split, heads, options)
+    key = content_hash(config)
+    found = store.find(KIND, key, deep=True) is not None
+    if not found:
+        with store.lock(KIND, key, progress=progress):
+            if store.find(KIND, key) is None:
+                work = _Work(task, encoder, split, options, strengths, cache_layer, progress)
+                work.run(store, config, heads["layers"])
+    return _read(store, key, encoder, task.name if name is None else name, found=found)
+
+
+def _config(
+    task: Task,
+    encoder: Encoder,
+    split: Split,
+    heads: dict[str, Any],
+    options: FisherOptions,
+) -> dict[str, Any]:
+    """Return what determines the embeddings: the heads, the texts, and every option."""
+    n_out = task.n_classes or 1
+    stand_in = make_head([[0.0]] * n_out, [0.0] * n_out, kind=task.kind)
+    plan = plan_labels(
+        options.estimator, heads=[stand_in], n_draws=options.n_draws, seed=options.seed
+    )
+    known: dict[str, Any] = {
+        "layers": _chosen(options.layers, heads["layers"], encoder.n_layers),
+        "parts": list(check_parts(options.parts)),
+        "estimator": plan.estimator,
+        "n_draws": plan.n_draws,
+        "seed": plan.seed,
+        "max_length": heads["max_length"],
+    }
+    given = {f.name: getattr(options, f.name) for f in dataclasses.fields(options)}
+    chosen = {k: v for k, v in (given | known).items() if k not in _RESULT_FREE}
+    reads_labels = plan.estimator == "empirical"
+    return {
+        "kind": KIND,
+        "format": FORMAT_VERSION,
+        "heads": heads,
+        "texts": split.fingerprint if reads_labels else split.text_fingerprint,
+        "options": chosen,
+    }
+
+
+def _chosen(layers: Sequence[int] | None, heads: Sequence[int], n_layers: int) -> list[int]:
+    """Return the layers that are kept; refuse before any work what the estimator would refuse."""
+    if min(heads) == 0:
+        raise UsageError(
+            f"head_layer is out of range: expected 1 to {n_layers}, got 0. A head on the "
+            "embeddings has no layer below it."
+        )
+    if layers is None:
+        return list(range(1, max(heads) + 1))
+    chosen = sorted({resolve_layer(k, n_layers=n_layers) for k in layers})
+    if not chosen or chosen[0] == 0 or chosen[-1] > max(heads) or chosen[0] > min(heads):
+        raise UsageError(
+            f"layers are out of range: expected some of 1 to {max(heads)}, with at least one not "
+            f"above each head (lowest head: layer {min(heads)}), got {list(layers)}. Choose lower "
+            "layers, or a higher head layer."
+        )
+    return chosen
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Embeddings that the store lacks."""
+
+    task: Task
+    encoder: Encoder
+    split: Split
+    options: FisherOptions
+    strengths: Sequence[float] | None
+    cache_layer: int | None
+    progress: Progress
+
+    def run(self, store: Store, config: dict[str, Any], layers: Sequence[int]) -> None:
+        clock, key = Clock(), content_hash(config)
+        fitted = heads_to_store(
+            self.task,
+            self.encoder,
+            store=store,
+            layers=layers,
+            strengths=self.strengths,
+            pooling=self.options.pooling,
+            max_length=self.options.max_length,
+            progress=self.progress,
+        )
+        embeddings = fisher_embeddings(
+            self.encoder,
+            self.split,
+            {k: f.head for k, f in fitted.items()},
+            options=self.options,
+            states=self._states(),
+            progress=self.progress,
+        )
+        folder = store.partial(KIND, key)
+        for layer, embedding in embeddings.items():
+            save_embedding(embedding, folder / _file(layer))
+        self._write_index(folder, [plain_figures(f.figures) for f in fitted.values()])
+        fields = run_manifest(
+            config,
+            clock=clock,
+            seeds={"draws": self.options.seed},
+            fingerprints={
+                "encoder": self.encoder.fingerprint,
+                "train": self.task.train.fingerprint,
+                "texts": self.split.text_fingerprint,
+            },
+            device=self.encoder.device,
+            dtype=self.encoder.dtype,
+        )
+        store.commit(KIND, key, folder, fields)
+
+    def _states(self) -> TokenStates | None:
+        if self.cache_layer is None:
+            return None
+        return cache_states(
+            self.encoder,
+            self.split,
+            layer=self.cache_layer,
+            max_length=self.options.max_length,
+            token_budget=self.options.token_budget,
+            progress=self.progress,
+        )
+
+    def _write_index(self, folder: Path, heads: list[dict[str, Any]]) -> None:
+        index = {
+            "name": self.task.name,
+            "encoder": self.encoder.name,
+            "n_samples": len(self.split),
+            "heads": heads,
+        }
+        write_whole(folder / "index.json", json.dumps(index, indent=1, sort_keys=True).encode())
+
+
+def _file(layer: int) -> str:
+    return f"head-{layer:03d}.safetensors"
+
+
+def _read(store: Store, key: str, encoder: Encoder, name: str, *, found: bool) -> KeptEmbeddings:
+    folder = store.find(KIND, key)
+    if folder is None:
+        raise VanishedError(
+            f"no such embeddings: expected a finished entry {KIND}/{key} in {store.root}, got "
+            "none. Run it again."
+        )
+    index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    heads = {f.layer: f for f in map(read_figures, index["heads"])}
+    embeddings = {
+        layer: replace(load_embedding(folder / _file(layer)), name=name, encoder=encoder.name)
+        for layer in heads
+    }
+    return KeptEmbeddings(key, embeddings, heads, found)

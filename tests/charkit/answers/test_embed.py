@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from charkit.answers.embed import embed_task, fit_heads
+from charkit.answers.embed import embed_kept, embed_task, embed_to_store, fit_heads
 from charkit.encoders import encode, load_encoder
 from charkit.errors import DataError, UsageError
 from charkit.fisher import FisherOptions, cache_states, fisher_embedding, make_head
+from charkit.tasks.sample import sample_task
 from charkit.tasks.task import Split, Task
 
 TEXTS = tuple(
@@ -109,3 +110,123 @@ def test_given_heads_are_used(encoder):
         embed_task(unlabelled, encoder)
     with pytest.raises(UsageError, match="at least one"):
         embed_task(task, encoder, head_layers=())
+
+
+def test_the_store_keeps_embeddings_and_their_heads(encoder, tmp_store, monkeypatch):
+    task = task_of()
+    plain = embed_task(task, encoder, head_layers=(1, -1))
+    first = embed_kept(task, encoder, head_layers=(1, -1), store=tmp_store)
+    assert not first.found
+    assert list(first.embeddings) == [1, 2]
+    np.testing.assert_allclose(first.embeddings[2].values, plain[2].values, rtol=1e-4)
+    monkeypatch.setattr("charkit.answers.embed.fisher_embeddings", None)
+    monkeypatch.setattr("charkit.answers.embed.heads_to_store", None)
+    again = embed_kept(task, encoder, head_layers=(2, 1), store=tmp_store, name="other")
+    assert again.found
+    assert again.key == first.key
+    assert again.embeddings[1].name == "other"
+    assert (again.embeddings[2].values == first.embeddings[2].values).all()
+    assert again.heads == first.heads
+    assert again.heads[2].n_train == len(TEXTS)
+    assert again.heads[2].fingerprint == first.embeddings[2].head_fingerprint
+    assert {e.kind for e in tmp_store.entries()} == {"states", "task_heads", "fisher"}
+    assert tmp_store.verify() == []
+
+
+def test_what_determines_the_result_is_in_the_key(encoder, tmp_store):
+    task = task_of()
+
+    def key(task=task, head_layers=(2,), strengths=None, split=None, **options):
+        return embed_kept(
+            task, encoder, head_layers=head_layers, strengths=strengths, split=split,
+            options=FisherOptions(**options), store=tmp_store,
+        ).key  # fmt: skip
+
+    same = {key(), key(layers=(1, 2)), key(layers=(1, -1)), key(estimator="exact"), key(seed=5),
+            key(token_budget=99)}  # fmt: skip
+    assert len(same) == 1
+    other = [
+        key(task=task_of(n_classes=2)),
+        key(head_layers=(1,)),
+        key(strengths=(1.0,)),
+        key(split=task.evaluation),
+        key(layers=(2,)),
+        key(parts=("query",)),
+        key(pooling="cls"),
+        key(estimator="monte_carlo"),
+        key(estimator="monte_carlo", seed=5),
+        key(estimator="monte_carlo", n_draws=2),
+        key(estimator="empirical"),
+        key(max_length=8),
+        key(keep_rows=True),
+    ]
+    assert len({*same, *other}) == 1 + len(other)
+
+
+def test_another_sample_is_embedded_under_the_stored_heads(encoder, tmp_store, monkeypatch):
+    task = task_of()
+    trained = embed_kept(task, encoder, store=tmp_store)
+    monkeypatch.setattr("charkit.answers.fitted.fit_heads_with_figures", None)
+    found = embed_kept(task, encoder, split=task.evaluation, store=tmp_store, cache_layer=0)
+    assert found.embeddings[2].head_fingerprint == trained.embeddings[2].head_fingerprint
+    assert found.heads == trained.heads
+    assert found.embeddings[2].n_samples == len(task.evaluation)
+
+
+def test_nothing_is_kept_of_what_is_refused(encoder, tmp_store):
+    task = task_of()
+    for wrong in (
+        {"head_layers": (0,)},
+        {"head_layers": (3,)},
+        {"head_layers": ()},
+        {"head_layers": (1,), "options": FisherOptions(layers=(2,))},
+        {"options": FisherOptions(parts=("query", "keys"))},
+        {"options": FisherOptions(estimator="exactly")},
+    ):
+        with pytest.raises(UsageError):
+            embed_to_store(task, encoder, store=tmp_store, **wrong)
+    assert tmp_store.entries() == []
+
+
+def test_damaged_embeddings_are_made_again(encoder, tmp_store):
+    task = task_of()
+    first = embed_kept(task, encoder, store=tmp_store)
+    file = tmp_store.find("fisher", first.key) / "head-002.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    assert len(tmp_store.verify()) == 1
+    again = embed_kept(task, encoder, store=tmp_store)
+    assert not again.found
+    np.testing.assert_array_equal(again.embeddings[2].values, first.embeddings[2].values)
+
+
+def test_the_score_of_a_head_is_that_of_texts_left_out(encoder, tmp_store):
+    task = task_of()
+    figures = embed_kept(task, encoder, store=tmp_store).heads[2]
+    assert figures.converged
+    assert figures.left_out_loss > 0
+    assert 0 <= figures.score <= 1
+    rng = np.random.default_rng(1)
+    noise = Task(
+        "noise", "classification", Split(TEXTS * 4, labels=rng.integers(0, 2, 4 * len(TEXTS))),
+        class_names=("a", "b"),
+    )  # fmt: skip
+    assert embed_kept(noise, encoder, store=tmp_store).heads[2].score < 0.7
+    real = embed_kept(task_of("regression"), encoder, store=tmp_store).heads[2]
+    assert real.score <= 1
+    lonely = Task("two", "classification", Split(TEXTS[:2], labels=[0, 1]), class_names="ab")
+    assert np.isnan(embed_kept(lonely, encoder, store=tmp_store).heads[2].score)
+
+
+def test_a_smaller_sample_is_the_beginning_of_a_larger_one():
+    task = task_of()
+    small, large = sample_task(task, 6, seed=3), sample_task(task, 12, seed=3)
+    assert large.train.texts[:6] == small.train.texts
+    assert sorted(small.train.labels) == [0, 0, 1, 1, 2, 2]
+    assert sample_task(task, None) is task
+    for n in (2, len(TEXTS) + 1):
+        with pytest.raises(UsageError, match="n out of range"):
+            sample_task(task, n)
+    with pytest.raises(DataError, match="no labels"):
+        sample_task(Task("x", "classification", Split(TEXTS), class_names="ab"), 5)

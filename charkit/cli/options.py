@@ -10,7 +10,9 @@ import typer
 from charkit.cli.show import Format, Output, set_up_logging
 
 if TYPE_CHECKING:
+    from charkit.config import TaskKind
     from charkit.store import Store
+    from charkit.tasks.card import SourceOptions
 
 READ = "Reading the data"
 RUN = "Running"
@@ -145,6 +147,34 @@ def output_of(fmt: str, quiet: bool, verbose: bool, log_file: Path | None) -> Ou
     output = Output(format=cast(Format, fmt), quiet=quiet, verbose=verbose)
     set_up_logging(output, log_file)
     return output
+
+
+def reading(
+    *,
+    text: str | None,
+    pair: str | None,
+    label: str | None,
+    kind: TaskKind | None,
+    evaluation: str | None,
+    eval_frac: float,
+    on_bad_rows: str,
+    offline: bool,
+    evaluation_labels: bool = True,
+) -> SourceOptions:
+    """Return how a source is read; ``--offline`` left out leaves it to the environment."""
+    from charkit.tasks.card import SourceOptions
+
+    return SourceOptions(
+        text=text,
+        pair=pair,
+        label=label,
+        kind=kind,
+        evaluation=evaluation,
+        evaluation_labels=evaluation_labels,
+        eval_frac=eval_frac,
+        on_bad_rows=on_bad_rows,
+        offline=offline or None,
+    )
 
 
 def store_at(cache_dir: Path | None) -> Store:

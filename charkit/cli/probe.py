@@ -50,9 +50,9 @@ def layers(
     from charkit.answers.layers import answer_from, plan_layers
     from charkit.cli.sweeping import computed
     from charkit.heads.grid import SweepSettings
-    from charkit.tasks.card import LazyTask, SourceOptions
+    from charkit.tasks.card import LazyTask
 
-    reading = SourceOptions(
+    reading = o.reading(
         text=text,
         pair=pair,
         label=label,
@@ -60,7 +60,7 @@ def layers(
         evaluation=evaluation,
         eval_frac=eval_frac,
         on_bad_rows=on_bad_rows,
-        offline=offline or None,
+        offline=offline,
     )
     settings = SweepSettings(
         layers=whole_numbers(layers, "--layers"),
@@ -129,10 +129,10 @@ def encode(
     """
     output = o.output_of(fmt, quiet, verbose, log_file)
     from charkit.api import encode as encode_task
-    from charkit.tasks.card import LazyTask, SourceOptions
+    from charkit.tasks.card import LazyTask
 
     store = o.store_at(cache_dir)
-    reading = SourceOptions(
+    reading = o.reading(
         text=text,
         pair=pair,
         label=label,
@@ -140,7 +140,7 @@ def encode(
         evaluation=evaluation,
         eval_frac=eval_frac,
         on_bad_rows=on_bad_rows,
-        offline=offline or None,
+        offline=offline,
     )
     chosen = whole_numbers(layers, "--layers")
     if chosen is not None and out is None:

@@ -74,7 +74,6 @@ def sweep(
     """
     output = o.output_of(fmt, quiet, verbose, log_file)
     from charkit.heads.grid import SweepSettings, plan_sweep
-    from charkit.tasks.card import SourceOptions
 
     settings = SweepSettings(
         layers=whole_numbers(layers, "--layers"),
@@ -87,7 +86,7 @@ def sweep(
         device=device,
         dtype=dtype,
     )
-    reading = SourceOptions(
+    reading = o.reading(
         text=text,
         pair=pair,
         label=label,
@@ -95,7 +94,7 @@ def sweep(
         evaluation=evaluation,
         eval_frac=eval_frac,
         on_bad_rows=on_bad_rows,
-        offline=offline or None,
+        offline=offline,
     )
     for name in tasks:
         o.announce_hub(output, name, offline)

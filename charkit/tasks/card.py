@@ -84,6 +84,7 @@ class SourceOptions:
     label: str | None = None
     kind: TaskKind | None = None
     evaluation: str | None = None
+    evaluation_labels: bool = True
     eval_frac: float = 0.2
     seed: int = 0
     on_bad_rows: str = "refuse"

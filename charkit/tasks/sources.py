@@ -44,6 +44,7 @@ def load_task(
     label: str | None = None,
     kind: TaskKind | None = None,
     evaluation: str | Path | pd.DataFrame | None = None,
+    evaluation_labels: bool = True,
     eval_frac: float = 0.2,
     seed: int = 0,
     on_bad_rows: OnBadRows = "refuse",
@@ -61,6 +62,7 @@ def load_task(
         kind: Classes or real targets; None to decide it from the labels.
         evaluation: A file or DataFrame with the same columns, or the name of a split of the
             folder or hub data set. Its label column may be absent.
+        evaluation_labels: Read the labels of the given evaluation rows, where there are any.
         eval_frac: Where there is no evaluation part: the share of rows split off for one.
         seed: Seed of that split.
         on_bad_rows: Refuse empty texts and labels, or drop and count them.
@@ -88,7 +90,7 @@ def load_task(
     train = usable_rows(tables.train, columns, on_bad_rows=on_bad_rows)
     held_out = None
     if tables.evaluation is not None:
-        labelled = columns.label in tables.evaluation.columns
+        labelled = evaluation_labels and columns.label in tables.evaluation.columns
         require_texts(tables.evaluation, columns)
         held_out = usable_rows(
             tables.evaluation, columns, on_bad_rows=on_bad_rows, labelled=labelled

@@ -53,6 +53,37 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(w in str(error) for w in _OOM_WORDS)
 
 
+def smaller_budget(reason: BaseException, *, device: str, longest: int, n_texts: int) -> int:
+    """Return the token budget for half of a batch that did not fit in memory.
+
+    Args:
+        reason: What was raised.
+        device: Where memory ran out.
+        longest: Tokens of the batch's longest text.
+        n_texts: Texts of the batch.
+
+    Raises:
+        MissingError: Not even one text fits in memory.
+
+    """
+    if n_texts == 1:
+        raise MissingError(
+            f"memory does not suffice: expected room for one text of {longest} tokens on "
+            f"{device}, got {type(reason).__name__}. Use a smaller max_length, a smaller "
+            "encoder or another device."
+        ) from reason
+    budget = longest * (n_texts // 2)
+    logger.warning("out of memory on %s: batches are cut to %d tokens", device, budget)
+    return budget
+
+
+def free_memory(device: str) -> None:
+    """Give back what an abandoned batch held; its error must be forgotten by then."""
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.empty_cache()
+
+
 @torch.inference_mode()
 def pooled_batch(
     encoder: Encoder, tokens: Tokens, rows: IntArray, *, pooling: Pooling
@@ -157,20 +188,9 @@ class BatchRunner:
                 raise
             reason = error
         longest = int(tokens.lengths[rows[0]])
-        if len(rows) == 1:
-            raise MissingError(
-                f"memory does not suffice: expected room for one text of {longest} tokens on "
-                f"{self.encoder.device}, got {type(reason).__name__}. Use a smaller "
-                "max_length, a smaller encoder or another device."
-            ) from reason
-        self.token_budget = longest * (len(rows) // 2)
-        logger.warning(
-            "out of memory on %s: batches are cut to %d tokens",
-            self.encoder.device,
-            self.token_budget,
+        self.token_budget = smaller_budget(
+            reason, device=self.encoder.device, longest=longest, n_texts=len(rows)
         )
         del reason
-        gc.collect()
-        if self.encoder.device == "cuda":
-            torch.cuda.empty_cache()
+        free_memory(self.encoder.device)
         return None

@@ -13,12 +13,15 @@ if TYPE_CHECKING:
         layer_distances,
         pairwise,
     )
-    from charkit.fisher.embedding import TaskEmbedding, merge_embeddings
-    from charkit.fisher.estimate import FisherOptions, fisher_embedding, fisher_embeddings
+    from charkit.fisher.embedding import TaskEmbedding
+    from charkit.fisher.estimate import fisher_embedding, fisher_embeddings
     from charkit.fisher.files import load_embedding, save_embedding
     from charkit.fisher.head import Head, make_head
     from charkit.fisher.layout import Slice
+    from charkit.fisher.merging import merge_embeddings
+    from charkit.fisher.options import FisherOptions
     from charkit.fisher.sites import PARTS
+    from charkit.fisher.stability import Stability
     from charkit.fisher.token_states import TokenStates, cache_states
 
 __all__ = [
@@ -27,6 +30,7 @@ __all__ = [
     "FisherOptions",
     "Head",
     "Slice",
+    "Stability",
     "TaskEmbedding",
     "TokenStates",
     "cache_states",
@@ -45,9 +49,10 @@ __all__ = [
 _HOME = {
     "DISTANCES": "distances",
     "PARTS": "sites",
-    "FisherOptions": "estimate",
+    "FisherOptions": "options",
     "Head": "head",
     "Slice": "layout",
+    "Stability": "stability",
     "TaskEmbedding": "embedding",
     "TokenStates": "token_states",
     "cache_states": "token_states",
@@ -58,7 +63,7 @@ _HOME = {
     "layer_distances": "distances",
     "load_embedding": "files",
     "make_head": "head",
-    "merge_embeddings": "embedding",
+    "merge_embeddings": "merging",
     "pairwise": "distances",
     "save_embedding": "files",
 }

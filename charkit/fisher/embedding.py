@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,15 @@ from numpy.typing import NDArray
 from charkit.config import Pooling, TaskKind
 from charkit.errors import DataError, UsageError
 from charkit.fisher.layout import Slice
+from charkit.fisher.resampling import resampled_squares
 from charkit.fisher.sites import check_parts
+from charkit.fisher.stability import (
+    STABLE,
+    UNKNOWN,
+    Stability,
+    products_of_rows,
+    stability_of,
+)
 
 FloatArray = NDArray[np.float64]
 
@@ -47,8 +56,16 @@ class TaskEmbedding:
         seed: Of the draws.
         n_samples: Number of texts.
         frac_truncated: Share of them that was cut.
-        text_fingerprint: Hash of the texts; empty after arithmetic.
-        rows: The numbers of every text, (n_samples, size), where they were kept.
+        text_fingerprint: Hash of the texts that were offered; empty after arithmetic.
+        draw_error: Noise that the draws are expected to add, over the length of the vector; 0
+            where there are none, NaN where it was not estimated (see
+            `FisherOptions.relative_error`).
+        stopped_early: Whether texts were left because halves agreed (see
+            `FisherOptions.stop_at`).
+        rows: The numbers of every text, (n_samples, size), where they were kept: in the order
+            of the texts, or as they were visited if the pass could stop early.
+        group_products: What `stability` is computed from, (n_slices, n_groups, n_groups); None
+            where it is not known, as after sums of embeddings.
     """
 
     values: FloatArray
@@ -71,7 +88,10 @@ class TaskEmbedding:
     n_samples: int
     frac_truncated: float
     text_fingerprint: str
+    draw_error: float = float("nan")
+    stopped_early: bool = False
     rows: NDArray[np.floating] | None = None
+    group_products: FloatArray | None = None
 
     def __post_init__(self) -> None:
         size = self.slices[-1].stop if self.slices else 0
@@ -80,7 +100,13 @@ class TaskEmbedding:
             raise DataError(
                 f"embedding is damaged: expected {size} numbers and errors, got {shapes}."
             )
-        for array in (self.values, self.standard_error, self.rows):
+        products = self.group_products
+        if products is not None and len(products) != len(self.slices):
+            raise DataError(
+                f"embedding is damaged: expected products of {len(self.slices)} slices, got "
+                f"{len(products)}."
+            )
+        for array in (self.values, self.standard_error, self.rows, products):
             if array is not None:
                 array.setflags(write=False)
 
@@ -91,12 +117,35 @@ class TaskEmbedding:
         return (
             f"TaskEmbedding({self.name or 'unnamed'}: {len(self)} numbers of layers "
             f"{self.layers[0]}-{self.layers[-1]} of {self.encoder}, head at layer "
-            f"{self.head_layer}, {self.estimator}, {self.n_samples} texts)"
+            f"{self.head_layer}, {self._how()}, {self.n_samples} texts"
+            f"{' (stopped early)' if self.stopped_early else ''}, {self._verdict()})"
         )
+
+    def _how(self) -> str:
+        if self.estimator not in ("sketch", "monte_carlo"):
+            return self.estimator
+        return f"{self.estimator} of {self.n_draws} draw{'s' if self.n_draws > 1 else ''}"
+
+    def _verdict(self) -> str:
+        halves = self.stability.halves
+        if np.isnan(halves):
+            return "stability unknown"
+        word = "stable" if self.stable else "not yet stable"
+        return f"{word}: halves agree to {np.floor(halves * 1e3) / 1e3:.3f}"
 
     def _repr_html_(self) -> str:
         table = self.norms().to_html(float_format="{:.4g}".format, border=0)
         return f"<div><b>{html.escape(repr(self))}</b>{table}</div>"
+
+    @cached_property
+    def stability(self) -> Stability:
+        """Cosines that the embedding is expected to have with halves of itself, and anew."""
+        return UNKNOWN if self.group_products is None else stability_of(self.group_products.sum(0))
+
+    @property
+    def stable(self) -> bool:
+        """Whether disjoint halves of the texts are expected to agree to a cosine of 0.99."""
+        return self.stability.halves >= STABLE
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -130,7 +179,12 @@ class TaskEmbedding:
                 raise UsageError(
                     f"embedding has no such {what}: expected some of {held}, got {wanted}."
                 )
-        kept = [s for s in self.slices if s.layer in wanted_layers and s.part in wanted_parts]
+        chosen = [
+            place
+            for place, s in enumerate(self.slices)
+            if s.layer in wanted_layers and s.part in wanted_parts
+        ]
+        kept = [self.slices[place] for place in chosen]
         index = np.concatenate([np.arange(s.start, s.stop) for s in kept])
         ends = np.cumsum([s.size for s in kept])
         slices = tuple(
@@ -143,6 +197,7 @@ class TaskEmbedding:
             standard_error=self.standard_error[index],
             slices=slices,
             rows=None if self.rows is None else self.rows[:, index],
+            group_products=None if self.group_products is None else self.group_products[chosen],
         )
 
     def norms(self) -> pd.DataFrame:
@@ -195,7 +250,8 @@ class TaskEmbedding:
                 "resampling is out of range: expected n_resamples of at least 2 and level "
                 f"between 0 and 1, got {n_resamples} and {level}."
             )
-        squares = self._resampled_squares(n_resamples, np.random.default_rng(seed))
+        places = [self._layer_of_each() == layer for layer in self.layers]
+        squares = resampled_squares(self.rows, places, n_resamples=n_resamples, seed=seed)
         lengths = np.sqrt(squares)
         observed = self.norms()["l2"].to_numpy()
         centre = observed - lengths.mean(0)
@@ -203,23 +259,6 @@ class TaskEmbedding:
         names = pd.Index([*self.layers, "all"], name="layer")
         table = {"l2": observed, "low": np.maximum(low, 0), "high": high}
         return pd.DataFrame(table, index=names)
-
-    def _resampled_squares(self, n_resamples: int, rng: np.random.Generator) -> FloatArray:
-        """Return squared norms by layer and of all, (n_resamples, n_layers + 1)."""
-        assert self.rows is not None
-        index = self._layer_of_each()
-        out = np.empty((n_resamples, len(self.layers) + 1))
-        share = np.full(self.n_samples, 1 / self.n_samples)
-        for first in range(0, n_resamples, 64):
-            count = min(64, n_resamples - first)
-            counts = rng.multinomial(self.n_samples, share, count) / self.n_samples
-            means = counts.astype(self.rows.dtype) @ self.rows
-            part = slice(first, first + count)
-            for place, layer in enumerate(self.layers):
-                chosen = means[:, index == layer].astype(np.float64)
-                out[part, place] = np.einsum("ij,ij->i", chosen, chosen)
-        out[:, -1] = out[:, :-1].sum(1)
-        return out
 
     def subset(self, rows: Sequence[int] | NDArray[np.int64]) -> TaskEmbedding:
         """Return the embedding of some of the texts under the same head.
@@ -243,10 +282,16 @@ class TaskEmbedding:
             values=wide.mean(0),
             standard_error=error,
             rows=chosen,
+            group_products=products_of_rows(chosen, self.slices, seed=self.seed),
             n_samples=n_samples,
             frac_truncated=float("nan"),
             text_fingerprint="",
+            draw_error=self._draw_error_of(n_samples),
         )
+
+    def _draw_error_of(self, n_samples: int) -> float:
+        """Return the noise of the draws for another number of texts."""
+        return float(self.draw_error * np.sqrt(self.n_samples / n_samples))
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row a number: ``layer``, ``part``, ``row``, ``value``, ``standard_error``."""
@@ -283,6 +328,7 @@ class TaskEmbedding:
             values=self.values * scale,
             standard_error=self.standard_error * abs(scale),
             rows=None if self.rows is None else self.rows * self.rows.dtype.type(scale),
+            group_products=None if self.group_products is None else self.group_products * scale**2,
             head_fingerprint="",
         )
 
@@ -308,12 +354,15 @@ class TaskEmbedding:
             n_classes=self.n_classes if alike else 0,
             n_samples=n_samples,
             frac_truncated=cut / n_samples,
+            draw_error=float("nan"),
+            stopped_early=self.stopped_early or other.stopped_early,
             rows=None,
+            group_products=None,
         )
 
     def facts(self) -> dict[str, Any]:
         """Return everything but the arrays and the slices."""
-        arrays = {"values", "standard_error", "rows", "slices"}
+        arrays = {"values", "standard_error", "rows", "slices", "group_products"}
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in arrays}
 
 
@@ -334,45 +383,3 @@ def check_comparable(embeddings: Sequence[TaskEmbedding]) -> None:
                     f"{first.name or 'the first'}, got {shown[0]} in "
                     f"{other.name or 'another'}. Embed both alike, or select the same layers."
                 )
-
-
-def merge_embeddings(embeddings: Sequence[TaskEmbedding], *, name: str = "") -> TaskEmbedding:
-    """Return the embedding of disjoint samples together, under the head they share.
-
-    Args:
-        embeddings: Of parts of a sample; each counts by its number of texts.
-        name: What tables call the result.
-
-    Raises:
-        UsageError: There are none, they cannot be compared, or their heads differ.
-    """
-    if not embeddings:
-        raise UsageError("there is nothing to merge: expected at least one embedding, got none.")
-    check_comparable(embeddings)
-    heads = {e.head_fingerprint for e in embeddings}
-    if len(heads) > 1:
-        raise UsageError(
-            f"embeddings cannot be merged: expected one head, got {len(heads)}. Embed the parts "
-            "under the same head."
-        )
-    counts = np.array([e.n_samples for e in embeddings], np.float64)
-    share = counts / counts.sum()
-    values = sum(w * e.values for w, e in zip(share, embeddings, strict=True))
-    spread = sum(  # squares of numbers within and between the parts, about the common mean
-        n * (n - 1) * e.standard_error**2 + n * (e.values - values) ** 2
-        if n > 1
-        else (e.values - values) ** 2
-        for n, e in zip(counts, embeddings, strict=True)
-    )
-    total = counts.sum()
-    kept = [e.rows for e in embeddings if e.rows is not None]
-    return replace(
-        embeddings[0],
-        values=np.asarray(values),
-        standard_error=np.sqrt(spread / (total * max(total - 1, 1))),
-        name=name,
-        n_samples=int(total),
-        frac_truncated=float(share @ np.array([e.frac_truncated for e in embeddings])),
-        text_fingerprint="",
-        rows=np.concatenate(kept) if len(kept) == len(embeddings) else None,
-    )

@@ -3,63 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from charkit.config import Pooling, Progress, no_progress
+from charkit.config import Progress, no_progress
 from charkit.encoders import Encoder
-from charkit.encoders.pooling import pool
-from charkit.encoders.run import check_pooling
 from charkit.encoders.states import resolve_layer
-from charkit.encoders.tokens import Tokens, tokenise
 from charkit.errors import DataError, UsageError
-from charkit.fisher.batches import IntArray, batches, choose_budget, model_inputs
+from charkit.fisher.draws import choose_draws
 from charkit.fisher.embedding import TaskEmbedding
-from charkit.fisher.forward import frozen, run_between
+from charkit.fisher.forward import frozen
 from charkit.fisher.head import Head
-from charkit.fisher.labels import LabelDraws, LabelPlan, cotangents, plan_labels
-from charkit.fisher.layout import Layout, make_layout
-from charkit.fisher.rows import wide_dtype
-from charkit.fisher.sites import DEFAULT_PARTS, check_parts, projects_positions, splits_rows
-from charkit.fisher.tape import Tape
+from charkit.fisher.labels import LabelPlan, check_labels, plan_labels
+from charkit.fisher.options import DEFAULT_OPTIONS, FisherOptions, check_options
+from charkit.fisher.passes import Pass, Request
+from charkit.fisher.sums import Sums
 from charkit.fisher.texts import FisherTexts
 from charkit.fisher.token_states import TokenStates
-
-
-@dataclass(frozen=True)
-class FisherOptions:
-    """What is estimated, and how.
-
-    Attributes:
-        layers: Whose weights, 1 to L, negative from the end; None for all up to the head.
-        parts: Which of their weights, see `charkit.fisher.sites.Part`.
-        pooling: How token states become what the head reads.
-        estimator: How labels are averaged over, see `charkit.fisher.labels.Estimator`.
-        n_draws: Draws a text, for the estimators that draw.
-        seed: Of the draws.
-        max_length: Most tokens a text keeps; default `Encoder.text_length`.
-        token_budget: Most tokens of a batch, padding included; default by device. It changes
-            speed and memory, and results by rounding alone.
-        keep_rows: Keep the numbers of every text, for intervals and subsets.
-    """
-
-    layers: Sequence[int] | None = None
-    parts: Sequence[str] = DEFAULT_PARTS
-    pooling: Pooling = "mean"
-    estimator: str = "auto"
-    n_draws: int = 1
-    seed: int = 0
-    max_length: int | None = None
-    token_budget: int | None = None
-    keep_rows: bool = False
-
-
-DEFAULT_OPTIONS = FisherOptions()
 
 
 def fisher_embedding(
@@ -134,28 +96,30 @@ def fisher_embeddings(
         DataError: There are no texts, or labels that are needed are missing.
     """
     placed = _check_heads(encoder, heads)
-    check_pooling(options.pooling)
+    check_options(options)
     if not len(split.texts):
         raise DataError("there are no texts: expected at least 1, got 0. Name another sample.")
     length = encoder.text_length(options.max_length)
     layers = _chosen_layers(encoder, options.layers, placed)
     _check_states(states, encoder, layers[0], length, len(split.texts))
-    tokens = _tokens(encoder, split, length) if states is None else states.tokens
     plan = plan_labels(
         options.estimator, heads=list(placed.values()), n_draws=options.n_draws, seed=options.seed
     )
+    if plan.estimator == "empirical":
+        check_labels(split.labels, heads=list(placed.values()), n_samples=len(split.texts))
+    request = Request(encoder, split, placed, layers, options, length, states)
+    errors = dict.fromkeys(placed, float("nan") if plan.is_drawn else 0.0)
     with torch.inference_mode(False), torch.enable_grad(), frozen(encoder):
-        run = _Run(encoder, tokens, placed, layers, plan, options, split.labels, states)
+        if options.relative_error is not None:
+            plan, errors = choose_draws(
+                request, plan, wanted=options.relative_error, progress=progress
+            )
+        run = Pass(request, plan)
         sums = run.run(progress)
     return {
-        layer: _finished(run, layer, sums[layer], name, split.text_fingerprint, length)
+        layer: _finished(run, plan, layer, sums[layer], name=name, draw_error=errors[layer])
         for layer in placed
     }
-
-
-def _tokens(encoder: Encoder, split: FisherTexts, max_length: int) -> Tokens:
-    with torch.inference_mode(False):  # the weights may be read here, and must allow gradients
-        return tokenise(encoder, split.texts, split.pairs, max_length=max_length)
 
 
 def _check_heads(encoder: Encoder, heads: Mapping[int, Head]) -> dict[int, Head]:
@@ -173,6 +137,10 @@ def _check_heads(encoder: Encoder, heads: Mapping[int, Head]) -> dict[int, Head]
             raise UsageError(
                 f"head at layer {layer} does not fit: expected weights of width {encoder.width} "
                 f"for {encoder.name}, got {head.weights.shape[1]}."
+            )
+        if layer in placed:
+            raise UsageError(
+                f"layer {layer} has two heads: expected one a layer, got it from {list(heads)}."
             )
         placed[layer] = head
     return dict(sorted(placed.items()))
@@ -212,122 +180,23 @@ def _check_states(
         )
 
 
-@dataclass
-class _Sums:
-    """Sums over texts of the numbers and of their squares, and the numbers if kept."""
-
-    first: Tensor
-    second: Tensor
-    rows: NDArray[np.floating] | None
-
-    def add(self, numbers: Tensor, rows: IntArray) -> None:
-        block = numbers.to(self.first.device).double()
-        self.first += block.sum(0)
-        self.second += block.square().sum(0)
-        if self.rows is not None:
-            self.rows[rows] = numbers.cpu().numpy()
-
-
-class _Run:
-    """One pass over the texts."""
-
-    def __init__(
-        self,
-        encoder: Encoder,
-        tokens: Tokens,
-        heads: dict[int, Head],
-        layers: tuple[int, ...],
-        plan: LabelPlan,
-        options: FisherOptions,
-        labels: NDArray[Any] | None,
-        states: TokenStates | None,
-    ) -> None:
-        parts = check_parts(options.parts)
-        self.encoder, self.tokens, self.heads = encoder, tokens, heads
-        self.plan, self.options, self.labels, self.states = plan, options, labels, states
-        self.layout: Layout = make_layout(encoder, layers=layers, parts=parts)
-        self.alone = projects_positions(encoder, parts)
-        self.draws = {
-            layer: LabelDraws(plan, n_samples=len(tokens.lengths), n_out=head.n_out)
-            for layer, head in heads.items()
-        }
-        self.tape = Tape(encoder, self.layout, several=self.alone or splits_rows(encoder))
-
-    def run(self, progress: Progress) -> dict[int, _Sums]:
-        n_samples = len(self.tokens.lengths)
-        sums = {layer: self._empty_sums(n_samples) for layer in self.heads}
-        budget = choose_budget(self.encoder, self.options.token_budget)
-        done = 0
-        with self.tape.recording():
-            for rows in batches(self.tokens, token_budget=budget, alone=self.alone):
-                for layer, numbers in self._batch(rows).items():
-                    sums[layer].add(numbers, rows)
-                done += len(rows)
-                progress("fisher", done, n_samples)
-        return sums
-
-    def _empty_sums(self, n_samples: int) -> _Sums:
-        size = self.layout.size
-        kind = np.float64 if self.encoder.dtype == "float64" else np.float32
-        kept = np.empty((n_samples, size), kind) if self.options.keep_rows else None
-        zeros = torch.zeros(size, dtype=torch.float64, device=_float64_device(self.encoder))
-        return _Sums(zeros, zeros.clone(), kept)
-
-    def _batch(self, rows: IntArray) -> dict[int, Tensor]:
-        """Return, for each head, the numbers of some texts, (len(rows), size)."""
-        inputs, mask = model_inputs(self.encoder, self.tokens, rows)
-        resume = None
-        if self.states is not None:
-            resume = self.states.resume(rows, device=self.encoder.device)
-        hidden = run_between(
-            self.encoder,
-            inputs,
-            wanted=frozenset(self.heads),
-            resume=resume,
-            entering=self.tape.entering,
-        )
-        pooled = {k: pool(hidden.pop(k), mask, self.options.pooling) for k in self.heads}
-        passes = [(k, g) for k in self.heads for g in self._gradients(k, pooled[k], rows)]
-        found = {k: self._empty(len(rows), pooled[k]) for k in self.heads}
-        for place, (layer, gradient) in enumerate(passes):
-            keep = place + 1 < len(passes)
-            self.tape.backward(pooled[layer], gradient, found[layer], keep=keep)
-        self.tape.forget()
-        return found
-
-    def _empty(self, n_rows: int, like: Tensor) -> Tensor:
-        return like.new_zeros((n_rows, self.layout.size), dtype=wide_dtype(like.dtype))
-
-    def _gradients(self, layer: int, pooled: Tensor, rows: IntArray) -> Tensor:
-        """Return the gradients at the pooled states, (n_passes, n_samples, width)."""
-        head = self.heads[layer]
-        device = _float64_device(self.encoder)
-        weights = torch.tensor(head.weights, device=device)
-        bias = torch.tensor(head.bias, device=device)
-        logits = pooled.detach().to(device).double() @ weights.T + bias
-        sent = cotangents(
-            self.plan, head, logits, rows=rows, draws=self.draws[layer], labels=self.labels
-        )
-        return (sent @ weights).to(pooled.dtype).to(pooled.device)
-
-
-def _float64_device(encoder: Encoder) -> str:
-    return "cpu" if encoder.device == "mps" else encoder.device  # MPS has no float64
-
-
 def _finished(
-    run: _Run, layer: int, sums: _Sums, name: str, text_fingerprint: str, max_length: int
+    run: Pass,
+    plan: LabelPlan,
+    layer: int,
+    sums: Sums,
+    *,
+    name: str,
+    draw_error: float,
 ) -> TaskEmbedding:
-    slices = tuple(s for s in run.layout.slices if s.layer <= layer)
-    used = slice(0, slices[-1].stop)
-    n_samples = len(run.tokens.lengths)
-    first, second = (total.cpu().numpy()[used] for total in (sums.first, sums.second))
-    mean = first / n_samples
+    request, options = run.request, run.request.options
+    encoder, head = request.encoder, request.heads[layer]
+    n_samples = sums.n_done
+    mean = sums.groups.sum(0).cpu().numpy() / n_samples
     error: NDArray[np.float64] = np.full(mean.shape, np.nan)
     if n_samples > 1:
-        spread = np.maximum(second / n_samples - mean**2, 0)
+        spread = np.maximum(sums.second.cpu().numpy() / n_samples - mean**2, 0)
         error = np.sqrt(spread / (n_samples - 1))
-    head = run.heads[layer]
     if not np.isfinite(mean).all():
         raise DataError(
             "the embedding is not finite: expected numbers, got NaN or infinity. Use float32, "
@@ -336,23 +205,26 @@ def _finished(
     return TaskEmbedding(
         values=mean,
         standard_error=error,
-        slices=slices,
+        slices=run.slices(layer),
         name=name,
-        encoder=run.encoder.name,
-        encoder_fingerprint=run.encoder.fingerprint,
+        encoder=encoder.name,
+        encoder_fingerprint=encoder.fingerprint,
         head_layer=layer,
         head_fingerprint=head.fingerprint,
-        pooling=run.options.pooling,
-        max_length=max_length,
-        dtype=run.encoder.dtype,
+        pooling=options.pooling,
+        max_length=request.max_length,
+        dtype=encoder.dtype,
         kind=head.kind,
         n_classes=head.n_classes,
-        estimand=run.plan.estimand,
-        estimator=run.plan.estimator,
-        n_draws=run.plan.n_draws,
-        seed=run.plan.seed,
+        estimand=plan.estimand,
+        estimator=plan.estimator,
+        n_draws=plan.n_draws,
+        seed=options.seed,
         n_samples=n_samples,
-        frac_truncated=float((run.tokens.full_lengths > run.tokens.lengths).mean()),
-        text_fingerprint=text_fingerprint,
-        rows=None if sums.rows is None else sums.rows[:, used],
+        frac_truncated=run.n_truncated / n_samples,
+        text_fingerprint=request.split.text_fingerprint,
+        draw_error=draw_error,
+        stopped_early=run.stopped_early,
+        rows=None if sums.rows is None else sums.rows[:n_samples],
+        group_products=run.products(layer, sums),
     )

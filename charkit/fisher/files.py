@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ FORMAT = "charkit.task_embedding.1"
 """What the header says; it changes when the layout of the file does."""
 
 _KEY = "charkit"
+_ARRAYS = ("values", "standard_error", "rows", "group_products")
 
 
 def save_embedding(embedding: TaskEmbedding, path: str | Path) -> Path:
@@ -32,12 +34,13 @@ def save_embedding(embedding: TaskEmbedding, path: str | Path) -> Path:
     Returns:
         The path.
     """
-    arrays = {"values": embedding.values, "standard_error": embedding.standard_error}
-    if embedding.rows is not None:
-        arrays["rows"] = embedding.rows  # type: ignore[assignment]
+    found = {name: getattr(embedding, name) for name in _ARRAYS}
+    arrays = {name: array for name, array in found.items() if array is not None}
     slices = [(s.layer, s.part, s.start, s.stop) for s in embedding.slices]
     facts = {k: _plain(v) for k, v in embedding.facts().items()}
-    about = {"format": FORMAT, "facts": facts, "slices": slices}
+    stability = {k: _plain(v) for k, v in asdict(embedding.stability).items()}
+    verdict = {"stability": stability, "stable": embedding.stable}  # for readers of the header
+    about = {"format": FORMAT, "facts": facts, "slices": slices, **verdict}
     header = {_KEY: canonical_json(about)}  # one key: more would be written in random order
     target = Path(path)
     write_whole(target, save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, header))
@@ -65,12 +68,12 @@ def load_embedding(path: str | Path) -> TaskEmbedding:
             )
         facts: dict[str, Any] = {k: _real(v) for k, v in about["facts"].items()}
         slices = tuple(Slice(*entry) for entry in about["slices"])
-        rows = arrays.get("rows")
         return TaskEmbedding(
             values=arrays["values"],
             standard_error=arrays["standard_error"],
             slices=slices,
-            rows=rows,
+            rows=arrays.get("rows"),
+            group_products=arrays.get("group_products"),
             **facts,
         )
     except (SafetensorError, KeyError, TypeError, ValueError) as error:

@@ -53,6 +53,11 @@ class LabelPlan:
         """What is estimated: embeddings of different estimands cannot be compared."""
         return "empirical_fisher" if self.estimator == "empirical" else "fisher"
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether random draws add noise of their own."""
+        return self.estimator in ("sketch", "monte_carlo")
+
     def n_passes(self, head: Head) -> int:
         """Return the number of backward passes."""
         return max(1, head.n_out - 1) if self.estimator == "exact" else self.n_draws
@@ -78,6 +83,36 @@ def plan_labels(estimator: str, *, heads: list[Head], n_draws: int = 1, seed: in
     if estimator in ("exact", "empirical"):
         return LabelPlan(estimator)  # type: ignore[arg-type]
     return LabelPlan(estimator, n_draws, seed)  # type: ignore[arg-type]
+
+
+def check_labels(labels: NDArray[Any] | None, *, heads: list[Head], n_samples: int) -> None:
+    """Refuse labels that the empirical estimator cannot read.
+
+    Raises:
+        DataError: There are none, one a text is wanted, or a label is none of a head's.
+    """
+    if labels is None:
+        raise DataError(
+            "the empirical estimator needs labels: expected one a text, got none. Use another "
+            "estimator for texts without labels."
+        )
+    given = np.asarray(labels)
+    if given.shape != (n_samples,):
+        raise DataError(
+            f"labels do not fit: expected one for each of {n_samples} texts, got shape "
+            f"{given.shape}."
+        )
+    for head in heads:
+        if head.kind == "regression":
+            wrong, legal = ~np.isfinite(given.astype(np.float64)), "finite targets"
+        else:
+            wrong = ~np.isin(given, np.arange(head.n_out))
+            legal = f"class codes 0 to {head.n_out - 1}"
+        if wrong.any():
+            raise DataError(
+                f"labels do not fit the head: expected {legal}, got {given[wrong][0]!r} and "
+                f"{int(wrong.sum()) - 1} more."
+            )
 
 
 def covariance_root(probabilities: Tensor) -> Tensor:
@@ -147,7 +182,9 @@ def cotangents(
         Shape (n_passes, n_samples, n_out), float64.
     """
     if plan.estimator == "empirical":
-        return _label_gradient(head, logits, _given(labels, rows, logits))
+        assert labels is not None
+        given = torch.from_numpy(np.asarray(labels)[rows]).to(logits.device)
+        return _label_gradient(head, logits, given[None])
     if plan.estimator == "monte_carlo":
         assert draws.uniform is not None
         uniform = torch.from_numpy(draws.uniform[rows].T.copy()).to(logits.device)
@@ -163,15 +200,6 @@ def cotangents(
     assert draws.signs is not None
     signs = torch.from_numpy(draws.signs[rows]).to(root)
     return torch.bmm(signs, root).transpose(0, 1) / math.sqrt(plan.n_draws)
-
-
-def _given(labels: NDArray[Any] | None, rows: NDArray[np.int64], like: Tensor) -> Tensor:
-    if labels is None:
-        raise DataError(
-            "the empirical estimator needs labels: expected one a text, got none. Use another "
-            "estimator for texts without labels."
-        )
-    return torch.from_numpy(np.asarray(labels)[rows]).to(like.device)[None]
 
 
 def _drawn(head: Head, logits: Tensor, uniform: Tensor) -> Tensor:

@@ -1,0 +1,255 @@
+"""One pass over the texts: batches forward and back, squares into sums."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from charkit.config import Progress
+from charkit.encoders import Encoder
+from charkit.encoders.pooling import pool
+from charkit.encoders.run import free_memory, is_out_of_memory, smaller_budget
+from charkit.fisher.batches import IntArray, batches, choose_budget, model_inputs
+from charkit.fisher.blocks import Block, growing_blocks, tokenised, whole_blocks
+from charkit.fisher.forward import run_between
+from charkit.fisher.head import Head
+from charkit.fisher.labels import LabelDraws, LabelPlan, cotangents
+from charkit.fisher.layout import Layout, Slice, make_layout
+from charkit.fisher.options import FisherOptions
+from charkit.fisher.rows import wide_dtype
+from charkit.fisher.sites import check_parts, projects_positions, splits_rows
+from charkit.fisher.stability import N_GROUPS, deal_groups, group_products, stability_of
+from charkit.fisher.sums import Sums
+from charkit.fisher.tape import Tape
+from charkit.fisher.texts import FisherTexts
+from charkit.fisher.token_states import TokenStates
+
+_LOOKS = 2
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a pass is to estimate, checked.
+
+    Attributes:
+        encoder: The encoder, frozen while passes run.
+        split: The texts.
+        heads: Layer, 1 to L, rising -> the head that reads it.
+        layers: Whose weights, 1 to L, rising.
+        options: The rest.
+        max_length: Most tokens a text keeps.
+        states: Token states below the lowest of ``layers``, of all texts.
+    """
+
+    encoder: Encoder
+    split: FisherTexts
+    heads: dict[int, Head]
+    layers: tuple[int, ...]
+    options: FisherOptions
+    max_length: int
+    states: TokenStates | None
+
+
+class Pass:
+    """One pass over the texts.
+
+    Args:
+        request: What is to be estimated.
+        plan: How labels are averaged over.
+        order: Which texts are visited, and in which order; default all: at random if the pass
+            may stop early, else as they come.
+
+    Attributes:
+        layout: Where the numbers belong.
+        n_truncated: Texts visited that were cut.
+        stopped_early: Whether texts were left because the sums were stable.
+    """
+
+    def __init__(self, request: Request, plan: LabelPlan, *, order: IntArray | None = None) -> None:
+        encoder, options = request.encoder, request.options
+        parts = check_parts(options.parts)
+        n_samples = len(request.split.texts)
+        self.request, self.plan = request, plan
+        self.layout: Layout = make_layout(encoder, layers=request.layers, parts=parts)
+        self.n_truncated = 0
+        self.stopped_early = False
+        shuffled, groups = deal_groups(n_samples, seed=options.seed)
+        if order is None:
+            order = np.arange(n_samples) if options.stop_at is None else shuffled
+        self._order, self._groups = order, groups[order]
+        self._alone = projects_positions(encoder, parts)
+        self._budget = choose_budget(encoder, options.token_budget)
+        self._cap: int | None = None
+        self._draws = {
+            layer: LabelDraws(plan, n_samples=n_samples, n_out=head.n_out)
+            for layer, head in request.heads.items()
+        }
+        self._tape = Tape(encoder, self.layout, several=self._alone or splits_rows(encoder))
+
+    def slices(self, layer: int) -> tuple[Slice, ...]:
+        """Return the names of the numbers that a head at a layer has."""
+        return tuple(s for s in self.layout.slices if s.layer <= layer)
+
+    def run(self, progress: Progress) -> dict[int, Sums]:
+        """Return, for each head, the sums over the texts that were visited."""
+        n_samples = len(self._order)
+        stop_at = self.request.options.stop_at
+        sums = {layer: self._empty_sums(layer) for layer in self.request.heads}
+        done = steady = 0
+        places = whole_blocks(n_samples)
+        if stop_at is not None:
+            places = growing_blocks(n_samples)
+        with self._tape.recording():
+            for some in places:
+                for n_more in self._visit(some, sums):
+                    done += n_more
+                    progress("fisher", done, n_samples)
+                if stop_at is None or done == n_samples:
+                    continue
+                steady = steady + 1 if self._agree(sums, stop_at) else 0
+                if steady == _LOOKS:
+                    self.stopped_early = True
+                    progress("fisher", done, done)
+                    break
+        return sums
+
+    def products(self, layer: int, sums: Sums) -> np.ndarray:
+        """Return the products of the groups' sums, (n_slices, n_groups, n_groups)."""
+        held = sums.groups[: min(N_GROUPS, sums.n_done)].cpu().numpy()
+        return group_products(held, self.slices(layer))
+
+    def _agree(self, sums: dict[int, Sums], stop_at: float) -> bool:
+        """Tell whether halves are expected to agree under every head."""
+        return all(
+            stability_of(self.products(layer, some).sum(0)).halves >= stop_at
+            for layer, some in sums.items()
+        )
+
+    def _empty_sums(self, layer: int) -> Sums:
+        encoder = self.request.encoder
+        kept = None
+        if self.request.options.keep_rows:
+            kept = np.float64 if encoder.dtype == "float64" else np.float32
+        return Sums(
+            self.slices(layer)[-1].stop,
+            n_samples=len(self._order),
+            device=_float64_device(encoder),
+            kept=kept,
+        )
+
+    def _visit(self, places: IntArray, sums: dict[int, Sums]) -> Iterator[int]:
+        """Add some texts to the sums and yield how many were added by each batch."""
+        request = self.request
+        block = tokenised(
+            request.encoder,
+            self._order[places],
+            request.split.texts,
+            request.split.pairs,
+            max_length=request.max_length,
+            states=request.states,
+        )
+        self.n_truncated += int((block.tokens.full_lengths > block.tokens.lengths).sum())
+        for batch in batches(block.tokens, token_budget=self._budget, alone=self._alone):
+            for local, found in self._fitting(block, batch):
+                for layer, (numbers, scale) in found.items():
+                    sums[layer].add(numbers, scale, places[local], self._groups[places[local]])
+                yield len(local)
+
+    def _fitting(
+        self, block: Block, batch: IntArray
+    ) -> Iterator[tuple[IntArray, dict[int, tuple[Tensor, Tensor]]]]:
+        """Yield a batch, in halves as long as memory does not suffice, with its numbers."""
+        waiting = [batch]
+        while waiting:
+            local = waiting.pop()
+            n_tokens = len(local) * int(block.tokens.lengths[local].max())
+            if self._cap is not None and n_tokens > self._cap and len(local) > 1:
+                half = len(local) // 2
+                waiting += [local[half:], local[:half]]
+                continue
+            found = self._try(block, local)
+            if found is None:
+                waiting.append(local)
+            else:
+                yield local, found
+
+    def _try(self, block: Block, local: IntArray) -> dict[int, tuple[Tensor, Tensor]] | None:
+        """Return the numbers, or None after cutting the batches because memory ran out."""
+        try:
+            return self._batch(block, local)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            reason = error
+        self._tape.forget()
+        device = self.request.encoder.device
+        longest = int(block.tokens.lengths[local].max())
+        self._cap = smaller_budget(reason, device=device, longest=longest, n_texts=len(local))
+        del reason
+        free_memory(device)
+        return None
+
+    def _batch(self, block: Block, local: IntArray) -> dict[int, tuple[Tensor, Tensor]]:
+        """Return, for each head, the numbers of some texts and what they are to be scaled by."""
+        encoder, heads = self.request.encoder, self.request.heads
+        rows = block.rows[local]
+        inputs, mask = model_inputs(encoder, block.tokens, local)
+        resume = None
+        if self.request.states is not None:
+            resume = self.request.states.resume(rows, device=encoder.device)
+        hidden = run_between(
+            encoder,
+            inputs,
+            wanted=frozenset(heads),
+            resume=resume,
+            entering=self._tape.entering,
+        )
+        pooled = {k: pool(hidden.pop(k), mask, self.request.options.pooling) for k in heads}
+        sent = {k: self._gradients(k, pooled[k], rows) for k in heads}
+        passes = [(k, gradient) for k in heads for gradient in sent[k][0]]
+        found = {k: self._empty(len(rows), k, pooled[k]) for k in heads}
+        for place, (layer, gradient) in enumerate(passes):
+            keep = place + 1 < len(passes)
+            self._tape.backward(pooled[layer], gradient, found[layer], keep=keep)
+        self._tape.forget()
+        return {k: (found[k], sent[k][1].square()) for k in heads}
+
+    def _empty(self, n_rows: int, layer: int, like: Tensor) -> Tensor:
+        size = self.slices(layer)[-1].stop
+        return like.new_zeros((n_rows, size), dtype=wide_dtype(like.dtype))
+
+    def _gradients(self, layer: int, pooled: Tensor, rows: IntArray) -> tuple[Tensor, Tensor]:
+        """Return the gradients at the pooled states, and what they were divided by.
+
+        Where a head is sure, gradients are so small that their squares would leave the range
+        of float32: each text's are brought near 1 by a power of two.
+
+        Returns:
+            Shapes (n_passes, n_samples, width) and (n_samples,).
+        """
+        head = self.request.heads[layer]
+        device = _float64_device(self.request.encoder)
+        weights = torch.tensor(head.weights, device=device)
+        bias = torch.tensor(head.bias, device=device)
+        logits = pooled.detach().to(device).double() @ weights.T + bias
+        sent = cotangents(
+            self.plan,
+            head,
+            logits,
+            rows=rows,
+            draws=self._draws[layer],
+            labels=self.request.split.labels,
+        )
+        gradients = sent @ weights
+        exponents = torch.frexp(gradients.abs().amax((0, 2))).exponent
+        scale = torch.exp2(exponents.double())
+        gradients = gradients / scale[None, :, None]
+        return gradients.to(pooled.dtype).to(pooled.device), scale
+
+
+def _float64_device(encoder: Encoder) -> str:
+    return "cpu" if encoder.device == "mps" else encoder.device  # MPS has no float64

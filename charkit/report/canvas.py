@@ -7,6 +7,7 @@ than a call.
 
 from __future__ import annotations
 
+import io
 import re
 import textwrap
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from charkit.durable import write_whole
 from charkit.errors import MissingError
 
 if TYPE_CHECKING:
@@ -95,6 +97,15 @@ def safe(text: str) -> str:
     return text.replace("$", r"\$")
 
 
+def text_inches(text: str, *, bold: bool = False) -> float:
+    """Return how wide small text is drawn, in inches."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    font = FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal", size=SMALL)
+    return float(TextPath((0, 0), text or " ", prop=font).get_extents().width) / 72
+
+
 def readable(text: str, *, longest: int | None = None) -> str:
     """Return text in one line that the font can draw, cut in the middle when too long.
 
@@ -166,7 +177,8 @@ def keep_numbers(figure: Any, numbers: pd.DataFrame) -> Figure:
 def save_figure(figure: Figure, path_stem: str | Path) -> tuple[Path, Path, Path]:
     """Write a figure as .svg and .png, and what it shows as .csv.
 
-    The same figure gives the same bytes: no dates, no random identifiers.
+    The same figure gives the same bytes: no dates, no random identifiers. Each file is written
+    whole or not at all.
 
     Args:
         figure: From `charkit.report.figures`.
@@ -181,18 +193,14 @@ def save_figure(figure: Figure, path_stem: str | Path) -> tuple[Path, Path, Path
     matplotlib = _matplotlib()
     stem = Path(path_stem)
     svg, png, csv = (stem.with_name(stem.name + end) for end in (".svg", ".png", ".csv"))
-    try:
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        with matplotlib.rc_context({"svg.hashsalt": "charkit", "svg.fonttype": "path"}):
-            figure.savefig(svg, metadata={"Date": None, "Creator": "charkit"})
-        figure.savefig(png, dpi=300, metadata={"Software": None})
-        numbers = getattr(figure, "numbers", pd.DataFrame())
-        numbers.to_csv(csv, index=False, lineterminator="\n")
-    except OSError as error:
-        raise MissingError(
-            f"cannot write the figure {stem.name}: expected a folder that can be written, "
-            f"got {error.strerror or error}. Choose another folder."
-        ) from error
+    drawn, dotted = io.BytesIO(), io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "charkit", "svg.fonttype": "path"}):
+        figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": "charkit"})
+    figure.savefig(dotted, format="png", dpi=300, metadata={"Software": None})
+    numbers = getattr(figure, "numbers", pd.DataFrame())
+    write_whole(svg, drawn.getvalue())
+    write_whole(png, dotted.getvalue())
+    write_whole(csv, numbers.to_csv(index=False, lineterminator="\n").encode())
     return svg, png, csv
 
 

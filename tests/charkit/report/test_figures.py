@@ -241,7 +241,7 @@ def test_saved_numbers_are_those_drawn(tmp_path):
 
 def test_a_folder_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(MissingError, match="cannot write the figure"):
+    with pytest.raises(MissingError, match="cannot write: expected a writable folder"):
         save_figure(learning_curves(sweep_table(), task="trec6"), tmp_path / "file" / "x")
 
 

@@ -1,0 +1,208 @@
+"""A map of tasks: near ones near each other, as far as a plane allows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from charkit.report.canvas import (
+    FAINT,
+    INK,
+    MUTED,
+    SMALL,
+    WIDTH,
+    blank,
+    keep_numbers,
+    readable,
+    safe,
+    text_inches,
+)
+from charkit.report.clustering import FloatArray, colour_of, distances_of, group_colours
+from charkit.report.scaling import place_points
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_SIDE = 0.12  # inches of margin
+_ROOM = (1.3, 0.6)  # inches beside and above the outer points together, for labels
+_AIR = 0.04  # inches between labels
+_TALL = 0.135  # inches of a label
+_REACHES = (0.07, 0.1, 0.14, 0.19, 0.26, 0.36)  # inches from a point to its label
+_ANGLES = np.arange(0, 360, 22.5)
+_ROUNDS = 4
+
+
+def distance_map(
+    matrix: pd.DataFrame,
+    *,
+    unit: str = "distance",
+    title: str | None = None,
+    groups: Mapping[str, str] | None = None,
+    seed: int = 0,
+    note: str = "",
+) -> Figure:
+    """Draw tasks as points in the plane by multidimensional scaling.
+
+    The caption tells the stress: how badly the plane holds the distances.
+
+    Args:
+        matrix: Index and columns: the same names.
+        unit: What the numbers are.
+        title: Default: how many tasks.
+        groups: Name -> group; those with two members or more share a colour.
+        seed: Of the random starts of the scaling.
+        note: More for the caption.
+
+    Raises:
+        UsageError: The table is no table of distances.
+        MissingError: matplotlib is not installed.
+    """
+    places = place_points(distances_of(matrix), seed=seed)
+    names = [str(name) for name in matrix.index]
+    colours = group_colours(names, groups)
+    words = (
+        f"Far apart: large {readable(unit)}. Stress {places.stress:.2f}: a plane shows the "
+        f"distances {_quality(places.stress)}. Directions mean nothing."
+    )
+    if colours:
+        words += " Colours: tasks that share texts."
+    wide = WIDTH - 2 * _SIDE
+    tall = (wide - _ROOM[0]) * min(_extent(places.points), 1.3) + _ROOM[1]
+    tall = max(tall, 1.6)
+    figure, axes = blank(
+        title=title or f"A map of {len(names)} tasks",
+        caption=f"{words} {note}".strip(),
+        height=tall,
+        left=_SIDE,
+        right=_SIDE,
+        below=-0.38,
+    )
+    _frame(axes, places.points, wide, tall)
+    inches = axes.transData.transform(places.points) / axes.get_figure().dpi
+    corner = np.array(axes.bbox.min) / axes.get_figure().dpi
+    marks = [colour_of(name, groups, colours) for name in names]
+    shown = [safe(readable(name, longest=22)) for name in names]
+    _draw(axes, places.points, inches - corner, shown, marks, (wide, tall))
+    numbers = pd.DataFrame(places.points, columns=["x", "y"])
+    numbers.insert(0, "task", names)
+    return keep_numbers(figure, numbers.assign(stress=places.stress))
+
+
+def _quality(stress: float) -> str:
+    return "well" if stress < 0.1 else "roughly" if stress < 0.2 else "poorly, see the matrix"
+
+
+def _extent(points: FloatArray) -> float:
+    """Return the height of the points over their width."""
+    wide, tall = points.max(0) - points.min(0)
+    return float(tall / wide) if wide > 0 else 1.0
+
+
+def _frame(axes: Axes, points: FloatArray, wide: float, tall: float) -> None:
+    """Show all points with room for labels, the same scale along both axes."""
+    low, high = points.min(0), points.max(0)
+    spread = np.maximum(high - low, 1e-12)
+    per_inch = float((spread / (np.array([wide, tall]) - _ROOM)).max())
+    centre, half = (low + high) / 2, np.array([wide, tall]) * per_inch / 2
+    axes.set_xlim(centre[0] - half[0], centre[0] + half[0])
+    axes.set_ylim(centre[1] - half[1], centre[1] + half[1])
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+        spine.set_color(FAINT)
+
+
+def _draw(
+    axes: Axes,
+    points: FloatArray,
+    inches: FloatArray,
+    names: list[str],
+    colours: list[Any],
+    size: tuple[float, float],
+) -> None:
+    widths = np.array(
+        [
+            text_inches(name, bold=colour != MUTED)
+            for name, colour in zip(names, colours, strict=True)
+        ]
+    )
+    centres = place_labels(inches, widths, size)
+    for place, name, colour, point, centre, width in zip(
+        inches, names, colours, points, centres, widths, strict=True
+    ):
+        grouped = colour != MUTED
+        axes.plot(*point, "o", color=colour, markersize=6 if grouped else 4.5, zorder=4)
+        half = np.array([width / 2, _TALL / 2])
+        near = np.clip(place, centre - half, centre + half)
+        share = centre / size
+        if np.hypot(*(near - place)) > 0.13:
+            axes.plot(
+                *np.array([place / size, near / size]).T, color=MUTED, linewidth=0.6,
+                transform=axes.transAxes, zorder=2,
+            )  # fmt: skip
+        axes.text(
+            share[0], share[1], name, transform=axes.transAxes, ha="center", va="center_baseline",
+            size=SMALL, color=INK, zorder=5, weight="bold" if grouped else "normal",
+        )  # fmt: skip
+
+
+def place_labels(points: FloatArray, widths: FloatArray, size: tuple[float, float]) -> FloatArray:
+    """Return the centres of labels beside their points, overlaps avoided as far as possible.
+
+    The points with the nearest neighbours choose first; each takes the place that covers the
+    least of labels and points, is not nearer to another point, and is near. Then each chooses
+    again, given the others, a few times.
+
+    Args:
+        points: In inches from the lower left corner, (count, 2).
+        widths: Of the labels in inches, (count,).
+        size: Width and height of the frame in inches.
+    """
+    step = np.hypot(*(points[:, None] - points[None]).T)
+    order = np.argsort(np.sort(step, axis=1)[:, 1:4].sum(1), kind="stable")
+    half = np.column_stack([widths / 2, np.full(len(widths), _TALL / 2)])
+    centres = points.copy()
+    placed: list[int] = []
+    for index in np.tile(order, _ROUNDS):
+        others = [k for k in placed if k != index]
+        choices = _choices(points[index], half[index])
+        costs = _overlaps(choices, half[index], centres[others], half[others])
+        costs += _strays(choices, half[index], np.delete(points, index, 0))
+        beyond = np.maximum(half[index] - choices, 0) + np.maximum(choices + half[index] - size, 0)
+        centres[index] = choices[int((costs + 100 * beyond.sum(1)).argmin())]
+        placed = [*others, int(index)]
+    return centres
+
+
+def _choices(point: FloatArray, half: FloatArray) -> FloatArray:
+    """Return centres around a point such that the label's edge is at each reach from it."""
+    turn = np.deg2rad(_ANGLES)
+    way = np.column_stack([np.cos(turn), np.sin(turn)])
+    edge = np.where(np.abs(way) > 0.39, np.sign(way), way / 0.39) * half
+    return np.concatenate([point + edge + reach * way for reach in _REACHES])
+
+
+def _overlaps(
+    choices: FloatArray, half: FloatArray, others: FloatArray, their_halves: FloatArray
+) -> FloatArray:
+    """Return what it costs to cover other labels: by the area."""
+    step = np.abs(choices[:, None] - others[None])
+    shared = np.maximum(half + their_halves[None] + _AIR - step, 0)
+    return np.asarray(30 * shared.prod(2).sum(1))
+
+
+def _strays(choices: FloatArray, half: FloatArray, points: FloatArray) -> FloatArray:
+    """Return what it costs to be far away, off the level, on or nearer to another point."""
+    reach = np.repeat(_REACHES, len(_ANGLES))
+    costs = reach + 0.02 * np.tile(_ANGLES % 180 != 0, len(_REACHES))
+    if not len(points):
+        return np.asarray(costs)
+    gap = np.maximum(np.abs(choices[:, None] - points[None]) - half, 0)
+    near = np.hypot(gap[..., 0], gap[..., 1])
+    costs = costs + 2.0 * (near < 0.05).sum(1)
+    return np.asarray(costs + 4.0 * np.maximum(reach[:, None] - near, 0).max(1))

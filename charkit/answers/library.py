@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from charkit.answers.log_bytes import coded, decoded, log_errors
 from charkit.config import content_hash
 from charkit.durable import sha256_file, write_whole
-from charkit.encoders import Encoder
 from charkit.errors import DataError, MissingError, UsageError
 from charkit.fisher.embedding import TaskEmbedding, check_comparable
 from charkit.fisher.layout import Slice
@@ -270,17 +269,18 @@ def load_library(encoder: str | Path = "minilm") -> Library:
     return Library(about.stem, tuple(entries), dict(whole["log_error"]))
 
 
-def shipped_library(encoder: Encoder) -> Library | None:
+def shipped_library(encoder_fingerprint: str) -> Library | None:
     """Return the shipped library that was made with an encoder, or None.
 
-    The encoder's files decide, not its name.
+    Args:
+        encoder_fingerprint: Hash of the encoder's files; its name plays no part.
 
     Raises:
         DataError: A shipped file is damaged.
     """
     for about in sorted(SHIPPED.glob("*.json")):
         whole = _described(about)
-        if whole["shared"].get("encoder_fingerprint") == encoder.fingerprint:
+        if whole["shared"].get("encoder_fingerprint") == encoder_fingerprint:
             return load_library(about)
     return None
 
@@ -343,13 +343,12 @@ def _entry(
     values = decoded(tensors[f"codes.{layout}"][row], tensors[f"scale.{layout}"][row], slices)
     own = {k: facts.pop(k) for k in ("task", "corpus", "domain", "n", "seed", "accuracy")}
     facts["seed"] = facts.pop("draw_seed")
-    if facts["frac_truncated"] is None:
-        facts["frac_truncated"] = float("nan")
+    known = {k: float("nan") if v is None else v for k, v in facts.items()}
     embedding = TaskEmbedding(
         values=values,
         standard_error=np.full(values.shape, np.nan),
         slices=slices,
         name=own["task"],
-        **facts,
+        **known,
     )
     return LibraryEntry(embedding=embedding, **own)

@@ -26,6 +26,10 @@ def entries(n=128, **facts):
     ]  # fmt: skip
 
 
+def canonical(embedding):
+    return {k: "nan" if v != v else v for k, v in embedding.facts().items()}
+
+
 @pytest.fixture
 def written(tmp_path):
     return write_library(tmp_path / "known", [*entries(64), *entries(128)])
@@ -40,7 +44,7 @@ def test_a_library_comes_back(written):
     assert len(found.to_pandas()) == 12
     for ours, theirs in zip([*entries(64), *entries(128)], found.entries, strict=True):
         assert ours.row() == theirs.row()
-        assert ours.embedding.facts() == theirs.embedding.facts()
+        assert canonical(ours.embedding) == canonical(theirs.embedding)
         logs = np.log(theirs.embedding.values) - np.log(ours.embedding.values)
         assert np.abs(logs).max() <= found.log_error["largest"] + 1e-5
         assert found.log_error["largest"] < 0.02

@@ -4,6 +4,7 @@ With h and g the numbers of two embeddings, v = 1/h and w = 1/g (variances of th
 of them:
 
     cosine             1 - cos(h / (h + g), g / (h + g)), Task2Vec's default
+    plain_cosine       1 - cos(h, g), as for the embeddings of Vu and others
     normalized_cosine  1 - cos(v, w)
     correlation        1 - correlation of v and w
     asymmetric_kl      sum of KL(v, w) = (v/w - 1 + ln w - ln v) / 2, between Gaussians
@@ -12,184 +13,49 @@ of them:
     entropy            ln 2 - mean of H(h / (h + g)), H the entropy of a coin in nats
     asymmetric         Task2Vec's d(h -> g) = cosine(h, g) - ALPHA cosine(h, trivial): both get
                        the prior added, the trivial embedding is the prior alone; the prior
-                       of a layer is the mean of all embeddings' numbers there
+                       of a layer is the mean of all embeddings' numbers there (see `asymmetric`
+                       for a trivial embedding of one's own)
     aitchison          root mean square of clr(h) - clr(g), clr(h) = ln h less its mean
     log_ratio          1 - cosine of ln(h / sum h) less its mean over a reference library
 
 No fixed number is added: each embedding is first raised by ``epsilon`` times its own mean, so
-that a dead weight divides nothing by nought and a change of units changes nothing.
+that a dead weight divides nothing by nought and a change of units changes nothing: every distance
+is the same after both embeddings were multiplied by one number.
+
+Sampling noise lengthens distances; `charkit.fisher.distance_interval` corrects them.
 
 References:
     Achille, Lam, Tewari, Ravichandran, Maji, Fowlkes, Soatto and Perona 2019, "Task2Vec: Task
     Embedding for Meta-Learning". Aitchison 1982, "The statistical analysis of compositional
     data". Cormack, Clarke and Buettcher 2009, "Reciprocal rank fusion outperforms Condorcet and
-    individual rank learning methods".
+    individual rank learning methods". Vu, Wang, Munkhdalai, Sordoni, Trischler, Mattarella-Micke,
+    Maji and Iyyer 2020, "Exploring and Predicting Transferability across NLP Tasks".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from charkit.errors import DataError, UnknownNameError, UsageError
+from charkit.fisher.distance_formulas import ALPHA, FORMULAS, NO_FRAME, Frame, log_shares
 from charkit.fisher.embedding import TaskEmbedding, check_comparable
 
 FloatArray = NDArray[np.float64]
 
-ALPHA = 0.15
-"""Weight of the distance to the trivial embedding in ``asymmetric``."""
+DISTANCES: tuple[str, ...] = tuple(FORMULAS)
+"""The names of the distances; `charkit.fisher.distances` has the formulas."""
 
 EPSILON = 1e-6
 """What is added to each embedding, in units of its own mean."""
 
-_BLOCK_NUMBERS = 1 << 17
-
-
-# -- sums over coordinates of a function of one pair, many pairs at once -------------------
-
-
-def _all_pairs(
-    numbers: FloatArray, reduce: Callable[[FloatArray, FloatArray], FloatArray]
-) -> FloatArray:
-    """Return the symmetric matrix of ``reduce(h, others)``; nought on the diagonal."""
-    count, size = numbers.shape
-    out = np.zeros((count, count))
-    step = max(1, _BLOCK_NUMBERS // size)
-    for row in range(count):
-        for first in range(row + 1, count, step):
-            block = slice(first, min(first + step, count))
-            out[row, block] = reduce(numbers[row], numbers[block])
-    return out + out.T
-
-
-def _cosine_pair(one: FloatArray, others: FloatArray) -> FloatArray:
-    """Return the cosine distance without cancellation.
-
-    With z = (h - g) / (2 (h + g)) the two vectors are 1/2 + z and 1/2 - z, and 1 - cos is
-    (R sum z^2 - (sum z)^2) / (s (s + c)), s the product of their lengths, c their product.
-    """
-    size = one.shape[0]
-    z = others + one
-    np.divide(others, z, out=z)
-    np.subtract(0.5, z, out=z)  # 1/2 - g / (h + g) = (h - g) / (2 (h + g))
-    mean = z.mean(1)
-    square = np.einsum("ij,ij->i", z, z) / size
-    product = 0.25 - square
-    lengths = np.sqrt((0.25 + square) ** 2 - mean**2)
-    spread = np.maximum(square - mean**2, 0)
-    return np.asarray(spread / (lengths * (lengths + product)))
-
-
-def _kl_pair(one: FloatArray, others: FloatArray) -> FloatArray:
-    ratio = others / one
-    np.maximum(ratio, 1 / ratio, out=ratio)
-    return np.asarray(np.maximum(0.5 * (ratio - 1 - np.log(ratio)).sum(1), 0))
-
-
-def _jsd_pair(one: FloatArray, others: FloatArray) -> FloatArray:
-    middle = np.log((1 / one + 1 / others) / 2)
-    found = (0.5 * middle + 0.25 * (np.log(one) + np.log(others))).mean(1)
-    return np.asarray(np.maximum(found, 0))
-
-
-def _entropy_pair(one: FloatArray, others: FloatArray) -> FloatArray:
-    total = one + others
-    share, rest = one / total, others / total
-    found = np.log(2) + (share * np.log(share) + rest * np.log(rest)).mean(1)
-    return np.asarray(np.maximum(found, 0))
-
-
-# -- the distances: numbers of all embeddings (count, size) -> matrix (count, count) -----------
-
-
-def _cosine(h: FloatArray) -> FloatArray:
-    return _all_pairs(h, _cosine_pair)
-
-
-def _kl(h: FloatArray) -> FloatArray:
-    return _all_pairs(h, _kl_pair)
-
-
-def _jsd(h: FloatArray) -> FloatArray:
-    return _all_pairs(h, _jsd_pair)
-
-
-def _entropy(h: FloatArray) -> FloatArray:
-    return _all_pairs(h, _entropy_pair)
-
-
-def _between_lines(vectors: FloatArray) -> FloatArray:
-    """Return 1 - cosine of all pairs of rows."""
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit = vectors / np.where(length > 0, length, 1)
-    out = np.clip(1 - unit @ unit.T, 0, 2)
-    np.fill_diagonal(out, 0)
-    return np.asarray(out)
-
-
-def _normalized_cosine(h: FloatArray) -> FloatArray:
-    return _between_lines(1 / h)
-
-
-def _correlation(h: FloatArray) -> FloatArray:
-    variances = 1 / h
-    return _between_lines(variances - variances.mean(1, keepdims=True))
-
-
-def _asymmetric_kl(h: FloatArray) -> FloatArray:
-    logs = np.log(h).sum(1)
-    out = 0.5 * ((1 / h) @ h.T - h.shape[1] + logs[:, None] - logs[None, :])
-    np.fill_diagonal(out, 0)
-    return np.asarray(np.maximum(out, 0))
-
-
-def _aitchison(h: FloatArray) -> FloatArray:
-    logs = np.log(h)
-    logs -= logs.mean(1, keepdims=True)
-    square = (logs**2).sum(1)
-    out = np.sqrt(np.maximum(square[:, None] + square - 2 * logs @ logs.T, 0) / h.shape[1])
-    np.fill_diagonal(out, 0)
-    return np.asarray(out)
-
-
-_PLAIN: dict[str, Callable[[FloatArray], FloatArray]] = {
-    "cosine": _cosine,
-    "normalized_cosine": _normalized_cosine,
-    "correlation": _correlation,
-    "kl": _kl,
-    "asymmetric_kl": _asymmetric_kl,
-    "jsd": _jsd,
-    "entropy": _entropy,
-    "aitchison": _aitchison,
-}
-
-DISTANCES: tuple[str, ...] = (*_PLAIN, "asymmetric", "log_ratio")
-"""The names of the distances; `charkit.fisher.distances` has the formulas."""
-
-
-def _log_shares(h: FloatArray) -> FloatArray:
-    return np.asarray(np.log(h / h.sum(1, keepdims=True)))
-
-
-def _log_ratio(h: FloatArray, reference: FloatArray) -> FloatArray:
-    return _between_lines(_log_shares(h) - _log_shares(reference).mean(0))
-
-
-def _asymmetric(
-    h: FloatArray, reference: FloatArray, layer_of_each: NDArray[np.int64]
-) -> FloatArray:
-    prior = np.empty(h.shape[1])
-    for layer in np.unique(layer_of_each):
-        chosen = layer_of_each == layer
-        prior[chosen] = reference[:, chosen].mean()
-    raised = h + prior
-    to_trivial = _cosine_pair(prior, raised)
-    out = _cosine(raised) - ALPHA * to_trivial[:, None]
-    np.fill_diagonal(out, 0)
-    return np.asarray(out)
+MIN_REFERENCE = 3
+"""Fewest embeddings that ``log_ratio`` and ``asymmetric`` take a mean of."""
 
 
 # -- what users call -----------------------------------------------------------------------
@@ -216,38 +82,26 @@ def pairwise(
         epsilon: What is added to each, in units of its own mean.
 
     Returns:
-        Index and columns: the names. Entry (a, b): from a to b; not symmetric for
-        ``asymmetric_kl`` and ``asymmetric``.
+        Index and columns: the names, repeated ones with a number behind. Entry (a, b): from a to
+        b; not symmetric for ``asymmetric_kl`` and ``asymmetric``.
 
     Raises:
         UnknownNameError: The metric is not known.
         UsageError: Embeddings cannot be compared, or the reference is too small.
         DataError: Numbers are negative, or all nought.
     """
-    if metric not in DISTANCES:
-        raise UnknownNameError("distance", metric, DISTANCES)
+    check_metric(metric)
     if not embeddings:
         raise UsageError("there is nothing to compare: expected at least one embedding, got none.")
     check_comparable([*embeddings, *(reference or ())])
-    chosen = [e.select(layers=layers, parts=parts) for e in embeddings]
-    numbers = _stacked(chosen, epsilon)
-    if metric in _PLAIN:
-        matrix = _PLAIN[metric](numbers)
-    else:
-        library = numbers
-        if reference is not None:
-            library = _stacked([e.select(layers=layers, parts=parts) for e in reference], epsilon)
-        if len(library) < 3:
-            raise UsageError(
-                f"reference is too small: expected at least 3 embeddings for {metric}, got "
-                f"{len(library)}. Name a library with reference=, or take another metric."
-            )
-        if metric == "log_ratio":
-            matrix = _log_ratio(numbers, library)
-        else:
-            matrix = _asymmetric(numbers, library, _layers(chosen[0]))
-    names = [e.name for e in embeddings]
-    return pd.DataFrame(matrix, index=names, columns=names)
+    chosen = [_selected(e, layers, parts) for e in embeddings]
+    numbers = raised(chosen, epsilon)
+    library = numbers
+    if reference is not None:
+        library = raised([_selected(e, layers, parts) for e in reference], epsilon)
+    frame = frame_of(metric, library, chosen[0])
+    names = labels([e.name for e in embeddings])
+    return pd.DataFrame(FORMULAS[metric].matrix(numbers, frame), index=names, columns=names)
 
 
 def distance(
@@ -270,6 +124,53 @@ def distance(
         epsilon=epsilon,
     )
     return float(table.to_numpy()[0, 1])
+
+
+def asymmetric(
+    one: TaskEmbedding,
+    other: TaskEmbedding,
+    trivial: TaskEmbedding,
+    *,
+    metric: str = "cosine",
+    alpha: float = ALPHA,
+    added: bool = True,
+    layers: Sequence[int] | None = None,
+    parts: Sequence[str] | None = None,
+) -> float:
+    """Return the distance from a task to another, complex ones being nearer to all others.
+
+    Task2Vec's ``d(one -> other) = d(one, other) - alpha d(one, trivial)``: what was learned on
+    ``one`` is to be used for ``other``, and the distance to the trivial embedding is the
+    complexity of ``one``. It may be negative.
+
+    Args:
+        one: The task that is learned from.
+        other: The task that it is for.
+        trivial: The embedding of a task without information, from `trivial_embedding`.
+        metric: The symmetric distance d.
+        alpha: Weight of complexity.
+        added: Add the trivial embedding to both first, as embeddings of the Fisher information
+            alone need it; variational ones contain it, so say False for them.
+        layers: Compare these layers alone.
+        parts: Compare these parts alone.
+
+    Raises:
+        UnknownNameError: The metric is not known.
+        UsageError: Embeddings cannot be compared, or the metric is not symmetric.
+
+    References:
+        Achille and others 2019, section 3.3: alpha = 0.15 with a ResNet-34.
+    """
+    check_metric(metric)
+    if metric in ("asymmetric", "asymmetric_kl") or not np.isfinite(alpha):
+        raise UsageError(
+            f"asymmetric is made of a symmetric distance: expected another metric and a finite "
+            f"alpha, got {metric} and {alpha}. Take cosine."
+        )
+    check_comparable([one, other, trivial])
+    pair = [one + trivial, other + trivial] if added else [one, other]
+    table = pairwise([*pair, trivial], metric=metric, layers=layers, parts=parts).to_numpy()
+    return float(table[0, 1] - alpha * table[0, 2])
 
 
 def layer_distances(
@@ -336,21 +237,88 @@ def fused_distances(
     return fuse_ranks(list(tables.values()), constant=constant)
 
 
-def _layers(embedding: TaskEmbedding) -> NDArray[np.int64]:
-    return np.repeat([s.layer for s in embedding.slices], [s.size for s in embedding.slices])
+def check_metric(metric: str) -> None:
+    """Refuse a name that is not in `DISTANCES`.
+
+    Raises:
+        UnknownNameError: The metric is not known.
+    """
+    if metric not in DISTANCES:
+        raise UnknownNameError("distance", metric, DISTANCES)
 
 
-def _stacked(embeddings: Sequence[TaskEmbedding], epsilon: float) -> FloatArray:
-    """Return the numbers, (count, size), each row raised by epsilon times its mean."""
+def labels(names: Sequence[str]) -> list[str]:
+    """Return names for a table: unnamed ones say so, repeated ones get a number behind.
+
+    >>> labels(["mr", "sst5", "mr", ""])
+    ['mr', 'sst5', 'mr (2)', 'unnamed']
+    """
+    out: list[str] = []
+    seen: Counter[str] = Counter()
+    for name in names:
+        base = label = name or "unnamed"
+        while seen[label]:
+            seen[base] += 1
+            label = f"{base} ({seen[base]})"
+        seen[label] += 1
+        out.append(label)
+    return out
+
+
+def raised(embeddings: Sequence[TaskEmbedding], epsilon: float) -> FloatArray:
+    """Return the numbers, (count, size), each row raised by epsilon times its mean.
+
+    Raises:
+        UsageError: Epsilon is out of range.
+        DataError: Numbers are negative, not finite, or all nought.
+    """
     if not (np.isfinite(epsilon) and epsilon > 0):
         raise UsageError(f"epsilon is out of range: expected above 0, got {epsilon}.")
     numbers = np.stack([e.values for e in embeddings])
     mean = numbers.mean(1, keepdims=True)
     for embedding, row, level in zip(embeddings, numbers, mean[:, 0], strict=True):
-        if row.min() < 0 or not level > 0:
+        if not (row.min() >= 0 and 0 < level < np.inf):
             raise DataError(
                 f"{embedding.name or 'embedding'} has no distance: expected numbers of at "
                 f"least 0, some above, got a least number of {row.min():.3g} and a mean of "
                 f"{level:.3g}. Compare embeddings, not differences of them."
             )
     return np.asarray(numbers + epsilon * mean)
+
+
+def frame_of(metric: str, library: FloatArray, like: TaskEmbedding) -> Frame:
+    """Return what a distance takes from a library.
+
+    Args:
+        metric: The distance.
+        library: The library's numbers, (count, size).
+        like: An embedding with the same slices.
+
+    Raises:
+        UsageError: The library is too small.
+    """
+    if metric not in ("log_ratio", "asymmetric"):
+        return NO_FRAME
+    if len(library) < MIN_REFERENCE:
+        raise UsageError(
+            f"reference is too small: expected at least {MIN_REFERENCE} embeddings for {metric}, "
+            f"got {len(library)}. Name a library with reference=, or take another metric."
+        )
+    if metric == "log_ratio":
+        return Frame(centre=log_shares(library).mean(0))
+    mean = library.mean(0)
+    prior = np.empty_like(mean)
+    layer_of_each = np.repeat([s.layer for s in like.slices], [s.size for s in like.slices])
+    for layer in like.layers:
+        chosen = layer_of_each == layer
+        prior[chosen] = mean[chosen].mean()
+    return Frame(prior=prior)
+
+
+def _selected(
+    embedding: TaskEmbedding, layers: Sequence[int] | None, parts: Sequence[str] | None
+) -> TaskEmbedding:
+    """Return some of the numbers; what was kept of every text is left behind."""
+    if layers is None and parts is None:
+        return embedding
+    return replace(embedding, rows=None).select(layers=layers, parts=parts)

@@ -9,9 +9,18 @@ import pytest
 
 from charkit.errors import DataError, UnknownNameError, UsageError
 from charkit.fisher import DISTANCES, distance, fused_distances, pairwise
-from charkit.fisher.distances import ALPHA, EPSILON, fuse_ranks, layer_distances
+from charkit.fisher.distance_formulas import ALPHA, FORMULAS
+from charkit.fisher.distances import (
+    EPSILON,
+    asymmetric,
+    frame_of,
+    fuse_ranks,
+    layer_distances,
+    raised,
+)
 from charkit.fisher.embedding import TaskEmbedding
 from charkit.fisher.layout import Slice
+from charkit.fisher.trivial import trivial_embedding
 
 SYMMETRIC = [m for m in DISTANCES if m not in ("asymmetric", "asymmetric_kl")]
 
@@ -59,13 +68,18 @@ def coin(p):
     return -p * np.log(p) - (1 - p) * np.log(1 - p)
 
 
+COSINES = {
+    "cosine": lambda h, g: cosine(h / (h + g), g / (h + g)),
+    "plain_cosine": cosine,
+    "normalized_cosine": lambda h, g: cosine(1 / h, 1 / g),
+}
+
+
 def naive(metric, h, g, library):
     v, w = 1 / h, 1 / g
     m = (v + w) / 2
-    if metric == "cosine":
-        return cosine(h / (h + g), g / (h + g))
-    if metric == "normalized_cosine":
-        return cosine(v, w)
+    if metric in COSINES:
+        return COSINES[metric](h, g)
     if metric == "correlation":
         return 1 - np.corrcoef(v, w)[0, 1]
     if metric == "kl":
@@ -94,11 +108,11 @@ def naive(metric, h, g, library):
 def test_matrices_equal_naive_loops(metric):
     tasks = make()
     table = pairwise(tasks, metric=metric)
-    raised = [t.values + EPSILON * t.values.mean() for t in tasks]
+    numbers = [t.values + EPSILON * t.values.mean() for t in tasks]
     assert list(table.index) == list(table.columns) == [t.name for t in tasks]
-    for i, h in enumerate(raised):
-        for j, g in enumerate(raised):
-            expected = 0.0 if i == j else naive(metric, h, g, raised)
+    for i, h in enumerate(numbers):
+        for j, g in enumerate(numbers):
+            expected = 0.0 if i == j else naive(metric, h, g, numbers)
             assert table.iloc[i, j] == pytest.approx(expected, rel=1e-9, abs=1e-13), (i, j)
 
 
@@ -121,7 +135,9 @@ def test_symmetric_and_nought_to_oneself(metric):
     assert (table >= 0).all()
 
 
-@pytest.mark.parametrize("metric", ["cosine", "aitchison", "log_ratio", "normalized_cosine"])
+@pytest.mark.parametrize(
+    "metric", ["cosine", "plain_cosine", "aitchison", "log_ratio", "normalized_cosine"]
+)
 def test_proportional_embeddings_are_at_nought(metric):
     tasks = make()
     tasks.append(tasks[0] * 37.0)
@@ -194,6 +210,46 @@ def test_asymmetric_prefers_complex_sources():
     rich = embedding(5e-3 * rng.lognormal(0, 1.5, 40), "rich")
     table = pairwise([*plain, rich], metric="asymmetric")
     assert table.loc["rich", "plain0"] < table.loc["plain0", "rich"]
+
+
+@pytest.mark.parametrize("metric", DISTANCES)
+def test_listed_pairs_equal_the_matrix(metric):
+    tasks = make()
+    h = raised(tasks, EPSILON)
+    frame = frame_of(metric, h, tasks[0])
+    i, j = np.divmod(np.arange(36), 6)
+    found = FORMULAS[metric].listed(h[i], h[j], frame).reshape(6, 6)
+    expected = FORMULAS[metric].matrix(h, frame)
+    off = ~np.eye(6, dtype=bool)
+    np.testing.assert_allclose(found[off], expected[off], rtol=1e-9, atol=1e-13)
+
+
+def test_asymmetric_with_a_trivial_embedding_is_the_papers_formula():
+    one, other, _ = make(3)
+    trivial = embedding(np.full(40, one.values.mean()), "trivial")
+    h, g, t = (x.values + EPSILON * x.values.mean() for x in (one, other, trivial))
+    inside = cosine(h / (h + g), g / (h + g)) - 0.2 * cosine(h / (h + t), t / (h + t))
+    found = asymmetric(one, other, trivial, alpha=0.2, added=False)
+    assert found == pytest.approx(inside, rel=1e-9)
+    h, g = (x.values + t + EPSILON * (x.values.mean()) for x in (one, other))
+    outside = cosine(h / (h + g), g / (h + g)) - ALPHA * cosine(h / (h + t), t / (h + t))
+    assert asymmetric(one, other, trivial) == pytest.approx(outside, rel=1e-5)
+    with pytest.raises(UsageError, match="symmetric distance"):
+        asymmetric(one, other, trivial, metric="asymmetric_kl")
+
+
+def test_a_library_is_the_prior_that_asymmetric_adds():
+    tasks = make()
+    trivial = trivial_embedding(tasks)
+    table = pairwise(tasks, metric="asymmetric", epsilon=1e-12)
+    assert asymmetric(tasks[0], tasks[1], trivial) == pytest.approx(table.iloc[0, 1], rel=1e-5)
+
+
+def test_repeated_names_are_told_apart():
+    tasks = [replace(t, name=n) for t, n in zip(make(4), ["a", "a", "a (2)", ""], strict=True)]
+    table = pairwise(tasks)
+    assert list(table.index) == ["a", "a (2)", "a (2) (2)", "unnamed"]
+    assert table.index.is_unique
 
 
 def test_wrong_arguments_are_named():

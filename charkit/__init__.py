@@ -20,6 +20,7 @@ _HOME = {
     "Encoder": "charkit.encoders.encoder",
     "LayerStates": "charkit.encoders.states",
     "load_encoder": "charkit.encoders.load",
+    "embed": "charkit.answers.embedding",
     "encode": "charkit.api",
     "fetch": "charkit.api",
     "sweep": "charkit.heads.sweep",
@@ -31,6 +32,7 @@ _HOME = {
 __all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:
+    from charkit.answers.embedding import embed as embed
     from charkit.answers.layers import layers as layers
     from charkit.api import encode as encode
     from charkit.api import fetch as fetch

@@ -21,7 +21,7 @@ from charkit.config import Progress, content_hash, no_progress
 from charkit.durable import write_whole
 from charkit.encoders import Encoder, encode, encode_to_store
 from charkit.encoders.states import resolve_layer
-from charkit.errors import UsageError, VanishedError
+from charkit.errors import UnknownNameError, UsageError, VanishedError
 from charkit.fisher import (
     FisherOptions,
     Head,
@@ -29,11 +29,10 @@ from charkit.fisher import (
     cache_states,
     fisher_embeddings,
     load_embedding,
-    make_head,
     save_embedding,
 )
-from charkit.fisher.estimate import DEFAULT_OPTIONS
-from charkit.fisher.labels import plan_labels
+from charkit.fisher.labels import ESTIMATORS
+from charkit.fisher.options import DEFAULT_OPTIONS
 from charkit.fisher.sites import check_parts
 from charkit.fisher.token_states import TokenStates
 from charkit.manifest import Clock, run_manifest
@@ -232,7 +231,7 @@ def embed_kept(
         pooling=options.pooling,
         max_length=options.max_length,
     )
-    config = _config(task, encoder, split, heads, options)
+    config = _config(encoder, split, heads, options)
     key = content_hash(config)
     found = store.find(KIND, key, deep=True) is not None
     if not found:
@@ -244,35 +243,23 @@ def embed_kept(
 
 
 def _config(
-    task: Task,
-    encoder: Encoder,
-    split: Split,
-    heads: dict[str, Any],
-    options: FisherOptions,
+    encoder: Encoder, split: Split, heads: dict[str, Any], options: FisherOptions
 ) -> dict[str, Any]:
     """Return what determines the embeddings: the heads, the texts, and every option."""
-    n_out = task.n_classes or 1
-    stand_in = make_head([[0.0]] * n_out, [0.0] * n_out, kind=task.kind)
-    plan = plan_labels(
-        options.estimator, heads=[stand_in], n_draws=options.n_draws, seed=options.seed
-    )
-    known: dict[str, Any] = {
+    if options.estimator not in ESTIMATORS:
+        raise UnknownNameError("estimator", options.estimator, ESTIMATORS)
+    resolved: dict[str, Any] = {
         "layers": _chosen(options.layers, heads["layers"], encoder.n_layers),
         "parts": list(check_parts(options.parts)),
-        "estimator": plan.estimator,
-        "n_draws": plan.n_draws,
-        "seed": plan.seed,
         "max_length": heads["max_length"],
     }
     given = {f.name: getattr(options, f.name) for f in dataclasses.fields(options)}
-    chosen = {k: v for k, v in (given | known).items() if k not in _RESULT_FREE}
-    reads_labels = plan.estimator == "empirical"
     return {
         "kind": KIND,
         "format": FORMAT_VERSION,
         "heads": heads,
-        "texts": split.fingerprint if reads_labels else split.text_fingerprint,
-        "options": chosen,
+        "texts": split.fingerprint if options.estimator == "empirical" else split.text_fingerprint,
+        "options": {k: v for k, v in (given | resolved).items() if k not in _RESULT_FREE},
     }
 
 

@@ -8,6 +8,7 @@ import typer
 
 from charkit import __version__
 from charkit.cli.cache import cache_app, verify
+from charkit.cli.embedding import embed
 from charkit.cli.machine import doctor, fetch
 from charkit.cli.probe import encode, layers
 from charkit.cli.sweeping import sweep
@@ -38,13 +39,18 @@ def _root(
     pass
 
 
-app.command()(sweep)
-app.command()(layers)
-app.command()(encode)
-app.command()(fetch)
-app.command()(doctor)
-app.command()(verify)
-app.add_typer(cache_app, name="cache")
+ASK = "Questions"
+PREPARE = "Encoders, texts, files"
+CARE = "Store and machine"
+
+app.command(rich_help_panel=ASK)(layers)
+app.command(rich_help_panel=ASK)(sweep)
+app.command(rich_help_panel=ASK)(embed)
+app.command(rich_help_panel=PREPARE)(encode)
+app.command(rich_help_panel=PREPARE)(fetch)
+app.command(rich_help_panel=CARE)(doctor)
+app.command(rich_help_panel=CARE)(verify)
+app.add_typer(cache_app, name="cache", rich_help_panel=CARE)
 
 
 def main() -> None:

@@ -1,0 +1,226 @@
+"""``charkit embed``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from charkit.cli import options as o
+from charkit.cli.show import progress_shown, reported, whole_numbers
+from charkit.errors import MissingError
+
+SHORT_PARTS = {"q": "query", "k": "key", "v": "value", "o": "attention_out"}
+
+HOW = "What is estimated"
+
+
+@reported
+def embed(
+    task: o.Source,
+    n: Annotated[
+        int | None,
+        typer.Option("--n", "-n", help="Labelled training texts to use. Default: all.", min=2),
+    ] = None,
+    text: o.Text = None,
+    pair: o.Pair = None,
+    label: o.Label = None,
+    kind: o.Kind = None,
+    evaluation: o.Evaluation = None,
+    eval_frac: o.EvalFrac = 0.2,
+    on_bad_rows: o.OnBadRows = "refuse",
+    encoder: o.EncoderName = "minilm",
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            "--layers",
+            help="Whose weights, such as 3-6, from 1. Default: all up to the head.",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
+    head_layers: Annotated[
+        str,
+        typer.Option(
+            "--head-layer",
+            "--head-layers",
+            help="Layers that a head reads, such as 6 or 1-6; -1 is the last. One embedding each.",
+            rich_help_panel=HOW,
+        ),
+    ] = "-1",
+    cache_layer: Annotated[
+        int | None,
+        typer.Option(
+            "--cache-layer",
+            help="Compute token states up to this layer once; takes memory, saves time with "
+            "--draws and several heads.",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
+    parts: Annotated[
+        str | None,
+        typer.Option(
+            "--parts",
+            help="query,key,value,attention_out,ffn_in,ffn_out (or q,k,v,o), also "
+            "layer_norm,bias. Default: the six matrices.",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
+    estimator: Annotated[
+        str,
+        typer.Option(
+            "--estimator",
+            help="auto, exact, sketch, monte_carlo, or empirical (reads the labels).",
+            rich_help_panel=HOW,
+        ),
+    ] = "auto",
+    n_draws: Annotated[
+        int,
+        typer.Option(
+            "--draws", help="Draws a text, for sketch and monte_carlo.", rich_help_panel=HOW
+        ),
+    ] = 1,
+    relative_error: Annotated[
+        float | None,
+        typer.Option(
+            "--relative-error",
+            help="Choose the draws instead, by the noise they may add, such as 0.05.",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
+    stop_at: Annotated[
+        float | None,
+        typer.Option(
+            "--stop-at",
+            help="Stop once random halves of the texts agree to this cosine, such as 0.99.",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
+    split: Annotated[
+        Literal["train", "evaluation"],
+        typer.Option("--split", help="Which texts are embedded.", rich_help_panel=o.READ),
+    ] = "train",
+    unlabelled: Annotated[
+        str | None,
+        typer.Option(
+            "--unlabelled",
+            help="Embed the texts of this file instead, under the head of the labelled ones.",
+            rich_help_panel=o.READ,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the sample of --n, and of draws.")] = 0,
+    pooling: o.Pool = "mean",
+    max_length: o.MaxLength = None,
+    device: o.Device = "auto",
+    dtype: o.Dtype = "auto",
+    offline: o.Offline = False,
+    cache_dir: o.CacheDir = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="File for the numbers, such as reviews.safetensors."),
+    ] = None,
+    fmt: o.FormatOption = "table",
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+    log_file: o.LogFile = None,
+    debug: o.Debug = False,
+) -> None:
+    """Say which weights a task leans on: its Fisher embedding, by layer, with intervals.
+
+    Example: charkit embed reviews.csv --text body --label stars --out reviews.safetensors
+    """
+    output = o.output_of(fmt, quiet, verbose, log_file)
+    from charkit.answers.embedding import embed as embed_source
+    from charkit.answers.embedding import only_evaluation
+    from charkit.fisher.sites import DEFAULT_PARTS
+    from charkit.tasks.card import LazyTask
+
+    heads = whole_numbers(head_layers, "--head-layer") or ()
+    chosen_layers = whole_numbers(layers, "--layers")
+    if unlabelled is not None:
+        split, evaluation = "evaluation", str(only_evaluation(evaluation, unlabelled))
+    reading = o.reading(
+        text=text,
+        pair=pair,
+        label=label,
+        kind=kind,
+        evaluation=evaluation,
+        eval_frac=eval_frac,
+        on_bad_rows=on_bad_rows,
+        offline=offline,
+        evaluation_labels=unlabelled is None,
+    )
+    ready_file(out)
+    o.announce_hub(output, task, offline)
+    store = o.store_at(cache_dir)
+    lazy = LazyTask(task, store, reading)
+    for line in lazy.card.description:
+        output.note(line)
+    with progress_shown(output) as progress:
+        answer = embed_source(
+            lazy.open(),
+            n=n,
+            encoder=encoder,
+            layers=chosen_layers,
+            head_layers=heads,
+            cache_layer=cache_layer,
+            parts=DEFAULT_PARTS if parts is None else part_names(parts),
+            estimator=estimator,
+            n_draws=n_draws,
+            relative_error=relative_error,
+            stop_at=stop_at,
+            split=split,
+            seed=seed,
+            pooling=pooling,
+            max_length=max_length,
+            device=device,
+            dtype=dtype,
+            offline=offline or None,
+            store=store,
+            progress=progress,
+        )
+    rows, extra = answer.rows(), answer.about() | {"lines": answer.lines()}
+    if output.format == "table":
+        extra = {"lines": answer.lines()}
+        if len(heads) == 1:
+            rows = [{k: v for k, v in row.items() if k != "head_layer"} for row in rows]
+    output.rows(rows, key="norms", extra=extra)
+    if answer.found:
+        output.note("it was in the store already: nothing was computed")
+    if out is None:
+        output.note(f"the numbers lie in {store.root}; --out FILE.safetensors writes them")
+    else:
+        output.note(f"wrote {', '.join(map(str, answer.save(out)))}")
+
+
+def part_names(text: str) -> tuple[str, ...]:
+    """Return the parts that a list names, short names spelled out.
+
+    >>> part_names("q, k,ffn_in")
+    ('query', 'key', 'ffn_in')
+    """
+    names = [name.strip() for name in text.split(",")]
+    return tuple(SHORT_PARTS.get(name, name) for name in names if name)
+
+
+def ready_file(out: Path | None) -> None:
+    """Make the folder of a file before the work, so that writing it cannot fail after it.
+
+    Raises:
+        MissingError: The file is a folder, or its folder may not be written.
+    """
+    if out is None:
+        return
+    reason = "it is a folder" if out.is_dir() else None
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(out.parent, os.W_OK):
+            reason = "no permission"
+    except OSError as error:
+        reason = error.strerror
+    if reason:
+        raise MissingError(
+            f"--out cannot be written: expected a file in a writable folder, got {out} "
+            f"({reason}). Choose another."
+        )

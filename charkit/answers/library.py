@@ -343,7 +343,7 @@ def _entry(
     values = decoded(tensors[f"codes.{layout}"][row], tensors[f"scale.{layout}"][row], slices)
     own = {k: facts.pop(k) for k in ("task", "corpus", "domain", "n", "seed", "accuracy")}
     facts["seed"] = facts.pop("draw_seed")
-    known = {k: float("nan") if v is None else v for k, v in facts.items()}
+    known: dict[str, Any] = {k: float("nan") if v is None else v for k, v in facts.items()}
     embedding = TaskEmbedding(
         values=values,
         standard_error=np.full(values.shape, np.nan),

@@ -1,0 +1,326 @@
+"""How far apart are tasks? A matrix of distances between their embeddings, and pictures of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from charkit.answers.gather import (
+    Comparable,
+    Failure,
+    Gathered,
+    Sampling,
+    gather,
+    layer_words,
+)
+from charkit.answers.reference import Measure, check_metric, choose_measure
+from charkit.config import Pooling, Progress, TaskKind, no_progress
+from charkit.durable import write_whole
+from charkit.encoders.device import DeviceChoice, DtypeChoice
+from charkit.encoders.encoder import Encoder
+from charkit.errors import CellsFailedError, UnknownNameError, UsageError
+from charkit.fisher.distances import pairwise
+from charkit.fisher.options import FisherOptions
+from charkit.heads.findings import CUT_SHARE, cut_words
+from charkit.store import Store
+from charkit.tasks.card import SourceOptions
+from charkit.tasks.rows import OnBadRows
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Picture = Literal["matrix", "tree", "map"]
+"""The matrix in clustered order; a dendrogram; points in the plane."""
+
+
+@dataclass(frozen=True, eq=False)
+class DistancesAnswer:
+    """Distances between tasks.
+
+    Attributes:
+        matrix: Index and columns: the names; from the row's task to the column's. Only
+            ``asymmetric`` and ``asymmetric_kl`` differ by direction.
+        measure: The distance, its reference, and why it was taken.
+        tasks: What was compared, in the order of the matrix.
+        failures: What was left out, and why.
+    """
+
+    matrix: pd.DataFrame
+    measure: Measure
+    tasks: tuple[Gathered, ...]
+    failures: tuple[Failure, ...] = ()
+
+    @property
+    def metric(self) -> str:
+        """The distance, one of `charkit.fisher.DISTANCES`."""
+        return self.measure.metric
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers whose weights were compared."""
+        return self.tasks[0].embedding.layers
+
+    @cached_property
+    def order(self) -> tuple[str, ...]:
+        """The names such that near tasks stand together (average linkage)."""
+        from charkit.report.clustering import leaf_order
+
+        return tuple(leaf_order(self.matrix))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one row a task: its name, and its distance to each."""
+        names, values = list(map(str, self.matrix.index)), self.matrix.to_numpy().tolist()
+        pairs = zip(names, values, strict=True)
+        return [{"name": name, **dict(zip(names, row, strict=True))} for name, row in pairs]
+
+    def neighbours(self, k: int = 3) -> list[dict[str, Any]]:
+        """Return one row a task, in clustered order: the nearest others and their distances."""
+        names, values = list(self.matrix.index), self.matrix.to_numpy()
+        found = []
+        for name in self.order:
+            place = names.index(name)
+            near = [int(i) for i in np.argsort(values[place], kind="stable") if i != place]
+            row: dict[str, Any] = {"task": name}
+            for rank, other in enumerate(near[:k], start=1):
+                row[f"nearest_{rank}"] = names[other]
+                row[f"distance_{rank}"] = float(values[place, other])
+            found.append(row)
+        return found
+
+    def lines(self) -> list[str]:
+        """Return in words what was compared, how, what is near, and what is to be doubted."""
+        first = self.tasks[0].embedding
+        sizes = sorted({t.embedding.n_samples for t in self.tasks})
+        texts = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
+        encoder = Path(first.encoder).name
+        lines = [
+            f"{len(self.tasks)} tasks under {encoder}: head at layer {first.head_layer}, weights "
+            f"of {layer_words(self.layers)}, {texts} texts each",
+            f"distance: {self.measure.reason}",
+            *self._extremes(),
+        ]
+        if sizes[-1] > 2 * sizes[0]:
+            lines.append(
+                "doubt: samples differ in size by more than twice; the smaller ones are noisier "
+                "and lie farther from all. Lower --n to compare alike"
+            )
+        lines += [
+            f"{t.name}: {cut_words(t.embedding.frac_truncated, t.embedding.max_length)}"
+            for t in self.tasks
+            if t.embedding.frac_truncated > CUT_SHARE
+        ]
+        return lines + [f"left out: {f.source}: {f.error}" for f in self.failures]
+
+    def _extremes(self) -> list[str]:
+        values = self.matrix.to_numpy(copy=True)
+        np.fill_diagonal(values, np.nan)
+        names = self.matrix.index
+        found = []
+        for word, index in (("nearest", np.nanargmin(values)), ("farthest", np.nanargmax(values))):
+            row, column = np.unravel_index(int(index), values.shape)
+            pair = f"{names[int(row)]} and {names[int(column)]}"
+            found.append(f"{word}: {pair}, {values[row, column]:.3g}")
+        return found[: 1 if len(names) == 2 else 2]
+
+    def about(self) -> dict[str, Any]:
+        """Return the matrix and how it was made, as JSON takes it."""
+        first = self.tasks[0].embedding
+        return {
+            "names": [str(name) for name in self.matrix.index],
+            "matrix": self.matrix.to_numpy().tolist(),
+            "order": list(self.order),
+            "metric": self.metric,
+            "reason": self.measure.reason,
+            "layers": list(self.layers),
+            "head_layer": first.head_layer,
+            "encoder": first.encoder,
+            "pooling": first.pooling,
+            "failures": [f.row() for f in self.failures],
+        }
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the matrix."""
+        return self.matrix
+
+    def plot(self, kind: Picture = "matrix") -> Figure:
+        """Return a figure.
+
+        Args:
+            kind: ``"matrix"``, ``"tree"`` or ``"map"``.
+
+        Raises:
+            UnknownNameError: There is no such picture.
+            MissingError: matplotlib is not installed.
+        """
+        from charkit.report.map import distance_map
+        from charkit.report.matrix import distance_matrix
+        from charkit.report.tree import distance_tree
+
+        if kind not in get_args(Picture):
+            raise UnknownNameError("picture", kind, get_args(Picture))
+        groups = {t.name: t.corpus for t in self.tasks}
+        first = self.tasks[0].embedding
+        note = (
+            f"Encoder {Path(first.encoder).name}, head at layer {first.head_layer}, "
+            f"{layer_words(self.layers)}."
+        )
+        if kind == "map":
+            return distance_map(self.matrix, unit=self.measure.unit, groups=groups, note=note)
+        draw = distance_tree if kind == "tree" else distance_matrix
+        return draw(self.matrix, unit=self.measure.unit, groups=groups, note=note)
+
+    def save(self, folder: str | Path, *, figures: bool = True) -> list[Path]:
+        """Write ``distances.csv``, and each picture as .svg, .png and .csv.
+
+        Args:
+            folder: Where to; made when missing.
+            figures: Write the pictures as well.
+
+        Returns:
+            The files.
+
+        Raises:
+            MissingError: The folder cannot be written, or matplotlib is not installed.
+        """
+        place = Path(folder)
+        table = self.matrix.rename_axis("name").to_csv(lineterminator="\n")
+        written = [write_whole(place / "distances.csv", table.encode())]
+        if figures:
+            from charkit.report.canvas import save_figure
+
+            for kind in get_args(Picture):
+                written += save_figure(self.plot(kind), place / kind)
+        return written
+
+    def __repr__(self) -> str:
+        shown = self.matrix.loc[list(self.order), list(self.order)]
+        return "\n".join([*self.lines(), shown.to_string(float_format="{:.3f}".format)])
+
+    def _repr_html_(self) -> str:
+        lines = "<br>".join(escape(line) for line in self.lines())
+        shown = self.matrix.loc[list(self.order), list(self.order)]
+        return f"<p>{lines}</p>{shown.to_html(float_format='{:.3f}'.format, border=0)}"
+
+
+def compare_tasks(
+    tasks: Sequence[Comparable],
+    *,
+    metric: str | None = None,
+    layers: Sequence[int] | None = None,
+    head_layer: int = -1,
+    n: int = 512,
+    seed: int = 0,
+    encoder: str | Encoder = "minilm",
+    pooling: Pooling = "mean",
+    device: DeviceChoice = "auto",
+    dtype: DtypeChoice = "auto",
+    text: str | None = None,
+    pair: str | None = None,
+    label: str | None = None,
+    kind: TaskKind | None = None,
+    on_bad_rows: OnBadRows = "refuse",
+    offline: bool | None = None,
+    store: Store | None = None,
+    progress: Progress = no_progress,
+) -> DistancesAnswer:
+    """Embed what is not embedded yet, and return the distances between all pairs.
+
+    Args:
+        tasks: Two or more: sources that `charkit.load_task` takes, tasks, embeddings, files that
+            `charkit.fisher.save_embedding` wrote.
+        metric: One of `charkit.fisher.DISTANCES`. Default: ``log_ratio`` where there is a
+            reference, see `charkit.answers.reference.choose_measure`.
+        layers: Whose weights, 1 to L. Default: all up to the head.
+        head_layer: The layer that the head reads, 1 to L, or negative from the end.
+        n: Training texts drawn from each task; a task with fewer gives all.
+        seed: Of the draw.
+        encoder: Name or loaded encoder.
+        pooling: How token states become one vector.
+        device: Where to compute.
+        dtype: What to compute in.
+        text: Column of the texts.
+        pair: Column of the second texts.
+        label: Column of the labels.
+        kind: ``"classification"`` or ``"regression"``; guessed when None.
+        on_bad_rows: Refuse rows without text or label, or drop and count them.
+        offline: Never open a connection; None reads CHARKIT_OFFLINE and HF_HUB_OFFLINE.
+        store: Where embeddings are kept. Default: the user's cache, or $CHARKIT_CACHE.
+        progress: Called as ``progress(stage, done, total)``.
+
+    Raises:
+        UsageError: An argument is not legal.
+        MissingError: The encoder or disk space is missing.
+        CellsFailedError: Some tasks could not be embedded; the distances between the others, if
+            two or more are left, are in its ``partial``.
+    """
+    reading = SourceOptions(
+        text=text,
+        pair=pair,
+        label=label,
+        kind=kind,
+        on_bad_rows=on_bad_rows,
+        offline=offline,
+    )
+    chosen = None if layers is None else tuple(layers)
+    sampling = Sampling(
+        n=n,
+        seed=seed,
+        head_layer=head_layer,
+        options=FisherOptions(layers=chosen, pooling=pooling),
+        encoder=encoder,
+        device=device,
+        dtype=dtype,
+        reading=reading,
+    )
+    return compare(tasks, sampling=sampling, metric=metric, store=store, progress=progress)
+
+
+def compare(
+    tasks: Sequence[Comparable],
+    *,
+    sampling: Sampling,
+    metric: str | None = None,
+    store: Store | None = None,
+    progress: Progress = no_progress,
+) -> DistancesAnswer:
+    """Do what `compare_tasks` does, with the settings of embedding in one object."""
+    if len(tasks) < 2:
+        raise UsageError(
+            f"one task has no distance: expected two or more, got {len(tasks)}. Name another, or "
+            "ask 'charkit nearest' for the known tasks that are near."
+        )
+    check_metric(metric)
+    found, failures = gather(tasks, sampling=sampling, store=store, progress=progress)
+    answer = None
+    if len(found) >= 2:
+        embeddings = [one.embedding for one in found]
+        measure = choose_measure(embeddings, metric)
+        matrix = pairwise(embeddings, metric=measure.metric, reference=measure.reference)
+        answer = DistancesAnswer(matrix, measure, tuple(found), tuple(failures))
+    if failures:
+        raise _some_failed(failures, len(tasks), answer)
+    assert answer is not None
+    return answer
+
+
+def _some_failed(
+    failures: Sequence[Failure], n_tasks: int, answer: DistancesAnswer | None
+) -> CellsFailedError:
+    reasons = "; ".join(f"{f.source}: {f.error}" for f in failures)
+    kept = (
+        " The others were compared."
+        if answer
+        else " What was embedded is kept; nothing could be compared."
+    )
+    return CellsFailedError(
+        f"{len(failures)} of {n_tasks} tasks failed ({reasons}).{kept}",
+        partial=answer,
+        exit_codes={f.error.exit_code for f in failures},
+    )

@@ -6,8 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from charkit.fisher.distance_intervals import (
+        DistanceInterval,
+        corrected_pairwise,
+        distance_interval,
+    )
     from charkit.fisher.distances import (
         DISTANCES,
+        asymmetric,
         distance,
         fused_distances,
         layer_distances,
@@ -27,14 +33,18 @@ if TYPE_CHECKING:
 __all__ = [
     "DISTANCES",
     "PARTS",
+    "DistanceInterval",
     "FisherOptions",
     "Head",
     "Slice",
     "Stability",
     "TaskEmbedding",
     "TokenStates",
+    "asymmetric",
     "cache_states",
+    "corrected_pairwise",
     "distance",
+    "distance_interval",
     "fisher_embedding",
     "fisher_embeddings",
     "fused_distances",
@@ -48,6 +58,7 @@ __all__ = [
 
 _HOME = {
     "DISTANCES": "distances",
+    "DistanceInterval": "distance_intervals",
     "PARTS": "sites",
     "FisherOptions": "options",
     "Head": "head",
@@ -55,8 +66,11 @@ _HOME = {
     "Stability": "stability",
     "TaskEmbedding": "embedding",
     "TokenStates": "token_states",
+    "asymmetric": "distances",
     "cache_states": "token_states",
+    "corrected_pairwise": "distance_intervals",
     "distance": "distances",
+    "distance_interval": "distance_intervals",
     "fisher_embedding": "estimate",
     "fisher_embeddings": "estimate",
     "fused_distances": "distances",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from charkit.fisher.options import FisherOptions
     from charkit.fisher.sites import PARTS
     from charkit.fisher.stability import Stability
+    from charkit.fisher.text_moments import TextEmbedding, text_distances, text_embedding
     from charkit.fisher.token_states import TokenStates, cache_states
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "Slice",
     "Stability",
     "TaskEmbedding",
+    "TextEmbedding",
     "TokenStates",
     "asymmetric",
     "cache_states",
@@ -54,6 +56,8 @@ __all__ = [
     "merge_embeddings",
     "pairwise",
     "save_embedding",
+    "text_distances",
+    "text_embedding",
 ]
 
 _HOME = {
@@ -65,6 +69,7 @@ _HOME = {
     "Slice": "layout",
     "Stability": "stability",
     "TaskEmbedding": "embedding",
+    "TextEmbedding": "text_moments",
     "TokenStates": "token_states",
     "asymmetric": "distances",
     "cache_states": "token_states",
@@ -80,6 +85,8 @@ _HOME = {
     "merge_embeddings": "merging",
     "pairwise": "distances",
     "save_embedding": "files",
+    "text_distances": "text_moments",
+    "text_embedding": "text_moments",
 }
 
 

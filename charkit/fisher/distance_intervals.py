@@ -206,7 +206,7 @@ class _Sample:
 
     def means(self, counts: IntArray) -> FloatArray:
         drawn = counts.astype(self.rows.dtype) @ self.rows
-        return drawn.astype(np.float64) / len(self.rows)
+        return np.asarray(drawn.astype(np.float64) / len(self.rows))
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,7 +32,7 @@ from charkit.fisher import (
     save_embedding,
 )
 from charkit.fisher.labels import ESTIMATORS
-from charkit.fisher.options import DEFAULT_OPTIONS
+from charkit.fisher.options import DEFAULT_OPTIONS, check_options
 from charkit.fisher.sites import check_parts
 from charkit.fisher.token_states import TokenStates
 from charkit.manifest import Clock, run_manifest
@@ -248,6 +248,7 @@ def _config(
     """Return what determines the embeddings: the heads, the texts, and every option."""
     if options.estimator not in ESTIMATORS:
         raise UnknownNameError("estimator", options.estimator, ESTIMATORS)
+    check_options(options)
     resolved: dict[str, Any] = {
         "layers": _chosen(options.layers, heads["layers"], encoder.n_layers),
         "parts": list(check_parts(options.parts)),

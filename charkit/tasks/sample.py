@@ -22,7 +22,8 @@ def sample_task(task: Task, n: int | None, *, seed: int = 0) -> Task:
 
     Raises:
         DataError: The training part has no labels.
-        UsageError: ``n`` is below the number of classes, or above that of the texts.
+        UsageError: ``n`` is below the number of classes, or above that of the texts; or
+            the seed is negative.
     """
     if n is None:
         return task
@@ -32,6 +33,8 @@ def sample_task(task: Task, n: int | None, *, seed: int = 0) -> Task:
             f"{task.name} has no labels to draw a sample by: expected labelled training texts, "
             "got none. Leave n out."
         )
+    if seed < 0:
+        raise UsageError(f"seed is out of range: expected at least 0, got {seed}.")
     smallest = max(2, task.n_classes)
     if not smallest <= n <= len(labels):
         raise UsageError(

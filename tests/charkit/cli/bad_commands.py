@@ -1,7 +1,8 @@
 """Commands that cannot be carried out, each with the answer it gets.
 
 Beside the data that cannot be used (`tests/charkit/tasks/bad_inputs.py`): wrong options, encoders,
-stores. Every case gets a good file ``good.csv`` and a tiny encoder ``encoder/`` in its folder.
+stores. Every case gets a good file ``good.csv`` and a tiny encoder ``encoder/`` in its folder; names in
+`IN_FOLDER` are made paths there.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 GOOD = ("sweep", "good.csv", "-e", "encoder", "--workers", "1")
+IN_FOLDER = {"good.csv", "encoder", "other.csv", "file/a.safetensors"}
+EMBED = ("embed", "good.csv", "-e", "encoder")
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,30 @@ def _broken_config(folder: Path) -> None:
 def _other_family(folder: Path) -> None:
     path = folder / "encoder" / "config.json"
     path.write_text(path.read_text().replace('"bert"', '"gpt2"'))
+
+
+def _no_labels(folder: Path) -> None:
+    (folder / "good.csv").write_text("text\nthe cat is good\nthe dog is bad\nthe man runs\n")
+
+
+def _one_class(folder: Path) -> None:
+    rows = [f"the cat is {i} good,a" for i in range(20)]
+    (folder / "good.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
+
+
+def _empty_file(folder: Path) -> None:
+    (folder / "good.csv").write_text("")
+
+
+def _other_texts(content: str) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        (folder / "other.csv").write_text(content)
+
+    return spoil
+
+
+def _file_in_the_way(folder: Path) -> None:
+    (folder / "file").write_text("")
 
 
 CASES = [
@@ -150,6 +177,99 @@ CASES = [
     BadCommand(
         "layers_without_out", "charkit encode --layers without --out: the store keeps all layers.",
         ("encode", "good.csv", "-e", "encoder", "--layers", "0"), 2, "expected --out FOLDER",
+    ),
+    BadCommand(
+        "embed_no_labels", "charkit embed of texts without labels: no head can be fitted.",
+        EMBED, 3, "no column is known to be the label", _no_labels,
+    ),
+    BadCommand(
+        "embed_one_class", "charkit embed of a single class.", EMBED, 3, "one class", _one_class,
+    ),
+    BadCommand(
+        "embed_empty_file", "charkit embed of an empty file.", EMBED, 3, "is empty", _empty_file,
+    ),
+    BadCommand(
+        "embed_layer_above_head", "charkit embed --layers above the layer that the head reads.",
+        (*EMBED, "--head-layer", "1", "--layers", "2"), 2, "layers are out of range",
+    ),
+    BadCommand(
+        "embed_layer_nought", "charkit embed --layers 0: the embeddings are no layer.",
+        (*EMBED, "--layers", "0-2"), 2, "layers are out of range",
+    ),
+    BadCommand(
+        "embed_head_layer_out_of_range", "charkit embed --head-layer that the encoder lacks.",
+        (*EMBED, "--head-layer", "3"), 2, "layer is out of range: expected 0 (embeddings) to 2",
+    ),
+    BadCommand(
+        "embed_head_on_embeddings", "charkit embed --head-layer 0: no layer lies below.",
+        (*EMBED, "--head-layer", "0"), 2, "head_layer is out of range",
+    ),
+    BadCommand(
+        "embed_head_layers_missing", "charkit embed with an empty range of head layers.",
+        (*EMBED, "--head-layers", "2-1"), 2, "no head is named",
+    ),
+    BadCommand(
+        "embed_cache_layer_too_high", "charkit embed --cache-layer at a layer that is kept.",
+        (*EMBED, "--cache-layer", "1"), 2, "cache_layer is too high",
+    ),
+    BadCommand(
+        "embed_unknown_part", "charkit embed --parts with a misspelt part.",
+        (*EMBED, "--parts", "q,vlaue"), 2, "did you mean 'value'",
+    ),
+    BadCommand(
+        "embed_no_part", "charkit embed --parts with no part.",
+        (*EMBED, "--parts", ","), 2, "no part is named",
+    ),
+    BadCommand(
+        "embed_unknown_estimator", "charkit embed --estimator that there is not.",
+        (*EMBED, "--estimator", "exactly"), 2, "did you mean 'exact'",
+    ),
+    BadCommand(
+        "embed_no_draws", "charkit embed --draws 0.",
+        (*EMBED, "--estimator", "monte_carlo", "--draws", "0"), 2, "n_draws is out of range",
+    ),
+    BadCommand(
+        "embed_stop_at_one", "charkit embed --stop-at of a cosine that no sample reaches.",
+        (*EMBED, "--stop-at", "1"), 2, "stop_at is out of range",
+    ),
+    BadCommand(
+        "embed_negative_seed", "charkit embed with a negative seed.",
+        (*EMBED, "--n", "20", "--seed", "-1"), 2, "seed is out of range",
+    ),
+    BadCommand(
+        "embed_n_too_large", "charkit embed --n beyond the sample.",
+        (*EMBED, "--n", "999"), 2, "n out of range",
+    ),
+    BadCommand(
+        "embed_out_is_a_folder", "charkit embed --out of a folder; refused before the work.",
+        (*EMBED, "--out", "encoder"), 4, "--out cannot be written",
+    ),
+    BadCommand(
+        "embed_out_below_a_file", "charkit embed --out below a file; refused before the work.",
+        (*EMBED, "--out", "file/a.safetensors"), 4, "--out cannot be written", _file_in_the_way,
+    ),
+    BadCommand(
+        "embed_unlabelled_missing", "charkit embed --unlabelled of a file that is not there.",
+        (*EMBED, "--unlabelled", "other.csv"), 4, "which is not there",
+    ),
+    BadCommand(
+        "embed_unlabelled_empty", "charkit embed --unlabelled of an empty file.",
+        (*EMBED, "--unlabelled", "other.csv"), 3, "is empty", _other_texts(""),
+    ),
+    BadCommand(
+        "embed_unlabelled_other_column", "charkit embed --unlabelled without the texts' column.",
+        (*EMBED, "--unlabelled", "other.csv"), 3, "has no column 'text'",
+        _other_texts("body\nthe cat\n"),
+    ),
+    BadCommand(
+        "embed_unlabelled_and_eval", "charkit embed with two other samples at once.",
+        (*EMBED, "--unlabelled", "other.csv", "--eval", "good.csv"), 2,
+        "one sample is embedded at a time",
+    ),
+    BadCommand(
+        "embed_empirical_without_labels", "charkit embed --estimator empirical of unlabelled texts.",
+        (*EMBED, "--estimator", "empirical", "--unlabelled", "other.csv"), 3, "needs labels",
+        _other_texts("text\nthe cat\n"),
     ),
     BadCommand("no_arguments", "charkit sweep without a task.", ("sweep",), 2, "tasks"),
     BadCommand(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from bad_commands import CASES as COMMANDS
+from bad_commands import IN_FOLDER
 from typer.testing import CliRunner
 
 from charkit.cli.app import app
@@ -72,7 +73,7 @@ def test_bad_command(case, tmp_path, tiny_bert):
     (tmp_path / "good.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
     if case.spoil is not None:
         case.spoil(tmp_path)
-    arguments = [str(tmp_path / a) if a in {"good.csv", "encoder"} else a for a in case.arguments]
+    arguments = [str(tmp_path / a) if a in IN_FOLDER else a for a in case.arguments]
     if case.arguments != ("sweep",):
         arguments += ["--cache-dir", str(tmp_path / "cache")]
     result = runner.invoke(app, arguments)

@@ -171,6 +171,8 @@ class DistancesAnswer:
             f"Encoder {Path(first.encoder).name}, head at layer {first.head_layer}, "
             f"{layer_words(self.layers)}."
         )
+        if self.measure.centre:
+            note += f" Centred by {self.measure.centre}."
         if kind == "map":
             return distance_map(self.matrix, unit=self.measure.unit, groups=groups, note=note)
         draw = distance_tree if kind == "tree" else distance_matrix

@@ -59,6 +59,17 @@ class Sampling:
         if self.n < 2:
             raise UsageError(f"n out of range: expected at least 2, got {self.n}.")
 
+    def open(self, source: Source) -> Task:
+        """Return the task of a source.
+
+        Raises:
+            DataError: The source cannot be used.
+        """
+        if isinstance(source, Task):
+            return source
+        given = {f.name: getattr(self.reading, f.name) for f in fields(self.reading)}
+        return load_task(source, **given)
+
     def load(self) -> Encoder:
         """Return the encoder.
 
@@ -142,66 +153,78 @@ def gather(
         UsageError: There is no such encoder or device.
         MissingError: The encoder is not on this machine.
     """
-    work = _Work(sampling, store or Store(), progress)
+    store = store or Store()
+    encoder: Encoder | None = None
     found: list[Gathered] = []
     failed: list[Failure] = []
     for source in sources:
-        if not _is_embedding(source):
-            work.ready()
+        if encoder is None and not is_embedding(source):
+            encoder = sampling.load()
         try:
-            found.append(work.embedded(source))
+            if encoder is None or is_embedding(source):
+                found.append(read_embedding(source, layers=sampling.options.layers))
+            else:
+                task = sampling.open(source)
+                found.append(
+                    embed_one(task, encoder, sampling=sampling, store=store, progress=progress)
+                )
         except CharkitError as error:
-            logger.warning("%s is left out: %s", _words(source), error)
-            failed.append(Failure(_words(source), error))
+            logger.warning("%s is left out: %s", source_words(source), error)
+            failed.append(Failure(source_words(source), error))
     alike, odd = _comparable(_named_apart(found))
     return alike, [*failed, *odd]
 
 
-class _Work:
-    """Embeds one source after the other under an encoder that is loaded once."""
+def embed_one(
+    task: Task, encoder: Encoder, *, sampling: Sampling, store: Store, progress: Progress
+) -> Gathered:
+    """Return the embedding of a sample of a task, from the store where it is there.
 
-    def __init__(self, sampling: Sampling, store: Store, progress: Progress) -> None:
-        self.sampling = sampling
-        self.store = store
-        self.progress = progress
-        self._encoder: Encoder | None = None
+    Raises:
+        UsageError: A layer is out of range, or n is less than the number of classes.
+        DataError: The task has no labels, or too few classes.
+    """
+    sample = sample_task(task, min(sampling.n, len(task.train)), seed=sampling.seed)
+    kept = embed_kept(
+        sample,
+        encoder,
+        head_layers=(sampling.head_layer,),
+        options=replace(sampling.options, seed=sampling.seed),
+        store=store,
+        progress=_staged_by(progress, task.name),
+    )
+    (layer, embedding), *_ = kept.embeddings.items()
+    source = task.source or task.name
+    return Gathered(task.name, source, task.corpus, embedding, kept.heads[layer].score)
 
-    def ready(self) -> Encoder:
-        """Return the encoder, loaded at the first call."""
-        if self._encoder is None:
-            self._encoder = self.sampling.load()
-        return self._encoder
 
-    def embedded(self, source: Comparable) -> Gathered:
-        if isinstance(source, TaskEmbedding):
-            return self._kept(source, "embedding")
-        if _is_embedding(source):
-            return self._kept(load_embedding(str(source)), str(source))
-        task = source if isinstance(source, Task) else load_task(source, **self._reading())
-        n = min(self.sampling.n, len(task.train))
-        sample = sample_task(task, n, seed=self.sampling.seed)
-        kept = embed_kept(
-            sample,
-            self.ready(),
-            head_layers=(self.sampling.head_layer,),
-            options=replace(self.sampling.options, seed=self.sampling.seed),
-            store=self.store,
-            progress=_staged_by(self.progress, task.name),
-        )
-        (layer, embedding), *_ = kept.embeddings.items()
-        score = kept.heads[layer].score
-        return Gathered(task.name, _words(source), task.corpus, embedding, score)
+def read_embedding(source: Comparable, *, layers: Sequence[int] | None) -> Gathered:
+    """Return an embedding that is there already, cut to the layers asked for.
 
-    def _kept(self, embedding: TaskEmbedding, source: str) -> Gathered:
-        chosen = embedding
-        if self.sampling.options.layers is not None:
-            chosen = embedding.select(layers=self.sampling.options.layers)
-        name = embedding.name or Path(source).stem
-        return Gathered(name, source, name, chosen)
+    Raises:
+        MissingError: There is no such file.
+        DataError: The file is damaged or something else.
+        UsageError: It does not have these layers.
+    """
+    held = source if isinstance(source, TaskEmbedding) else load_embedding(str(source))
+    cut = held if layers is None else held.select(layers=layers)
+    words = source_words(source)
+    name = held.name or Path(words).stem
+    return Gathered(name, words, name, cut)
 
-    def _reading(self) -> dict[str, Any]:
-        reading = self.sampling.reading
-        return {f.name: getattr(reading, f.name) for f in fields(reading)}
+
+def is_embedding(source: Comparable) -> bool:
+    """Tell whether a source is an embedding, or the file of one."""
+    if isinstance(source, TaskEmbedding):
+        return True
+    return isinstance(source, str | Path) and Path(source).suffix == ".safetensors"
+
+
+def source_words(source: Comparable) -> str:
+    """Return what a message calls a source."""
+    if isinstance(source, Task | TaskEmbedding):
+        return source.name
+    return str(source) if isinstance(source, str | Path) else type(source).__name__
 
 
 def layer_words(layers: Sequence[int]) -> str:
@@ -215,18 +238,6 @@ def layer_words(layers: Sequence[int]) -> str:
     if list(layers) == list(range(layers[0], layers[-1] + 1)):
         return f"layers {layers[0]}-{layers[-1]}"
     return f"layers {', '.join(map(str, layers))}"
-
-
-def _is_embedding(source: Comparable) -> bool:
-    if isinstance(source, TaskEmbedding):
-        return True
-    return isinstance(source, str | Path) and Path(source).suffix == ".safetensors"
-
-
-def _words(source: Comparable) -> str:
-    if isinstance(source, Task):
-        return source.name
-    return str(source) if isinstance(source, str | Path) else type(source).__name__
 
 
 def _staged_by(progress: Progress, name: str) -> Progress:

@@ -38,11 +38,13 @@ class Measure:
         reference: What ``log_ratio`` and ``asymmetric`` take a mean of; None for the compared
             embeddings themselves.
         reason: Which was taken, and why.
+        centre: What it is centred by, for a caption; empty where by nothing.
     """
 
     metric: str
     reference: tuple[TaskEmbedding, ...] | None
     reason: str
+    centre: str = ""
 
     @property
     def unit(self) -> str:
@@ -88,13 +90,15 @@ def choose_measure(embeddings: Sequence[TaskEmbedding], metric: str | None) -> M
             f"{wanted}, centred by the mean of the shipped library {library.name} "
             f"({n_tasks} corpora at n = {entries[0].n:,})"
         )
-        return Measure(wanted, tuple(e.embedding for e in entries), reason)
+        centre = f"the mean of the library {library.name}"
+        return Measure(wanted, tuple(e.embedding for e in entries), reason, centre)
     if len(embeddings) >= MIN_REFERENCE:
         return Measure(
             wanted,
             None,
             f"{wanted}, centred by the mean of these {len(embeddings)} tasks ({lack}): another "
             "choice of tasks changes the numbers",
+            "the mean of these tasks",
         )
     if metric is None:
         return Measure("cosine", None, f"cosine: two tasks have no mean to be centred by ({lack})")

@@ -152,3 +152,89 @@ def _save(output: Output, answer: DistancesAnswer, out: Path | None) -> None:
         output.note("no figures: matplotlib is not installed. Run: pip install 'charkit[report]'")
     files = answer.save(out, figures=drawable)
     output.note(f"wrote {', '.join(sorted(f.name for f in files))} to {out}")
+
+
+@reported
+def nearest(
+    task: Annotated[
+        str,
+        typer.Argument(
+            help="A task: a file, a folder, hub:NAME/CONFIG@REVISION, glue/NAME, generated/NAME, "
+            "or an embedding that 'charkit embed --out' wrote (.safetensors).",
+            show_default=False,
+        ),
+    ],
+    k: Annotated[int, typer.Option("--k", "-k", help="How many to show.", min=1)] = 10,
+    metric: Metric = None,
+    layers: WhoseLayers = None,
+    head_layer: HeadLayer = -1,
+    n: Annotated[
+        int | None,
+        typer.Option(
+            "--n",
+            "-n",
+            help="Training texts. Default: the library's largest size that the task has.",
+            min=2,
+        ),
+    ] = None,
+    seed: Seed = 0,
+    library: Annotated[
+        str | None,
+        typer.Option("--library", help="Another library than the shipped one: its path."),
+    ] = None,
+    text: o.Text = None,
+    pair: o.Pair = None,
+    label: o.Label = None,
+    kind: o.Kind = None,
+    on_bad_rows: o.OnBadRows = "refuse",
+    encoder: o.EncoderName = "minilm",
+    device: o.Device = "auto",
+    dtype: o.Dtype = "auto",
+    offline: o.Offline = False,
+    cache_dir: o.CacheDir = None,
+    fmt: o.FormatOption = "table",
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+    log_file: o.LogFile = None,
+    debug: o.Debug = False,
+) -> None:
+    """Say which known tasks are like a new one, how hard it looks, and whether it is known ground.
+
+    Example: charkit nearest reviews.csv --text body --label stars
+    """
+    output = o.output_of(fmt, quiet, verbose, log_file)
+    from charkit.answers.gather import Sampling
+    from charkit.answers.nearest import nearest as nearest_known
+    from charkit.fisher.options import FisherOptions
+
+    sampling = Sampling(
+        seed=seed,
+        head_layer=head_layer,
+        options=FisherOptions(layers=whole_numbers(layers, "--layers")),
+        encoder=encoder,
+        device=device,
+        dtype=dtype,
+        reading=o.reading(
+            text=text,
+            pair=pair,
+            label=label,
+            kind=kind,
+            evaluation=None,
+            eval_frac=0.2,
+            on_bad_rows=on_bad_rows,
+            offline=offline,
+        ),
+    )
+    o.announce_hub(output, task, offline)
+    with progress_shown(output) as progress:
+        answer = nearest_known(
+            task,
+            n=n,
+            sampling=sampling,
+            metric=metric or "log_ratio",
+            library=library,
+            store=o.store_at(cache_dir),
+            progress=progress,
+        )
+    extra = {"lines": answer.lines()} if output.format == "table" else answer.about()
+    output.rows(answer.rows(k), key="nearest", extra=extra)

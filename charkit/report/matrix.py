@@ -158,7 +158,7 @@ def _write_numbers(axes: Axes, values: FloatArray, mapping: Any) -> None:
         if row != column:
             colour = mapping.to_rgba(values[row, column])
             axes.text(
-                column, row, f"{values[row, column]:.2g}", ha="center", va="center", size=SMALL,
+                column, row, f"{values[row, column]:.3g}", ha="center", va="center", size=SMALL,
                 color=ink_on(colour),
             )  # fmt: skip
 

@@ -8,6 +8,7 @@ import typer
 
 from charkit import __version__
 from charkit.cli.cache import cache_app, verify
+from charkit.cli.compare import distances, nearest
 from charkit.cli.embedding import embed
 from charkit.cli.machine import doctor, fetch
 from charkit.cli.probe import encode, layers
@@ -46,6 +47,8 @@ CARE = "Store and machine"
 app.command(rich_help_panel=ASK)(layers)
 app.command(rich_help_panel=ASK)(sweep)
 app.command(rich_help_panel=ASK)(embed)
+app.command(rich_help_panel=ASK)(distances)
+app.command(rich_help_panel=ASK)(nearest)
 app.command(rich_help_panel=PREPARE)(encode)
 app.command(rich_help_panel=PREPARE)(fetch)
 app.command(rich_help_panel=CARE)(doctor)

@@ -17,6 +17,7 @@ from charkit.answers.fitted import (
     plain_figures,
     read_figures,
 )
+from charkit.answers.token_cache import cache_to_store
 from charkit.config import Progress, content_hash, no_progress
 from charkit.durable import write_whole
 from charkit.encoders import Encoder, encode, encode_to_store
@@ -26,7 +27,6 @@ from charkit.fisher import (
     FisherOptions,
     Head,
     TaskEmbedding,
-    cache_states,
     fisher_embeddings,
     load_embedding,
     save_embedding,
@@ -178,8 +178,9 @@ def embed_to_store(
         split: What to embed; default the training part.
         options: Layers, parts, estimator, lengths, pooling.
         strengths: Grid of L2 strengths for the heads.
-        cache_layer: Token states up to this layer, 0 to L - 1, are computed once and taken up;
-            speeds up many draws or heads, and changes results by rounding alone.
+        cache_layer: Token states of this layer, 0 to L - 1, below all chosen ones, are kept in
+            the store too: other heads, labels and estimators of the same texts then begin
+            there. Changes results by rounding alone, and is no part of the key.
         store: Where states, heads and embeddings are kept. Default: the user's cache, or
             $CHARKIT_CACHE.
         name: What tables call the result; default the task's name. No part of the key.
@@ -232,6 +233,7 @@ def embed_kept(
         max_length=options.max_length,
     )
     config = _config(encoder, split, heads, options)
+    _check_cache_layer(cache_layer, min(config["options"]["layers"]), encoder.n_layers)
     key = content_hash(config)
     found = store.find(KIND, key, deep=True) is not None
     if not found:
@@ -283,6 +285,14 @@ def _chosen(layers: Sequence[int] | None, heads: Sequence[int], n_layers: int) -
     return chosen
 
 
+def _check_cache_layer(cache_layer: int | None, lowest: int, n_layers: int) -> None:
+    if cache_layer is not None and resolve_layer(cache_layer, n_layers=n_layers) >= lowest:
+        raise UsageError(
+            f"cache_layer is too high: expected at most {lowest - 1}, below the lowest chosen "
+            f"layer, got {cache_layer}."
+        )
+
+
 @dataclass(frozen=True)
 class _Work:
     """Embeddings that the store lacks."""
@@ -312,7 +322,7 @@ class _Work:
             self.split,
             {k: f.head for k, f in fitted.items()},
             options=self.options,
-            states=self._states(),
+            states=self._states(store),
             progress=self.progress,
         )
         folder = store.partial(KIND, key)
@@ -333,13 +343,14 @@ class _Work:
         )
         store.commit(KIND, key, folder, fields)
 
-    def _states(self) -> TokenStates | None:
+    def _states(self, store: Store) -> TokenStates | None:
         if self.cache_layer is None:
             return None
-        return cache_states(
+        return cache_to_store(
             self.encoder,
             self.split,
             layer=self.cache_layer,
+            store=store,
             max_length=self.options.max_length,
             token_budget=self.options.token_budget,
             progress=self.progress,

@@ -78,7 +78,8 @@ def embed(
         encoder: Name or loaded encoder.
         layers: Whose weights, 1 to L. Default: all up to the head.
         head_layers: The layers that heads read, 1 to L, or negative from the end.
-        cache_layer: Token states up to this layer are computed once and taken up.
+        cache_layer: Token states of this layer, below all chosen ones, are kept in the store
+            too: other embeddings of the same texts begin there.
         parts: Which weights, see `charkit.fisher.PARTS`.
         estimator: How labels are averaged over, see `charkit.fisher.labels.Estimator`.
         n_draws: Draws a text, for estimators that draw.

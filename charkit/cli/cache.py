@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 cache_app = typer.Typer(help="List, show and remove stored results.", no_args_is_help=True)
 
-_KINDS = ("fisher", "heads", "states", "task_heads", "tasks")
+_KINDS = ("fisher", "heads", "states", "task_heads", "tasks", "token_states")
 _UNITS_S = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 

@@ -53,8 +53,8 @@ def embed(
         int | None,
         typer.Option(
             "--cache-layer",
-            help="Compute token states up to this layer once; takes memory, saves time with "
-            "--draws and several heads.",
+            help="Keep the token states of this layer too; other embeddings of the same texts "
+            "begin there. Takes room.",
             rich_help_panel=HOW,
         ),
     ] = None,

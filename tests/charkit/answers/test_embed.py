@@ -229,3 +229,28 @@ def test_a_smaller_sample_is_the_beginning_of_a_larger_one():
             sample_task(task, n)
     with pytest.raises(DataError, match="no labels"):
         sample_task(Task("x", "classification", Split(TEXTS), class_names="ab"), 5)
+
+
+def test_cached_layers_are_taken_up(encoder, tmp_store, monkeypatch):
+    task, options = task_of(), FisherOptions(layers=(2,))
+    plain = embed_task(task, encoder, options=options)[2]
+    kept = embed_to_store(task, encoder, options=options, cache_layer=1, store=tmp_store)[2]
+    np.testing.assert_allclose(kept.values, plain.values, rtol=1e-4)
+    assert {e.kind for e in tmp_store.entries()} >= {"token_states"}
+    monkeypatch.setattr("charkit.answers.token_cache.cache_states", None)
+    other = task_of(n_classes=2)
+    again = embed_to_store(other, encoder, options=options, cache_layer=-2, store=tmp_store)[2]
+    plain = embed_task(other, encoder, options=options)[2]
+    np.testing.assert_allclose(again.values, plain.values, rtol=1e-4)
+    assert tmp_store.verify() == []
+    with pytest.raises(UsageError, match="cache_layer is too high"):
+        embed_to_store(task, encoder, options=options, cache_layer=2, store=tmp_store)
+
+
+def test_pairs_are_cached_with_their_segments(encoder, tmp_store):
+    labels = np.arange(len(TEXTS)) % 2
+    pairs = Split(TEXTS, pairs=TEXTS[::-1], labels=labels)
+    task = Task("pairs", "classification", pairs, class_names="ab")
+    plain = embed_task(task, encoder)[2]
+    kept = embed_to_store(task, encoder, cache_layer=0, store=tmp_store)[2]
+    np.testing.assert_allclose(kept.values, plain.values, rtol=1e-4)

@@ -1,0 +1,142 @@
+"""Token states of one layer, kept in the store for all embeddings of the layers above it.
+
+They take much more room than embeddings: four bytes (two in bfloat16) for each of a token's
+numbers. What lies below the layer is then computed once for all heads, labels and estimators.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from charkit.config import Progress, content_hash, no_progress
+from charkit.durable import write_whole
+from charkit.encoders import Encoder
+from charkit.encoders.states import resolve_layer
+from charkit.encoders.tokens import Tokens
+from charkit.errors import VanishedError
+from charkit.fisher.token_states import TokenStates, cache_states
+from charkit.manifest import Clock, run_manifest
+from charkit.store import Store
+from charkit.tasks.task import Split
+
+if TYPE_CHECKING:
+    import torch
+
+KIND = "token_states"
+FORMAT_VERSION = 1
+
+_FILE = "tokens.safetensors"
+
+
+def cache_to_store(
+    encoder: Encoder,
+    split: Split,
+    *,
+    layer: int,
+    store: Store,
+    max_length: int | None = None,
+    token_budget: int | None = None,
+    progress: Progress = no_progress,
+) -> TokenStates:
+    """Return the token states after one layer from the store, computing them when absent.
+
+    Args:
+        encoder: The encoder; its weights are read only if something is missing.
+        split: The texts, or pairs of texts.
+        layer: 0 to L - 1, or negative from the end.
+        store: Where the states are kept.
+        max_length: Most tokens a text keeps; default `Encoder.text_length`.
+        token_budget: Most tokens of a batch, padding included.
+        progress: Called as ``progress("cache", done, total)`` with counts of texts.
+
+    Raises:
+        UsageError: An argument is out of range.
+        MissingError: The store cannot be written.
+    """
+    config = {
+        "kind": KIND,
+        "format": FORMAT_VERSION,
+        "encoder": encoder.fingerprint,
+        "texts": split.text_fingerprint,
+        "layer": resolve_layer(layer, n_layers=encoder.n_layers),
+        "max_length": encoder.text_length(max_length),
+        "dtype": encoder.dtype,
+    }
+    key = content_hash(config)
+    if store.find(KIND, key, deep=True) is None:
+        with store.lock(KIND, key, progress=progress):
+            if store.find(KIND, key) is None:
+                clock = Clock()
+                states = cache_states(
+                    encoder,
+                    split,
+                    layer=layer,
+                    max_length=max_length,
+                    token_budget=token_budget,
+                    progress=progress,
+                )
+                _write(store, config, states, encoder, clock)
+    return _read(store, key)
+
+
+def _write(
+    store: Store, config: dict[str, Any], states: TokenStates, encoder: Encoder, clock: Clock
+) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    key, tokens = content_hash(config), states.tokens
+    arrays = {"ids": tokens.ids, "lengths": tokens.lengths, "full_lengths": tokens.full_lengths}
+    if tokens.segments is not None:
+        arrays["segments"] = tokens.segments
+    tensors: dict[str, torch.Tensor] = {k: torch.from_numpy(v) for k, v in arrays.items()}
+    tensors["hidden"] = states.hidden.contiguous()
+    folder = store.partial(KIND, key)
+    save_file(tensors, folder / _FILE)
+    index = {
+        "encoder": encoder.name,
+        "encoder_fingerprint": states.encoder_fingerprint,
+        "layer": states.layer,
+        "max_length": states.max_length,
+        "pad_id": tokens.pad_id,
+        "n_samples": len(tokens.lengths),
+    }
+    write_whole(folder / "index.json", json.dumps(index, indent=1, sort_keys=True).encode())
+    fields = run_manifest(
+        config,
+        clock=clock,
+        seeds={} if encoder.random_seed is None else {"weights": encoder.random_seed},
+        fingerprints={"encoder": encoder.fingerprint, "texts": config["texts"]},
+        device=encoder.device,
+        dtype=encoder.dtype,
+    )
+    store.commit(KIND, key, folder, fields)
+
+
+def _read(store: Store, key: str) -> TokenStates:
+    from safetensors.torch import load_file
+
+    folder = store.find(KIND, key)
+    if folder is None:
+        raise VanishedError(
+            f"no such token states: expected a finished entry {KIND}/{key} in {store.root}, got "
+            "none. Run it again."
+        )
+    index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    tensors = load_file(folder / _FILE)
+    segments = tensors.get("segments")
+    tokens = Tokens(
+        ids=tensors["ids"].numpy(),
+        segments=None if segments is None else segments.numpy(),
+        lengths=tensors["lengths"].numpy(),
+        full_lengths=tensors["full_lengths"].numpy(),
+        pad_id=index["pad_id"],
+    )
+    return TokenStates(
+        index["layer"],
+        tokens,
+        tensors["hidden"],
+        index["encoder_fingerprint"],
+        index["max_length"],
+    )

@@ -78,7 +78,7 @@ def distances(
 ) -> None:
     """Say how far apart tasks are, by their Fisher embeddings; draw a matrix, a tree, a map.
 
-    Example: charkit distances reviews.csv tweets.csv generated/meaning --out compared
+    Example: charkit distances reviews.csv tweets.csv generated/sentiment --out compared
     """
     output = o.output_of(fmt, quiet, verbose, log_file)
     from charkit.answers.distances import compare

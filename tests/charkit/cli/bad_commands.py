@@ -271,6 +271,38 @@ CASES = [
         (*EMBED, "--estimator", "empirical", "--unlabelled", "other.csv"), 3, "needs labels",
         _other_texts("text\nthe cat\n"),
     ),
+    BadCommand(
+        "distances_of_one", "charkit distances of a single task.",
+        ("distances", "good.csv", "-e", "encoder"), 2, "one task has no distance",
+    ),
+    BadCommand(
+        "unknown_distance", "A misspelt distance.",
+        ("distances", "good.csv", "good.csv", "-e", "encoder", "--metric", "log_ration"), 2,
+        "did you mean 'log_ratio'",
+    ),
+    BadCommand(
+        "distance_without_reference", "A centred distance of two tasks, with no library.",
+        ("distances", "good.csv", "good.csv", "-e", "encoder", "--metric", "log_ratio"), 2,
+        "log_ratio needs a reference",
+    ),
+    BadCommand(
+        "distances_embedding_gone", "charkit distances with an embedding that is not there.",
+        ("distances", "good.csv", "gone.safetensors", "-e", "encoder"), 4, "no embedding there",
+    ),
+    BadCommand(
+        "distances_layer_above_head", "charkit distances with layers above the head.",
+        ("distances", "good.csv", "good.csv", "-e", "encoder", "--layers", "2", "--head-layer", "1"),
+        2, "layers are out of range",
+    ),
+    BadCommand(
+        "nearest_no_library", "charkit nearest with an encoder that has no library.",
+        ("nearest", "good.csv", "-e", "encoder"), 4, "no library of known tasks for",
+    ),
+    BadCommand(
+        "nearest_library_gone", "charkit nearest --library of a path that is not there.",
+        ("nearest", "good.csv", "-e", "encoder", "--library", "gone"), 4,
+        "no library of known tasks",
+    ),
     BadCommand("no_arguments", "charkit sweep without a task.", ("sweep",), 2, "tasks"),
     BadCommand(
         "unknown_option", "An option that does not exist.", (*GOOD, "--lable", "stars"), 2, "--label",

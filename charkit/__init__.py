@@ -21,6 +21,8 @@ _HOME = {
     "LayerStates": "charkit.encoders.states",
     "load_encoder": "charkit.encoders.load",
     "embed": "charkit.answers.embedding",
+    "compare_tasks": "charkit.answers.distances",
+    "nearest_tasks": "charkit.answers.nearest",
     "encode": "charkit.api",
     "fetch": "charkit.api",
     "sweep": "charkit.heads.sweep",
@@ -32,8 +34,10 @@ _HOME = {
 __all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:
+    from charkit.answers.distances import compare_tasks as compare_tasks
     from charkit.answers.embedding import embed as embed
     from charkit.answers.layers import layers as layers
+    from charkit.answers.nearest import nearest_tasks as nearest_tasks
     from charkit.api import encode as encode
     from charkit.api import fetch as fetch
     from charkit.api import verify as verify

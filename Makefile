@@ -5,10 +5,11 @@ TASKS ?=
 SMOKE ?=
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+EMBEDDINGS := $(if $(SMOKE),glue_pilot/embeddings_smoke.toml,$(if $(TASKS),glue_pilot/embeddings.toml,glue_pilot/embeddings_smoke.toml))
 STUDY := $(if $(SMOKE),glue_pilot/smoke.toml,$(if $(TASKS),glue_pilot/study.toml,glue_pilot/smoke.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo pilot plan test lint types check wheel bench docs clean
+.PHONY: help setup demo pilot plan embeddings science-embeddings test lint types check wheel bench docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -30,6 +31,12 @@ pilot: setup ## Run the GLUE pilot; TASKS=folder for real tasks, else generated 
 
 plan: setup ## Say what the pilot would compute: cells, minutes, disk
 	$(BIN)/python -m glue_pilot plan $(STUDY) $(if $(TASKS),--tasks $(TASKS))
+
+embeddings: setup ## Embed all tasks of TASKS, else generated ones; build the shipped library (under 25 minutes)
+	$(BIN)/python -m glue_pilot embeddings $(EMBEDDINGS) $(if $(TASKS),--tasks $(TASKS)) $(if $(filter %/embeddings.toml,$(EMBEDDINGS)),--library charkit/library/minilm)
+
+science-embeddings: setup ## Ask the embeddings what they know: tables, figures, findings
+	$(BIN)/python -m glue_pilot science-embeddings $(EMBEDDINGS) $(if $(TASKS),--tasks $(TASKS))
 
 test: setup lint types ## Run the linter, the type checker and the whole test suite
 	$(BIN)/python -m pytest

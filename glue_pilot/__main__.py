@@ -96,5 +96,79 @@ def run_study(
     output.note(f"{len(result.table):,} cells in {seconds:.0f} s; {len(written)} files in {out}")
 
 
+EmbeddingsFile = Annotated[
+    Path, typer.Argument(help="A study of embeddings, such as glue_pilot/embeddings.toml.")
+]
+ManyTasks = Annotated[
+    Path | None, typer.Option("--tasks", help="Folder with MANIFEST.json and a folder a task.")
+]
+
+
+@app.command()
+@reported
+def embeddings(
+    study: EmbeddingsFile,
+    tasks: ManyTasks = None,
+    out: Out = Path("results"),
+    library: Annotated[
+        Path | None, typer.Option("--library", help="Where the library goes. Default: OUT/library.")
+    ] = None,
+    cache_dir: o.CacheDir = None,
+    quiet: o.Quiet = False,
+) -> None:
+    """Embed all tasks of a study; write the table of norms and the library of known tasks."""
+    output = o.output_of("table", quiet, verbose=False, log_file=None)
+    from charkit.encoders import load_encoder
+    from charkit.store import Store
+    from glue_pilot.embedding_study import load_known_tasks, read_embedding_study
+    from glue_pilot.embeddings import build_library, embed_study, write_norms
+
+    begun = time.monotonic()
+    spec = read_embedding_study(study)
+    ready_folder(out)
+    known = load_known_tasks(spec, tasks)
+    store = o.store_at(cache_dir) or Store()
+    encoder = load_encoder(spec.encoder)
+    with progress_shown(output) as progress:
+        samples = list(embed_study(spec, known, encoder, store=store, progress=progress))
+    table = write_norms(samples, out, name=spec.name)
+    about = build_library(samples, spec, library or out / "library" / encoder.name)
+    seconds = time.monotonic() - begun
+    typer.echo(
+        f"{len(samples)} samples of {len(known)} tasks in {seconds:.0f} s: {len(table):,} norms in "
+        f"{harmless(str(out / spec.name))}.parquet, library in {harmless(str(about))}"
+    )
+
+
+@app.command("science-embeddings")
+@reported
+def science_embeddings(
+    study: EmbeddingsFile,
+    tasks: ManyTasks = None,
+    out: Out = Path("results"),
+    cache_dir: o.CacheDir = None,
+    quiet: o.Quiet = False,
+) -> None:
+    """Ask the embeddings what they know: tables, figures, findings."""
+    output = o.output_of("table", quiet, verbose=False, log_file=None)
+    from charkit.encoders import load_encoder
+    from charkit.store import Store
+    from glue_pilot.embedding_study import load_known_tasks, read_embedding_study
+    from glue_pilot.science_embeddings import study_embeddings, write_study
+
+    begun = time.monotonic()
+    spec = read_embedding_study(study)
+    ready_folder(out)
+    known = load_known_tasks(spec, tasks)
+    store = o.store_at(cache_dir) or Store()
+    with progress_shown(output) as progress:
+        tables = study_embeddings(
+            spec, known, load_encoder(spec.encoder), store=store, progress=progress
+        )
+    written = write_study(tables, out, name=f"science_{spec.name}")
+    seconds = time.monotonic() - begun
+    typer.echo(f"{len(written)} files in {harmless(str(out))}, {seconds:.0f} s")
+
+
 if __name__ == "__main__":
     app()

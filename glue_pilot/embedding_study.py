@@ -32,6 +32,8 @@ class EmbeddingStudy:
         tasks: Sources that `charkit.load_task` takes; empty for all of a folder's manifest.
         relabelled: Tasks whose texts are embedded once more under other labels.
         relabelled_size: Texts a sample of those.
+        library_sizes: Sizes of the samples that go into the library; empty for all.
+        library_heads: Heads of them, negative from the last.
     """
 
     name: str
@@ -44,6 +46,8 @@ class EmbeddingStudy:
     tasks: tuple[str, ...] = ()
     relabelled: tuple[str, ...] = ()
     relabelled_size: int = 256
+    library_sizes: tuple[int, ...] = ()
+    library_heads: tuple[int, ...] = (-1,)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from charkit.durable import write_whole
 from charkit.encoders import Encoder, LayerStates, encode_to_store
 from charkit.errors import UsageError
 from charkit.fisher import FisherOptions, TaskEmbedding
+from charkit.fisher.group_intervals import group_norm_intervals
 from charkit.heads.records import write_table
 from charkit.store import Store
 from charkit.tasks import Task
@@ -171,8 +172,11 @@ def norm_rows(sample: Sample) -> list[dict[str, Any]]:
             "converged": figures.converged,
             "estimator": embedding.estimator,
             "frac_truncated": embedding.frac_truncated,
+            "stability": embedding.stability.halves,
+            "stability_again": embedding.stability.again,
         }
-        for layer, norm in embedding.norms().iterrows():
+        ends = group_norm_intervals(embedding, n_resamples=400)[["low", "high"]]
+        for layer, norm in embedding.norms().join(ends.add_prefix("l2_")).iterrows():
             rows.append(
                 shared
                 | {"layer": 0 if layer == "all" else int(str(layer))}
@@ -198,16 +202,13 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 # -- the library -----------------------------------------------------------------------------
 
 
-def build_library(
-    samples: list[Sample], path: Path, *, sizes: tuple[int, ...], head_layers: tuple[int, ...]
-) -> Path:
-    """Write the first draw of each size as a library.
+def build_library(samples: list[Sample], study: EmbeddingStudy, path: Path) -> Path:
+    """Write the first draws of a study as a library.
 
     Args:
         samples: From `embed_study`.
+        study: Which sizes and heads.
         path: Where to, without an ending.
-        sizes: Which sizes.
-        head_layers: Which heads.
 
     Returns:
         The JSON file.
@@ -226,8 +227,8 @@ def build_library(
             accuracy=s.scores[layer] if s.task.kind == "classification" else None,
         )
         for s in samples
-        for layer in head_layers
-        if s.draw == 0 and s.n in sizes
+        if s.draw == 0 and s.n in (study.library_sizes or study.sizes)
+        for layer in _heads_of(s, study.library_heads)
     ]
     about = write_library(path, entries)
     n_bytes = sum(p.stat().st_size for p in (about, about.with_suffix(".safetensors")))
@@ -237,3 +238,9 @@ def build_library(
             f"{n_bytes:,}. Leave out sizes or heads."
         )
     return about
+
+
+def _heads_of(sample: Sample, wanted: tuple[int, ...]) -> list[int]:
+    last = max(sample.embeddings)
+    layers = [layer if layer > 0 else last + 1 + layer for layer in wanted]
+    return [layer for layer in layers if layer in sample.embeddings]

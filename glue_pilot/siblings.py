@@ -94,12 +94,6 @@ def chance(distances: FloatArray, siblings: BoolArray, *, seed: int = 0) -> dict
     return {measure: count / (_N_PERMUTED + 1) for measure, count in reached.items()}
 
 
-def expected_by_chance(siblings: BoolArray) -> dict[str, float]:
-    """Return what a distance scores that is the same for all pairs."""
-    means = rank_siblings(np.zeros(siblings.shape), siblings).mean()
-    return {measure: float(means[measure]) for measure in MEASURES}
-
-
 def separation(near: FloatArray, far: FloatArray) -> float:
     """Return the share of pairs (one of each) where the first is the nearer; ties count half."""
     ordered = np.sort(far)

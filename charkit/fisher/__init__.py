@@ -30,6 +30,13 @@ if TYPE_CHECKING:
     from charkit.fisher.stability import Stability
     from charkit.fisher.text_moments import TextEmbedding, text_distances, text_embedding
     from charkit.fisher.token_states import TokenStates, cache_states
+    from charkit.fisher.trivial import trivial_embedding
+    from charkit.fisher.variational import (
+        VariationalFit,
+        VariationalOptions,
+        fit_variational,
+        variational_embedding,
+    )
 
 __all__ = [
     "DISTANCES",
@@ -42,6 +49,8 @@ __all__ = [
     "TaskEmbedding",
     "TextEmbedding",
     "TokenStates",
+    "VariationalFit",
+    "VariationalOptions",
     "asymmetric",
     "cache_states",
     "corrected_pairwise",
@@ -49,6 +58,7 @@ __all__ = [
     "distance_interval",
     "fisher_embedding",
     "fisher_embeddings",
+    "fit_variational",
     "fused_distances",
     "layer_distances",
     "load_embedding",
@@ -58,12 +68,14 @@ __all__ = [
     "save_embedding",
     "text_distances",
     "text_embedding",
+    "trivial_embedding",
+    "variational_embedding",
 ]
 
 _HOME = {
     "DISTANCES": "distances",
-    "DistanceInterval": "distance_intervals",
     "PARTS": "sites",
+    "DistanceInterval": "distance_intervals",
     "FisherOptions": "options",
     "Head": "head",
     "Slice": "layout",
@@ -71,6 +83,8 @@ _HOME = {
     "TaskEmbedding": "embedding",
     "TextEmbedding": "text_moments",
     "TokenStates": "token_states",
+    "VariationalFit": "variational",
+    "VariationalOptions": "variational",
     "asymmetric": "distances",
     "cache_states": "token_states",
     "corrected_pairwise": "distance_intervals",
@@ -78,6 +92,7 @@ _HOME = {
     "distance_interval": "distance_intervals",
     "fisher_embedding": "estimate",
     "fisher_embeddings": "estimate",
+    "fit_variational": "variational",
     "fused_distances": "distances",
     "layer_distances": "distances",
     "load_embedding": "files",
@@ -87,6 +102,8 @@ _HOME = {
     "save_embedding": "files",
     "text_distances": "text_moments",
     "text_embedding": "text_moments",
+    "trivial_embedding": "trivial",
+    "variational_embedding": "variational",
 }
 
 

@@ -214,7 +214,7 @@ class TaskEmbedding:
             chosen = slice(None) if layer == "all" else index == layer
             values, errors = self.values[chosen], self.standard_error[chosen]
             square = float(values @ values)
-            less = max(0.0, square - float(errors @ errors)) if self.n_samples > 1 else np.nan
+            less = np.maximum(0, square - errors @ errors) if self.n_samples > 1 else np.nan
             rows.append((np.abs(values).sum(), square**0.5, less**0.5, values.size))
         names = pd.Index([*self.layers, "all"], name="layer")
         return pd.DataFrame(rows, index=names, columns=["l1", "l2", "l2_corrected", "size"])

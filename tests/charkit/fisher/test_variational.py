@@ -9,19 +9,22 @@ import pytest
 import torch
 
 from charkit.errors import DataError, UsageError
-from charkit.fisher import FisherOptions, cache_states, fisher_embedding, make_head, pairwise
+from charkit.fisher import (
+    FisherOptions,
+    VariationalOptions,
+    cache_states,
+    fisher_embedding,
+    fit_variational,
+    make_head,
+    pairwise,
+    variational_embedding,
+)
 from charkit.fisher.batches import model_inputs
 from charkit.fisher.curvature import Curvature
 from charkit.fisher.forward import frozen, run_between
 from charkit.fisher.layout import block_of, make_layout
 from charkit.fisher.perturb import Perturbation, PerturbedRows
-from charkit.fisher.variational import (
-    GRADIENTS,
-    VariationalOptions,
-    _Search,
-    fit_variational,
-    variational_embedding,
-)
+from charkit.fisher.variational import GRADIENTS, _Search
 from charkit.tasks.task import Split
 
 
@@ -205,6 +208,7 @@ def test_derivatives_along_the_noise_take_one_to_the_same_minimum(small):
     assert abs(np.median(ratio) - 1) < 0.1
     assert np.median(np.abs(ratio - 1)) < 0.2
     assert np.isnan(fit.embedding.standard_error).all()
+    assert fit.embedding.norms()["l2_corrected"].isna().all()
 
 
 def test_given_labels_are_read_by_their_gradient_alone(small):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -20,14 +20,15 @@ from charkit.answers.gather import (
     gather,
     layer_words,
 )
-from charkit.answers.reference import Measure, check_metric, choose_measure
+from charkit.answers.reference import Measure, choose_measure
 from charkit.config import Pooling, Progress, TaskKind, no_progress
 from charkit.durable import write_whole
 from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.encoders.encoder import Encoder
 from charkit.errors import CellsFailedError, UnknownNameError, UsageError
-from charkit.fisher.distances import pairwise
+from charkit.fisher.distances import check_metric, pairwise
 from charkit.fisher.options import FisherOptions
+from charkit.fisher.stability import STABLE
 from charkit.heads.findings import CUT_SHARE, cut_words
 from charkit.store import Store
 from charkit.tasks.card import SourceOptions
@@ -105,18 +106,32 @@ class DistancesAnswer:
             f"of {layer_words(self.layers)}, {texts} texts each",
             f"distance: {self.measure.reason}",
             *self._extremes(),
+            *self._doubts(sizes),
         ]
+        return lines + [f"left out: {f.source}: {f.error}" for f in self.failures]
+
+    def _doubts(self, sizes: Sequence[int]) -> Iterator[str]:
+        """Say what makes the distances unsure."""
         if sizes[-1] > 2 * sizes[0]:
-            lines.append(
+            yield (
                 "doubt: samples differ in size by more than twice; the smaller ones are noisier "
                 "and lie farther from all. Lower --n to compare alike"
             )
-        lines += [
-            f"{t.name}: {cut_words(t.embedding.frac_truncated, t.embedding.max_length)}"
+        unsteady = [
+            f"{t.name} ({t.embedding.stability.halves:.2f})"
             for t in self.tasks
-            if t.embedding.frac_truncated > CUT_SHARE
+            if t.embedding.stability.halves < STABLE
         ]
-        return lines + [f"left out: {f.source}: {f.error}" for f in self.failures]
+        if unsteady:
+            yield (
+                f"doubt: random halves of the texts agree to a cosine below {STABLE}: "
+                f"{', '.join(unsteady)}. More texts would steady them: raise --n"
+            )
+        for task in self.tasks:
+            embedding = task.embedding
+            if embedding.frac_truncated > CUT_SHARE:
+                cut = cut_words(embedding.frac_truncated, embedding.max_length)
+                yield f"{task.name}: {cut}"
 
     def _extremes(self) -> list[str]:
         values = self.matrix.to_numpy(copy=True)
@@ -298,7 +313,8 @@ def compare(
             f"one task has no distance: expected two or more, got {len(tasks)}. Name another, or "
             "ask 'charkit nearest' for the known tasks that are near."
         )
-    check_metric(metric)
+    if metric is not None:
+        check_metric(metric)
     found, failures = gather(tasks, sampling=sampling, store=store, progress=progress)
     answer = None
     if len(found) >= 2:

@@ -15,12 +15,12 @@ from charkit.answers.gather import (
 )
 from charkit.answers.library import Library, load_library, shipped_library
 from charkit.answers.ranking import NearestAnswer, rank_library
-from charkit.answers.reference import check_metric
 from charkit.config import Progress, TaskKind, no_progress
 from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.states import resolve_layer
 from charkit.errors import MissingError, UsageError
+from charkit.fisher.distances import check_metric
 from charkit.fisher.embedding import TaskEmbedding
 from charkit.fisher.options import FisherOptions
 from charkit.heads.grid import Source

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from charkit.answers.library import Library, LibraryEntry, shipped_library
-from charkit.errors import UnknownNameError, UsageError
-from charkit.fisher.distances import DISTANCES, MIN_REFERENCE
+from charkit.errors import UsageError
+from charkit.fisher.distances import MIN_REFERENCE, check_metric
 from charkit.fisher.embedding import TaskEmbedding
 
 CENTRED = ("log_ratio", "asymmetric")
@@ -52,16 +52,6 @@ class Measure:
         return UNITS[self.metric]
 
 
-def check_metric(metric: str | None) -> None:
-    """Refuse a distance that there is not; None is legal.
-
-    Raises:
-        UnknownNameError: There is no such distance.
-    """
-    if metric is not None and metric not in DISTANCES:
-        raise UnknownNameError("distance", metric, DISTANCES)
-
-
 def choose_measure(embeddings: Sequence[TaskEmbedding], metric: str | None) -> Measure:
     """Return the distance asked for, or the one that suits, and its reference.
 
@@ -77,7 +67,8 @@ def choose_measure(embeddings: Sequence[TaskEmbedding], metric: str | None) -> M
         UsageError: It needs a reference, and there is none.
         DataError: The shipped library is damaged.
     """
-    check_metric(metric)
+    if metric is not None:
+        check_metric(metric)
     if metric is not None and metric not in CENTRED:
         return Measure(metric, None, f"{metric}, as asked for")
     wanted = metric or "log_ratio"

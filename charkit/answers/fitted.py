@@ -120,10 +120,11 @@ def fit_heads_with_figures(
     found = {}
     for place, (layer, head) in enumerate(heads.items()):
         strength = float(fitted.strength[place])
-        loss = float(np.fmin.reduce(fitted.scores[place].numpy()))  # NaN: not tried
         if kind == "classification":
+            loss = float(fitted.left_out_loss[place])
             score = _folded_accuracy(states.layer(layer), labels, n_classes, strength)
         else:
+            loss = float(fitted.scores[place].min())
             score = 1 - loss / float(np.var(labels))
         figures = HeadFigures(
             layer=layer,

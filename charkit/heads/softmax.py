@@ -49,8 +49,10 @@ class SoftmaxHeads:
         n_iterations: Of the last solve, at the chosen strength, (B,).
         converged: Whether the estimated relative objective gap is within the tolerance, (B,).
         strengths: The grid, falling, (S,).
-        scores: Approximate leave-one-out loss at each strength, in nats, (B, S); NaN where a
-            strength was not tried.
+        scores: Approximate leave-one-out loss plus weighted error at each strength
+            (`charkit.heads.leave_one_out.left_out_score`), (B, S); NaN where it was not tried.
+        left_out_loss: Approximate leave-one-out loss at the chosen strength, in nats, (B,); NaN
+            if no other was compared.
         n_absent: Number of classes without a training row.
     """
 
@@ -63,6 +65,7 @@ class SoftmaxHeads:
     converged: Tensor
     strengths: Tensor
     scores: Tensor
+    left_out_loss: Tensor
     n_absent: int
 
     def logits(self, features: Tensor | np.ndarray) -> Tensor:
@@ -153,13 +156,14 @@ def _folded(
         converged=minimum.converged,
         strengths=torch.tensor(grid, dtype=torch.float64, device=labels.device),
         scores=choice.scores,
+        left_out_loss=choice.left_out_loss,
         n_absent=n_classes - present.shape[0],
     )
 
 
 _PER_LAYER = (
     "weights", "bias", "strength", "objective", "gradient_norm", "n_iterations", "converged",
-    "scores",
+    "scores", "left_out_loss",
 )  # fmt: skip
 
 

@@ -1,9 +1,10 @@
 """Choosing the strength of each head inside its own training sample.
 
-A strength is scored by the approximate leave-one-out loss of its loosely solved head. Over the
-grid the score is a valley: the search starts in the middle, walks towards weaker strengths
-while the score falls, and, if the first step that way rose, towards stronger ones. Each solve
-starts from the best solution so far. Only the chosen strength is solved to the tolerance.
+A strength is scored by the approximate leave-one-out loss and error of its loosely solved head.
+In samples of few rows the score is rough, and the whole grid is tried. With more it is a valley:
+the search starts in the middle, walks towards weaker strengths while the score falls, and, if
+the first step that way rose, towards stronger ones. Each solve starts from the best or the last
+solution so far. Only the chosen strength is solved to the tolerance.
 """
 
 from __future__ import annotations
@@ -15,17 +16,16 @@ import torch
 from torch import Tensor
 
 from charkit.heads.design import Design
-from charkit.heads.leave_one_out import left_out_loss
+from charkit.heads.leave_one_out import left_out_loss, left_out_score
 from charkit.heads.minimise import Minimum, Problem, minimise, prior_weights
 
 PENALTIES = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 """Default grid of the TOTAL penalty, strength times number of rows: 1 / C of scikit-learn. In
 these terms the best strength of a task hardly depends on the size of its sample."""
 
-_LOOSE = 1e-2
-_LOOSE_SCAN = 1e-4
+_LOOSE = 1e-3
 
-SCANNED_ROWS = 128
+SCANNED_ROWS = 1024
 """Up to so many rows the whole grid is tried: there the score has more than one valley."""
 
 
@@ -36,8 +36,9 @@ class Choice:
     Attributes:
         minimum: Solution at the chosen strength.
         strength: Chosen, float64, (B,).
-        scores: Leave-one-out loss at each strength of the grid, in nats, float64, (B, S); NaN
-            where a strength was not tried.
+        scores: `left_out_score` at each strength of the grid, float64, (B, S); NaN where a
+            strength was not tried.
+        left_out_loss: At the chosen strength, in nats, float64, (B,); NaN if it was the only one.
         first_gradient_norm: Norm of the objective's gradient at the head that knows the class
             shares only, (B,).
     """
@@ -45,6 +46,7 @@ class Choice:
     minimum: Minimum
     strength: Tensor
     scores: Tensor
+    left_out_loss: Tensor
     first_gradient_norm: Tensor
 
 
@@ -79,10 +81,15 @@ def solve_path(
         search = _scan if design.n_samples <= SCANNED_ROWS else _walk
         best, weights = search(problem, weights, grid, scores, best, tolerance)
         problem = Problem(design, labels, grid[best])
+    minimum = minimise(problem, weights, tolerance=tolerance)
+    loss = torch.full_like(scores[:, 0], torch.nan)
+    if len(strengths) > 1:
+        loss = left_out_loss(problem, minimum, design.rows.square())
     return Choice(
-        minimise(problem, weights, tolerance=tolerance),
+        minimum,
         problem.strength,
         scores,
+        loss,
         _prior_gradient_norm(design, labels, n_classes),
     )
 
@@ -102,9 +109,9 @@ def _scan(
     lowest = torch.full_like(scores[:, 0], torch.inf)
     for column, strength in enumerate(grid):
         tried = Problem(design, labels, strength.expand(len(start)))
-        minimum = minimise(tried, weights, tolerance=max(_LOOSE_SCAN, tolerance))
+        minimum = minimise(tried, weights, tolerance=max(_LOOSE, tolerance))
         weights = minimum.weights
-        scores[:, column] = left_out_loss(tried, minimum, squares)
+        scores[:, column] = left_out_score(tried, minimum, squares)
         better = scores[:, column] < lowest
         lowest = torch.where(better, scores[:, column], lowest)
         best = torch.where(better, column, best)
@@ -126,7 +133,7 @@ def _walk(
     loose = max(_LOOSE, tolerance)
     minimum = minimise(problem, weights, tolerance=loose)
     best, weights = start, minimum.weights
-    lowest = left_out_loss(problem, minimum, squares)
+    lowest = left_out_score(problem, minimum, squares)
     scores.scatter_(1, start[:, None], lowest[:, None])
     direction = torch.ones_like(start)
     while True:
@@ -138,7 +145,7 @@ def _walk(
         index = torch.where(legal, index, best)
         tried = Problem(design, labels, grid[index])
         minimum = minimise(tried, weights, tolerance=loose)
-        score = torch.where(legal, left_out_loss(tried, minimum, squares), lowest)
+        score = torch.where(legal, left_out_score(tried, minimum, squares), lowest)
         scores.scatter_(1, index[:, None], score[:, None])
         better = score < lowest
         direction = torch.where(better, direction, torch.where(first, -1, 0))

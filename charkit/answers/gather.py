@@ -14,6 +14,7 @@ from charkit.config import Progress, no_progress
 from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.load import load_encoder
+from charkit.encoders.states import resolve_layer
 from charkit.errors import CharkitError, DataError, UsageError
 from charkit.fisher.distances import labels
 from charkit.fisher.embedding import TaskEmbedding, check_comparable
@@ -69,6 +70,21 @@ class Sampling:
             return source
         given = {f.name: getattr(self.reading, f.name) for f in fields(self.reading)}
         return load_task(source, **given)
+
+    def check(self, encoder: Encoder) -> None:
+        """Refuse layers that the encoder does not have, before any work.
+
+        Raises:
+            UsageError: A layer is out of range, or all layers lie above the head.
+        """
+        head = resolve_layer(self.head_layer, n_layers=encoder.n_layers)
+        asked = self.options.layers
+        layers = [resolve_layer(k, n_layers=encoder.n_layers) for k in asked or (1,)]
+        if not 1 <= min(layers) <= max(layers) <= head:
+            raise UsageError(
+                f"layers are out of range: expected some of 1 to {head}, the head's layer, got "
+                f"{asked or head}. Choose lower layers, or a higher head layer."
+            )
 
     def load(self) -> Encoder:
         """Return the encoder.
@@ -150,7 +166,7 @@ def gather(
         progress: Called as ``progress(stage, done, total)``.
 
     Raises:
-        UsageError: There is no such encoder or device.
+        UsageError: There is no such encoder, device or layer.
         MissingError: The encoder is not on this machine.
     """
     store = store or Store()
@@ -160,6 +176,7 @@ def gather(
     for source in sources:
         if encoder is None and not is_embedding(source):
             encoder = sampling.load()
+            sampling.check(encoder)
         try:
             if encoder is None or is_embedding(source):
                 found.append(read_embedding(source, layers=sampling.options.layers))
@@ -169,7 +186,7 @@ def gather(
                     embed_one(task, encoder, sampling=sampling, store=store, progress=progress)
                 )
         except CharkitError as error:
-            logger.warning("%s is left out: %s", source_words(source), error)
+            logger.info("%s is left out: %s", source_words(source), error)
             failed.append(Failure(source_words(source), error))
     alike, odd = _comparable(_named_apart(found))
     return alike, [*failed, *odd]
@@ -273,6 +290,6 @@ def _comparable(found: Sequence[Gathered]) -> tuple[list[Gathered], list[Failure
         try:
             check_comparable([alike[0].embedding, one.embedding])
         except UsageError as error:
-            logger.warning("%s is left out: %s", one.source, error)
+            logger.info("%s is left out: %s", one.source, error)
             odd.append(Failure(one.source, DataError(str(error))))
     return alike, odd

@@ -285,6 +285,11 @@ def shipped_library(encoder_fingerprint: str) -> Library | None:
     return None
 
 
+def shipped_names() -> str:
+    """Return the names of the libraries that are shipped, for a line of text."""
+    return ", ".join(sorted(p.stem for p in SHIPPED.glob("*.json"))) or "there is none"
+
+
 def _stems(path: str | Path) -> tuple[Path, Path]:
     place = Path(path)
     if place.suffix in {".json", ".safetensors"}:
@@ -297,10 +302,9 @@ def _find(encoder: str | Path) -> tuple[Path, Path]:
         numbers, about = _stems(place)
         if numbers.is_file() and about.is_file():
             return numbers, about
-    known = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.json"))) or "none"
     raise MissingError(
-        f"no library of known tasks: expected one that is shipped ({known}) or a path to one, got "
-        f"{str(encoder)!r}. Make one with charkit.answers.library.write_library."
+        f"no library of known tasks: expected one that is shipped ({shipped_names()}) or a path to "
+        f"one, got {str(encoder)!r}. Make one with charkit.answers.library.write_library."
     )
 
 

@@ -13,7 +13,7 @@ from charkit.answers.gather import (
     is_embedding,
     read_embedding,
 )
-from charkit.answers.library import Library, load_library, shipped_library
+from charkit.answers.library import Library, load_library, shipped_library, shipped_names
 from charkit.answers.ranking import NearestAnswer, rank_library
 from charkit.config import Progress, TaskKind, no_progress
 from charkit.encoders.device import DeviceChoice, DtypeChoice
@@ -125,6 +125,7 @@ def nearest(
     else:
         encoder = sampling.load()
         library = _fitting(library, encoder.name, encoder.fingerprint)
+        sampling.check(encoder)
         head_layer = resolve_layer(sampling.head_layer, n_layers=encoder.n_layers)
         opened = sampling.open(task)
         fitted = replace(
@@ -149,8 +150,9 @@ def _fitting(library: Library | None, encoder: str, fingerprint: str) -> Library
     found = library or shipped_library(fingerprint)
     if found is None:
         raise MissingError(
-            f"no library of known tasks for {encoder}: expected an encoder with a shipped one, "
-            "such as minilm, got another. Make one with charkit.answers.library.write_library."
+            f"no library of known tasks for {encoder}: expected an encoder with a shipped one "
+            f"({shipped_names()}), got another. Choose it, or make a library with "
+            "charkit.answers.library.write_library."
         )
     if found.encoder_fingerprint != fingerprint:
         raise UsageError(

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from charkit.fisher.trivial import trivial_embedding
     from charkit.fisher.variational import (
         VariationalFit,
-        VariationalOptions,
         fit_variational,
         variational_embedding,
     )
+    from charkit.fisher.variational_options import VariationalOptions
 
 __all__ = [
     "DISTANCES",
@@ -84,7 +84,7 @@ _HOME = {
     "TextEmbedding": "text_moments",
     "TokenStates": "token_states",
     "VariationalFit": "variational",
-    "VariationalOptions": "variational",
+    "VariationalOptions": "variational_options",
     "asymmetric": "distances",
     "cache_states": "token_states",
     "corrected_pairwise": "distance_intervals",

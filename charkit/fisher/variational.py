@@ -25,7 +25,8 @@ Choices where the paper is silent or contradicts itself:
   nought so do lambda^2 and the embedding ("the trivial zero embedding", supplement, 1.2).
 - The head is frozen: it has converged already.
 - Noise is drawn once a text, not once a token (see `charkit.fisher.perturb`).
-- The gradient of the first term has two forms, see `Gradient`. The paper's is a random number
+- The gradient of the first term has two forms, see
+  `charkit.fisher.variational_options.Gradient`. The paper's is a random number
   whose deviation is about the root of the number of perturbed rows times its mean.
 
 References:
@@ -36,18 +37,17 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from charkit.config import Pooling, Progress, no_progress
+from charkit.config import Progress, no_progress
 from charkit.encoders import Encoder
 from charkit.encoders.tokens import Tokens, tokenise
-from charkit.errors import DataError, UsageError
+from charkit.errors import DataError, RefusalError
 from charkit.fisher.batches import IntArray, batches, choose_budget
 from charkit.fisher.curvature import Curvature
 from charkit.fisher.embedding import TaskEmbedding
@@ -57,62 +57,21 @@ from charkit.fisher.head import Head
 from charkit.fisher.layout import make_layout
 from charkit.fisher.options import FisherOptions
 from charkit.fisher.perturb import PerturbedRows
-from charkit.fisher.sites import DEFAULT_PARTS, check_parts, projects_positions
+from charkit.fisher.sites import check_parts, projects_positions
 from charkit.fisher.texts import FisherTexts
 from charkit.fisher.token_states import TokenStates
 from charkit.fisher.trivial import trivial_embedding
+from charkit.fisher.variational_options import (
+    DEFAULT_OPTIONS,
+    VariationalOptions,
+    check_variational,
+)
 
-Gradient = Literal["gauss_newton", "given", "model"]
-"""``gauss_newton``: F~ is the exact Fisher information at the perturbed weights; reads no labels
-and takes few steps; ``given``: the paper's, derivatives of the loss of the given labels along the
-noise, drawn in mirrored pairs; ``model``: the same with the labels' expectation under the head
-and unperturbed weights, so that (1) holds with F itself for little noise."""
-
-GRADIENTS: tuple[Gradient, ...] = get_args(Gradient)
-
-Prior = Literal["learned", "weights"]
-"""``learned``: lambda^2 of each layer minimises L too, as in the paper; ``weights``: it is one over
-the mean square of the layer's weights, the same for all tasks."""
-
-PRIORS: tuple[Prior, ...] = get_args(Prior)
+UNTRUSTED = 1.0
+"""A residual above this is refused: the numbers are wrong by their own size."""
 
 _SMALL_GAP = 0.1
 """Relative differences below this take steps in proportion: Adam would blow up rounding."""
-
-
-@dataclass(frozen=True)
-class VariationalOptions:
-    """What is minimised, and how.
-
-    Attributes:
-        layers: Whose weights, 1 to L, negative from the end; None for all up to the head.
-        parts: Which of their weight matrices.
-        pooling: How token states become what the head reads.
-        beta: Weight of the prior; embeddings of different betas are not compared.
-        prior: Where lambda^2 comes from, see `Prior`.
-        gradient: Of the expected loss, see `Gradient`.
-        n_steps: Of Adam; the last half is averaged.
-        learning_rate: Of the logarithms of s^2, falling to nought over the last half.
-        seed: Of the noise and of the order of batches.
-        max_length: Most tokens a text keeps; default `Encoder.text_length`.
-        token_budget: Most tokens of a batch, padding included; default by device. A batch is a
-            step: results depend on it as they do on the seed.
-    """
-
-    layers: Sequence[int] | None = None
-    parts: Sequence[str] = DEFAULT_PARTS
-    pooling: Pooling = "mean"
-    beta: float = 1e-6
-    prior: Prior = "learned"
-    gradient: Gradient = "gauss_newton"
-    n_steps: int = 100
-    learning_rate: float = 0.1
-    seed: int = 0
-    max_length: int | None = None
-    token_budget: int | None = None
-
-
-DEFAULT_OPTIONS = VariationalOptions()
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,8 +158,9 @@ def fit_variational(
         UsageError: An argument is out of range.
         DataError: There are no texts, labels that are needed are missing, or the result is not
             finite.
+        RefusalError: The residual is above `UNTRUSTED`; the fit is attached.
     """
-    _check(options, split)
+    check_variational(options, labelled=split.labels is not None)
     direct = fisher_embedding(
         encoder,
         split,
@@ -236,38 +196,20 @@ def fit_variational(
             states=states,
         )
         search = _Search(rows, options, n_samples=direct.n_samples)
-        search.start(torch.from_numpy(direct.values.copy()).to(encoder.device))
+        search.start(torch.tensor(direct.values, dtype=torch.float32, device=encoder.device))
         search.run(curvature, _Order(encoder, tokens, options), progress)
-    return search.finished(direct)
+    return _trusted(search.finished(direct))
 
 
-def _check(options: VariationalOptions, split: FisherTexts) -> None:
-    for what, known in (("gradient", GRADIENTS), ("prior", PRIORS)):
-        if getattr(options, what) not in known:
-            raise UsageError(
-                f"{what} is not known: expected one of {known}, got {getattr(options, what)!r}."
-            )
-    for what in ("beta", "learning_rate"):
-        value = getattr(options, what)
-        if not (np.isfinite(value) and value > 0):
-            raise UsageError(f"{what} is out of range: expected above 0, got {value}.")
-    if options.n_steps < 2:
-        raise UsageError(f"n_steps is out of range: expected at least 2, got {options.n_steps}.")
-    extra = set(check_parts(options.parts)) - set(DEFAULT_PARTS)
-    if extra:
-        raise UsageError(
-            f"parts are out of range: expected weight matrices {DEFAULT_PARTS}, got "
-            f"{sorted(extra)} as well. Only rows of matrices are perturbed."
+def _trusted(fit: VariationalFit) -> VariationalFit:
+    if fit.residual > UNTRUSTED:
+        raise RefusalError(
+            f"the variational estimate has not converged: expected a residual of at most "
+            f"{UNTRUSTED:g}, got {fit.residual:.3g}. Take more steps, fewer layers or the gradient "
+            "'gauss_newton'.",
+            partial=fit,
         )
-    if options.gradient == "given" and split.labels is None:
-        raise DataError(
-            "this gradient needs labels: expected one a text, got none. Take gradient "
-            "'gauss_newton' or 'model' for texts without labels."
-        )
-
-
-def _estimand(options: VariationalOptions) -> str:
-    return f"variational_fisher({options.gradient}, {options.prior} prior, beta={options.beta:g})"
+    return fit
 
 
 def _tokens(encoder: Encoder, split: FisherTexts, max_length: int) -> Tokens:
@@ -316,7 +258,7 @@ class _Search:
     def start(self, fisher: Tensor) -> None:
         """Solve (1) for little noise, the prior set by the weights alone."""
         prior = self.rows.prior(torch.zeros_like(self.rows.square))[self.rows.layer]
-        self.log_variance = (self.scale / (fisher.float() + self.scale * prior)).log()
+        self.log_variance = (self.scale / (fisher + self.scale * prior)).log()
 
     def run(self, curvature: Curvature, order: _Order, progress: Progress) -> None:
         n_steps = self.options.n_steps
@@ -368,7 +310,7 @@ class _Search:
             direct,
             values=values,
             standard_error=error,
-            estimand=_estimand(self.options),
+            estimand=self.options.estimand,
             estimator="variational",
             n_draws=max(1, self._all_texts // direct.n_samples),
             seed=self.options.seed,

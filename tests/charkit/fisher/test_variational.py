@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from charkit.errors import DataError, UsageError
+from charkit.errors import DataError, RefusalError, UsageError
 from charkit.fisher import (
     FisherOptions,
     VariationalOptions,
@@ -24,7 +24,8 @@ from charkit.fisher.curvature import Curvature
 from charkit.fisher.forward import frozen, run_between
 from charkit.fisher.layout import block_of, make_layout
 from charkit.fisher.perturb import Perturbation, PerturbedRows
-from charkit.fisher.variational import GRADIENTS, _Search
+from charkit.fisher.variational import UNTRUSTED, _Search
+from charkit.fisher.variational_options import GRADIENTS
 from charkit.tasks.task import Split
 
 
@@ -89,6 +90,14 @@ def options_for(direct, *, share=1e-4, **changes):
     beta = 2 * direct.n_samples * share * direct.values.mean() / 40
     facts = {"layers": direct.layers, "parts": direct.parts, "beta": beta}
     return VariationalOptions(**facts | changes)
+
+
+def rough(*arguments, **options):
+    """Return the embedding of a fit of few steps, be it refused or not."""
+    try:
+        return variational_embedding(*arguments, **options)
+    except RefusalError as error:
+        return error.partial.embedding
 
 
 def start_off(monkeypatch, by):
@@ -218,13 +227,11 @@ def test_given_labels_are_read_by_their_gradient_alone(small):
     with pytest.raises(DataError, match="needs labels"):
         fit_variational(encoder, unlabelled, head, options=options)
     other = Split(split.texts, split.pairs, (split.labels + 1) % 3)
-    one, two = (variational_embedding(encoder, s, head, options=options) for s in (split, other))
+    one, two = (rough(encoder, s, head, options=options) for s in (split, other))
     assert not np.allclose(one.values, two.values)
     for gradient in ("gauss_newton", "model"):
         chosen = replace(options, gradient=gradient)
-        one, two = (
-            variational_embedding(encoder, s, head, options=chosen) for s in (split, unlabelled)
-        )
+        one, two = (rough(encoder, s, head, options=chosen) for s in (split, unlabelled))
         np.testing.assert_array_equal(one.values, two.values)
 
 
@@ -233,7 +240,7 @@ def test_real_targets(gradient, family_encoder, make_split, random_head):
     encoder, split = family_encoder("bert"), make_split(6, n_classes=0)
     head = random_head(kind="regression", variance=2.0)
     options = VariationalOptions(layers=(3,), parts=("value",), gradient=gradient, n_steps=4)
-    found = variational_embedding(encoder, split, head, options=options)
+    found = rough(encoder, split, head, options=options)
     assert (found.values > 0).all()
     assert found.kind == "regression"
 
@@ -244,9 +251,7 @@ def test_seeds_repeat_and_the_encoder_is_left_alone(gradient, small):
     before = {k: v.clone() for k, v in encoder.model.state_dict().items()}
     options = options_for(direct, gradient=gradient, n_steps=6)
     seeds = (0, 0, 1)
-    fits = [
-        variational_embedding(encoder, split, head, options=replace(options, seed=k)) for k in seeds
-    ]
+    fits = [rough(encoder, split, head, options=replace(options, seed=k)) for k in seeds]
     np.testing.assert_array_equal(fits[0].values, fits[1].values)
     assert not np.array_equal(fits[0].values, fits[2].values)
     for name, value in encoder.model.state_dict().items():
@@ -266,8 +271,7 @@ def test_any_layers_under_any_head_from_cached_states(
     states = cache_states(encoder, split, layer=1)
     options = VariationalOptions(layers=(2,), beta=1e-7, n_steps=4)
     plain, cached = (
-        fit_variational(encoder, split, head, head_layer=2, options=options, states=s).embedding
-        for s in (None, states)
+        rough(encoder, split, head, head_layer=2, options=options, states=s) for s in (None, states)
     )
     assert plain.layers == (2,)
     assert plain.head_layer == 2
@@ -286,7 +290,7 @@ def test_embeddings_say_how_they_were_made(small):
     assert fit.options is options
     with pytest.raises(UsageError, match="estimand"):
         pairwise([direct, found])
-    other = fit_variational(encoder, split, head, options=replace(options, beta=1e-3)).embedding
+    other = rough(encoder, split, head, options=replace(options, beta=1e-3))
     with pytest.raises(UsageError, match="estimand"):
         pairwise([found, other])
     assert pairwise([found, fit.trivial]).to_numpy()[0, 1] > 0
@@ -311,6 +315,15 @@ def test_more_texts_weigh_more_against_the_prior(small, make_split):
     many = fit_variational(encoder, split, head, options=options)
     for layer in (2, 3):
         assert many.prior_share[layer] < few.prior_share[layer]
+
+
+def test_what_has_not_converged_is_refused_with_the_fit(small):
+    encoder, split, head, direct = small
+    options = options_for(direct, gradient="model", n_steps=4)
+    with pytest.raises(RefusalError, match="residual") as caught:
+        fit_variational(encoder, split, head, options=options)
+    assert caught.value.partial.residual > UNTRUSTED
+    assert (caught.value.partial.embedding.values > 0).all()
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,13 @@ Seed = Annotated[int, typer.Option("--seed", help="Of the sample of --n.")]
 def distances(
     tasks: Compared,
     metric: Metric = None,
+    corrected: Annotated[
+        bool,
+        typer.Option(
+            "--corrected",
+            help="Take off what sampling noise adds; keeps 80 kB a text for minilm.",
+        ),
+    ] = False,
     layers: WhoseLayers = None,
     head_layer: HeadLayer = -1,
     n: Annotated[
@@ -90,7 +97,9 @@ def distances(
         n=n,
         seed=seed,
         head_layer=head_layer,
-        options=FisherOptions(layers=whole_numbers(layers, "--layers"), pooling=pooling),
+        options=FisherOptions(
+            layers=whole_numbers(layers, "--layers"), pooling=pooling, keep_rows=corrected
+        ),
         encoder=encoder,
         device=device,
         dtype=dtype,

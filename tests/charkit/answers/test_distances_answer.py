@@ -17,6 +17,7 @@ from charkit.answers.nearest import nearest_tasks
 from charkit.answers.reference import UNITS, choose_measure
 from charkit.errors import CellsFailedError, MissingError, UnknownNameError, UsageError
 from charkit.fisher import DISTANCES, pairwise, save_embedding
+from charkit.fisher.distance_intervals import corrected_pairwise
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,9 @@ def test_tasks_are_embedded_once_and_compared(encoder, store):
 
 
 def test_a_small_task_gives_all_it_has(encoder, store):
-    answer = compare_tasks(TASKS[:2], encoder=encoder, n=10**6, layers=(2,), store=store)
+    small = [f"{task}?n_train=40&n_eval=10" for task in TASKS[:2]]
+    answer = compare_tasks(small, encoder=encoder, n=10**6, layers=(2,), store=store)
+    assert {t.embedding.n_samples for t in answer.tasks} == {40}
     assert answer.layers == (2,)
     assert answer.metric == "cosine"
     assert "two tasks have no mean" in "\n".join(answer.lines())
@@ -66,7 +69,11 @@ def test_files_tasks_and_embeddings_mix(encoder, store, tmp_path):
     (first, *_), _ = gather([TASKS[0]], sampling=Sampling(encoder=encoder, n=24), store=store)
     path = save_embedding(first.embedding, tmp_path / "saved.safetensors")
     answer = compare_tasks([path, TASKS[1], first.embedding], encoder=encoder, n=24, store=store)
-    assert list(answer.matrix.index) == [first.name, TASKS[1].replace("/", "_"), f"{first.name} (2)"]
+    assert list(answer.matrix.index) == [
+        first.name,
+        TASKS[1].replace("/", "_"),
+        f"{first.name} (2)",
+    ]
     assert answer.matrix.iloc[0, 2] == pytest.approx(0, abs=1e-12)
 
 
@@ -105,6 +112,18 @@ def test_bad_arguments():
         compare_tasks(three(), n=1)
     with pytest.raises(UsageError, match="log_ratio needs a reference"):
         compare_tasks(three()[:2], metric="log_ratio")
+
+
+def test_noise_can_be_taken_off(encoder, store):
+    answer = compare_tasks(TASKS, encoder=encoder, n=24, store=store, metric="jsd", corrected=True)
+    assert answer.corrected
+    kept = [t.embedding for t in answer.tasks]
+    pd.testing.assert_frame_equal(answer.matrix, corrected_pairwise(kept, metric="jsd"))
+    assert "less sampling noise" in "\n".join(answer.lines())
+    with pytest.raises(UsageError, match="correlation cannot be corrected"):
+        compare_tasks(TASKS, encoder=encoder, metric="correlation", corrected=True)
+    with pytest.raises(UsageError, match="expected keep_rows=True"):
+        compare_tasks(three(), corrected=True)
 
 
 def test_every_distance_has_a_unit():

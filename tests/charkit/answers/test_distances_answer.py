@@ -57,7 +57,7 @@ def test_tasks_are_embedded_once_and_compared(encoder, store):
 
 
 def test_a_small_task_gives_all_it_has(encoder, store):
-    small = [f"{task}?n_train=40&n_eval=10" for task in TASKS[:2]]
+    small = [f"{task}?n_train=40&n_eval=20" for task in TASKS[:2]]
     answer = compare_tasks(small, encoder=encoder, n=10**6, layers=(2,), store=store)
     assert {t.embedding.n_samples for t in answer.tasks} == {40}
     assert answer.layers == (2,)

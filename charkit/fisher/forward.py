@@ -119,16 +119,16 @@ def _skip_below(encoder: Encoder, layer: int, stack: ExitStack) -> None:
 
 @contextmanager
 def frozen(encoder: Encoder) -> Iterator[None]:
-    """Switch weight gradients and training mode off, and plain attention on; then restore.
+    """Switch weight gradients and training mode off; then restore.
 
-    On CPUs the fused attention's backward pass is slower than plain products, many times so in
-    bfloat16. In float64 it is kept: some families round their plain attention to float32.
+    On CPUs the backward pass of the fused attention is many times slower than plain products in
+    bfloat16, and faster in float32: plain attention is switched on for the first.
     """
     model: Any = encoder.model
     tuned = [p for p in model.parameters() if p.requires_grad]
     modes = [(module, module.training) for module in model.modules() if module.training]
     attention = model.config._attn_implementation
-    plain = encoder.device == "cpu" and encoder.dtype != "float64" and attention == "sdpa"
+    plain = encoder.device == "cpu" and encoder.dtype == "bfloat16" and attention == "sdpa"
     try:
         for parameter in tuned:
             parameter.requires_grad_(False)

@@ -14,6 +14,7 @@ from torch import Tensor
 from charkit.encoders import Encoder
 from charkit.fisher.layout import Job, Layout, block_of
 from charkit.fisher.rows import (
+    Gram,
     bias_squares,
     gram,
     gram_is_cheaper,
@@ -39,7 +40,7 @@ class _Call:
 
     job: Job
     n_in: int = 0
-    kernel: Tensor | None = None
+    kernel: Gram | None = None
     inputs: Tensor | None = None
     normal: Tensor | None = None
     gradient: Tensor | None = None
@@ -64,7 +65,7 @@ class Tape:
         self._layer = 0
         self._calls: list[_Call] = []
         self._leaves: list[Tensor] = []
-        self._last: tuple[Tensor, Tensor] | None = None
+        self._last: tuple[Tensor, Gram] | None = None
         self._sink: Tensor | None = None
 
     @contextmanager
@@ -131,7 +132,7 @@ class Tape:
                 call.inputs = inputs.detach()
         return call
 
-    def _shared_gram(self, inputs: Tensor) -> Tensor:
+    def _shared_gram(self, inputs: Tensor) -> Gram:
         """Return K; query, key and value read the same tensor and share it."""
         if self._last is None or self._last[0] is not inputs:
             self._last = (inputs, gram(inputs.detach()))

@@ -71,10 +71,10 @@ def all_pairs(numbers: FloatArray, what: PairSum, *, few_visits: int = FEW_VISIT
         The matrix, (count, count).
     """
     count, size = numbers.shape
-    logs = np.log(numbers)
-    logs -= logs.mean(0)
-    reach = float(np.abs(logs).max())
-    scaled = np.exp(logs)
+    scaled = np.log(numbers)
+    scaled -= scaled.mean(0)
+    reach = float(max(scaled.max(), -scaled.min()))
+    np.exp(scaled, out=scaled)
     if count * (count - 1) // 2 * size <= few_visits or reach > 40:  # e^88 is float32's largest
         return _tiled(scaled, what, reach)
     out = _tiled(scaled.astype(np.float32), what, reach)
@@ -244,12 +244,9 @@ def _jsd(sums: FloatArray, logs: FloatArray, size: int) -> FloatArray:
 def _entropy_sums(
     one: Views, other: Views, scratch: tuple[Block, Block], factors: int
 ) -> tuple[Block, ...]:
-    x, y = scratch
-    share = _shares(one, other, scratch)
-    np.subtract(one[1], other[1], out=x)
-    tilted = _dot(share, x)
-    np.add(one[0], other[0], out=y)
-    return tilted, _sum_of_logs(y, factors)
+    share = _shares(one, other, scratch)  # leaves (h + g) / 2 in the first array
+    tilted = _dot(share, one[1]) - _dot(share, other[1])
+    return tilted, _sum_of_logs(scratch[0], factors)
 
 
 def _entropy(sums: FloatArray, logs: FloatArray, size: int) -> FloatArray:

@@ -96,6 +96,18 @@ def listed_pairs(one: FloatArray, other: FloatArray, what: PairSum) -> FloatArra
         other: Positive, (count, size).
         what: The distance.
     """
+    one, other = np.broadcast_arrays(one, other)
+    starts = range(0, len(other), _LISTED)
+
+    def work(first: int) -> FloatArray:
+        part = slice(first, first + _LISTED)
+        return _one_piece(one[part], other[part], what)
+
+    with ThreadPoolExecutor(max(1, min(available_cores(), len(starts)))) as pool:
+        return np.concatenate([np.zeros(0), *pool.map(work, starts)])
+
+
+def _one_piece(one: FloatArray, other: FloatArray, what: PairSum) -> FloatArray:
     middle = np.sqrt(one * other)
     pair = (_padded(one / middle, _FACTORS), _padded(other / middle, _FACTORS))
     reach = float(np.abs(np.log(pair[0])).max())

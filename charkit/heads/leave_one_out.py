@@ -126,14 +126,16 @@ def _variance(weights: Tensor, problem: Problem) -> Tensor:
     known = weights.unsqueeze(2) * spectrum
     strength = problem.strength[:, None, None].to(weights.dtype)
     freedom = (known / (known + strength)).sum(2) / problem.design.n_samples
-    return freedom / (weights * (1 - freedom.clamp(max=_LARGEST_SHARE)))
+    variance: Tensor = freedom / (weights * (1 - freedom.clamp(max=_LARGEST_SHARE)))
+    return variance
 
 
 def _contrasts(n_classes: int, device: torch.device) -> Tensor:
     """Return an orthonormal basis of the vectors whose sum is 0, (K, K - 1)."""
     columns = torch.eye(n_classes, dtype=torch.float64, device=device)
     columns[:, 0] = 1
-    return torch.linalg.qr(columns).Q[:, 1:]
+    basis: Tensor = torch.linalg.qr(columns).Q
+    return basis[:, 1:]
 
 
 def _diagonal(variance: Tensor) -> Tensor:
@@ -166,7 +168,8 @@ def _without(level: Tensor, spread: Tensor) -> Tensor:
     root = (turn * values.clamp_min(0).sqrt().unsqueeze(1)) @ turn.mT
     shares, basis = torch.linalg.eigh(root @ spread @ root)
     side = root @ basis
-    return (side / (1 - shares.clamp(0, _LARGEST_SHARE)).unsqueeze(1)) @ side.mT
+    rest: Tensor = (side / (1 - shares.clamp(0, _LARGEST_SHARE)).unsqueeze(1)) @ side.mT
+    return rest
 
 
 def left_out_loss(problem: Problem, minimum: Minimum, squares: Tensor) -> Tensor:
@@ -192,8 +195,8 @@ def left_out_score(problem: Problem, minimum: Minimum, squares: Tensor) -> Tenso
     margins = _margins(logits, labels).double()
     width = _ERROR_WIDTH * margins.std(1, correction=0, keepdim=True)
     tiny = torch.finfo(torch.float64).tiny
-    error = torch.special.ndtr(-margins / width.clamp_min(tiny)).mean(1)
-    return loss + _ERROR_NATS * error
+    error: Tensor = torch.special.ndtr(-margins / width.clamp_min(tiny)).mean(1)
+    return loss.add(error, alpha=_ERROR_NATS)
 
 
 def _margins(logits: Tensor, labels: Tensor) -> Tensor:

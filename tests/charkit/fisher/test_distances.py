@@ -245,6 +245,16 @@ def test_a_library_is_the_prior_that_asymmetric_adds():
     assert asymmetric(tasks[0], tasks[1], trivial) == pytest.approx(table.iloc[0, 1], rel=1e-5)
 
 
+def test_asymmetric_is_shorter_from_the_task_that_is_farther_from_trivial():
+    tasks = make()
+    trivial = trivial_embedding(tasks)
+    complexity = [distance(t + trivial, trivial) for t in tasks]
+    order = np.argsort(complexity)
+    plain, rich = tasks[order[0]], tasks[order[-1]]
+    assert asymmetric(rich, plain, trivial) < asymmetric(plain, rich, trivial)
+    assert asymmetric(rich, plain, trivial, alpha=0) == asymmetric(plain, rich, trivial, alpha=0)
+
+
 def test_repeated_names_are_told_apart():
     tasks = [replace(t, name=n) for t, n in zip(make(4), ["a", "a", "a (2)", ""], strict=True)]
     table = pairwise(tasks)
@@ -264,5 +274,7 @@ def test_wrong_arguments_are_named():
         pairwise([tasks[0], tasks[0] - tasks[1]])
     with pytest.raises(DataError, match="no distance"):
         pairwise([embedding(np.zeros(4)), embedding(np.ones(4))])
+    with pytest.raises(DataError, match="no distance"):
+        pairwise([embedding([1, np.nan, 1, 1])])
     with pytest.raises(UsageError, match="epsilon"):
         pairwise(tasks, epsilon=0)

@@ -35,6 +35,7 @@ from glue_pilot.science_tables import (
     draw_table,
     matrices_of,
     norm_table,
+    paired_table,
     relabelled_table,
     relate,
     sibling_table,
@@ -45,7 +46,7 @@ from glue_pilot.siblings import chance
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TABLES = ("siblings", "draws", "relabelled", "norms", "slopes", "sizes")
+TABLES = ("siblings", "paired", "draws", "relabelled", "norms", "slopes", "sizes")
 
 
 def study_embeddings(
@@ -64,25 +65,30 @@ def study_embeddings(
     def states(sample: Sample) -> LayerStates:
         return sample_states(sample, study, encoder, store)
 
-    siblings, draws, p_values = [], [], []
+    siblings, draws, paired, p_values = [], [], [], []
+    ours = default_choices(encoder.n_layers)
+    rival = words.methods(encoder.n_layers)["text, centred"]
     full = [n for n in study.sizes if n <= study.all_heads_up_to]
     repeated = [n for n, count in zip(study.sizes, study.draws, strict=True) if count > 1]
     shown = (repeated or full)[-1]
     for done, n in enumerate(study.sizes):
         progress("distances", done, len(study.sizes))
-        size = matrices_of(samples, n, states=states)
-        siblings.append(sibling_table(size)[0])
+        size = matrices_of(samples, n, states=states, every_range=n == study.sizes[0])
+        table, each = sibling_table(size)
+        siblings.append(table)
+        paired.append(paired_table(each, size, ours, rival))
         draws.append(draw_table(size))
         if n == shown:
             p_values = _p_values(size, encoder.n_layers)
     progress("distances", len(study.sizes), len(study.sizes))
     library = [s for s in samples if s.n == _nearest(full, study.relabelled_size) and s.draw == 0]
-    choices = default_choices(encoder.n_layers).values()
     across = [
-        across_sizes(samples, choices, small=a, large=b) for a, b in itertools.pairwise(repeated)
+        across_sizes(samples, ours.values(), small=a, large=b)
+        for a, b in itertools.pairwise(repeated)
     ]
     return words.Tables(
         siblings=pd.concat(siblings, ignore_index=True),
+        paired=pd.concat(paired, ignore_index=True),
         draws=pd.concat(draws, ignore_index=True),
         relabelled=relabelled_table(relabelled, library, n_layers=encoder.n_layers),
         norms=norm_table(held),

@@ -33,6 +33,7 @@ class Tables:
 
     Attributes:
         siblings: From `sibling_table`, one size after the other.
+        paired: From `paired_table`.
         draws: From `draw_table`.
         relabelled: From `relabelled_table`.
         norms: From `norm_table`.
@@ -46,6 +47,7 @@ class Tables:
     """
 
     siblings: pd.DataFrame
+    paired: pd.DataFrame
     draws: pd.DataFrame
     relabelled: pd.DataFrame
     norms: pd.DataFrame
@@ -151,8 +153,9 @@ def _what(tables: Tables) -> str:
     samples = held.drop_duplicates(["task", "n", "draw"])
     return (
         f"{held['task'].nunique()} tasks from {held['corpus'].nunique()} corpora, {len(samples)} "
-        f"samples of {sizes} labelled texts; two draws of one size share no text. Distances were "
-        "looked at in all layers, ranges of layers and heads; *best* ones below were picked on the "
+        f"samples of {sizes} labelled texts; two draws of one size share no text. Every distance "
+        f"was looked at for each layer and for all, at n = {held['n'].min()} also for every range "
+        "of layers and every head; *best* ones below were picked on the "
         "tasks they are reported for and are therefore a little lucky. Fair numbers are those of "
         "the two choices made before (last head, all layers; Task2Vec's cosine and the log-ratio "
         "distance) and of *chosen*: for each query the choice that is best on all other corpora."
@@ -186,7 +189,6 @@ def _siblings(tables: Tables) -> list[str]:
             (tables.siblings["n"] == tables.n) & (tables.siblings["relation"] == relation)
         ]
         top = best(every, "ndcg")
-        verdict = _verdict(ours["ndcg"], text["ndcg"], text["ndcg_low"], text["ndcg_high"])
         lines.append(
             f"**{RELATION_WORDS[str(relation)].capitalize()}** ({int(ours['queries'])} queries, "
             f"n = {tables.n}). NDCG {_span(ours, 'ndcg')} with the log-ratio distance, "
@@ -194,7 +196,8 @@ def _siblings(tables: Tables) -> list[str]:
             f"embedding ({text_name}), {by_method.loc['chance', 'ndcg']:.2f} by chance; "
             f"{_p_words(tables, str(relation))}. The siblings' average rank: "
             f"{ours['average_rank']:.1f}, {theirs['average_rank']:.1f}, "
-            f"{text['average_rank']:.1f}, {by_method.loc['chance', 'average_rank']:.1f}. {verdict} "
+            f"{text['average_rank']:.1f}, {by_method.loc['chance', 'average_rank']:.1f}. "
+            f"{_paired_words(tables, str(relation))} "
             f"Best of all choices: {named(top)} ({_span(top, 'ndcg')}); chosen on other corpora: "
             f"{_span(by_method.loc['Fisher, chosen'], 'ndcg')}."
         )
@@ -209,13 +212,18 @@ def _siblings(tables: Tables) -> list[str]:
     return lines
 
 
-def _verdict(ours: float, text: float, low: float, high: float) -> str:
-    if ours > high:
-        return "Labels help: the log-ratio distance is above the interval of text."
-    if ours < low:
-        return "Texts alone do better here: the log-ratio distance is below the interval of text."
-    word = "above" if ours > text else "below"
-    return f"It is {word} text embeddings, inside their interval: no difference is shown."
+def _paired_words(tables: Tables, relation: str) -> str:
+    part = tables.paired
+    part = part[(part["n"] == tables.n) & (part["relation"] == relation)]
+    row = part[part["method"] == "log-ratio"].iloc[0]
+    shown = f"{row['gain']:+.2f} (90 % interval {row['low']:+.2f} to {row['high']:+.2f})"
+    if row["low"] > 0:
+        verdict = "reading the labels helps"
+    elif row["high"] < 0:
+        verdict = "texts alone do better"
+    else:
+        verdict = "no difference is shown"
+    return f"Log-ratio less centred text embeddings, on the same queries: {shown}: {verdict}."
 
 
 def _p_words(tables: Tables, relation: str) -> str:

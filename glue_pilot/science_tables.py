@@ -24,6 +24,7 @@ from glue_pilot.science_matrices import (
 from glue_pilot.siblings import (
     MEASURES,
     BoolArray,
+    drawn_groups,
     rank_siblings,
     resampled,
     separation,
@@ -175,6 +176,35 @@ def sibling_table(size: SizeMatrices) -> tuple[pd.DataFrame, dict[tuple[str, Cho
     return pd.DataFrame(rows), each
 
 
+def paired_table(
+    each: dict[tuple[str, Choice], pd.Series],
+    size: SizeMatrices,
+    ours: dict[str, Choice],
+    rival: Choice,
+) -> pd.DataFrame:
+    """Compare the NDCG of the same queries: some choices less a rival's, interval over corpora.
+
+    Args:
+        each: From `sibling_table`.
+        size: The matrices that it was made from.
+        ours: Name -> choice.
+        rival: What is taken off.
+    """
+    corpora = pd.Series([s.known.corpus for s in size.samples])
+    rows = []
+    for relation in RELATIONS:
+        for name, choice in ours.items():
+            if (relation, choice) in each:
+                gain = each[relation, choice] - each[relation, rival]
+                found = resampled(gain.to_numpy(np.float64), corpora[gain.index].tolist())
+                rows.append(
+                    {"n": size.n, "relation": relation, "method": name, "rival": str(rival)}
+                    | {"gain": found.mean, "low": found.low, "high": found.high}
+                    | {"corpora": corpora[gain.index].nunique()}
+                )
+    return pd.DataFrame(rows)
+
+
 def chosen_elsewhere(each: dict[Choice, pd.Series], corpora: pd.Series) -> pd.Series:
     """Return each query's NDCG by the Fisher distance that is best on all other corpora."""
     table = pd.DataFrame({c: v for c, v in each.items() if c.family == "fisher"})
@@ -304,7 +334,7 @@ def norm_table(norms: pd.DataFrame) -> pd.DataFrame:
             ("norm", "error", "classes"),
             ("norm", "classes", "error"),
         ):
-            found = correlation(table, first, second, given)
+            found = float(correlation(table, first, second, given)[0])
             low, high = _correlation_interval(table, first, second, given)
             rows.append(
                 dict(zip(("n", "head_layer", "layer"), keys, strict=True))
@@ -314,29 +344,51 @@ def norm_table(norms: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def correlation(table: pd.DataFrame, first: str, second: str, given: str = "") -> float:
-    """Return Spearman's correlation, partial where ``given`` names a column; NaN if constant."""
-    ranks = table[[c for c in (first, second, given) if c]].rank()
-    x, y = (ranks[c].to_numpy() - ranks[c].mean() for c in (first, second))
-    if given:
-        z = ranks[given].to_numpy() - ranks[given].mean()
-        if z @ z == 0:
-            return float("nan")
-        x, y = x - z * (x @ z) / (z @ z), y - z * (y @ z) / (z @ z)
-    size = float(np.sqrt((x @ x) * (y @ y)))
-    return float(x @ y) / size if size > 1e-9 else float("nan")
+def correlation(
+    table: pd.DataFrame,
+    first: str,
+    second: str,
+    given: str = "",
+    *,
+    weights: FloatArray | None = None,
+) -> FloatArray:
+    """Return Spearman's correlation, partial where ``given`` names a column; NaN if constant.
+
+    Args:
+        table: The columns.
+        first: A column.
+        second: Another.
+        given: Held fixed: the ranks of both are regressed on its ranks.
+        weights: How often each row counts, (n_cases, n_rows); ranks stay those of the table.
+
+    Returns:
+        One value a case, (n_cases,).
+    """
+    counts = np.ones((1, len(table))) if weights is None else weights
+    columns = [c for c in (first, second, given) if c]
+    ranks = table[columns].rank().to_numpy(np.float64)
+    total = counts.sum(1)[:, None]
+    mean = counts @ ranks / total
+    products = np.einsum("bn,ni,nj->bij", counts, ranks, ranks) / total[:, :, None]
+    covariance = products - mean[:, :, None] * mean[:, None, :]
+    spread = np.sqrt(np.maximum(np.einsum("bii->bi", covariance), 0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        r = covariance / (spread[:, :, None] * spread[:, None, :])
+        found = r[:, 0, 1]
+        if given:
+            rest = (1 - r[:, 0, 2] ** 2) * (1 - r[:, 1, 2] ** 2)
+            found = (found - r[:, 0, 2] * r[:, 1, 2]) / np.sqrt(np.maximum(rest, 0))
+    return np.where(np.isfinite(found) & (np.abs(found) < 1 + 1e-6), found, np.nan)
 
 
 def _correlation_interval(
-    table: pd.DataFrame, first: str, second: str, given: str, *, n_resamples: int = 300
+    table: pd.DataFrame, first: str, second: str, given: str
 ) -> tuple[float, float]:
-    groups = list(table.groupby("corpus").indices.values())
-    rng = np.random.default_rng(0)
-    found = []
-    for _ in range(n_resamples):
-        drawn = rng.integers(0, len(groups), len(groups))
-        rows = np.concatenate([groups[k] for k in drawn])
-        found.append(correlation(table.iloc[rows], first, second, given))
+    codes, names = pd.factorize(table["corpus"])
+    drawn = drawn_groups(len(names), 0)[:, codes]
+    found = correlation(table, first, second, given, weights=drawn)
+    if np.isnan(found).all():
+        return float("nan"), float("nan")
     low, high = np.nanquantile(found, [0.05, 0.95])
     return float(low), float(high)
 

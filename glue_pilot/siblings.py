@@ -8,6 +8,7 @@ nothing scores what chance would.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -68,11 +69,18 @@ def resampled(values: FloatArray, corpora: list[str], *, seed: int = 0) -> Inter
     codes, names = pd.factorize(np.asarray(corpora))
     sums = np.bincount(codes, weights=values, minlength=len(names))
     counts = np.bincount(codes, minlength=len(names))
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), _N_RESAMPLES)
+    drawn = drawn_groups(len(names), seed)
     means = (drawn @ sums) / (drawn @ counts)
     low, high = np.quantile(means, [0.05, 0.95])
     return Interval(float(values.mean()), float(low), float(high))
+
+
+@lru_cache(maxsize=8)
+def drawn_groups(n_groups: int, seed: int) -> FloatArray:
+    """Return how often each group is drawn in each bootstrap resample, (n_resamples, n_groups)."""
+    rng = np.random.default_rng(seed)
+    share = np.full(n_groups, 1 / n_groups)
+    return rng.multinomial(n_groups, share, _N_RESAMPLES).astype(np.float64)
 
 
 def chance(distances: FloatArray, siblings: BoolArray, *, seed: int = 0) -> dict[str, float]:

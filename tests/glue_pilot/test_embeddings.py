@@ -1,0 +1,209 @@
+"""The study of embeddings on generated tasks under a tiny encoder, and the shipped library."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import glue_pilot
+from charkit.answers.library import SHIPPED, load_library
+from charkit.encoders import load_encoder
+from charkit.errors import MissingError, UnknownNameError, UsageError
+from charkit.fisher import pairwise
+from charkit.store import Store
+from glue_pilot.embedding_study import (
+    EmbeddingStudy,
+    draw_sample,
+    load_known_tasks,
+    read_embedding_study,
+)
+from glue_pilot.embeddings import build_library, embed_sample, embed_study, write_norms
+from glue_pilot.relabelled import labellings
+from glue_pilot.science_embeddings import study_embeddings, write_study
+
+FOLDER = Path(glue_pilot.__file__).parent
+TINY = EmbeddingStudy(
+    name="tiny",
+    encoder="tiny",
+    sizes=(16, 24),
+    draws=(2, 2),
+    all_heads_up_to=16,
+    max_length=16,
+    n_eval=20,
+    tasks=(
+        "generated/sentiment?n_train=60&n_eval=20",
+        "generated/sentiment?n_train=60&n_eval=20&seed=1",
+        "generated/topic?n_train=60&n_eval=20",
+        "generated/topic?n_train=60&n_eval=20&seed=1",
+        "generated/acceptability?n_train=60&n_eval=20",
+        "generated/similarity?n_train=60&n_eval=20",
+    ),
+    relabelled=("generated/topic?n_train=60&n_eval=20",),
+    relabelled_size=16,
+)
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_bert):
+    return load_encoder(str(tiny_bert))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return Store(tmp_path_factory.mktemp("embeddings") / "store")
+
+
+@pytest.fixture(scope="module")
+def known():
+    return load_known_tasks(TINY, None)
+
+
+@pytest.fixture(scope="module")
+def samples(encoder, store, known):
+    return list(embed_study(TINY, known, encoder, store=store))
+
+
+@pytest.mark.parametrize("name", ["embeddings.toml", "embeddings_smoke.toml"])
+def test_shipped_studies_can_be_read(name):
+    study = read_embedding_study(FOLDER / name)
+    assert len(study.sizes) == len(study.draws)
+    assert study.encoder == "minilm"
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("name = 'x'", UsageError, "expected the keys"),
+        ("sizes = 3", UsageError, "expected a list of int"),
+        ("size = [3]", UnknownNameError, "sizes"),
+        ("name = [", Exception, "not TOML"),
+    ],
+)
+def test_wrong_studies_are_refused(tmp_path, text, error, message):
+    path = tmp_path / "study.toml"
+    path.write_text(text)
+    with pytest.raises(error, match=message):
+        read_embedding_study(path)
+
+
+def test_a_study_of_a_folder_needs_its_manifest(tmp_path):
+    study = replace(TINY, tasks=())
+    with pytest.raises(MissingError, match="MANIFEST"):
+        load_known_tasks(study, tmp_path)
+
+
+def test_draws_share_no_text_and_end_where_texts_do(known):
+    task = known[2].task
+    one, other = (draw_sample(task, n=30, draw=d, n_eval=10) for d in range(2))
+    assert not set(one.train.texts) & set(other.train.texts)
+    assert len(one.evaluation) == 10
+    assert draw_sample(task, n=31, draw=1, n_eval=10) is None
+    assert len(draw_sample(task, n=1000, draw=0, n_eval=10).train) == 60
+
+
+def test_small_samples_have_all_heads_and_large_ones_the_last(samples, encoder):
+    assert len(samples) == 2 * 2 * len(TINY.tasks)
+    for sample in samples:
+        heads = tuple(sample.embeddings)
+        assert heads == ((1, 2) if sample.n == 16 else (encoder.n_layers,))
+        assert all(-1 <= score <= 1 for score in sample.scores.values())
+
+
+def test_a_second_run_reads_the_store(samples, encoder, store, known, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr("charkit.answers.embed.fisher_embeddings", refuse)
+    again = list(embed_study(TINY, known, encoder, store=store))
+    for one, other in zip(samples, again, strict=True):
+        for head, embedding in one.embeddings.items():
+            np.testing.assert_array_equal(embedding.values, other.embeddings[head].values)
+
+
+def test_norms_are_written_one_row_a_head_and_layer(samples, tmp_path):
+    table = write_norms(samples, tmp_path, name="tiny")
+    pd.testing.assert_frame_equal(table, pd.read_parquet(tmp_path / "tiny.parquet"))
+    first = table[(table["n"] == 16) & (table["draw"] == 0) & (table["head_layer"] == 2)]
+    assert set(first["layer"]) == {0, 1, 2}
+    squares = first.pivot(index="task", columns="layer", values="l2") ** 2
+    np.testing.assert_allclose(squares[0], squares[1] + squares[2], rtol=1e-9)
+    assert first["accuracy"].isna().sum() == (first["kind"] == "regression").sum()
+
+
+def test_library_has_the_first_draws_under_the_last_head(samples, tmp_path):
+    build_library(samples, TINY, tmp_path / "tiny")
+    library = load_library(tmp_path / "tiny")
+    assert library.sizes == TINY.sizes
+    assert library.head_layers == (2,)
+    assert len(library.entries) == 2 * len(TINY.tasks)
+
+
+def test_labellings_of_the_same_texts_are_balanced_and_unrelated(known):
+    found = labellings(known[2].task)
+    assert set(found) >= {"own", "length"}
+    if "half A" in found:
+        a, b = found["half A"][0], found["half B"][0]
+        table = np.bincount(2 * a + b, minlength=4) / len(a)
+        assert table.min() > 0.1
+
+
+def test_the_study_writes_tables_figures_and_findings(encoder, store, known, tmp_path):
+    tables = study_embeddings(TINY, known, encoder, store=store)
+    written = write_study(tables, tmp_path, name="tiny")
+    assert all(path.is_file() for path in written)
+    page = (tmp_path / "tiny.md").read_text()
+    assert "nan" not in page.lower().replace("nano", "")
+    texts = tables.relabelled[tables.relabelled["family"] == "text"]
+    assert (texts["same_texts"] == 0).all()
+    assert (texts["other_texts"] == 0.5).all()
+    assert tables.siblings["ndcg"].between(0, 1).all()
+    assert (tmp_path / "figures" / "tiny_siblings.svg").is_file()
+
+
+# -- what is shipped --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return load_library("minilm")
+
+
+def test_the_shipped_library_is_complete_and_small(shipped):
+    files = [SHIPPED / f"minilm{ending}" for ending in (".safetensors", ".json")]
+    assert sum(path.stat().st_size for path in files) < 4_000_000
+    table = shipped.to_pandas()
+    assert table["task"].nunique() == 41
+    assert (table.groupby("n")["task"].nunique() == 41).all()
+    assert (table["classes"].eq(0) == table["kind"].eq("regression")).all()
+    assert table.loc[table["kind"] == "classification", "accuracy"].between(0, 1).all()
+    assert table["corpus"].nunique() == 38
+
+
+def test_the_shipped_library_ranks_siblings_first(shipped):
+    entries = [e for e in shipped.entries if e.n == shipped.sizes[-1]]
+    table = pairwise([e.embedding for e in entries], metric="log_ratio")
+    row = table.loc["mr"].drop("mr")
+    assert set(row.nsmallest(3).index) & {"sst5", "glue_sst2"}
+
+
+@pytest.mark.realdata
+@pytest.mark.bundled
+def test_a_real_task_finds_itself_in_the_shipped_library(
+    shipped, shared_data, bundled_encoder, store
+):
+    study = replace(read_embedding_study(FOLDER / "embeddings.toml"), n_eval=50)
+    entry = next(k for k in load_known_tasks(study, shared_data) if k.task.name == "trec6")
+    task = draw_sample(entry.task, n=128, draw=1, n_eval=50)
+    sample = embed_sample(study, entry, task, 128, 1, load_encoder(bundled_encoder), store)
+    known = [e.embedding for e in shipped.entries if e.n == 128]
+    mine = sample.embeddings[6]
+    assert (mine.slices, mine.encoder_fingerprint) == (
+        known[0].slices,
+        known[0].encoder_fingerprint,
+    )
+    table = pairwise([replace(mine, name="mine"), *known], metric="log_ratio", reference=known)
+    assert table.loc["mine"].drop("mine").idxmin() == "trec6"

@@ -243,6 +243,7 @@ def compare_tasks(
     seed: int = 0,
     encoder: str | Encoder = "minilm",
     pooling: Pooling = "mean",
+    max_length: int | None = None,
     device: DeviceChoice = "auto",
     dtype: DtypeChoice = "auto",
     text: str | None = None,
@@ -269,6 +270,7 @@ def compare_tasks(
         seed: Of the draw.
         encoder: Name or loaded encoder.
         pooling: How token states become one vector.
+        max_length: Longest text in tokens. Default: the encoder's own choice.
         device: Where to compute.
         dtype: What to compute in.
         text: Column of the texts.
@@ -299,7 +301,9 @@ def compare_tasks(
         n=n,
         seed=seed,
         head_layer=head_layer,
-        options=FisherOptions(layers=chosen, pooling=pooling, keep_rows=corrected),
+        options=FisherOptions(
+            layers=chosen, pooling=pooling, max_length=max_length, keep_rows=corrected
+        ),
         encoder=encoder,
         device=device,
         dtype=dtype,

@@ -16,12 +16,15 @@ from charkit.answers.library import Library, LibraryEntry
 from charkit.errors import UsageError
 from charkit.fisher.distances import pairwise
 from charkit.fisher.embedding import TaskEmbedding
-from charkit.heads.findings import CUT_SHARE, cut_words
+from charkit.heads.findings import CUT_SHARE
 
 FloatArray = NDArray[np.float64]
 
 SAME = 0.01
 """Share of the usual distance between library tasks below which two samples are one."""
+
+TELLING = 0.3
+"""A correlation of norm and accuracy below this tells little of a task's difficulty."""
 
 FEWEST_KNOWN = 10
 """From fewer accuracies no correlation with the norm is told."""
@@ -37,8 +40,8 @@ class NearestAnswer:
         size: The library's sample size that it was compared at.
         metric: The distance, one of `charkit.fisher.DISTANCES`.
         table: One row a library task, the nearest first; columns ``task``, ``distance``,
-            ``corpus``, ``domain``, ``kind``, ``classes``, ``n``, ``accuracy``, ``difficulty``.
-        difficulty: Share of library tasks whose norm is smaller than the new task's.
+            ``corpus``, ``domain``, ``kind``, ``classes``, ``n``, ``accuracy``, ``norm_percentile``.
+        norm_percentile: Share of library tasks whose norm is smaller than the new task's.
         norm_and_accuracy: Spearman's correlation of norm and accuracy among the library's
             classification tasks; NaN where fewer than ten accuracies are known.
         usual: For each library task the distance to its nearest one of another corpus.
@@ -50,7 +53,7 @@ class NearestAnswer:
     size: int
     metric: str
     table: pd.DataFrame
-    difficulty: float
+    norm_percentile: float
     norm_and_accuracy: float
     usual: FloatArray
     same: tuple[str, ...]
@@ -79,7 +82,7 @@ class NearestAnswer:
             f"{self.library.name} at n = {self.size:,}; distance: {self.metric}",
             *(f"the same task as {name}, or nearly: distance 0" for name in self.same),
             self._ground(),
-            f"difficulty: its norm is above that of {self.difficulty:.0%} of the library's tasks"
+            f"norm: above that of {self.norm_percentile:.0%} of the library's tasks"
             + self._meaning(),
         ]
         if not 0.7 <= own.n_samples / self.size <= 1.4:
@@ -88,7 +91,10 @@ class NearestAnswer:
                 "sample is noisier, has a larger norm and lies farther from all"
             )
         if own.frac_truncated > CUT_SHARE:
-            lines.append(cut_words(own.frac_truncated, own.max_length))
+            lines.append(
+                f"{own.frac_truncated:.0%} of the texts were cut at {own.max_length} tokens, the "
+                "library's length"
+            )
         return lines
 
     def _ground(self) -> str:
@@ -109,12 +115,14 @@ class NearestAnswer:
         )
 
     def _meaning(self) -> str:
-        if not np.isfinite(self.norm_and_accuracy):
+        """Say what the norm tells of difficulty, as far as the library knows."""
+        held = self.norm_and_accuracy
+        if not np.isfinite(held):
             return ""
-        return (
-            " (there, rank correlation of norm and accuracy over tasks: "
-            f"{self.norm_and_accuracy:+.2f})"
-        )
+        told = f"; over the library, rank correlation of norm and accuracy {held:+.2f}: "
+        if abs(held) < TELLING:
+            return told + "it tells little of difficulty"
+        return told + ("the larger, the harder" if held < 0 else "the larger, the easier")
 
     def about(self) -> dict[str, Any]:
         """Return what the answer says beside the table, as JSON takes it."""
@@ -127,7 +135,7 @@ class NearestAnswer:
             "layers": list(own.layers),
             "head_layer": own.head_layer,
             "encoder": own.encoder,
-            "difficulty": self.difficulty,
+            "norm_percentile": self.norm_percentile,
             "norm_and_accuracy": self.norm_and_accuracy,
             "outside": self.outside,
             "usual_distances": sorted(self.usual.tolist()),
@@ -179,10 +187,12 @@ def rank_library(
     norms = member @ np.array([_top_norm(e) for e in known])
     rows = [_row(first[task], entries) for task in tasks]
     table = pd.DataFrame(rows).assign(
-        distance=to_each, difficulty=[float((norms < norm).mean()) for norm in norms]
+        distance=to_each, norm_percentile=[float((norms < norm).mean()) for norm in norms]
     )
     columns = ["task", "distance", "corpus", "domain", "kind", "classes", "n"]
-    ordered = table.sort_values("distance", kind="stable")[[*columns, "accuracy", "difficulty"]]
+    ordered = table.sort_values("distance", kind="stable")[
+        [*columns, "accuracy", "norm_percentile"]
+    ]
     near = ordered["distance"] < SAME * float(np.median(usual))
     return NearestAnswer(
         task=gathered,
@@ -190,7 +200,7 @@ def rank_library(
         size=size,
         metric=metric,
         table=ordered.reset_index(drop=True),
-        difficulty=float((norms < _top_norm(gathered.embedding)).mean()),
+        norm_percentile=float((norms < _top_norm(gathered.embedding)).mean()),
         norm_and_accuracy=_rank_correlation(pd.Series(norms), table["accuracy"]),
         usual=usual,
         same=tuple(ordered.loc[near, "task"]),

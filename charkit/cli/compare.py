@@ -69,6 +69,7 @@ def distances(
     on_bad_rows: o.OnBadRows = "refuse",
     encoder: o.EncoderName = "minilm",
     pooling: o.Pool = "mean",
+    max_length: o.MaxLength = None,
     device: o.Device = "auto",
     dtype: o.Dtype = "auto",
     offline: o.Offline = False,
@@ -98,7 +99,10 @@ def distances(
         seed=seed,
         head_layer=head_layer,
         options=FisherOptions(
-            layers=whole_numbers(layers, "--layers"), pooling=pooling, keep_rows=corrected
+            layers=whole_numbers(layers, "--layers"),
+            pooling=pooling,
+            max_length=max_length,
+            keep_rows=corrected,
         ),
         encoder=encoder,
         device=device,
@@ -207,7 +211,7 @@ def nearest(
     log_file: o.LogFile = None,
     debug: o.Debug = False,
 ) -> None:
-    """Say which known tasks are like a new one, how hard it looks, and whether it is known ground.
+    """Say which known tasks are like a new one, and whether it is known ground at all.
 
     Example: charkit nearest reviews.csv --text body --label stars
     """

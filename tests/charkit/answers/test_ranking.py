@@ -54,11 +54,11 @@ def test_what_is_far_from_all_is_outside():
     assert "outside the known" in "\n".join(answer.lines())
 
 
-def test_difficulty_is_the_share_of_smaller_norms():
+def test_the_percentile_is_the_share_of_smaller_norms():
     top = rank_library(new(corpus=3, scale=100), known(), size=128)
     low = rank_library(new(corpus=3, scale=1e-3), known(), size=128)
-    assert (top.difficulty, low.difficulty) == (1, 0)
-    shares = top.table.set_index("task")["difficulty"]
+    assert (top.norm_percentile, low.norm_percentile) == (1, 0)
+    shares = top.table.set_index("task")["norm_percentile"]
     assert sorted(shares) == [k / 8 for k in range(8)]
 
 

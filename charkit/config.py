@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal
 
 TaskKind = Literal["classification", "regression"]
@@ -57,6 +58,15 @@ def printable(text: str, *, longest: int = 60) -> str:
     """
     shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: longest + 1])
     return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+
+
+def people_name(encoder: str) -> str:
+    """Return an encoder's name for people: of a folder given by its whole path, the last part.
+
+    >>> people_name("/models/tiny-bert"), people_name("minilm")
+    ('tiny-bert', 'minilm')
+    """
+    return Path(encoder).name if Path(encoder).is_absolute() else encoder
 
 
 def no_progress(stage: str, done: int, total: int) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from charkit.answers.fitted import HeadFigures
+from charkit.config import people_name
 from charkit.fisher import TaskEmbedding, distance, save_embedding
 from charkit.fisher.group_intervals import group_norm_intervals
 from charkit.fisher.stability import STABLE
@@ -118,11 +119,13 @@ class EmbeddedTask:
 
     def _facts(self, layer: int) -> Iterator[str]:
         embedding = self.embeddings[layer]
-        span = f"{embedding.layers[0]}-{embedding.layers[-1]}"
+        first, last = embedding.layers[0], embedding.layers[-1]
+        span = f"layer {last}" if first == last else f"layers {first}-{last}"
+        stopped = " seen until halves agreed" if embedding.stopped_early else ""
         draws = "" if embedding.n_draws == 1 else f", {embedding.n_draws} draws a text"
         yield (
-            f"{self.name}: {embedding.n_samples:,} {_SAMPLES[self.sample]}, {len(embedding):,} "
-            f"numbers of layers {span} of {people_name(embedding.encoder)}, "
+            f"{self.name}: {embedding.n_samples:,} {_SAMPLES[self.sample]}{stopped}, "
+            f"{len(embedding):,} numbers of {span} of {people_name(embedding.encoder)}, "
             f"{embedding.estimator}{draws}"
         )
         head = self.heads[layer]
@@ -234,12 +237,3 @@ _SAMPLES = {
     "evaluation": "evaluation texts",
     "unlabelled": "unlabelled texts",
 }
-
-
-def people_name(encoder: str) -> str:
-    """Return an encoder's name for a line of text: of a folder, its last part.
-
-    >>> people_name("/models/tiny-bert"), people_name("minilm")
-    ('tiny-bert', 'minilm')
-    """
-    return Path(encoder).name if Path(encoder).is_absolute() else encoder

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from charkit.config import Pooling, Progress, TaskKind, no_progress
+from charkit.config import Pooling, Progress, TaskKind, no_progress, people_name
 from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.encoders.encoder import Encoder
 from charkit.errors import DataError, UsageError
@@ -84,7 +84,7 @@ class LayersAnswer:
 
     def lines(self) -> list[str]:
         """Return the answer in words."""
-        head = f"{self.card.name}, {self.n:,} labels, {self.encoder}: "
+        head = f"{self.card.name}, {self.n:,} labels, {people_name(self.encoder)}: "
         best = ties(self.choice) if self.signal else "no layer is above the controls"
         lines = [head + best, self.reason]
         if self.signal and not self.training_helps:

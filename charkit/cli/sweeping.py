@@ -10,6 +10,7 @@ import typer
 
 from charkit.cli import options as o
 from charkit.cli.show import Output, progress_shown, ready_folder, reported, whole_numbers
+from charkit.config import people_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -191,7 +192,8 @@ def _compact(best: pd.DataFrame, result: SweepResult) -> pd.DataFrame:
         return best
     same = [c for c in ("task", "subset", "encoder") if best[c].nunique() == 1]
     metrics = {metric_name(card.metric) for card in result.cards}
-    named = best.drop(columns=[*same, "strength"])
+    named = best.assign(encoder=best["encoder"].map(people_name))
+    named = named.drop(columns=[*same, "strength"])
     return named.rename(columns={"score": metrics.pop()}) if len(metrics) == 1 else named
 
 

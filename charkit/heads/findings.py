@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from charkit.config import people_name
 from charkit.heads.choice import LayerChoice
 from charkit.heads.compare import LayerComparison, compare_layers
 from charkit.tasks.card import TaskCard
@@ -68,7 +69,8 @@ def _score(top: pd.Series, card: TaskCard, subset: str) -> str:
     return (
         f"{card.name}{part}: {metric_name(card.metric)} {top['score']:.3f} (90 % interval "
         f"{top['low']:.3f} to {top['high']:.3f}) with {int(top['n_train']):,} labels, layer "
-        f"{int(top['layer'])} of {top['encoder']}, L2 strength {top['strength']:.2g}"
+        f"{int(top['layer'])} of {people_name(str(top['encoder']))}, "
+        f"L2 strength {top['strength']:.2g}"
     )
 
 

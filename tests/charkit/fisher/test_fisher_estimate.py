@@ -400,6 +400,8 @@ def test_what_does_not_fit_is_refused(family_encoder, make_split, random_head):
         )
     with pytest.raises(UsageError, match="at least one"):
         fisher_embeddings(encoder, split, {})
+    with pytest.raises(UsageError, match="two heads"):
+        fisher_embeddings(encoder, split, {3: random_head(), -1: random_head()})
     states = cache_states(encoder, split, layer=1)
     with pytest.raises(UsageError, match="cache_layer"):
         fisher_embedding(encoder, split, random_head(), states=states)

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from charkit.errors import UsageError
+from charkit.errors import DataError, UsageError
 from charkit.fisher import FisherOptions, fisher_embedding, make_head
 from charkit.fisher.labels import (
     EXACT_CLASSES,
     LabelDraws,
+    check_labels,
     cotangents,
     covariance_root,
     plan_labels,
@@ -159,6 +160,23 @@ def test_more_draws_are_nearer(family_encoder, make_split, random_head):
 def test_wrong_heads_are_refused(weights, bias, facts, said):
     with pytest.raises(UsageError, match=said):
         make_head(weights, bias, **facts)
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind", "said"),
+    [
+        ([0, 1, 5], "classification", "class codes 0 to 2, got .*5"),
+        ([0, 1, -1], "classification", "class codes"),
+        ([0, 1], "classification", "one for each of 3 texts"),
+        ([0.5, 1.0, np.nan], "regression", "finite targets"),
+        (None, "regression", "needs labels"),
+    ],
+)
+def test_labels_that_no_head_knows_are_named(labels, kind, said):
+    given = None if labels is None else np.array(labels)
+    with pytest.raises(DataError, match=said):
+        check_labels(given, heads=[head_of(3, kind)], n_samples=3)
+    check_labels(np.array([2, 0, 1]), heads=[head_of(3, kind)], n_samples=3)
 
 
 def test_heads_have_fingerprints():

@@ -129,6 +129,30 @@ def pilot_page() -> str:
     return f"{title.replace('pilot:', 'The GLUE pilot:')}\n\n{note}\n\n{pictures}{body}"
 
 
+def embeddings_page() -> str:
+    """Return the page of what embeddings know, from results/science_embeddings.md."""
+    found = (ROOT / "results" / "science_embeddings.md").read_text(encoding="utf-8")
+    title, body = found.split("\n", 1)
+    note = (
+        "Made by `make science-embeddings TASKS=...` and `make docs`; encoder: minilm. The numbers "
+        "of the tasks are shipped as `charkit/library/minilm.*` (`charkit nearest`)."
+    )
+    for heading, (name, alt) in EMBEDDING_PICTURES.items():
+        picture = f"{heading}\n\n![{alt}](img/embeddings_{name}.svg)\n"
+        body = body.replace(heading + "\n", picture, 1)
+    return f"{title}\n\n{note}\n{body}"
+
+
+EMBEDDING_PICTURES = {
+    "## Are tasks with the same texts, domain or kind of label near?": (
+        "siblings",
+        "NDCG of sibling tasks by distance",
+    ),
+    "## The same texts under other labels": ("relabelled", "Same texts, other labels, by distance"),
+    "## Which layers and heads": ("layers", "What each layer alone tells"),
+    "## Sample size": ("sizes", "Norm by sample size, one line a task"),
+    "## Norm, error and number of classes": ("error", "Error of the head by norm, one mark a task"),
+}
 PICTURES = {
     "best_layers": "Best layer by number of labels, one row a task",
     "curves_glue_qnli": "QNLI: accuracy by number of labels, one line a layer",
@@ -137,7 +161,7 @@ PAGES = {"table.md": table_page, "errors.md": errors_page}
 
 
 def main() -> None:
-    """Write all pages; the pilot's only where its results are."""
+    """Write all pages; those of the pilot and the embeddings only where their results are."""
     for name, page in PAGES.items():
         (HERE / name).write_text(page(), encoding="utf-8")
     (ROOT / "README.md").write_text(readme(), encoding="utf-8")
@@ -146,6 +170,12 @@ def main() -> None:
         (HERE / "pilot.md").write_text(pilot_page(), encoding="utf-8")
         for name in PICTURES:
             shutil.copy(ROOT / "results" / "figures" / f"{name}.svg", HERE / "img")
+    if (ROOT / "results" / "science_embeddings.md").is_file():
+        (HERE / "img").mkdir(exist_ok=True)
+        (HERE / "embeddings.md").write_text(embeddings_page(), encoding="utf-8")
+        for name, _ in EMBEDDING_PICTURES.values():
+            figure = ROOT / "results" / "figures" / f"science_embeddings_{name}.svg"
+            shutil.copy(figure, HERE / "img" / f"embeddings_{name}.svg")
 
 
 if __name__ == "__main__":

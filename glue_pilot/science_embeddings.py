@@ -157,8 +157,8 @@ def draw_figures(tables: words.Tables) -> dict[str, Figure]:
         "siblings": sibling_figure(words.sibling_rows(tables), title=_sibling_title(tables)),
         "relabelled": relabelled_figure(
             relabelled,
-            title=f"Same texts, other labels: log-ratio tells {100 * ours['same_texts']:.0f} % "
-            "right, texts none",
+            title="Same texts, other labels: log\u2011ratio tells "
+            f"{100 * ours['same_texts']:.0f} % right, texts none",
         ),
         "layers": layers_figure(
             words.layer_rows(tables),
@@ -185,7 +185,7 @@ def _sibling_title(tables: words.Tables) -> str:
     text = rows[rows["family"] == "text"]["ndcg"].max()
     return (
         f"Tasks alike in their labels: NDCG {rows.loc['Fisher, log-ratio', 'ndcg']:.2f} by "
-        f"log-ratio, {text:.2f} by texts, {rows.loc['chance', 'ndcg']:.2f} by chance"
+        f"log\u2011ratio, {text:.2f} by texts, {rows.loc['chance', 'ndcg']:.2f} by chance"
     )
 
 
@@ -207,8 +207,8 @@ def _error_title(tables: words.Tables) -> str:
     shown = tables.norms.query("n == @tables.n and head_layer == @tables.n_layers and layer == 0")
     plain, given = (words.quantities(shown, "norm", "error", g) for g in ("", "classes"))
     return (
-        f"Norm and error: Spearman {plain['spearman']:.2f}, given the classes "
-        f"{given['spearman']:.2f}"
+        f"Error by norm: Spearman {plain['spearman']:.2f}, and {given['spearman']:.2f} given the "
+        "number of classes"
     )
 
 

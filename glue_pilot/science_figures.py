@@ -89,7 +89,7 @@ def relabelled_figure(rows: pd.DataFrame, *, title: str) -> Figure:
         MARKS, ("same_texts", "other_texts"), words, strict=False
     ):
         axes.plot(rows[column], y, mark, color=colour, markersize=6, label=word)
-    axes.axvline(0.5, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+    axes.axvline(0.5, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0.6)
     _rows(axes, names, above=1.7)
     axes.set_xlim(-0.03, 1.03)
     axes.set_xlabel("share of cases told right", size=NORMAL, color=INK)
@@ -149,11 +149,12 @@ def error_figure(tasks: pd.DataFrame, *, title: str, caption: str) -> Figure:
             markeredgecolor=INK, markeredgewidth=0.4,
         )  # fmt: skip
     axes.set_xscale("log")
-    axes.set_ylim(0, 1)
+    axes.set_ylim(0, 1.15)
+    axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
     axes.set_xlabel("L2 norm of the embedding, all layers", size=NORMAL, color=INK)
     axes.set_ylabel("error of the head", size=NORMAL, color=INK)
     _plain_decades(axes)
-    _legend(axes, place="upper left")
+    _legend(axes, columns=3)
     return keep_numbers(figure, tasks)
 
 
@@ -193,9 +194,10 @@ def _rows(axes: Any, names: Sequence[str], *, above: float) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def _legend(axes: Any, place: str = "upper left") -> None:
+def _legend(axes: Any, *, columns: int = 1) -> None:
     axes.legend(
-        loc=place, frameon=True, framealpha=1, edgecolor="none", fontsize=SMALL,
+        loc="upper left", ncols=columns, columnspacing=1, frameon=True, framealpha=1,
+        edgecolor="none", fontsize=SMALL,
         handletextpad=0.3, borderaxespad=0.1, borderpad=0.2, labelspacing=0.35, labelcolor=INK,
     )  # fmt: skip
 

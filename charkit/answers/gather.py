@@ -61,13 +61,15 @@ class Sampling:
             raise UsageError(f"n out of range: expected at least 2, got {self.n}.")
 
     def open(self, source: Source) -> Task:
-        """Return the task of a source.
+        """Return the task of a source; a generated one brings its own columns.
 
         Raises:
             DataError: The source cannot be used.
         """
         if isinstance(source, Task):
             return source
+        if isinstance(source, str) and source.startswith("generated/"):
+            return load_task(source)
         given = {f.name: getattr(self.reading, f.name) for f in fields(self.reading)}
         return load_task(source, **given)
 

@@ -83,6 +83,12 @@ def test_one_bad_file_costs_only_itself(run):
     assert "1 of 4 tasks failed" in result.stderr
 
 
+def test_generated_tasks_bring_their_own_columns(run):
+    given = ["--text", "text", "--label", "label", "--metric", "cosine"]
+    result = run("distances", "task0.csv", "generated/sentiment?n_train=40&n_eval=20", *given)
+    assert result.exit_code == 0, result.output
+
+
 def test_nearest_with_ones_own_library(run, folder, tiny_bert):
     from charkit.answers.gather import Sampling, gather
     from charkit.answers.library import LibraryEntry, write_library

@@ -9,10 +9,10 @@ EMBEDDINGS := $(if $(SMOKE),glue_pilot/embeddings_smoke.toml,$(if $(TASKS),glue_
 STUDY := $(if $(SMOKE),glue_pilot/smoke.toml,$(if $(TASKS),glue_pilot/study.toml,glue_pilot/smoke.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo pilot plan embeddings science-embeddings test lint types check wheel bench docs clean
+.PHONY: help setup demo pilot plan embeddings science-embeddings test lint types check wheel bench bench-fisher docs clean
 
 help: ## Show this list
-	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 	@echo "  Options: TASKS=folder with real tasks, SMOKE=1 for the small size, VENV=folder of the environment"
 
 setup: $(READY) ## Make the environment in .venv (minutes, once)
@@ -54,6 +54,12 @@ wheel: setup ## Build the wheel and the source distribution into dist/
 bench: setup ## Measure against peers (half an hour, quiet machine); TASKS=folder for real tasks
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
 	$(BIN)/python benchmarks/run_all.py $(if $(TASKS),--tasks $(TASKS)) $(if $(SMOKE),--smoke)
+
+bench-fisher: setup ## Measure Fisher embeddings against their floor and peers (ten minutes); TASKS, SMOKE
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps --group peers
+	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/measure_fisher.py $(if $(TASKS),--tasks $(TASKS)) $(if $(SMOKE),--smoke)
+	$(BIN)/python benchmarks/measure_distances.py $(if $(SMOKE),--smoke)
 
 docs: setup ## Make the generated pages of docs/ again
 	$(BIN)/python docs/make_pages.py

@@ -98,7 +98,7 @@ def rows_from_gradient(inputs: Tensor, gradients: Tensor) -> Tensor:
     for first in range(0, n_samples, step):
         part = slice(first, first + step)
         weights = torch.bmm(gradients[part].mT, inputs[part])
-        out[part] = weights.square_().mean(2, dtype=out.dtype)
+        out[part] = weights.square_().mean(2)
     return out
 
 

@@ -52,7 +52,8 @@ def gram(inputs: Tensor) -> Gram:
     kernel = []
     for start in range(0, seq_len, step):
         block = torch.bmm(inputs[:, start : start + step], inputs[:, start:].mT)
-        block[:, :, step:] *= 2
+        if block.shape[2] > step:
+            block[:, :, step:] *= 2
         kernel.append(block)
     return kernel
 
@@ -68,15 +69,15 @@ def rows_from_gram(kernel: Gram, gradients: Tensor, *, n_in: int) -> Tensor:
     Returns:
         Shape (n_samples, o), float32 or float64.
     """
-    wide = wide_dtype(gradients.dtype)
-    total = gradients.new_zeros((len(gradients), gradients.shape[2]), dtype=wide)
-    start = 0
+    start, sums = 0, []
     for block in kernel:
-        n_rows = block.shape[1]
-        product = torch.bmm(block, gradients[:, start:])
+        own = gradients[:, start : start + block.shape[1]]
         # sums of narrow numbers are kept in float32; asked for float32, torch would copy them all
-        total += product.mul_(gradients[:, start : start + n_rows]).sum(1)
-        start += n_rows
+        sums.append(torch.bmm(block, gradients[:, start:]).mul_(own).sum(1))
+        start += block.shape[1]
+    total = sums[0].to(wide_dtype(gradients.dtype))
+    for other in sums[1:]:
+        total += other
     # rounding can leave a row of noughts a hair below nought; a square never is
     return total.div_(n_in).clamp_min_(0)
 

@@ -138,9 +138,15 @@ def embeddings_page() -> str:
         "of the tasks are shipped as `charkit/library/minilm.*` (`charkit nearest`)."
     )
     for heading, (name, alt) in EMBEDDING_PICTURES.items():
+        if not _embedding_figure(name).is_file():
+            continue
         picture = f"{heading}\n\n![{alt}](img/embeddings_{name}.svg)\n"
         body = body.replace(heading + "\n", picture, 1)
     return f"{title}\n\n{note}\n{body}"
+
+
+def _embedding_figure(name: str) -> Path:
+    return ROOT / "results" / "figures" / f"science_embeddings_{name}.svg"
 
 
 EMBEDDING_PICTURES = {
@@ -174,8 +180,8 @@ def main() -> None:
         (HERE / "img").mkdir(exist_ok=True)
         (HERE / "embeddings.md").write_text(embeddings_page(), encoding="utf-8")
         for name, _ in EMBEDDING_PICTURES.values():
-            figure = ROOT / "results" / "figures" / f"science_embeddings_{name}.svg"
-            shutil.copy(figure, HERE / "img" / f"embeddings_{name}.svg")
+            if _embedding_figure(name).is_file():
+                shutil.copy(_embedding_figure(name), HERE / "img" / f"embeddings_{name}.svg")
 
 
 if __name__ == "__main__":

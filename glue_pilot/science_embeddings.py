@@ -151,15 +151,8 @@ def write_study(tables: words.Tables, out: Path, *, name: str) -> list[Path]:
 
 def draw_figures(tables: words.Tables) -> dict[str, Figure]:
     """Return all figures, name -> figure."""
-    relabelled = words.relabelled_rows(tables)
-    ours = relabelled[relabelled["method"] == "Fisher, log-ratio"].iloc[0]
-    return {
+    figures = {
         "siblings": sibling_figure(words.sibling_rows(tables), title=_sibling_title(tables)),
-        "relabelled": relabelled_figure(
-            relabelled,
-            title="Same texts, other labels: log\u2011ratio tells "
-            f"{100 * ours['same_texts']:.0f} % right, texts none",
-        ),
         "layers": layers_figure(
             words.layer_rows(tables),
             title="What each layer tells, alone",
@@ -171,12 +164,22 @@ def draw_figures(tables: words.Tables) -> dict[str, Figure]:
             title=_error_title(tables),
             caption=f"One mark a task, n = {tables.n}, head on layer {tables.n_layers}.",
         ),
-        "sizes": sizes_figure(
+    }
+    if len(tables.slopes):
+        figures["sizes"] = sizes_figure(
             _size_rows(tables),
             title=_size_title(tables),
             caption="One thin line a task, the median thick. Norm of all layers, last head.",
-        ),
-    }
+        )
+    if len(tables.relabelled):
+        rows = words.relabelled_rows(tables)
+        ours = rows[rows["method"] == "Fisher, log-ratio"].iloc[0]
+        figures["relabelled"] = relabelled_figure(
+            rows,
+            title="Same texts, other labels: log\u2011ratio tells "
+            f"{100 * ours['same_texts']:.0f} % right, texts none",
+        )
+    return figures
 
 
 def _sibling_title(tables: words.Tables) -> str:

@@ -280,6 +280,8 @@ def _percent(row: pd.Series) -> str:
 
 
 def _relabelled(tables: Tables) -> list[str]:
+    if not len(tables.relabelled):
+        return ["No task was relabelled."]
     rows = relabelled_rows(tables)
     part = tables.relabelled
     ours = rows[rows["method"] == "Fisher, log-ratio"].iloc[0]
@@ -328,11 +330,13 @@ def layer_rows(tables: Tables) -> pd.DataFrame:
     siblings = tables.siblings[
         (tables.siblings["n"] == tables.n) & (tables.siblings["relation"] == "label")
     ]
-    sources = (
+    sources = [
         ("siblings by\nkind of label\n(NDCG)", siblings, "ndcg"),
         ("other draw\nis nearest", tables.draws[tables.draws["n"] == tables.n], "precision_at_1"),
-        ("other labels,\nsame texts", tables.relabelled.query("pair == 'all'"), "same_texts"),
-    )
+    ]
+    if len(tables.relabelled):
+        every = tables.relabelled[tables.relabelled["pair"] == "all"]
+        sources.append(("other labels,\nsame texts", every, "same_texts"))
     rows = []
     for question, table, column in sources:
         for layer in range(1, head + 1):
@@ -363,20 +367,26 @@ def _layers(tables: Tables) -> list[str]:
         choice = Choice("fisher", "log_ratio", head, layers)
         row = [str(head)]
         label = tables.siblings.query("n == @tables.n_heads and relation == 'label'")
-        for table, column in (
+        sources = [
             (label, "ndcg"),
             (tables.draws[tables.draws["n"] == tables.n_heads], "precision_at_1"),
-            (tables.relabelled.query("pair == 'all'"), "same_texts"),
-        ):
+        ]
+        if len(tables.relabelled):
+            every = tables.relabelled[tables.relabelled["pair"] == "all"]
+            sources.append((every, "same_texts"))
+        for table, column in sources:
             found = pick(table, choice)
             row.append(f"{found.iloc[0][column]:.2f}" if len(found) else "")
         cells.append(row)
-    head_names = ["head at layer", "siblings by kind of label", "other draw is nearest",
-                  "other labels, same texts"]  # fmt: skip
+    head_names = ["head at layer", "siblings by kind of label", "other draw is nearest"]
+    if len(tables.relabelled):
+        head_names.append("other labels, same texts")
     return [note, "", *lines, "", *_table(cells, head_names)]
 
 
 def _sizes(tables: Tables) -> list[str]:
+    if not len(tables.slopes):
+        return ["Only one size was embedded."]
     slopes = tables.slopes["slope"]
     lines = [
         "The norm is no constant of a task: with more labels the head is trained further, and its "

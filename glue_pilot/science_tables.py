@@ -254,8 +254,10 @@ def relabelled_table(
 
     Returns:
         One row a choice and pair: shares of cases told right, ties counted half, the mean over
-        base tasks.
+        base tasks. Nothing was relabelled: an empty table.
     """
+    if not relabelled:
+        return pd.DataFrame()
     layers = range(1, n_layers + 1)
     by_head = {h: [r.embeddings[h] for r in relabelled] for h in layers}
     reference = {h: [s.embeddings[h] for s in library] for h in layers}

@@ -31,6 +31,8 @@ def test_wheel_has_the_three_packages_and_nothing_else(wheel):
     for package in packages:
         assert f"{package}/py.typed" in names
     assert "glue_pilot/study.toml" in names
+    assert "glue_pilot/embeddings.toml" in names
+    assert {"charkit/library/minilm.json", "charkit/library/minilm.safetensors"} <= set(names)
 
 
 @pytest.mark.slow

@@ -14,8 +14,8 @@ Intervals come from texts drawn with replacement. A resample carries the noise t
 distances lie above the observed one by the excess again; their spread is therefore laid around
 the corrected distance: low = corrected + (quantile of resamples - mean of resamples). Distances
 cannot be negative, so corrected ones and intervals end at 0 (``asymmetric`` may be negative).
-From few texts with heavy tails the intervals are somewhat too narrow, and more so for ``log_ratio``
-between tasks near the library's mean, whose directions are mostly noise.
+From few texts with heavy tails the intervals are somewhat too narrow. For ``log_ratio`` around the
+mean of a few tasks they were far too narrow in trials, so a library of some size is asked for.
 
 References:
     Quenouille 1956, "Notes on bias in estimation". Efron 1979, "Bootstrap methods: another look at
@@ -44,6 +44,9 @@ N_GROUPS = 32
 
 UNSTEADY: tuple[str, ...] = ("normalized_cosine", "correlation")
 """Distances that hang on the reciprocals of the smallest numbers, and cannot be corrected."""
+
+FEWEST_KNOWN = 12
+"""A library of fewer tasks has too unsteady a mean for intervals of ``log_ratio``."""
 
 _FEWEST = 8
 _PIECE = 64
@@ -108,9 +111,14 @@ def distance_interval(
     Raises:
         UnknownNameError: The metric is not known.
         UsageError: The numbers of every text were not kept, texts are too few, the metric cannot
-            be corrected, or an argument is illegal.
+            be corrected, the library of ``log_ratio`` is too small, or an argument is illegal.
         DataError: Numbers are negative, or all nought.
     """
+    if metric == "log_ratio" and len(reference or ()) < FEWEST_KNOWN:
+        raise UsageError(
+            f"reference is too small for intervals of log_ratio: expected at least {FEWEST_KNOWN} "
+            f"known tasks, got {len(reference or ())}. Hand over a library, or take cosine."
+        )
     if n_resamples < 2 or not 0 < level < 1:
         raise UsageError(
             "resampling is out of range: expected n_resamples of at least 2 and level "

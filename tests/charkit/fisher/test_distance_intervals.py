@@ -65,7 +65,15 @@ def test_intervals_hold_as_often_as_they_say(metric, other):
         )
         held += found.low <= true <= found.high
         assert found.low <= found.corrected <= found.high
-    assert held / 150 >= 0.8  # stated: an interval of 90 % from 80 heavy-tailed texts holds 85 %
+    # from 80 heavy-tailed texts an interval of 90 % may hold less often, but not by far
+    assert held / 150 >= 0.8
+
+
+def test_log_ratio_around_few_tasks_has_no_interval():
+    rng = np.random.default_rng(4)
+    pair = [sample(0, rng), sample(1, rng)]
+    with pytest.raises(UsageError, match="reference is too small"):
+        distance_interval(*pair, metric="log_ratio", reference=TRUE[:5])
 
 
 def test_squared_aitchison_is_nearly_a_quadratic_form():

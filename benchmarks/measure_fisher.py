@@ -33,12 +33,13 @@ from charkit.encoders.tokens import tokenise
 from charkit.fisher import FisherOptions, Head, fisher_embedding, fisher_embeddings
 from charkit.manifest import available_cores
 from charkit.tasks import load_task
-from charkit.tasks.generated import generated_names, generated_task
+from charkit.tasks.generated import generated_task
 from charkit.tasks.task import Split, Task
 
 LENGTHS = (32, 64, 128)
 DTYPES = ("float32", "bfloat16")
 TASKS = ("glue_sst2", "trec6", "subj")
+GENERATED = ("sentiment", "topic", "acceptability")
 MEMORY_TEXTS = (500, 4000)
 SLOW_PEERS = ("laplace",)
 
@@ -58,7 +59,7 @@ class Sample:
 
 def open_tasks(folder: Path | None) -> list[Task]:
     if folder is None:
-        return [generated_task(name, n_train=1500) for name in generated_names()[:3]]
+        return [generated_task(name, n_train=1500) for name in GENERATED]
     return [load_task(folder / name) for name in TASKS]
 
 

@@ -9,7 +9,7 @@ EMBEDDINGS := $(if $(SMOKE),glue_pilot/embeddings_smoke.toml,$(if $(TASKS),glue_
 STUDY := $(if $(SMOKE),glue_pilot/smoke.toml,$(if $(TASKS),glue_pilot/study.toml,glue_pilot/smoke.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo pilot plan embeddings science-embeddings test lint types check wheel bench bench-fisher docs clean
+.PHONY: help setup demo pilot plan embeddings science-embeddings toy test lint types check wheel bench bench-fisher docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -60,6 +60,9 @@ bench-fisher: setup ## Measure Fisher embeddings against their floor and peers (
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps --group peers
 	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/measure_fisher.py $(if $(TASKS),--tasks $(TASKS)) $(if $(SMOKE),--smoke)
 	$(BIN)/python benchmarks/measure_distances.py $(if $(SMOKE),--smoke)
+
+toy: setup ## Draw the 64 toy tasks on a plane again (seconds)
+	$(BIN)/python examples/plane_tasks.py --out docs/img
 
 docs: setup ## Make the generated pages of docs/ again
 	$(BIN)/python docs/make_pages.py

@@ -31,7 +31,7 @@ class EmbeddingStudy:
         n_eval: Evaluation texts that heads are scored on, at most.
         tasks: Sources that `charkit.load_task` takes; empty for all of a folder's manifest.
         relabelled: Tasks whose texts are embedded once more under other labels.
-        relabelled_size: Texts a sample of those.
+        relabelled_sizes: Texts a sample of those.
         library_sizes: Sizes of the samples that go into the library; empty for all.
         library_heads: Heads of them, negative from the last.
     """
@@ -45,9 +45,13 @@ class EmbeddingStudy:
     n_eval: int
     tasks: tuple[str, ...] = ()
     relabelled: tuple[str, ...] = ()
-    relabelled_size: int = 256
+    relabelled_sizes: tuple[int, ...] = ()
     library_sizes: tuple[int, ...] = ()
     library_heads: tuple[int, ...] = (-1,)
+
+    def heads_at(self, n: int, n_layers: int) -> tuple[int, ...]:
+        """Return the layers that heads of a sample of n texts read."""
+        return tuple(range(1 if n <= self.all_heads_up_to else n_layers, n_layers + 1))
 
 
 @dataclass(frozen=True)

@@ -100,8 +100,7 @@ def embed_sample(
     store: Store,
 ) -> Sample:
     """Embed one sample under heads at every layer, or at the last where it is large."""
-    every = tuple(range(1, encoder.n_layers + 1))
-    layers = every if n <= study.all_heads_up_to else every[-1:]
+    layers = study.heads_at(n, encoder.n_layers)
     kept = embed_kept(
         task,
         encoder,

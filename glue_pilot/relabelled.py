@@ -33,6 +33,7 @@ class Relabelled:
         labelling: ``own`` (the task's labels), ``half A`` and ``half B`` (the classes dealt into
             two halves, twice), ``length`` (shorter or longer than the median), or ``as NAME``
             (the labels that another task gives to these texts).
+        n: Texts a sample.
         draw: Which draw of texts; two draws share none.
         embeddings: Layer of the head -> the embedding.
         text_fingerprint: Hash of the texts: the same for all labellings of a draw.
@@ -40,6 +41,7 @@ class Relabelled:
 
     base: str
     labelling: str
+    n: int
     draw: int
     embeddings: dict[int, TaskEmbedding]
     text_fingerprint: str
@@ -82,21 +84,22 @@ def embed_relabelled(
     store: Store,
     progress: Progress = no_progress,
 ) -> list[Relabelled]:
-    """Embed two disjoint draws of every base task's texts under every labelling.
+    """Embed two disjoint draws of each size of every base task's texts under every labelling.
 
     Raises:
         UnknownNameError: A base task is not among the study's.
     """
     bases = [_base(name, known) for name in study.relabelled]
-    layers = tuple(range(1, encoder.n_layers + 1))
+    planned = [(n, base) for n in study.relabelled_sizes for base in bases]
     found = []
-    for done, base in enumerate(bases):
-        progress("labellings", done, len(bases))
+    for done, (n, base) in enumerate(planned):
+        progress("labellings", done, len(planned))
+        layers = study.heads_at(n, encoder.n_layers)
         assert base.train.labels is not None
         order = nested_order(base.train.labels, seed=0, kind="classification")
         for name, (codes, n_classes) in (labellings(base) | _borrowed(base, known)).items():
             for draw in range(2):
-                rows = order[draw * study.relabelled_size : (draw + 1) * study.relabelled_size]
+                rows = order[draw * n : (draw + 1) * n]
                 task = _relabelled(base, rows, codes, n_classes)
                 embeddings = embed_to_store(
                     task,
@@ -107,9 +110,9 @@ def embed_relabelled(
                     name=f"{base.name}: {name}, draw {draw}",
                 )
                 found.append(
-                    Relabelled(base.name, name, draw, embeddings, task.train.text_fingerprint)
+                    Relabelled(base.name, name, n, draw, embeddings, task.train.text_fingerprint)
                 )
-    progress("labellings", len(bases), len(bases))
+    progress("labellings", len(planned), len(planned))
     return found
 
 

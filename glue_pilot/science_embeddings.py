@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,7 +80,11 @@ def study_embeddings(
         if n == shown:
             p_values = _p_values(size, encoder.n_layers)
     progress("distances", len(study.sizes), len(study.sizes))
-    library = [s for s in samples if s.n == _nearest(full, study.relabelled_size) and s.draw == 0]
+
+    def library(n: int) -> list[Sample]:
+        size = min(study.sizes, key=lambda known: abs(np.log(known / n)))
+        return [s for s in samples if s.n == size and s.draw == 0]
+
     across = [
         across_sizes(samples, ours.values(), small=a, large=b)
         for a, b in itertools.pairwise(repeated)
@@ -90,7 +93,7 @@ def study_embeddings(
         siblings=pd.concat(siblings, ignore_index=True),
         paired=pd.concat(paired, ignore_index=True),
         draws=pd.concat(draws, ignore_index=True),
-        relabelled=relabelled_table(relabelled, library, n_layers=encoder.n_layers),
+        relabelled=relabelled_table(relabelled, library),
         norms=norm_table(held),
         slopes=slope_table(held),
         sizes=pd.concat(across, ignore_index=True) if across else pd.DataFrame(),
@@ -100,10 +103,6 @@ def study_embeddings(
         n=shown,
         n_heads=full[-1],
     )
-
-
-def _nearest(sizes: Sequence[int], n: int) -> int:
-    return min(sizes, key=lambda size: abs(np.log(size / n)))
 
 
 def _p_values(size: SizeMatrices, n_layers: int) -> list[dict[str, object]]:

@@ -11,6 +11,9 @@ import pandas as pd
 from glue_pilot.science_matrices import Choice, default_choices
 from glue_pilot.science_tables import RELATIONS
 
+FEW_CORPORA = 5
+"""From fewer corpora intervals say little."""
+
 RELATION_WORDS = {
     "corpus": "the same corpus",
     "domain": "the same domain, another corpus",
@@ -108,9 +111,16 @@ def sibling_rows(tables: Tables) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True)
 
 
+def every_pair(tables: Tables, n: int | None = None) -> pd.DataFrame:
+    """Return the rows of all pairs of labellings at a size, the largest by default."""
+    part = tables.relabelled
+    size = part["n"].max() if n is None else n
+    return part[(part["pair"] == "all") & (part["n"] == size)]
+
+
 def relabelled_rows(tables: Tables) -> pd.DataFrame:
     """Return the shares of cases told right by method: last head, all layers; then rivals."""
-    part = tables.relabelled[tables.relabelled["pair"] == "all"]
+    part = every_pair(tables)
     layers = f"1-{tables.n_layers}"
     fisher = part[
         (part["family"] == "fisher")
@@ -223,7 +233,10 @@ def _paired_words(tables: Tables, relation: str) -> str:
         verdict = "texts alone do better"
     else:
         verdict = "no difference is shown"
-    return f"Log-ratio less centred text embeddings, on the same queries: {shown}: {verdict}."
+    few = ""
+    if row["corpora"] < FEW_CORPORA:
+        few = f" The queries are from {row['corpora']} corpora: intervals over so few say little."
+    return f"Log-ratio less centred text embeddings, on the same queries: {shown}: {verdict}.{few}"
 
 
 def _p_words(tables: Tables, relation: str) -> str:
@@ -287,41 +300,39 @@ def _relabelled(tables: Tables) -> list[str]:
     ours = rows[rows["method"] == "Fisher, log-ratio"].iloc[0]
     theirs = rows[rows["method"] == "Fisher, Task2Vec's cosine"].iloc[0]
     norm = rows[rows["method"] == "norm alone"].iloc[0]
-    top = best(part[part["pair"] == "all"], "same_texts")
-    worst = part[(part["pair"] == "half A or B")]
+    top = best(every_pair(tables), "same_texts")
     lines = [
-        f"{int(ours['bases'])} tasks, {int(ours['cases'])} cases: an anchor, another draw of "
-        "texts under the anchor's labels, and the anchor's own texts under other labels. Which "
-        "of the two is nearer? A distance of texts is nought to its own texts and is wrong in "
-        f"every case ({ours['same_texts']:.2f} right with the log-ratio distance, "
+        f"{int(ours['bases'])} tasks, {int(ours['cases'])} cases, n = {int(ours['n'])}: an anchor, "
+        "another draw of texts under the anchor's labels, and the anchor's own texts under other "
+        "labels. Which of the two is nearer? A distance of texts is nought to its own texts and is "
+        f"wrong in every case ({ours['same_texts']:.2f} right with the log-ratio distance, "
         f"{theirs['same_texts']:.2f} with Task2Vec's, {norm['same_texts']:.2f} with norms alone, 0 "
         "with texts). When the other labels are those of the other draw's texts, so that texts "
         f"tell nothing: {ours['other_texts']:.2f}, {theirs['other_texts']:.2f}, "
-        f"{norm['other_texts']:.2f} and 0.50. Best choice: {named(top)}, {top['same_texts']:.2f} "
-        f"on average and {top['same_texts_worst']:.2f} on its worst task.",
+        f"{norm['other_texts']:.2f} and 0.50. The gap between the two says how much of an "
+        f"embedding is its texts. Best choice: {named(top)}, {top['same_texts']:.2f} on average "
+        f"and {top['same_texts_worst']:.2f} on its worst task.",
         "",
     ]
     cells = []
-    for pair, found in part.groupby("pair", sort=False):
+    for (n, pair), found in part.groupby(["n", "pair"], sort=False):
         top = best(found, "same_texts")
-        row = [str(pair)]
+        row = [f"{n}", str(pair)]
         for choice in default_choices(tables.n_layers).values():
-            mine = pick(found, choice).iloc[0]
-            row.append(f"{mine['same_texts']:.2f} / {mine['other_texts']:.2f}")
-        row.append(f"{top['same_texts']:.2f} / {top['other_texts']:.2f} ({named(top)})")
-        cells.append(row)
-    head = ["labels compared", *default_choices(tables.n_layers), "best choice"]
-    lines += ["Against the same texts / other texts:", "", *_table(cells, head)]
-    if len(worst):
-        hardest = pick(worst, default_choices(tables.n_layers)["log-ratio"]).iloc[0]
-        lines += [
-            "",
-            "Two different halvings of the same classes are the hard case: same texts, same "
-            "number of classes, nearly the same difficulty. The log-ratio distance tells "
-            f"{hardest['same_texts']:.2f} of these right against the same texts and "
-            f"{hardest['other_texts']:.2f} against other texts.",
-        ]
-    return lines
+            row.append(_both(pick(found, choice).iloc[0]))
+        cells.append([*row, f"{_both(top)} ({named(top)})"])
+    head = ["n", "labels compared", *default_choices(tables.n_layers), "best choice"]
+    return [
+        *lines,
+        "Against the same texts / other texts. Two halvings of the same classes are the hard case: "
+        "the same number of classes, nearly the same difficulty.",
+        "",
+        *_table(cells, head),
+    ]
+
+
+def _both(row: pd.Series) -> str:
+    return f"{row['same_texts']:.2f} / {row['other_texts']:.2f}"
 
 
 def layer_rows(tables: Tables) -> pd.DataFrame:
@@ -335,8 +346,7 @@ def layer_rows(tables: Tables) -> pd.DataFrame:
         ("other draw\nis nearest", tables.draws[tables.draws["n"] == tables.n], "precision_at_1"),
     ]
     if len(tables.relabelled):
-        every = tables.relabelled[tables.relabelled["pair"] == "all"]
-        sources.append(("other labels,\nsame texts", every, "same_texts"))
+        sources.append(("other labels,\nsame texts", every_pair(tables), "same_texts"))
     rows = []
     for question, table, column in sources:
         for layer in range(1, head + 1):
@@ -372,8 +382,7 @@ def _layers(tables: Tables) -> list[str]:
             (tables.draws[tables.draws["n"] == tables.n_heads], "precision_at_1"),
         ]
         if len(tables.relabelled):
-            every = tables.relabelled[tables.relabelled["pair"] == "all"]
-            sources.append((every, "same_texts"))
+            sources.append((every_pair(tables, tables.n_heads), "same_texts"))
         for table, column in sources:
             found = pick(table, choice)
             row.append(f"{found.iloc[0][column]:.2f}" if len(found) else "")

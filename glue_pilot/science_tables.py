@@ -244,7 +244,7 @@ PAIRS = ("all", "own or borrowed", "half A or B", "length")
 
 
 def relabelled_table(
-    relabelled: Sequence[Relabelled], library: Sequence[Sample], *, n_layers: int
+    relabelled: Sequence[Relabelled], library: Callable[[int], list[Sample]]
 ) -> pd.DataFrame:
     """Say how often another draw under the same labels is nearer than other labels.
 
@@ -252,17 +252,28 @@ def relabelled_table(
     and other labels; ``same_texts``: these are other labels of the anchor's very texts;
     ``other_texts``: of the other draw's. ``pair`` says which labellings the two are.
 
+    Args:
+        relabelled: From `embed_relabelled`.
+        library: Size -> the samples that ``log_ratio`` and ``asymmetric`` take their centre from.
+
     Returns:
-        One row a choice and pair: shares of cases told right, ties counted half, the mean over
-        base tasks. Nothing was relabelled: an empty table.
+        One row a size, choice and pair: shares of cases told right, ties counted half, the mean
+        over base tasks. Nothing was relabelled: an empty table.
     """
-    if not relabelled:
-        return pd.DataFrame()
-    layers = range(1, n_layers + 1)
+    tables = []
+    for n in sorted({r.n for r in relabelled}):
+        table = _relabelled_of([r for r in relabelled if r.n == n], library(n))
+        table.insert(0, "n", n)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def _relabelled_of(relabelled: list[Relabelled], library: list[Sample]) -> pd.DataFrame:
+    layers = sorted(relabelled[0].embeddings)
     by_head = {h: [r.embeddings[h] for r in relabelled] for h in layers}
     reference = {h: [s.embeddings[h] for s in library] for h in layers}
     found = dict(fisher_matrices(by_head, reference=reference, every_range=False))
-    found |= dict([norm_matrix(by_head[n_layers])])
+    found |= dict([norm_matrix(by_head[layers[-1]])])
     names = sorted({r.text_fingerprint for r in relabelled})
     texts = np.array([names.index(r.text_fingerprint) for r in relabelled], np.float64)
     found[Choice("text", "any distance of texts")] = (texts[:, None] != texts).astype(np.float64)

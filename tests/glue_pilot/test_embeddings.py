@@ -43,7 +43,7 @@ TINY = EmbeddingStudy(
         "generated/similarity?n_train=60&n_eval=20",
     ),
     relabelled=("generated/topic?n_train=60&n_eval=20",),
-    relabelled_size=16,
+    relabelled_sizes=(16, 20),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -99,10 +100,12 @@ def backpack_squares(probe: Probe, *, chunk: int = 8) -> Callable[[Tensor], np.n
     return run
 
 
-def laplace_diagonal(probe: Probe) -> Callable[[Tensor], np.ndarray]:
-    from laplace.curvature.curvature import GGNInterface
+def laplace_diagonal(
+    probe: Probe, *, backend: str = "GGNInterface"
+) -> Callable[[Tensor], np.ndarray]:
+    from laplace import curvature
 
-    found = GGNInterface(probe, "classification")
+    found = getattr(curvature, backend)(probe, "classification")
 
     def run(ids: Tensor) -> np.ndarray:
         held = np.zeros(0)
@@ -139,21 +142,12 @@ def nngeometry_diagonal(probe: Probe) -> Callable[[Tensor], np.ndarray]:
     return run
 
 
-def curvlinops_diagonal(probe: Probe) -> Callable[[Tensor], np.ndarray]:
-    import curvlinops
-
-    raise NotImplementedError(
-        f"{curvlinops.__name__} has the diagonal of a Gauss-Newton matrix as random estimates or "
-        "by one product a weight: neither is exact in a time that could be compared"
-    )
-
-
 PEERS = {
     "vmap(grad)": vmap_grad,
     "BackPACK": backpack_squares,
     "laplace": laplace_diagonal,
+    "laplace with curvlinops": partial(laplace_diagonal, backend="CurvlinopsGGN"),
     "nngeometry": nngeometry_diagonal,
-    "curvlinops": curvlinops_diagonal,
 }
 
 

@@ -14,7 +14,7 @@ from charkit.durable import write_whole
 from charkit.encoders import Encoder, LayerStates
 from charkit.heads.records import write_table
 from charkit.store import Store
-from glue_pilot import science_findings as words
+from glue_pilot import science_rows as rows_of
 from glue_pilot.embedding_study import EmbeddingStudy, KnownTask
 from glue_pilot.embeddings import Sample, embed_study, norm_rows, sample_states, write_csv
 from glue_pilot.relabelled import embed_relabelled
@@ -26,19 +26,19 @@ from glue_pilot.science_figures import (
     sibling_figure,
     sizes_figure,
 )
+from glue_pilot.science_findings import findings
 from glue_pilot.science_matrices import default_choices
+from glue_pilot.science_norms import norm_table, slope_table
 from glue_pilot.science_tables import (
     RELATIONS,
     SizeMatrices,
     across_sizes,
     draw_table,
     matrices_of,
-    norm_table,
     paired_table,
     relabelled_table,
     relate,
     sibling_table,
-    slope_table,
 )
 from glue_pilot.siblings import chance
 
@@ -55,7 +55,7 @@ def study_embeddings(
     *,
     store: Store,
     progress: Progress = no_progress,
-) -> words.Tables:
+) -> rows_of.Tables:
     """Answer all questions from the embeddings in the store, making those that are not there."""
     samples = list(embed_study(study, known, encoder, store=store, progress=progress))
     relabelled = embed_relabelled(study, known, encoder, store=store, progress=progress)
@@ -66,7 +66,7 @@ def study_embeddings(
 
     siblings, draws, paired, p_values = [], [], [], []
     ours = default_choices(encoder.n_layers)
-    rival = words.methods(encoder.n_layers)["text, centred"]
+    rival = rows_of.methods(encoder.n_layers)["text, centred"]
     full = [n for n in study.sizes if n <= study.all_heads_up_to]
     repeated = [n for n, count in zip(study.sizes, study.draws, strict=True) if count > 1]
     shown = (repeated or full)[-1]
@@ -89,7 +89,7 @@ def study_embeddings(
         across_sizes(samples, ours.values(), small=a, large=b)
         for a, b in itertools.pairwise(repeated)
     ]
-    return words.Tables(
+    return rows_of.Tables(
         siblings=pd.concat(siblings, ignore_index=True),
         paired=pd.concat(paired, ignore_index=True),
         draws=pd.concat(draws, ignore_index=True),
@@ -123,7 +123,7 @@ def _p_values(size: SizeMatrices, n_layers: int) -> list[dict[str, object]]:
 # -- what is written --------------------------------------------------------------------------
 
 
-def write_study(tables: words.Tables, out: Path, *, name: str) -> list[Path]:
+def write_study(tables: rows_of.Tables, out: Path, *, name: str) -> list[Path]:
     """Write tables (parquet, CSV), figures (SVG, PNG, CSV) and findings (Markdown).
 
     Args:
@@ -143,17 +143,17 @@ def write_study(tables: words.Tables, out: Path, *, name: str) -> list[Path]:
             write_csv(table, paths[1])
             written += paths
     page = out / f"{name}.md"
-    write_whole(page, words.findings(tables).encode())
+    write_whole(page, findings(tables).encode())
     figures = {f"{name}_{key}": figure for key, figure in draw_figures(tables).items()}
     return [*written, page, *save_all(figures, out / "figures")]
 
 
-def draw_figures(tables: words.Tables) -> dict[str, Figure]:
+def draw_figures(tables: rows_of.Tables) -> dict[str, Figure]:
     """Return all figures, name -> figure."""
     figures = {
-        "siblings": sibling_figure(words.sibling_rows(tables), title=_sibling_title(tables)),
+        "siblings": sibling_figure(rows_of.sibling_rows(tables), title=_sibling_title(tables)),
         "layers": layers_figure(
-            words.layer_rows(tables),
+            rows_of.layer_rows(tables),
             title="What each layer tells, alone",
             caption=f"Log-ratio distance, head on layer {tables.n_layers}, n = {tables.n}. "
             "Shares of cases, and NDCG; 1 is best.",
@@ -161,7 +161,8 @@ def draw_figures(tables: words.Tables) -> dict[str, Figure]:
         "error": error_figure(
             _error_rows(tables),
             title=_error_title(tables),
-            caption=f"One mark a task, n = {tables.n}, head on layer {tables.n_layers}.",
+            caption=f"One mark a task, n = {tables.n}, head on layer {tables.n_layers}. Norms next "
+            "to nought: heads that found next to nothing, under a large penalty.",
         ),
     }
     if len(tables.slopes):
@@ -171,7 +172,7 @@ def draw_figures(tables: words.Tables) -> dict[str, Figure]:
             caption="One thin line a task, the median thick. Norm of all layers, last head.",
         )
     if len(tables.relabelled):
-        rows = words.relabelled_rows(tables)
+        rows = rows_of.relabelled_rows(tables)
         ours = rows[rows["method"] == "Fisher, log-ratio"].iloc[0]
         figures["relabelled"] = relabelled_figure(
             rows,
@@ -181,8 +182,8 @@ def draw_figures(tables: words.Tables) -> dict[str, Figure]:
     return figures
 
 
-def _sibling_title(tables: words.Tables) -> str:
-    rows = words.sibling_rows(tables)
+def _sibling_title(tables: rows_of.Tables) -> str:
+    rows = rows_of.sibling_rows(tables)
     rows = rows[rows["relation"] == rows["relation"].unique()[-1]].set_index("method")
     text = rows[rows["family"] == "text"]["ndcg"].max()
     return (
@@ -191,7 +192,7 @@ def _sibling_title(tables: words.Tables) -> str:
     )
 
 
-def _error_rows(tables: words.Tables) -> pd.DataFrame:
+def _error_rows(tables: rows_of.Tables) -> pd.DataFrame:
     held = tables.embeddings
     rows = held[
         (held["n"] == tables.n)
@@ -205,16 +206,16 @@ def _error_rows(tables: words.Tables) -> pd.DataFrame:
     return pd.DataFrame(shown, columns=["task", "l2", "error", "n_classes"])
 
 
-def _error_title(tables: words.Tables) -> str:
+def _error_title(tables: rows_of.Tables) -> str:
     shown = tables.norms.query("n == @tables.n and head_layer == @tables.n_layers and layer == 0")
-    plain, given = (words.quantities(shown, "norm", "error", g) for g in ("", "classes"))
+    plain, given = (rows_of.quantities(shown, "norm", "error", g) for g in ("", "classes"))
     return (
-        f"Error by norm: Spearman {plain['spearman']:.2f}, and {given['spearman']:.2f} given the "
-        "number of classes"
+        f"Error by norm: Spearman {plain['spearman']:.2f}; {given['spearman']:.2f} with the "
+        "number of classes held fixed"
     )
 
 
-def _size_rows(tables: words.Tables) -> pd.DataFrame:
+def _size_rows(tables: rows_of.Tables) -> pd.DataFrame:
     held = tables.embeddings
     last = held[(held["head_layer"] == tables.n_layers) & (held["layer"] == 0)]
     mean = last.groupby(["task", "n"], as_index=False)["l2"].mean()
@@ -223,9 +224,10 @@ def _size_rows(tables: words.Tables) -> pd.DataFrame:
     return pd.DataFrame(mean[mean["ratio"] > 0])
 
 
-def _size_title(tables: words.Tables) -> str:
+def _size_title(tables: rows_of.Tables) -> str:
     rows = _size_rows(tables)
     last = rows[rows["n"] == rows["n"].max()]["ratio"].median()
     return (
-        f"From {rows['n'].min():,} to {rows['n'].max():,} labels the norm changes {last:.1f} times"
+        f"{rows['n'].max():,} labels: {last:.1f} times the norm of {rows['n'].min():,}, half of "
+        "all tasks above that"
     )

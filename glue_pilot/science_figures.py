@@ -166,7 +166,7 @@ def sizes_figure(tasks: pd.DataFrame, *, title: str, caption: str) -> Figure:
         title: The finding.
         caption: How to read it.
     """
-    figure, axes = blank(title=title, caption=caption, height=2.6, left=0.65, right=0.3)
+    figure, axes = blank(title=title, caption=caption, height=2.6, left=0.85, right=0.3)
     for _, part in tasks.groupby("task"):
         axes.plot(part["n"], part["ratio"], color=BLUE, linewidth=0.8, alpha=0.35)
     middle = tasks.groupby("n")["ratio"].median()

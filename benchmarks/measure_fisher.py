@@ -365,7 +365,7 @@ def measure(given: argparse.Namespace) -> tuple[list[Figure], dict]:
     opened = open_tasks(given.tasks)
     real = {t.name: sampled(full, t, n) for t in opened}
     first = next(s for s in real.values() if s.heads[full.n_layers].n_classes == 2)
-    fixed = {str(t): of_length(first, t, (512 if smoke else 4096) // t) for t in LENGTHS}
+    fixed = {str(t): of_length(first, t, max(16, (512 if smoke else 4096) // t)) for t in LENGTHS}
     varied = {name: s for name, s in real.items() if s is first}
     say_now("floor")
     figures, floors = floor_figures(encoders, fixed | varied, repeats=repeats)

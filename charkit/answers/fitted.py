@@ -21,7 +21,7 @@ from charkit.store import Store
 from charkit.tasks.task import Task
 
 KIND = "task_heads"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 N_FOLDS = 5
 
 

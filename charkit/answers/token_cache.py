@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
 
 KIND = "token_states"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _FILE = "tokens.safetensors"
 
@@ -101,6 +101,7 @@ def _write(
         "max_length": states.max_length,
         "pad_id": tokens.pad_id,
         "n_samples": len(tokens.lengths),
+        "text_fingerprint": states.text_fingerprint,
     }
     write_whole(folder / "index.json", json.dumps(index, indent=1, sort_keys=True).encode())
     fields = run_manifest(
@@ -139,4 +140,5 @@ def _read(store: Store, key: str) -> TokenStates:
         tensors["hidden"],
         index["encoder_fingerprint"],
         index["max_length"],
+        index["text_fingerprint"],
     )

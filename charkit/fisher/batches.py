@@ -17,6 +17,10 @@ IntArray = NDArray[np.int64]
 
 _BUDGETS = {"cpu": 2048, "mps": 8192, "cuda": 32768}
 
+_SHARE = 0.05
+_TOKENS = 128
+"""Padding of a batch: a share of it, or so many tokens; starting a batch takes about as long."""
+
 
 def choose_budget(encoder: Encoder, token_budget: int | None) -> int:
     """Return the most tokens of a batch: asked for, or the device's default.
@@ -32,7 +36,7 @@ def choose_budget(encoder: Encoder, token_budget: int | None) -> int:
 
 
 def batches(tokens: Tokens, *, token_budget: int, alone: bool = False) -> Iterator[IntArray]:
-    """Yield rows of similar length, longest first; padding is at most a tenth of a batch.
+    """Yield rows of similar length, longest first; padding is a twentieth of a batch, or little.
 
     Args:
         tokens: All texts.
@@ -44,8 +48,9 @@ def batches(tokens: Tokens, *, token_budget: int, alone: bool = False) -> Iterat
     start = 0
     while start < len(order):
         size = 1 if alone else next_batch(lengths[start:], token_budget=token_budget)
-        near = np.searchsorted(-lengths[start:], -0.9 * lengths[start], side="right")
-        size = min(size, max(1, int(near)))
+        full = lengths[start] * np.arange(1, size + 1)
+        padding = full - lengths[start : start + size].cumsum()
+        size = int((padding <= np.maximum(_SHARE * full, _TOKENS)).sum())
         yield order[start : start + size]
         start += size
 

@@ -101,7 +101,7 @@ def fisher_embeddings(
         raise DataError("there are no texts: expected at least 1, got 0. Name another sample.")
     length = encoder.text_length(options.max_length)
     layers = _chosen_layers(encoder, options.layers, placed)
-    _check_states(states, encoder, layers[0], length, len(split.texts))
+    _check_states(states, encoder, layers[0], length, split)
     plan = plan_labels(
         options.estimator, heads=list(placed.values()), n_draws=options.n_draws, seed=options.seed
     )
@@ -162,7 +162,11 @@ def _chosen_layers(
 
 
 def _check_states(
-    states: TokenStates | None, encoder: Encoder, lowest: int, length: int, n_samples: int
+    states: TokenStates | None,
+    encoder: Encoder,
+    lowest: int,
+    length: int,
+    split: FisherTexts,
 ) -> None:
     if states is None:
         return
@@ -171,11 +175,11 @@ def _check_states(
             f"cache_layer is too high: expected at most {lowest - 1}, below the lowest chosen "
             f"layer, got {states.layer}."
         )
-    theirs = (states.encoder_fingerprint, states.max_length, len(states.tokens.lengths))
-    ours = (encoder.fingerprint, length, n_samples)
+    theirs = (states.encoder_fingerprint, states.max_length, states.text_fingerprint)
+    ours = (encoder.fingerprint, length, split.text_fingerprint)
     if theirs != ours:
         raise UsageError(
-            "cached states do not fit: expected encoder, max_length and number of texts "
+            "cached states do not fit: expected those of the same encoder, max_length and texts "
             f"{ours}, got {theirs}. Compute them again."
         )
 

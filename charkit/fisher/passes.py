@@ -84,6 +84,7 @@ class Pass:
         self._alone = projects_positions(encoder, parts)
         self._budget = choose_budget(encoder, options.token_budget)
         self._cap: int | None = None
+        self._sinks: dict[int, Tensor] = {}
         self._draws = {
             layer: LabelDraws(plan, n_samples=n_samples, n_out=head.n_out)
             for layer, head in request.heads.items()
@@ -186,6 +187,7 @@ class Pass:
                 raise
             reason = error
         self._tape.forget()
+        self._sinks.clear()
         device = self.request.encoder.device
         longest = int(block.tokens.lengths[local].max())
         self._cap = smaller_budget(reason, device=device, longest=longest, n_texts=len(local))
@@ -219,8 +221,13 @@ class Pass:
         return {k: (found[k], sent[k][1].square()) for k in heads}
 
     def _empty(self, n_rows: int, layer: int, like: Tensor) -> Tensor:
-        size = self.slices(layer)[-1].stop
-        return like.new_zeros((n_rows, size), dtype=wide_dtype(like.dtype))
+        """Return noughts, in memory that all batches share: fresh memory is slow to fill."""
+        held = self._sinks.get(layer)
+        if held is None or len(held) < n_rows:
+            size = self.slices(layer)[-1].stop
+            held = like.new_empty((n_rows, size), dtype=wide_dtype(like.dtype))
+            self._sinks[layer] = held
+        return held[:n_rows].zero_()
 
     def _gradients(self, layer: int, pooled: Tensor, rows: IntArray) -> tuple[Tensor, Tensor]:
         """Return the gradients at the pooled states, and what they were divided by.

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from charkit.config import Progress, no_progress
 from charkit.encoders import Encoder
-from charkit.encoders.in_memory import Texts
 from charkit.encoders.states import resolve_layer
 from charkit.encoders.tokens import Tokens, tokenise
 from charkit.errors import UsageError
 from charkit.fisher.batches import IntArray, batches, choose_budget, model_inputs
 from charkit.fisher.forward import Resume, run_between
+from charkit.fisher.texts import FisherTexts
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +28,7 @@ class TokenStates:
         hidden: States of all tokens, one text after the other, (n_tokens, width), on the CPU.
         encoder_fingerprint: Of the encoder.
         max_length: Most tokens a text keeps.
+        text_fingerprint: Hash of the texts.
     """
 
     layer: int
@@ -35,6 +36,7 @@ class TokenStates:
     hidden: Tensor
     encoder_fingerprint: str
     max_length: int
+    text_fingerprint: str
 
     @property
     def n_bytes(self) -> int:
@@ -54,7 +56,7 @@ class TokenStates:
 
 def cache_states(
     encoder: Encoder,
-    split: Texts,
+    split: FisherTexts,
     *,
     layer: int,
     max_length: int | None = None,
@@ -97,4 +99,4 @@ def cache_states(
             progress("cache", done, len(tokens.lengths))
     if flat is None:
         flat = torch.zeros((0, encoder.width))
-    return TokenStates(layer, tokens, flat, encoder.fingerprint, length)
+    return TokenStates(layer, tokens, flat, encoder.fingerprint, length, split.text_fingerprint)

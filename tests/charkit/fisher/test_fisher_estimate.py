@@ -408,6 +408,11 @@ def test_what_does_not_fit_is_refused(family_encoder, make_split, random_head):
     shorter = FisherOptions(layers=(3,), max_length=9)
     with pytest.raises(UsageError, match="do not fit"):
         fisher_embedding(encoder, split, random_head(), states=states, options=shorter)
+    others = Split(tuple(reversed(split.texts)), split.pairs, split.labels)
+    with pytest.raises(UsageError, match="do not fit"):
+        fisher_embedding(
+            encoder, others, random_head(), states=states, options=FisherOptions(layers=(3,))
+        )
     with pytest.raises(UsageError, match="0 to 2"):
         cache_states(encoder, split, layer=3)
     modern, biases = family_encoder("modernbert"), FisherOptions(parts=("bias",))

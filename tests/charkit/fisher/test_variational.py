@@ -284,7 +284,7 @@ def test_embeddings_say_how_they_were_made(small):
     fit = fit_variational(encoder, split, head, options=options, name="toy")
     found = fit.embedding
     assert (found.name, found.estimator, found.seed) == ("toy", "variational", 0)
-    assert found.n_draws == 1  # 6 steps are one and a half visits of each text
+    assert found.n_draws == 6  # one batch holds all texts: each step visits every one
     assert found.slices == direct.slices
     assert (found.standard_error > 0).all()
     assert fit.options is options

@@ -310,7 +310,7 @@ def test_a_task_without_information_is_trivial(small):
 
 def test_more_texts_weigh_more_against_the_prior(small, make_split):
     encoder, split, head, direct = small
-    options = options_for(direct, share=1e-2, n_steps=10)
+    options = options_for(direct, share=1e-2, n_steps=30)
     few = fit_variational(encoder, split.take(np.arange(3)), head, options=options)
     many = fit_variational(encoder, split, head, options=options)
     for layer in (2, 3):

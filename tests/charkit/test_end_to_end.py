@@ -2,7 +2,6 @@
 
 import csv
 import json
-import logging
 import os
 import random
 import shutil
@@ -52,15 +51,6 @@ def copy(ground, tmp_path):
     data, encoder, root, table = ground
     shutil.copytree(root, tmp_path / "copy")
     return data, encoder, Store(tmp_path / "copy"), table
-
-
-@pytest.fixture(autouse=True)
-def _log_as_before():
-    """The command line sets up the log; other tests of this process want it as it was."""
-    logger = logging.getLogger("charkit")
-    before = logger.propagate, logger.level, list(logger.handlers)
-    yield
-    logger.propagate, logger.level, logger.handlers = before
 
 
 def cli(*arguments, cache=None):

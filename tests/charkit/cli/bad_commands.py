@@ -168,7 +168,7 @@ CASES = [
     ),
     BadCommand(
         "unknown_kind", "A misspelt kind of result.",
-        ("cache", "prune", "--kind", "heds"), 2, "did you mean 'heads'?",
+        ("cache", "prune", "--kind", "heds"), 2, "did you mean 'heads'",
     ),
     BadCommand(
         "out_is_a_file", "--out of a file; refused before the work.",

@@ -53,13 +53,12 @@ wheel: setup ## Build the wheel and the source distribution into dist/
 
 bench: setup ## Measure against peers (half an hour, quiet machine); TASKS=folder for real tasks
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
-	$(BIN)/python benchmarks/run_all.py $(if $(TASKS),--tasks $(TASKS)) $(if $(SMOKE),--smoke)
+	$(BIN)/python benchmarks/run_all.py --only encode heads road $(if $(TASKS),--tasks $(TASKS)) $(if $(SMOKE),--smoke)
 
 bench-fisher: setup ## Measure Fisher embeddings against their floor and peers (ten minutes); TASKS, SMOKE
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps --group peers
-	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/measure_fisher.py $(if $(TASKS),--tasks $(TASKS)) $(if $(SMOKE),--smoke)
-	$(BIN)/python benchmarks/measure_distances.py $(if $(SMOKE),--smoke)
+	$(BIN)/python benchmarks/run_all.py --only fisher distances $(if $(TASKS),--tasks $(TASKS)) $(if $(SMOKE),--smoke)
 
 toy: setup ## Draw the 64 toy tasks on a plane again (seconds)
 	$(BIN)/python examples/plane_tasks.py --out docs/img

@@ -1,4 +1,4 @@
-"""Run every measurement, one after another, and print the figures: ``make bench``."""
+"""Run measurements one after another, and print all figures: ``make bench``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=Path, help="folder of real tasks")
     parser.add_argument("--smoke", action="store_true", help="small sizes, no published figures")
-    parser.add_argument("--only", help="one measurement, such as encode")
+    parser.add_argument("--only", nargs="+", help="some measurements, such as encode heads")
     given = parser.parse_args()
     failed = []
     for script in sorted(HERE.glob("measure_*.py")):
         name = script.stem.removeprefix("measure_")
-        if given.only and name != given.only:
+        if given.only and name not in given.only:
             continue
         command = [sys.executable, str(script)]
         command += ["--tasks", str(given.tasks)] if given.tasks else []

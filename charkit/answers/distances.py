@@ -121,7 +121,7 @@ class DistancesAnswer:
                 "and lie farther from all. Lower --n to compare alike"
             )
         unsteady = [
-            f"{t.name} ({t.embedding.stability.halves:.2f})"
+            f"{t.name} ({t.embedding.stability.halves:.4f})"
             for t in self.tasks
             if t.embedding.stability.halves < STABLE
         ]

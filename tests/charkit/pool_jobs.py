@@ -125,4 +125,6 @@ if sys.argv[0].endswith("unguarded.py"):
     run_jobs(square, [1, 2, 3], n_workers=2)
 
 if __name__ == "__main__":
+    # who starts the tests in the background may have this signal ignored, and it is inherited
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     main(*sys.argv[1:3])

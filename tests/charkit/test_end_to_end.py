@@ -217,10 +217,15 @@ def test_told_to_stop_it_stops_in_order_and_goes_on_later(ground, tmp_path, numb
     data, encoder, _, table = ground
     command = [sys.executable, "-m", "charkit", "sweep", str(data), "-e", encoder, *OPTIONS]
     command += ["--cache-dir", str(tmp_path)]
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    # whoever runs the tests under nohup has one of them ignored, and that is inherited
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+    finally:
+        signal.signal(number, before)
     deadline = time.monotonic() + 60
     while not any(tmp_path.glob("states/*/run.json")) and time.monotonic() < deadline:
         time.sleep(0.005)

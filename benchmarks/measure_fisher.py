@@ -184,6 +184,7 @@ def peer_figures(
                 runs[peer] = partial(run, some)
             except Exception as problem:  # a peer may fail in any way: the reason is the finding
                 failed[peer] = f"{type(problem).__name__}: {problem}"[:300]
+                print(f"{peer} left out at {name} tokens: {failed[peer]}", file=sys.stderr)
         runs["loop"] = partial(loop(Probe(encoder, head)), ids)
         took = paced(runs, repeats=repeats)
         count = {"charkit": len(sample.split.texts)} | {p: 2 for p in SLOW_PEERS}

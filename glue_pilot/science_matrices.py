@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charkit.encoders import LayerStates
-from charkit.fisher import DISTANCES, TaskEmbedding, fused_distances, pairwise
+from charkit.fisher import (
+    DISTANCES,
+    TaskEmbedding,
+    fused_distances,
+    pairwise,
+    text_distances,
+    text_embedding,
+)
 
 FloatArray = NDArray[np.float64]
 
@@ -120,46 +127,13 @@ def text_matrices(states: Sequence[LayerStates]) -> Iterator[tuple[Choice, Float
     """Yield distances that read texts alone: of the mean states of each layer, and Fréchet's.
 
     ``cosine``: of the means as they are; ``centred cosine``: less the mean over all samples;
-    ``frechet``: between Gaussians with the samples' means and covariances, on the last layer
-    (Dowson and Landau 1982, "The Fréchet distance between multivariate normal distributions").
+    ``frechet``: on the last layer, see `charkit.fisher.text_distances`.
     """
     for layer in range(states[0].n_layers + 1):
-        means = np.stack([s.layer(layer).astype(np.float64).mean(0) for s in states])
-        yield Choice("text", "cosine", 0, str(layer)), _cosine(means)
-        yield Choice("text", "centred cosine", 0, str(layer)), _cosine(means - means.mean(0))
-    last = states[0].n_layers
-    yield Choice("text", "frechet", 0, str(last)), _frechet([s.layer(last) for s in states])
-
-
-def _cosine(vectors: FloatArray) -> FloatArray:
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit = vectors / np.where(length > 0, length, 1)
-    out = 1 - unit @ unit.T
-    np.fill_diagonal(out, 0)
-    return np.asarray(out)
-
-
-def _frechet(samples: Sequence[NDArray[np.floating]]) -> FloatArray:
-    """With centred rows A / sqrt(n) the trace of the root of the product is |A B'|_nuclear."""
-    means = np.stack([s.astype(np.float64).mean(0) for s in samples])
-    roots = [_root(s.astype(np.float64) - s.mean(0)) for s in samples]
-    traces = np.array([(r**2).sum() for r in roots])
-    gram = means @ means.T
-    square = np.diag(gram)
-    out = square[:, None] + square - 2 * gram + traces[:, None] + traces
-    for i, one in enumerate(roots):
-        for j in range(i):
-            nuclear = np.linalg.svd(one @ roots[j].T, compute_uv=False).sum()
-            out[i, j] -= 2 * nuclear
-            out[j, i] = out[i, j]
-    np.fill_diagonal(out, 0)
-    return np.asarray(np.maximum(out, 0))
-
-
-def _root(centred: FloatArray) -> FloatArray:
-    """Return R with R'R the covariance, of no more rows than it needs."""
-    scaled: FloatArray = centred / np.sqrt(len(centred))
-    if scaled.shape[0] <= scaled.shape[1]:
-        return scaled
-    _, triangle = np.linalg.qr(scaled)
-    return np.asarray(triangle)
+        found = [text_embedding(s, layer=layer) for s in states]
+        yield Choice("text", "cosine", 0, str(layer)), text_distances(found).to_numpy()
+        middle = np.mean([e.mean for e in found], axis=0)
+        centred = [replace(e, mean=e.mean - middle) for e in found]
+        yield Choice("text", "centred cosine", 0, str(layer)), text_distances(centred).to_numpy()
+    last = Choice("text", "frechet", 0, str(states[0].n_layers))
+    yield last, text_distances(found, metric="frechet").to_numpy()

@@ -128,7 +128,8 @@ def text_distances(
     _check(embeddings)
     means = np.stack([e.mean for e in embeddings])
     if metric == "cosine":
-        unit = means / np.linalg.norm(means, axis=1, keepdims=True)
+        lengths = np.linalg.norm(means, axis=1, keepdims=True)
+        unit = means / np.where(lengths > 0, lengths, 1)
         out = np.maximum(1 - unit @ unit.T, 0)
     else:
         centred = means - means.mean(0)

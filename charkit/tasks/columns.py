@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from charkit.errors import DataError, UsageError
 from charkit.tasks.tables import RawTable
@@ -49,21 +49,52 @@ def choose_columns(
         DataError: A column is not there, or several or none could be meant.
         UsageError: The same column is asked for twice.
     """
-    for argument, name in (("text", text), ("pair", pair), ("label", label)):
+    if label is not None and label not in table.columns:
+        raise _absent(table, "label", label)
+    chosen = choose_texts(table, text=text, pair=pair, taken=label)
+    notes = chosen.notes
+    if label is None:
+        label = _guess_label(table, taken=(chosen.text, chosen.pair))
+        notes = (*notes, f"column {label!r} taken as label")
+    if label in (chosen.text, chosen.pair):
+        raise UsageError(
+            f"label and text are the same column {label!r}: expected two columns. "
+            "Name the column that holds the classes or numbers as label."
+        )
+    return replace(chosen, label=label, notes=notes)
+
+
+def choose_texts(
+    table: RawTable, *, text: str | None, pair: str | None, taken: str | None = None
+) -> Columns:
+    """Choose the columns of texts alone, as `choose_columns` does; the label stays empty.
+
+    Args:
+        table: The table.
+        text: What was asked for; None to take the only candidate.
+        pair: The same for second texts.
+        taken: A column that is something else.
+
+    Raises:
+        DataError: A column is not there, or several or none could be meant.
+        UsageError: The same column is asked for twice.
+    """
+    for argument, name in (("text", text), ("pair", pair)):
         if name is not None and name not in table.columns:
             raise _absent(table, argument, name)
     notes = []
     if text is None:
-        text, guessed_pair = _guess_text(table, free=pair is None, taken=(pair, label))
+        text, guessed_pair = _guess_text(table, free=pair is None, taken=(pair, taken))
         pair = pair if pair is not None else guessed_pair
         notes.append(f"column {text!r} taken as text")
         if guessed_pair is not None:
             notes.append(f"column {guessed_pair!r} taken as the second text of a pair")
-    if label is None:
-        label = _guess_label(table, taken=(text, pair))
-        notes.append(f"column {label!r} taken as label")
-    _check_distinct(text, pair, label)
-    return Columns(text, pair, label, tuple(notes))
+    if text == pair:
+        raise UsageError(
+            f"text and pair are the same column {text!r}: expected two columns. "
+            "Leave out the pair for single texts."
+        )
+    return Columns(text, pair, "", tuple(notes))
 
 
 def require_texts(table: RawTable, columns: Columns) -> None:
@@ -75,19 +106,6 @@ def require_texts(table: RawTable, columns: Columns) -> None:
     for argument, name in (("text", columns.text), ("pair", columns.pair)):
         if name is not None and name not in table.columns:
             raise _absent(table, argument, name)
-
-
-def _check_distinct(text: str, pair: str | None, label: str) -> None:
-    if text == pair:
-        raise UsageError(
-            f"text and pair are the same column {text!r}: expected two columns. "
-            "Leave out the pair for single texts."
-        )
-    if label in (text, pair):
-        raise UsageError(
-            f"label and text are the same column {label!r}: expected two columns. "
-            "Name the column that holds the classes or numbers as label."
-        )
 
 
 def _guess_text(

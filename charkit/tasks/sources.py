@@ -78,14 +78,14 @@ def load_task(
         MissingError: A file or package is not there.
         OfflineError: It would have to be downloaded.
     """
-    _check_choices(kind=kind, on_bad_rows=on_bad_rows, eval_frac=eval_frac)
+    check_choices(kind=kind, on_bad_rows=on_bad_rows, eval_frac=eval_frac)
     if isinstance(source, str) and source.startswith("generated/"):
         _refuse_columns("generated tasks", text, pair, label, kind, evaluation)
         task = load_generated(source)
         return task if name is None else replace(task, name=name)
-    tables = _tables(source, evaluation, offline=offline)
+    tables = open_tables(source, evaluation, offline=offline)
     if tables.glue is not None and text is None and pair is None:
-        text, pair = _glue_columns(tables)
+        text, pair = glue_columns(tables)
     columns = choose_columns(tables.train, text=text, pair=pair, label=label)
     train = usable_rows(tables.train, columns, on_bad_rows=on_bad_rows)
     held_out = None
@@ -119,7 +119,12 @@ def is_utf8(name: str) -> bool:
     return True
 
 
-def _check_choices(*, kind: str | None, on_bad_rows: str, eval_frac: float) -> None:
+def check_choices(*, kind: str | None, on_bad_rows: str, eval_frac: float) -> None:
+    """Refuse a kind, a treatment of bad rows or a share that is not legal.
+
+    Raises:
+        UsageError: One of them is not.
+    """
     if kind is not None and kind not in get_args(TaskKind):
         raise UnknownNameError("kind", kind, get_args(TaskKind))
     if on_bad_rows not in get_args(OnBadRows):
@@ -142,8 +147,8 @@ def _reading_notes(tables: Tables) -> tuple[str, ...]:
     return tables.train.notes + (tables.evaluation.notes if tables.evaluation else ())
 
 
-def _glue_columns(tables: Tables) -> tuple[str | None, str | None]:
-    """Return GLUE's own columns where the table has them."""
+def glue_columns(tables: Tables) -> tuple[str | None, str | None]:
+    """Return the columns that GLUE gives a task of its own, where the table has them."""
     glue = tables.glue
     assert glue is not None
     wanted = [glue.text] + ([glue.pair] if glue.pair else [])
@@ -152,12 +157,19 @@ def _glue_columns(tables: Tables) -> tuple[str | None, str | None]:
     return None, None
 
 
-def _tables(
+def open_tables(
     source: str | Path | pd.DataFrame,
     evaluation: str | Path | pd.DataFrame | None,
     *,
     offline: bool | None,
 ) -> Tables:
+    """Read the raw tables of a source: its rows, and its evaluation rows where there are any.
+
+    Raises:
+        UsageError: An argument is wrong, or a name unknown (with near matches).
+        DataError: A file cannot be read as what it is.
+        MissingError: A file or package is not there.
+    """
     if not isinstance(source, str | Path):
         _check_frame(source)
         held_out = None if evaluation is None else _evaluation_table(evaluation)

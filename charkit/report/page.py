@@ -1,0 +1,300 @@
+"""One HTML file that answers: what accuracy, how many labels, which layer, and what to doubt.
+
+The page asks nothing of any network (a policy inside it forbids that), shows its whole answer
+without its script, follows the light or dark theme, and can be printed. The script adds values
+under the pointer and a slider for other targets.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from charkit.durable import write_whole
+from charkit.report.page_answer import Expected, Need, PageAnswer, read_answer
+from charkit.report.page_chart import charts, described, value_range
+from charkit.report.page_tables import (
+    contributions_table,
+    layers_table,
+    named_values,
+    sizes_table,
+)
+from charkit.report.page_words import (
+    accuracy,
+    headline,
+    interval,
+    labels,
+    largest,
+    need_interval,
+    need_words,
+    text,
+)
+
+_KINDS = {
+    "refusal": "grave",
+    "error": "grave",
+    "critical": "grave",
+    "warning": "warning",
+    "doubt": "doubt",
+}
+"""How a verdict looks by its severity; any other is a note."""
+
+_KIND_WORDS = {
+    "grave": "Not to be trusted",
+    "warning": "Warning",
+    "doubt": "Doubt",
+    "note": "Note",
+}
+
+_FEWEST_FOR_SLIDER = 2
+
+
+def write_page(answer: Mapping[str, Any], path: Path) -> Path:
+    """Write an answer as one HTML file that opens without a network, whole or not at all.
+
+    Args:
+        answer: What ``charkit estimate --format json`` prints; see `page_html`.
+        path: Where to.
+
+    Returns:
+        The file.
+
+    Raises:
+        UsageError: The answer has no accuracies, or something that must be a number is none.
+        MissingError: The folder cannot be written.
+    """
+    return write_whole(path, page_html(answer).encode())
+
+
+def page_html(answer: Mapping[str, Any]) -> str:
+    """Return an answer as one HTML page; the same answer gives the same page.
+
+    Args:
+        answer: What ``charkit estimate --format json`` prints. Every key but ``accuracy`` may be
+            missing; null and NaN are unknown numbers. Accuracies in [0, 1].
+
+    Raises:
+        UsageError: The answer has no accuracies, or something that must be a number is none.
+    """
+    read = read_answer(answer)
+    style, script = _asset("page.css"), _asset("page.js")
+    names = [read.facts[k] for k in ("task", "encoder") if k in read.facts]
+    return Template(_asset("page.html")).substitute(
+        title=text(": ".join(["charkit", *names[:1]])),
+        policy=f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        "img-src data:; base-uri 'none'; form-action 'none'",
+        style=style,
+        script=script,
+        data=_data(read),
+        about=_about(read),
+        question=text(read.question or "What accuracy can be expected?"),
+        headline=text(headline(read)),
+        sentences=_sentences(read),
+        verdicts=_verdicts(read),
+        facts=_facts(read),
+        curve=_curve_card(read),
+        target=_target_card(read),
+        cards="\n".join(_cards(read)),
+    )
+
+
+def _asset(name: str) -> str:
+    asset = files("charkit.report") / "assets" / name
+    return asset.read_text(encoding="utf-8").replace("\r\n", "\n")
+
+
+def _hash(content: str) -> str:
+    """Return what the page's policy calls an inline style or script by."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"
+
+
+def _about(answer: PageAnswer) -> str:
+    """Return task, encoder and sample as a list."""
+    said = [text(answer.facts[k], longest=80) for k in ("task", "encoder") if k in answer.facts]
+    if answer.n is not None:
+        said.append(labels(answer.n) if answer.n else "no labels yet")
+    if answer.n_classes:
+        said.append(f"{answer.n_classes:,} classes")
+    if not said:
+        return ""
+    return f'<ul class="about">{"".join(f"<li>{item}</li>" for item in said)}</ul>'
+
+
+def _sentences(answer: PageAnswer) -> str:
+    return "\n".join(f"<p>{text(s)}</p>" for s in answer.sentences[1:])
+
+
+def _verdicts(answer: PageAnswer) -> str:
+    """Return the warnings, the gravest first."""
+    kinds = [(_KINDS.get(v.severity.lower(), "note"), v) for v in answer.verdicts]
+    items = []
+    for kind, verdict in sorted(kinds, key=lambda pair: list(_KIND_WORDS).index(pair[0])):
+        code = f" <code>{text(verdict.code)}</code>" if verdict.code else ""
+        items.append(
+            f'<li class="verdict {kind}"><strong>{_KIND_WORDS[kind]}</strong>'
+            f"<span>{text(verdict.sentence or verdict.code)}{code}</span></li>"
+        )
+    if not items:
+        return ""
+    return f'<ul class="verdicts" aria-label="Warnings">{"".join(items)}</ul>'
+
+
+def _facts(answer: PageAnswer) -> str:
+    """Return the numbers of the answer, each with its interval."""
+    tiles: list[tuple[str, str, str]] = []
+    here, limit = answer.at_hand(), largest(answer)
+    if here is not None and here.mean is not None:
+        tiles.append((f"With your {labels(here.n)}", accuracy(here.mean), _ends(here)))
+    if answer.need is not None:
+        need = answer.need
+        label, value = f"Labels for {need.target:g}", need_words(need, limit)
+        tiles.append((label, value.removesuffix(" labels"), _need_ends(need, limit)))
+    if answer.evaluation is not None and answer.evaluation.mean is not None:
+        shown = answer.evaluation
+        tiles.append(("On your evaluation texts", accuracy(shown.mean), _ends(shown)))
+    if answer.layer is not None:
+        tied = [str(row.layer) for row in answer.layers if row.tied and row.layer != answer.layer]
+        tiles.append(("Best read at", f"layer {answer.layer}", _ties(tied)))
+    items = (
+        f"<div><dt>{text(name)}</dt><dd><b>{text(value)}</b><span>{text(beside)}</span></dd></div>"
+        for name, value, beside in tiles
+    )
+    return f'<dl class="facts">{"".join(items)}</dl>' if tiles else ""
+
+
+def _ends(row: Expected) -> str:
+    return f"90 % interval {interval(row.low, row.high)}"
+
+
+def _need_ends(need: Need, limit: int | None) -> str:
+    words = need_interval(need, limit)
+    return f"90 % interval {words}" if words[0].isdigit() else words.capitalize()
+
+
+def _ties(tied: list[str]) -> str:
+    if not tied:
+        return ""
+    if len(tied) > 6:
+        return f"{len(tied)} other layers tie with it"
+    return f"layer{'s' if len(tied) > 1 else ''} {', '.join(tied)} tie{'s' * (len(tied) == 1)}"
+
+
+def _curve_card(answer: PageAnswer) -> str:
+    drawn = charts(answer)
+    if not drawn:
+        return ""
+    at = f" at layer {answer.layer}" if answer.layer is not None else ""
+    keys = [
+        ("mean" if len(answer.curve) > 1 else "size", f"expected accuracy{at}"),
+        ("band", "90 % interval"),
+    ]
+    if answer.observed:
+        keys.append(("observed", "measured on your sample"))
+    if answer.others:
+        keys.append(("other", "other layers"))
+    legend = "".join(f"<li>{_swatch(kind)}{words}</li>" for kind, words in keys)
+    return (
+        '<section class="card curve" aria-labelledby="curve-head"><h2 id="curve-head">Learning '
+        f'curve</h2><figure>{drawn}<div id="tip" hidden></div>'
+        f'<figcaption><ul class="legend">{legend}</ul><p>{described(answer)}</p></figcaption>'
+        "</figure></section>"
+    )
+
+
+def _swatch(kind: str) -> str:
+    marks = {
+        "mean": '<path class="mean" d="M1 6H23"/>',
+        "size": '<circle class="size" cx="12" cy="6" r="4"/>',
+        "band": '<rect class="band" x="1" y="1" width="22" height="10"/>',
+        "observed": '<circle class="observed" cx="12" cy="6" r="4"/>',
+        "other": '<path class="other" d="M1 6H23"/>',
+    }
+    return f'<svg class="swatch" viewBox="0 0 24 12" aria-hidden="true">{marks[kind]}</svg>'
+
+
+def _target_card(answer: PageAnswer) -> str:
+    """Return the slider's card: the answer for the target; shown by the script without one."""
+    if len(answer.curve) < _FEWEST_FOR_SLIDER:
+        return ""
+    low, high = value_range(answer)
+    need, limit = answer.need, largest(answer)
+    value = need.target if need is not None else _first_target(answer, low, high)
+    step = 0.005 if abs(value * 200 - round(value * 200)) < 1e-9 else 0.001
+    needed = need_words(need, limit) if need is not None else ""
+    ends = _need_ends(need, limit) if need is not None else ""
+    return Template(_asset("target.html")).substitute(
+        hidden="" if need is not None else " hidden",
+        low=f"{low:g}",
+        high=f"{high:g}",
+        first=f"{low:.2f}",
+        last=f"{high:.2f}",
+        step=f"{step:g}",
+        value=f"{value:g}",
+        shown=f"{value:.3f}",
+        needed=text(needed),
+        ends=text(ends),
+    )
+
+
+def _first_target(answer: PageAnswer, low: float, high: float) -> float:
+    """Return where the slider starts when no target was asked for: near the curve's end."""
+    last = answer.curve[-1].mean or high
+    return min(max(int(last * 100) / 100, low), high)
+
+
+def _data(answer: PageAnswer) -> str:
+    """Return the numbers that the script needs: numbers and null alone, so nothing to escape."""
+    need = answer.need
+    shown = {
+        "n": answer.n,
+        "curve": [[p.n, p.mean, p.low, p.high] for p in answer.curve],
+        "observed": answer.observed,
+        "need": [need.target, need.n, need.low, need.high] if need is not None else None,
+    }
+    rounded = _rounded(shown)
+    return json.dumps(rounded, separators=(",", ":"), allow_nan=False)
+
+
+def _rounded(value: Any) -> Any:
+    """Return the same with numbers of five places."""
+    if isinstance(value, float):
+        return round(value, 5)
+    if isinstance(value, dict):
+        return {k: _rounded(v) for k, v in value.items()}
+    return [_rounded(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _cards(answer: PageAnswer) -> list[str]:
+    """Return the sections below the curve, those that have something to show."""
+    drove = (
+        "<p>Points (hundredths) by which each value moves the expected accuracy, up or down.</p>"
+    )
+    worth = ""
+    if answer.worth is not None:
+        worth = (
+            f"<p>The unlabelled evaluation texts tell the accuracy as well as about "
+            f"{round(answer.worth):,} labelled ones would.</p>"
+        )
+    adequacy = worth + (named_values(answer.adequacy) if answer.adequacy else "")
+    shown = [
+        ("Accuracy by number of labels", answer.accuracy and sizes_table(answer), ""),
+        ("Layers", answer.layers and layers_table(answer), ""),
+        (
+            "What drove the answer",
+            answer.contributions and drove + contributions_table(answer.contributions),
+            "",
+        ),
+        ("Your texts", adequacy, ""),
+        ("Record", answer.manifest and named_values(answer.manifest), " wide"),
+    ]
+    return [
+        f'<section class="card{extra}" aria-label="{name}"><h2>{name}</h2>{body}</section>'
+        for name, body, extra in shown
+        if body
+    ]

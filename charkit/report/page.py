@@ -53,6 +53,8 @@ _KIND_WORDS = {
 }
 
 _FEWEST_FOR_SLIDER = 2
+_STEPS = (0.005, 0.001, 0.0001)
+"""Of the slider: the first one that meets the target."""
 
 
 def write_page(answer: Mapping[str, Any], path: Path) -> Path:
@@ -202,7 +204,7 @@ def _curve_card(answer: PageAnswer) -> str:
     return (
         '<section class="card curve" aria-labelledby="curve-head"><h2 id="curve-head">Learning '
         f'curve</h2><figure>{drawn}<div id="tip" hidden></div>'
-        f'<figcaption><ul class="legend">{legend}</ul><p>{described(answer)}</p></figcaption>'
+        f'<figcaption><ul class="legend">{legend}</ul><p>{text(described(answer))}</p></figcaption>'
         "</figure></section>"
     )
 
@@ -225,7 +227,7 @@ def _target_card(answer: PageAnswer) -> str:
     low, high = value_range(answer)
     need, limit = answer.need, largest(answer)
     value = need.target if need is not None else _first_target(answer, low, high)
-    step = 0.005 if abs(value * 200 - round(value * 200)) < 1e-9 else 0.001
+    step = next((s for s in _STEPS if abs(value / s - round(value / s)) < 1e-6), _STEPS[-1])
     needed = need_words(need, limit) if need is not None else ""
     ends = _need_ends(need, limit) if need is not None else ""
     return Template(_asset("target.html")).substitute(

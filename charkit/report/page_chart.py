@@ -69,7 +69,8 @@ def value_range(answer: PageAnswer) -> tuple[float, float]:
     step = _step(low, high)
     low = max(math.floor(low / step + 1e-9) * step, 0.0)
     high = min(math.ceil(high / step - 1e-9) * step, 1.0)
-    return round(low, 4), round(max(high, low + 2 * step), 4)
+    high = min(max(high, low + 2 * step), 1.0)
+    return round(max(min(low, high - 2 * step), 0.0), 4), round(high, 4)
 
 
 def _step(low: float, high: float) -> float:
@@ -87,7 +88,7 @@ def charts(answer: PageAnswer) -> str:
     n_low, n_high = min(sizes) / (1 + alone), max(sizes) * (1.0 + alone)
     low, high = value_range(answer)
     wide = Frame(720, 400, 50, 20, 34, 50, n_low, n_high, low, high)
-    narrow = Frame(344, 300, 42, 14, 32, 46, n_low, n_high, low, high)
+    narrow = Frame(320, 290, 42, 12, 34, 48, n_low, n_high, low, high)
     return "\n".join(
         f'<div class="plot {name}">{_drawing(answer, frame)}</div>'
         for name, frame in (("wide", wide), ("narrow", narrow))

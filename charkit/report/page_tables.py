@@ -69,7 +69,7 @@ def layers_table(answer: PageAnswer) -> str:
     rows: list[_Row] = []
     for row in answer.layers:
         chosen = row.layer == answer.layer
-        words = "recommended" if chosen else "ties with the best" if row.tied else ""
+        words = "recommended" if chosen else "tied with it" if row.tied else ""
         cells = [
             f"{row.layer}<small>{words}</small>",
             accuracy(row.score),

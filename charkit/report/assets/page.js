@@ -30,7 +30,7 @@
   }
 
   const asked = numbers.need;
-  const isAsked = (target) => asked !== null && Math.abs(asked[0] - target) < 1e-9;
+  const isAsked = (target) => asked !== null && Math.abs(asked[0] - target) < 6e-5;
 
   // n: expected; low: the band's upper end reaches it; high: its lower end does.
   function needed(target) {
@@ -166,7 +166,8 @@
     const beside = x * ratio + 12;
     const fits = beside + tip.offsetWidth <= svg.clientWidth;
     tip.style.left = `${fits ? beside : Math.max(0, x * ratio - 12 - tip.offsetWidth)}px`;
-    tip.style.top = `${Math.max(0, y * ratio - tip.offsetHeight - 10)}px`;
+    const below = Math.min(y * ratio + 14, scale.bottom * ratio - tip.offsetHeight - 6);
+    tip.style.top = `${Math.max(0, below)}px`;
     shownAt.set(plot, index);
     place(plot, {
       "aria-valuenow": index,
@@ -204,7 +205,12 @@
     place(plot, { "aria-valuenow": start, "aria-valuetext": labels(stops[start].n) });
     plot.addEventListener("pointermove", (event) => read(plot, nearest(plot, event)));
     plot.addEventListener("pointerdown", (event) => read(plot, nearest(plot, event)));
-    plot.addEventListener("pointerleave", () => leave(plot));
+    plot.addEventListener("pointerleave", (event) => {
+      if (event.pointerType !== "touch") leave(plot);  // a finger leaves, its reading stays
+    });
+    document.addEventListener("pointerdown", (event) => {
+      if (!plot.contains(event.target)) leave(plot);
+    });
     plot.addEventListener("focus", () => {
       if (plot.matches(":focus-visible")) read(plot, shownAt.get(plot));
     });

@@ -102,7 +102,8 @@ def page_html(answer: Mapping[str, Any]) -> str:
         facts=_facts(read),
         curve=_curve_card(read),
         target=_target_card(read),
-        cards="\n".join(_cards(read)),
+        cards=_cards(read),
+        record=_card("Record", named_values(read.manifest), wide=True) if read.manifest else "",
     )
 
 
@@ -272,31 +273,35 @@ def _rounded(value: Any) -> Any:
     return [_rounded(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def _cards(answer: PageAnswer) -> list[str]:
+def _cards(answer: PageAnswer) -> str:
     """Return the sections below the curve, those that have something to show."""
-    drove = (
-        "<p>Points (hundredths) by which each value moves the expected accuracy, up or down.</p>"
+    found = [
+        ("Accuracy by number of labels", sizes_table(answer) if answer.accuracy else ""),
+        ("Layers", layers_table(answer) if answer.layers else ""),
+        ("What drove the answer", _drove(answer)),
+        ("Your texts", _texts(answer)),
+    ]
+    shown = [(name, body) for name, body in found if body]
+    return "\n".join(_card(name, body, wide=len(shown) == 1) for name, body in shown)
+
+
+def _drove(answer: PageAnswer) -> str:
+    if not answer.contributions:
+        return ""
+    words = "Points (hundredths) by which each value moves the expected accuracy, up or down."
+    return f"<p>{words}</p>{contributions_table(answer.contributions)}"
+
+
+def _texts(answer: PageAnswer) -> str:
+    body = named_values(answer.adequacy) if answer.adequacy else ""
+    if answer.worth is None:
+        return body
+    return (
+        "<p>The unlabelled evaluation texts tell the accuracy as well as about "
+        f"{labels(round(answer.worth)).replace('label', 'labelled text')} would.</p>{body}"
     )
-    worth = ""
-    if answer.worth is not None:
-        worth = (
-            f"<p>The unlabelled evaluation texts tell the accuracy as well as about "
-            f"{round(answer.worth):,} labelled ones would.</p>"
-        )
-    adequacy = worth + (named_values(answer.adequacy) if answer.adequacy else "")
-    shown = [
-        ("Accuracy by number of labels", answer.accuracy and sizes_table(answer), ""),
-        ("Layers", answer.layers and layers_table(answer), ""),
-        (
-            "What drove the answer",
-            answer.contributions and drove + contributions_table(answer.contributions),
-            "",
-        ),
-        ("Your texts", adequacy, ""),
-        ("Record", answer.manifest and named_values(answer.manifest), " wide"),
-    ]
-    return [
-        f'<section class="card{extra}" aria-label="{name}"><h2>{name}</h2>{body}</section>'
-        for name, body, extra in shown
-        if body
-    ]
+
+
+def _card(name: str, body: str, *, wide: bool) -> str:
+    kind = "card wide" if wide else "card"
+    return f'<section class="{kind}" aria-label="{name}"><h2>{name}</h2>{body}</section>'

@@ -98,19 +98,13 @@ def charts(answer: PageAnswer) -> str:
 def described(answer: PageAnswer) -> str:
     """Return in words what the drawing shows."""
     first, last = answer.curve[0], answer.curve[-1]
-    words = (
-        f"Expected accuracy rises from {accuracy(first.mean)} at {labels(first.n)} to "
-        f"{accuracy(last.mean)} at {labels(last.n)} (90 % interval "
-        f"{interval(last.low, last.high)})"
-    )
-    if (first.mean or 0) > (last.mean or 0):
-        words = words.replace("rises", "falls")
+    end = f"{accuracy(last.mean)} at {labels(last.n)}"
+    ends = f"90 % interval {interval(last.low, last.high)}"
     if first is last:
-        words = (
-            f"Expected accuracy {accuracy(first.mean)} at {labels(first.n)} (90 % interval "
-            f"{interval(first.low, first.high)})"
-        )
-    return f"{words}."
+        return f"Expected accuracy {end} ({ends})."
+    moves = "rises" if (first.mean or 0) <= (last.mean or 0) else "falls"
+    start = f"{accuracy(first.mean)} at {labels(first.n)}"
+    return f"Expected accuracy {moves} from {start} to {end} ({ends})."
 
 
 def _drawing(answer: PageAnswer, frame: Frame) -> str:

@@ -53,7 +53,7 @@ def labels(n: int) -> str:
 def need_interval(need: Need, largest: int | None) -> str:
     """Return between how many labels the target is reached, in words."""
     if need.low is None and need.high is None:
-        return f"not reached by {labels(largest)}" if largest else "not reached"
+        return "even the upper end of the band stays below it"
     low = f"{need.low:,}" if need.low is not None else UNKNOWN
     if need.high is not None:
         return f"{low} to {need.high:,}"

@@ -166,8 +166,7 @@
     const beside = x * ratio + 12;
     const fits = beside + tip.offsetWidth <= svg.clientWidth;
     tip.style.left = `${fits ? beside : Math.max(0, x * ratio - 12 - tip.offsetWidth)}px`;
-    const below = Math.min(y * ratio + 14, scale.bottom * ratio - tip.offsetHeight - 6);
-    tip.style.top = `${Math.max(0, below)}px`;
+    tip.style.top = `${scale.bottom * ratio - tip.offsetHeight - 6}px`;  // below the curve
     shownAt.set(plot, index);
     place(plot, {
       "aria-valuenow": index,
@@ -190,12 +189,17 @@
     return far.indexOf(Math.min(...far));
   }
 
+  const plots = [...document.querySelectorAll(".plot")];
+  document.addEventListener("pointerdown", (event) => {
+    if (!event.target.closest(".plot")) plots.forEach(leave);
+  });
+
   const most = stops.length - 1;
   const moves = {
     ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1,
     PageUp: 10, PageDown: -10, Home: -stops.length, End: stops.length,
   };
-  for (const plot of document.querySelectorAll(".plot")) {
+  for (const plot of plots) {
     place(plot, {
       role: "slider", tabindex: 0, "aria-label": "Read the learning curve at a number of labels",
       "aria-valuemin": 0, "aria-valuemax": most,
@@ -207,9 +211,6 @@
     plot.addEventListener("pointerdown", (event) => read(plot, nearest(plot, event)));
     plot.addEventListener("pointerleave", (event) => {
       if (event.pointerType !== "touch") leave(plot);  // a finger leaves, its reading stays
-    });
-    document.addEventListener("pointerdown", (event) => {
-      if (!plot.contains(event.target)) leave(plot);
     });
     plot.addEventListener("focus", () => {
       if (plot.matches(":focus-visible")) read(plot, shownAt.get(plot));

@@ -113,7 +113,7 @@ def test_the_whole_answer_is_there_without_the_script():
         "recommended",
         "tied with it",
         "0.761",
-        "as about 143 labelled ones",
+        "as about 143 labelled texts",
         "share of reachable",
         "Outside the known.",
         "oof accuracy",

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from charkit.config import TaskKind
+import numpy as np
+
+from charkit.config import TaskKind, printable
 from charkit.errors import DataError, UsageError
 from charkit.tasks.card import SourceOptions
 from charkit.tasks.checks import check_pairs, row_keys
@@ -56,6 +58,28 @@ class PartlyLabelled:
         if self.evaluation is not None:
             return self.evaluation
         return self.pool if len(self.pool) else None
+
+    def describe(self) -> list[str]:
+        """Return a few lines for people: rows, classes with counts, notes."""
+        pairs = "pairs of texts" if self.pool.pairs is not None else "texts"
+        if not len(self.labelled):
+            lines = [
+                f"{self.name}: {len(self.pool):,} {pairs}, no labels, {self.n_classes} classes"
+            ]
+        else:
+            lines = [f"{self.name}: {len(self.labelled):,} labelled {pairs}{self._counts()}"]
+        if len(self.labelled) and len(self.pool):
+            lines.append(f"still to label: {len(self.pool):,} rows")
+        if self.evaluation is not None:
+            lines.append(f"evaluation: {len(self.evaluation):,} texts, labels not read")
+        return lines + [f"note: {note}" for note in self.notes]
+
+    def _counts(self, *, shown: int = 8) -> str:
+        counts = np.bincount(np.asarray(self.labelled.labels, np.int64), minlength=self.n_classes)
+        ranked = sorted(zip((-counts).tolist(), self.class_names, strict=True))[:shown]
+        text = ", ".join(f"{printable(name)} {-count}" for count, name in ranked)
+        more = f", and {self.n_classes - shown} more" if self.n_classes > shown else ""
+        return f", {self.n_classes} classes: {text}{more}"
 
 
 def load_partly_labelled(

@@ -1,0 +1,350 @@
+"""How many labels, what accuracy? A pilot's evidence, read by the metamodel, told to people."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from charkit.answers.expected import EstimateAnswer, Interval, LabelsNeeded, Purchase
+from charkit.answers.pilot import Pilot, PilotEvidence, make_pilot, pilot_evidence
+from charkit.answers.question import Question, ask, check_majority
+from charkit.answers.verdicts import Case, Verdict, reach_verdict, verdicts_of
+from charkit.config import Progress, TaskKind, no_progress
+from charkit.encoders.device import DeviceChoice, DtypeChoice
+from charkit.encoders.encoder import Encoder
+from charkit.encoders.load import load_encoder
+from charkit.heads.grid import Source, place_of
+from charkit.store import Store
+from charkit.tasks.card import SourceOptions
+from charkit.tasks.partly import PartlyLabelled, load_partly_labelled
+from charkit.tasks.rows import OnBadRows
+
+logger = logging.getLogger(__name__)
+
+MULTIPLES = (1, 2, 4, 8, 32)
+"""The sizes that are told, in multiples of the labels at hand."""
+
+LARGEST_MULTIPLE = 32
+FIRST_SIZE = 64
+"""Without labels, sizes are told in multiples of so many, or of four a class."""
+
+_STEP = math.sqrt(2)
+
+
+class Predictor(Protocol):
+    """What a metamodel can be asked; `metamodel.predict.Metamodel` can."""
+
+    def curve(self, evidence: pd.DataFrame, sizes: Sequence[int]) -> pd.DataFrame:
+        """Return columns layer, n, mean, low, high."""
+
+    def labels_for(self, evidence: pd.DataFrame, target: float, *, layer: int, largest: int) -> Any:
+        """Return target, n, low, high, reached and probability."""
+
+    def draws(self, evidence: pd.DataFrame, target: float, *, layer: int, largest: int) -> Any:
+        """Return draws of the number of labels needed, infinity for never."""
+
+    def layers(self, evidence: pd.DataFrame, n: int) -> pd.DataFrame:
+        """Return columns layer, score, low, high, tied_with_best."""
+
+    def evaluation_accuracy(
+        self, evidence: pd.DataFrame, *, layer: int
+    ) -> tuple[float, float, float]:
+        """Return mean, low and high of the accuracy on the unlabelled texts."""
+
+    def outside(self, evidence: pd.DataFrame) -> list[str]:
+        """Return in words what the evidence has that was never seen."""
+
+    def contributions(self, evidence: pd.DataFrame, n: int, *, layer: int) -> pd.DataFrame:
+        """Return columns feature, value, points."""
+
+
+def estimate(
+    task: Source,
+    *,
+    target: float | None = None,
+    classes: int | None = None,
+    cost: float | None = None,
+    penalty: float | None = None,
+    rounds: int = 1,
+    encoder: str | Encoder = "minilm",
+    max_length: int | None = None,
+    device: DeviceChoice = "auto",
+    dtype: DtypeChoice = "auto",
+    text: str | None = None,
+    pair: str | None = None,
+    label: str | None = None,
+    kind: TaskKind | None = None,
+    evaluation: str | Path | None = None,
+    on_bad_rows: OnBadRows = "refuse",
+    offline: bool | None = None,
+    store: Store | None = None,
+    metamodel: Predictor | None = None,
+    progress: Progress = no_progress,
+) -> EstimateAnswer:
+    """Say what accuracy more labels would bring, and how many reach a target.
+
+    All labelled rows are the pilot: none is held out. Rows without a label, or the evaluation
+    texts, stand for the texts to come. An answer that is not to be trusted says so
+    (`EstimateAnswer.trustworthy`, `EstimateAnswer.verdicts`).
+
+    Args:
+        task: A source that `charkit.load_task` takes, or a task.
+        target: An accuracy to reach, as a fraction.
+        classes: Number of classes, for texts without labels: then no label is read.
+        cost: Price of a label, for a plan of how to buy them.
+        penalty: Cost of missing the target, in the same unit.
+        rounds: How often labels can be bought.
+        encoder: Name or loaded encoder.
+        max_length: Longest text in tokens. Default: the encoder's own choice.
+        device: Where to compute.
+        dtype: What to compute in.
+        text: Column of the texts.
+        pair: Column of the second texts.
+        label: Column of the labels.
+        kind: ``"classification"`` where labels look like amounts.
+        evaluation: File with texts to be judged on, or the name of a folder's or data set's
+            part; labels in it are not read.
+        on_bad_rows: Refuse rows without text, or drop and count them.
+        offline: Never open a connection; None reads CHARKIT_OFFLINE and HF_HUB_OFFLINE.
+        store: Where results lie. Default: the user's cache, or $CHARKIT_CACHE.
+        metamodel: What reads the evidence. Default: the shipped metamodel.
+        progress: Called as ``progress(stage, done, total)``.
+
+    Raises:
+        UsageError: An argument is not legal, or the target is below the majority's share.
+        DataError: The source cannot be used, or its labels are not classes.
+        MissingError: An encoder, a file or disk space is missing.
+    """
+    question = ask(target=target, cost=cost, penalty=penalty, rounds=rounds)
+    reading = SourceOptions(
+        text=text,
+        pair=pair,
+        label=label,
+        kind=kind,
+        evaluation=place_of(evaluation),
+        on_bad_rows=on_bad_rows,
+        offline=offline,
+    )
+    sample = load_partly_labelled(task, reading=reading, n_classes=classes)
+    if not isinstance(encoder, Encoder):
+        encoder = load_encoder(encoder, device=device, dtype=dtype, offline=offline)
+    return answer_of(
+        sample,
+        question,
+        encoder=encoder,
+        max_length=max_length,
+        store=store or Store(),
+        metamodel=metamodel,
+        progress=progress,
+    )
+
+
+def answer_of(
+    sample: PartlyLabelled,
+    question: Question,
+    *,
+    encoder: Encoder,
+    max_length: int | None = None,
+    store: Store,
+    metamodel: Predictor | None = None,
+    progress: Progress = no_progress,
+) -> EstimateAnswer:
+    """Answer a question about texts that were read.
+
+    Args:
+        sample: The texts.
+        question: What is asked.
+        encoder: The encoder.
+        max_length: Longest text in tokens. Default: the encoder's own choice.
+        store: Where results lie.
+        metamodel: What reads the evidence. Default: the shipped one.
+        progress: Called as ``progress(stage, done, total)``.
+
+    Raises:
+        UsageError: The target is below the majority's share.
+        DataError: The metamodel cannot be used.
+        MissingError: Disk space, or a file, is missing.
+    """
+    pilot = make_pilot(sample)
+    check_majority(question.target, pilot)
+    model, known = (metamodel, True) if metamodel is not None else _shipped(encoder)
+    logger.info("%s: %s; %s", encoder.name, encoder.device_reason, encoder.dtype_reason)
+    found = pilot_evidence(pilot, encoder, store=store, max_length=max_length, progress=progress)
+    reader = _Reader(pilot, found, model, question)
+    layer = reader.layer
+    case = Case(pilot, found, encoder.name, known, model.outside(found.rows), layer)
+    return reader.answer(encoder, case, notes=(*sample.notes, *pilot.notes()))
+
+
+def sizes_of(pilot: Pilot) -> tuple[int, ...]:
+    """Return the sizes that an answer speaks of: multiples of the labels at hand.
+
+    Args:
+        pilot: The sample; where evidence is made from some of the labels, sizes end at 32 times
+            those.
+    """
+    base = pilot.n_labels or max(FIRST_SIZE, 4 * pilot.n_classes)
+    largest = largest_size(pilot)
+    return tuple(size for m in MULTIPLES if (size := m * base) <= largest or m == 1)
+
+
+def largest_size(pilot: Pilot) -> int:
+    """Return the largest number of labels that an answer speaks of."""
+    base = pilot.n_used or max(FIRST_SIZE, 4 * pilot.n_classes)
+    return max(LARGEST_MULTIPLE * base, pilot.n_labels)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Evidence, and what is to be asked of it."""
+
+    pilot: Pilot
+    found: PilotEvidence
+    model: Predictor
+    question: Question
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return sizes_of(self.pilot)
+
+    @property
+    def layer(self) -> int:
+        ranked = self.model.layers(self.found.rows, self.sizes[0])
+        return int(ranked.sort_values(["score", "layer"], ascending=[False, True])["layer"].iloc[0])
+
+    def answer(self, encoder: Encoder, case: Case, *, notes: tuple[str, ...]) -> EstimateAnswer:
+        rows, sizes, layer = self.found.rows, self.sizes, case.layer
+        grid = _grid(sizes)
+        curve = self.model.curve(rows, grid)[["layer", "n", "mean", "low", "high"]]
+        need = self._need(layer)
+        reach = reach_verdict(need, curve[curve["layer"] == layer])
+        return EstimateAnswer(
+            name=self.pilot.name,
+            encoder=encoder.name,
+            mode=self.pilot.mode,
+            n_labels=self.pilot.n_labels,
+            n_classes=self.pilot.n_classes,
+            sizes=sizes,
+            curve=curve.reset_index(drop=True),
+            observed=observed_of(case.row, self.pilot.n_used),
+            layer=layer,
+            layers=self.model.layers(rows, sizes[0]).sort_values("layer").reset_index(drop=True),
+            need=need,
+            eval_accuracy=self._evaluation(layer),
+            eval_what=self._eval_what(),
+            verdicts=_ordered((*verdicts_of(case), *reach)),
+            contributions=_by_points(self.model.contributions(rows, sizes[0], layer=layer)),
+            purchase=self._purchase(layer),
+            majority=self.pilot.majority,
+            notes=notes,
+            about=self.found.about,
+            found=self.found.found,
+        )
+
+    def _need(self, layer: int) -> LabelsNeeded | None:
+        target = self.question.target
+        if target is None:
+            return None
+        largest = largest_size(self.pilot)
+        told = self.model.labels_for(self.found.rows, target, layer=layer, largest=largest)
+        n = _whole(told.n) if told.reached else None
+        return LabelsNeeded(
+            target=target,
+            n=n,
+            low=_whole(told.low),
+            high=_whole(told.high),
+            reached=n is not None,
+            probability=float(told.probability),
+            largest=largest,
+        )
+
+    def _purchase(self, layer: int) -> Purchase | None:
+        costs, target = self.question.costs, self.question.target
+        if costs is None or target is None:
+            return None
+        from metamodel.collection import plan_collection
+
+        plan = plan_collection(
+            self.model.draws(
+                self.found.rows, target, layer=layer, largest=largest_size(self.pilot)
+            ),
+            have=self.pilot.n_labels,
+            price=costs.price,
+            penalty=costs.penalty,
+            rounds=costs.rounds,
+        )
+        return Purchase(plan.totals, plan.cost, plan.missed)
+
+    def _evaluation(self, layer: int) -> Interval | None:
+        if self.pilot.unlabelled is None or not self.pilot.n_labels:
+            return None
+        mean, low, high = self.model.evaluation_accuracy(self.found.rows, layer=layer)
+        return Interval(float(mean), float(low), float(high)) if math.isfinite(mean) else None
+
+    def _eval_what(self) -> str:
+        count = 0 if self.pilot.unlabelled is None else len(self.pilot.unlabelled)
+        what = "evaluation texts" if self.pilot.judged else "unlabelled rows"
+        return f"the {count:,} {what}"
+
+
+def _ordered(verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
+    order = {"refusal": 0, "warning": 1, "note": 2}
+    return tuple(sorted(verdicts, key=lambda verdict: order[verdict.severity]))
+
+
+def _grid(sizes: tuple[int, ...]) -> list[int]:
+    """Return the sizes, and others between them for a smooth curve."""
+    steps = int(math.log(sizes[-1] / sizes[0]) / math.log(_STEP)) if sizes[-1] > sizes[0] else 0
+    return sorted({*sizes, *(round(sizes[0] * _STEP**k) for k in range(1, steps))})
+
+
+def _whole(value: object) -> int | None:
+    """Return a number of labels, None where it is missing or beyond all bounds."""
+    if value is None or not math.isfinite(float(value)):  # type: ignore[arg-type]
+        return None
+    return math.ceil(float(value))  # type: ignore[arg-type]
+
+
+OBSERVED = {
+    "curve_125": 0.125,
+    "curve_250": 0.25,
+    "curve_500": 0.5,
+    "curve_800": 0.8,
+    "curve_1000": 1.0,
+}
+"""Column of the evidence -> the share of the labels that its heads were trained on."""
+
+
+def observed_of(row: pd.Series, n_used: int) -> pd.DataFrame:
+    """Return what was measured on the sample: columns n, accuracy.
+
+    Args:
+        row: The evidence of one layer.
+        n_used: Labels that it was made from.
+    """
+    points = [
+        {"n": round(share * n_used), "accuracy": float(row[name])}
+        for name, share in OBSERVED.items()
+        if name in row.index and np.isfinite(row[name])
+    ]
+    return pd.DataFrame(points, columns=["n", "accuracy"])
+
+
+def _by_points(table: pd.DataFrame) -> pd.DataFrame:
+    order = table["points"].abs().sort_values(ascending=False, kind="stable").index
+    return table.loc[order, ["feature", "value", "points"]].reset_index(drop=True)
+
+
+def _shipped(encoder: Encoder) -> tuple[Predictor, bool]:
+    """Return the shipped metamodel, and whether it was made for the encoder."""
+    from metamodel.predict import load_shipped
+
+    model = load_shipped()
+    return model, encoder.fingerprint in model.encoders

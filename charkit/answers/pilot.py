@@ -1,0 +1,344 @@
+"""From a labelled sample to the evidence that the metamodel reads: one row a layer.
+
+Texts are encoded into the store, once by the encoder and once by a random one of the same shape
+as a control; a Fisher embedding of a small sample is made; the rest is heads and algebra. The
+evidence is kept under the hash of all that determines it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from charkit.answers.library import shipped_library
+from charkit.answers.pilot_signal import pilot_signal
+from charkit.answers.text_figures import TextFigures, text_figures
+from charkit.config import Progress, content_hash, no_progress, staged
+from charkit.encoders.encoder import Encoder
+from charkit.encoders.states import LayerStates
+from charkit.encoders.stream import encode_to_store
+from charkit.errors import VanishedError
+from charkit.heads.grid import RANDOM_ENCODER_SEED
+from charkit.manifest import Clock, package_versions, run_manifest
+from charkit.store import Store
+from charkit.tasks.checks import row_keys
+from charkit.tasks.nested import nested_order
+from charkit.tasks.partly import PartlyLabelled, without_repeats
+from charkit.tasks.task import Split
+
+KIND = "evidence"
+FORMAT_VERSION = 1
+
+FEW = 64
+"""Fewer labels than this are few: the answer leans on other tasks more than on their own curve."""
+
+MOST_LABELLED = 2_048
+MOST_UNLABELLED = 2_048
+MOST_FOR_SIGNAL = 512
+FEW_CLASSES = 20
+FISHER_TEXTS = 128
+
+
+@dataclass(frozen=True, eq=False)
+class Pilot:
+    """A sample as it is used: no row twice, no larger than needed.
+
+    Attributes:
+        name: The task's short name.
+        corpus: Tasks with the same corpus share texts.
+        labelled: The labelled rows that evidence is made from; may be empty.
+        unlabelled: The evaluation texts, else those still to label; None where there are none.
+        class_names: By class code; empty without labels.
+        n_classes: How many classes there are.
+        n_labels: Different labelled rows at hand, of which ``labelled`` are some or all.
+        n_repeated: Labelled rows left out because they repeat others.
+        n_unlabelled: Texts without labels at hand.
+        judged: Whether the unlabelled texts are those to be judged on.
+    """
+
+    name: str
+    corpus: str
+    labelled: Split
+    unlabelled: Split | None
+    class_names: tuple[str, ...]
+    n_classes: int
+    n_labels: int
+    n_repeated: int
+    n_unlabelled: int
+    judged: bool
+
+    @property
+    def n_used(self) -> int:
+        """Labelled rows that evidence is made from."""
+        return len(self.labelled)
+
+    @property
+    def mode(self) -> str:
+        """How much is known: ``"none"``, ``"few"`` or ``"pilot"``."""
+        if not self.n_labels:
+            return "none"
+        return "few" if self.n_labels < FEW else "pilot"
+
+    @cached_property
+    def n_shared(self) -> int:
+        """Unlabelled texts that are labelled rows too."""
+        if self.unlabelled is None or not self.n_used:
+            return 0
+        known = set(row_keys(self.labelled))
+        return sum(key in known for key in row_keys(self.unlabelled))
+
+    @cached_property
+    def _counts(self) -> Any:
+        return np.bincount(np.asarray(self.labelled.labels, np.int64), minlength=self.n_classes)
+
+    @property
+    def majority(self) -> float | None:
+        """Share of the largest class among the labels; None without labels."""
+        return float(self._counts.max() / self._counts.sum()) if self.n_used else None
+
+    @property
+    def majority_name(self) -> str:
+        """Name of the largest class; empty without labels."""
+        return self.class_names[int(self._counts.argmax())] if self.n_used else ""
+
+    def notes(self) -> list[str]:
+        """Return a line for whatever was left out."""
+        lines = []
+        if self.n_used < self.n_labels:
+            lines.append(
+                f"{self.n_labels:,} labels: evidence is made from a stratified sample of "
+                f"{self.n_used:,}; sizes are told up to what these reach"
+            )
+        used = 0 if self.unlabelled is None else len(self.unlabelled)
+        if used < self.n_unlabelled:
+            lines.append(f"{used:,} of {self.n_unlabelled:,} unlabelled texts are looked at")
+        return lines
+
+
+def make_pilot(sample: PartlyLabelled) -> Pilot:
+    """Return a sample without repeated rows, cut to what evidence needs.
+
+    Args:
+        sample: What was read.
+    """
+    distinct = without_repeats(sample.labelled)
+    labelled, n_labels = distinct, len(distinct)
+    if n_labels > MOST_LABELLED:
+        assert distinct.labels is not None
+        order = nested_order(distinct.labels, seed=0, kind="classification")
+        labelled = distinct.take(order[:MOST_LABELLED])
+    unlabelled = sample.unlabelled
+    n_unlabelled = 0 if unlabelled is None else len(unlabelled)
+    if unlabelled is not None and n_unlabelled > MOST_UNLABELLED:
+        rows = np.random.default_rng(0).permutation(n_unlabelled)[:MOST_UNLABELLED]
+        unlabelled = unlabelled.take(np.sort(rows))
+    return Pilot(
+        name=sample.name,
+        corpus=sample.corpus,
+        labelled=labelled,
+        unlabelled=unlabelled,
+        class_names=sample.class_names,
+        n_classes=sample.n_classes,
+        n_labels=n_labels,
+        n_repeated=len(sample.labelled) - n_labels,
+        n_unlabelled=n_unlabelled,
+        judged=sample.evaluation is not None,
+    )
+
+
+@dataclass(frozen=True)
+class PilotSignal:
+    """Whether the labelled sample shows any signal, and why so."""
+
+    signal: bool
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class PilotEvidence:
+    """What was measured on a pilot.
+
+    Attributes:
+        rows: One row a layer, the columns of `metamodel.schema`.
+        signal: Whether heads are above the controls; None without labels.
+        labelled_texts: How the tokenizer takes the labelled texts; None without.
+        unlabelled_texts: The same of the unlabelled ones.
+        frac_truncated: Share of all texts that were cut.
+        max_length: Where they were cut, in tokens.
+        about: What made it: key, versions.
+        found: Whether the store had it all.
+    """
+
+    rows: pd.DataFrame
+    signal: PilotSignal | None
+    labelled_texts: TextFigures | None
+    unlabelled_texts: TextFigures | None
+    frac_truncated: float
+    max_length: int
+    about: Mapping[str, Any]
+    found: bool
+
+
+def pilot_evidence(
+    pilot: Pilot,
+    encoder: Encoder,
+    *,
+    store: Store,
+    max_length: int | None = None,
+    progress: Progress = no_progress,
+) -> PilotEvidence:
+    """Return a pilot's evidence from the store, making it when it is not there.
+
+    Args:
+        pilot: The sample.
+        encoder: The encoder.
+        store: Where states, embeddings and evidence are kept.
+        max_length: Longest text in tokens. Default: the encoder's own choice.
+        progress: Called as ``progress(stage, done, total)``.
+
+    Raises:
+        UsageError: ``max_length`` is out of range.
+        MissingError: The store cannot be written.
+    """
+    config = _config(pilot, encoder, max_length)
+    key = content_hash(config)
+    found = store.find(KIND, key, deep=True) is not None
+    if not found:
+        with store.lock(KIND, key, progress=progress):
+            if store.find(KIND, key) is None:
+                _Work(pilot, encoder, store, config["max_length"], progress).run(config)
+    return _read(store, key, pilot, found=found)
+
+
+def _config(pilot: Pilot, encoder: Encoder, max_length: int | None) -> dict[str, Any]:
+    """Return what determines the evidence."""
+    library = shipped_library(encoder.fingerprint)
+    return {
+        "kind": KIND,
+        "format": FORMAT_VERSION,
+        "charkit": package_versions()["charkit"],
+        "encoder": encoder.fingerprint,
+        "dtype": encoder.dtype,
+        "max_length": encoder.text_length(max_length),
+        "labelled": pilot.labelled.fingerprint,
+        "n_classes": pilot.n_classes,
+        "corpus": pilot.corpus,
+        "unlabelled": "" if pilot.unlabelled is None else pilot.unlabelled.text_fingerprint,
+        "library": None if library is None else [library.name, len(library.entries)],
+    }
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Evidence that the store lacks."""
+
+    pilot: Pilot
+    encoder: Encoder
+    store: Store
+    max_length: int
+    progress: Progress
+
+    def run(self, config: dict[str, Any]) -> None:
+        clock, key, pilot = Clock(), content_hash(config), self.pilot
+        labelled = self._states(pilot.labelled, "labelled texts")
+        unlabelled = self._states(pilot.unlabelled, "unlabelled texts")
+        random = None
+        if labelled is not None:
+            twin = self.encoder.randomised(seed=RANDOM_ENCODER_SEED)
+            random = self._states(pilot.labelled, "labelled texts, random encoder", twin)
+        rows = self._rows(labelled, unlabelled, random)
+        both = [s for s in (labelled, unlabelled) if s is not None]
+        cut = sum(s.n_truncated for s in both) / max(sum(s.n_samples for s in both), 1)
+        said = {
+            "signal": self._signal(labelled, random),
+            "labelled_texts": self._figures(pilot.labelled),
+            "unlabelled_texts": self._figures(pilot.unlabelled),
+            "frac_truncated": cut,
+            "max_length": self.max_length,
+        }
+        files = {
+            "rows.parquet": rows.to_parquet(index=False),
+            "about.json": json.dumps(said, sort_keys=True).encode(),
+        }
+        fields = run_manifest(
+            config,
+            clock=clock,
+            seeds={"random_encoder": RANDOM_ENCODER_SEED},
+            fingerprints={"encoder": self.encoder.fingerprint, "labelled": config["labelled"]},
+            device=self.encoder.device,
+            dtype=self.encoder.dtype,
+        )
+        self.store.put(KIND, key, files, fields)
+
+    def _states(
+        self, split: Split | None, what: str, encoder: Encoder | None = None
+    ) -> LayerStates | None:
+        if split is None or not len(split):
+            return None
+        return encode_to_store(
+            encoder or self.encoder,
+            split,
+            store=self.store,
+            max_length=self.max_length,
+            progress=staged(self.progress, f"encode {what}"),
+        )
+
+    def _figures(self, split: Split | None) -> dict[str, float] | None:
+        if split is None or not len(split):
+            return None
+        return asdict(text_figures(self.encoder, split))
+
+    def _signal(
+        self, labelled: LayerStates | None, random: LayerStates | None
+    ) -> dict[str, Any] | None:
+        if labelled is None or random is None:
+            return None
+        codes = np.array(self.pilot.labelled.labels, np.int64)
+        most = MOST_FOR_SIGNAL if self.pilot.n_classes <= FEW_CLASSES else MOST_FOR_SIGNAL // 2
+        rows = nested_order(codes, seed=0, kind="classification")[:most]
+        self.progress("look for a signal", 0, 1)
+        features = np.stack([labelled.layer(k)[rows] for k in range(labelled.n_layers + 1)])
+        verdict = pilot_signal(
+            features, random.layer(-1)[rows][None], codes[rows], self.pilot.n_classes
+        )
+        self.progress("look for a signal", 1, 1)
+        return {"signal": verdict.signal, "reason": verdict.reason}
+
+    def _rows(
+        self,
+        labelled: LayerStates | None,
+        unlabelled: LayerStates | None,
+        random: LayerStates | None,
+    ) -> pd.DataFrame:
+        raise NotImplementedError
+
+
+def _read(store: Store, key: str, pilot: Pilot, *, found: bool) -> PilotEvidence:
+    folder = store.find(KIND, key)
+    if folder is None:
+        raise VanishedError(
+            f"no such evidence: expected a finished entry {KIND}/{key} in {store.root}, got none. "
+            "Run it again."
+        )
+    said = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    run = store.read_manifest(KIND, key)
+    return PilotEvidence(
+        rows=pd.read_parquet(folder / "rows.parquet").assign(task=pilot.name),
+        signal=None if said["signal"] is None else PilotSignal(**said["signal"]),
+        labelled_texts=_figures_of(said["labelled_texts"]),
+        unlabelled_texts=_figures_of(said["unlabelled_texts"]),
+        frac_truncated=said["frac_truncated"],
+        max_length=said["max_length"],
+        about={"evidence": key, "charkit": run["versions"]["charkit"], "code": run["code"]},
+        found=found,
+    )
+
+
+def _figures_of(said: dict[str, float] | None) -> TextFigures | None:
+    return None if said is None else TextFigures(**said)

@@ -1,0 +1,309 @@
+"""What speaks against an estimate: codes for machines, sentences for people.
+
+A grave verdict means that the numbers must not be trusted; the others say what to mind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+
+from charkit.answers.pilot import FEW, Pilot, PilotEvidence
+from charkit.config import people_name, printable
+
+if TYPE_CHECKING:
+    from charkit.answers.expected import LabelsNeeded
+
+Severity = Literal["refusal", "warning", "note"]
+"""Not to be trusted; mind this; for information."""
+
+Code = Literal[
+    "no_signal",
+    "no_help",
+    "other_encoder",
+    "outside_seen",
+    "language",
+    "shift",
+    "plateau_below_target",
+    "not_reached_by_n",
+    "tiny_sample",
+    "many_classes",
+    "imbalance",
+    "duplicates",
+    "truncated",
+]
+"""What can be said against an estimate; `docs/estimate.md` explains each."""
+
+FEWEST_A_CLASS = 2
+MANY_CLASSES = 100
+MOST_MAJORITY = 0.9
+MOST_REPEATS = 0.02
+MOST_CUT = 0.1
+FLAT_GAIN = 0.01
+NO_CURVE_SHIFT = {"state_shift": 0.5, "class_shift": 0.25, "confidence_gap": 0.1}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One thing that speaks against an estimate.
+
+    Attributes:
+        code: For machines.
+        sentence: For people.
+        severity: How grave it is.
+    """
+
+    code: Code
+    sentence: str
+    severity: Severity = "warning"
+
+    @property
+    def grave(self) -> bool:
+        """Whether the numbers must not be trusted."""
+        return self.severity == "refusal"
+
+    def row(self) -> dict[str, str]:
+        """Return the fields as a row."""
+        return {"code": self.code, "sentence": self.sentence, "severity": self.severity}
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """All that verdicts are taken from.
+
+    Attributes:
+        pilot: The texts.
+        found: What was measured on them.
+        encoder: Name of the encoder.
+        known_encoder: Whether the metamodel was made for this encoder.
+        outside: What the metamodel has not seen the like of, in words.
+        layer: The recommended layer.
+    """
+
+    pilot: Pilot
+    found: PilotEvidence
+    encoder: str
+    known_encoder: bool
+    outside: Sequence[str]
+    layer: int
+
+    @property
+    def row(self) -> pd.Series:
+        """The evidence of the recommended layer."""
+        rows = self.found.rows
+        return rows[rows["layer"] == self.layer].iloc[0]
+
+
+def reach_verdict(need: LabelsNeeded | None, curve: pd.DataFrame) -> tuple[Verdict, ...]:
+    """Return what is to be said of a target that is not reached; nothing where it is.
+
+    Args:
+        need: The labels needed; None where no target was asked for.
+        curve: Columns n, mean, low, high of the recommended layer.
+    """
+    if need is None or need.reached:
+        return ()
+    rows = curve.sort_values("n")
+    last = rows.iloc[-1]
+    half = rows.iloc[(rows["n"] - last["n"] / 2).abs().argmin()]
+    gain = float(last["mean"] - half["mean"])
+    if gain < FLAT_GAIN and last["high"] < need.target:
+        return (
+            Verdict(
+                "plateau_below_target",
+                f"the curve levels off near {last['mean']:.2f}, below {need.target:g}: the last "
+                f"doubling, to {last['n']:,.0f} labels, adds {100 * gain:.1f} points. More labels "
+                "alone will hardly do: other labels, texts or another encoder might",
+            ),
+        )
+    return (
+        Verdict(
+            "not_reached_by_n",
+            f"{need.target:g} is not expected by {need.largest:,} labels (probability "
+            f"{need.probability:.0%})",
+        ),
+    )
+
+
+def verdicts_of(case: Case) -> tuple[Verdict, ...]:
+    """Return what speaks against an estimate."""
+    rules: tuple[Callable[[Case], Verdict | None], ...] = (
+        _signal,
+        _encoder,
+        _outside,
+        _language,
+        _shift,
+        _sample,
+        _classes,
+        _majority,
+        _repeats,
+        _cut,
+        _help,
+    )
+    return tuple(verdict for rule in rules if (verdict := rule(case)) is not None)
+
+
+def _signal(case: Case) -> Verdict | None:
+    signal = case.found.signal
+    if signal is None or signal.signal:
+        return None
+    if case.pilot.n_labels < max(FEW, FEWEST_A_CLASS * case.pilot.n_classes):
+        return Verdict(
+            "no_signal",
+            f"{case.pilot.n_labels} labels show no signal ({signal.reason}): so few rarely do; "
+            "label more before much money is spent",
+        )
+    return Verdict(
+        "no_signal",
+        f"{signal.reason}: nothing shows that these labels can be learnt from these texts",
+        "refusal",
+    )
+
+
+def _help(case: Case) -> Verdict | None:
+    rows = case.found.rows
+    if case.pilot.n_labels < FEW or rows["random_accuracy"].isna().all():
+        return None
+    best, random = float(rows["oof_accuracy"].max()), float(rows["random_accuracy"].max())
+    noise = np.sqrt(max(best * (1 - best), 1e-4) * 2 / case.pilot.n_used)
+    if best - random > noise:
+        return None
+    return Verdict(
+        "no_help",
+        f"a random encoder of the same shape does about as well ({random:.2f} beside {best:.2f}): "
+        "nothing shows that the encoder's training helps here",
+        "note",
+    )
+
+
+def _encoder(case: Case) -> Verdict | None:
+    if case.known_encoder:
+        return None
+    return Verdict(
+        "other_encoder",
+        f"the metamodel was not made for {people_name(case.encoder)}: its intervals are promised "
+        "for other encoders' tasks and may be too narrow; the texts' own curve is all that can "
+        "be relied on",
+        "refusal",
+    )
+
+
+def _outside(case: Case) -> Verdict | None:
+    if not case.outside:
+        return None
+    shown = "; ".join(case.outside[:4]) + ("; ..." if len(case.outside) > 4 else "")
+    return Verdict(
+        "outside_seen",
+        f"outside what the metamodel has seen: {shown}",
+        "refusal" if len(case.outside) >= _FAR else "warning",
+    )
+
+
+_FAR = 3
+
+
+def _language(case: Case) -> Verdict | None:
+    own, other = case.found.labelled_texts, case.found.unlabelled_texts
+    for figures, what in ((other, "unlabelled texts"), (own, "labelled texts")):
+        if figures is not None and figures.foreign:
+            alone = own is not None and not own.foreign
+            return Verdict(
+                "language",
+                f"the {what} seem to be in a language or script that {people_name(case.encoder)} "
+                f"hardly knows ({figures.pieces:.2f} pieces a character, {figures.unknown:.0%} "
+                f"unknown){', unlike the labelled ones' if alone else ''}",
+                "refusal",
+            )
+    return None
+
+
+def _shift(case: Case) -> Verdict | None:
+    if case.pilot.unlabelled is None or not case.pilot.n_labels:
+        return None
+    row = case.row
+    signs = {
+        "state_shift": "their states lie {:.2f} standard deviations from the labelled ones'",
+        "class_shift": "the predicted classes differ by {:.0%} from the labels",
+        "confidence_gap": "heads are {:.0%} less sure of them",
+    }
+    seen = [
+        words.format(float(row[name]))
+        for name, words in signs.items()
+        if float(row[name]) > _shift_limit(name, case.pilot)
+    ]
+    if not seen:
+        return None
+    what = "evaluation" if case.pilot.judged else "unlabelled"
+    return Verdict(
+        "shift",
+        f"the {what} texts are unlike the labelled sample: {', '.join(seen)}. The curve speaks of "
+        "texts like the labelled ones",
+    )
+
+
+def _shift_limit(name: str, pilot: Pilot) -> float:
+    """Return what a sample of the same texts hardly exceeds: the limit, and noise of the size."""
+    assert pilot.unlabelled is not None
+    noise = np.sqrt(1 / max(pilot.n_used, 1) + 1 / max(len(pilot.unlabelled), 1))
+    if name == "class_shift":
+        noise *= np.sqrt(pilot.n_classes)
+    return float(NO_CURVE_SHIFT[name] + noise)
+
+
+def _sample(case: Case) -> Verdict | None:
+    pilot = case.pilot
+    if not pilot.n_labels or (
+        pilot.n_labels >= FEW and pilot.n_labels >= FEWEST_A_CLASS * pilot.n_classes
+    ):
+        return None
+    return Verdict(
+        "tiny_sample",
+        f"{pilot.n_labels} labels for {pilot.n_classes} classes are few: the intervals are wide; "
+        f"{max(FEW, FEWEST_A_CLASS * pilot.n_classes):,} or more would narrow them most",
+    )
+
+
+def _classes(case: Case) -> Verdict | None:
+    if case.pilot.n_classes <= MANY_CLASSES:
+        return None
+    return Verdict(
+        "many_classes",
+        f"{case.pilot.n_classes:,} classes: few tasks with so many are known, and classes without "
+        "a label are never predicted",
+    )
+
+
+def _majority(case: Case) -> Verdict | None:
+    share = case.pilot.majority
+    if share is None or share < MOST_MAJORITY:
+        return None
+    name = printable(case.pilot.majority_name)
+    return Verdict(
+        "imbalance",
+        f"{share:.0%} of the labels are {name!r}: accuracy says little about the other classes",
+    )
+
+
+def _repeats(case: Case) -> Verdict | None:
+    pilot = case.pilot
+    said = []
+    if pilot.n_repeated > MOST_REPEATS * max(pilot.n_labels, 1):
+        said.append(f"{pilot.n_repeated:,} labelled rows repeat others and were left out")
+    if pilot.n_shared:
+        said.append(f"{pilot.n_shared:,} unlabelled texts are labelled rows too")
+    return Verdict("duplicates", "; ".join(said), "note") if said else None
+
+
+def _cut(case: Case) -> Verdict | None:
+    share = case.found.frac_truncated
+    if share <= MOST_CUT:
+        return None
+    return Verdict(
+        "truncated",
+        f"{share:.0%} of the texts were cut at {case.found.max_length} tokens (--max-length)",
+        "note",
+    )

@@ -1,0 +1,115 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from charkit.errors import DataError, UsageError
+from charkit.tasks import generated_task
+from charkit.tasks.card import SourceOptions
+from charkit.tasks.partly import load_partly_labelled, without_repeats
+from charkit.tasks.task import Split
+
+
+def read(source, n_classes=None, **options):
+    return load_partly_labelled(source, reading=SourceOptions(**options), n_classes=n_classes)
+
+
+@pytest.fixture
+def reviews(tmp_path):
+    labels = [None if i % 3 == 0 else "ab"[i % 2] for i in range(30)]
+    frame = pd.DataFrame({"body": [f"text {i}" for i in range(30)], "stars": labels})
+    path = tmp_path / "reviews.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+def test_rows_without_a_label_are_the_pool(reviews):
+    found = read(reviews, text="body", label="stars")
+    assert (len(found.labelled), len(found.pool), found.evaluation) == (20, 10, None)
+    assert found.pool.texts[:2] == ("text 0", "text 3")
+    assert found.pool.labels is None
+    assert found.class_names == ("a", "b")
+    assert found.unlabelled is found.pool
+    assert any("10 rows have no label" in note for note in found.notes)
+    assert "still to label: 10 rows" in found.describe()
+
+
+def test_all_labelled_rows_are_used(reviews):
+    frame = pd.read_csv(reviews).dropna()
+    found = read(frame)
+    assert len(found.labelled) == len(frame)
+    assert found.unlabelled is None
+
+
+def test_without_labels_the_number_of_classes_is_needed(reviews):
+    found = read(reviews, n_classes=4)
+    assert (len(found.labelled), len(found.pool), found.n_classes) == (0, 30, 4)
+    only_texts = pd.read_csv(reviews)[["body"]]
+    with pytest.raises(DataError, match="--classes C"):
+        read(only_texts)
+
+
+def test_labels_of_evaluation_rows_are_not_read(reviews, tmp_path):
+    other = tmp_path / "other.csv"
+    pd.DataFrame({"body": ["x", "y"], "stars": ["never", "seen"]}).to_csv(other, index=False)
+    found = read(reviews, evaluation=str(other))
+    assert found.evaluation is not None
+    assert found.evaluation.labels is None
+    assert found.unlabelled is found.evaluation
+    assert any("labels of the evaluation rows are not read" in note for note in found.notes)
+    pd.DataFrame({"body": ["x", "y"]}).to_csv(other, index=False)
+    assert read(reviews, evaluation=str(other)).evaluation.texts == ("x", "y")
+
+
+def test_a_folder_gives_its_train_file_and_the_texts_of_the_other(tmp_path):
+    rows = [f"text {i},{'ab'[i % 2]}" for i in range(12)]
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
+    found = read(tmp_path)
+    assert (len(found.labelled), len(found.evaluation)) == (12, 12)
+
+
+def test_tasks_and_generated_names_are_read_alike():
+    task = generated_task("sentiment", n_train=40, n_eval=20)
+    found, named = read(task), read("generated/sentiment?n_train=40&n_eval=20")
+    assert found.labelled.fingerprint == named.labelled.fingerprint == task.train.fingerprint
+    assert found.evaluation.labels is None
+    bare = read(task, n_classes=2)
+    assert (len(bare.labelled), len(bare.pool)) == (0, 40)
+
+
+@pytest.mark.parametrize(
+    ("labels", "fragment"),
+    [
+        (["a", "b"], "2 labelled rows for 2 classes are too few"),
+        (["a"] * 6, "only one class"),
+        ([f"class {i}" for i in range(2000)], "at most 1,000"),
+        ([0.5, 1.5, 2.25, 3.0], "regression"),
+        ([None, None, None], "is empty in all 3 rows"),
+    ],
+)
+def test_labels_that_nothing_can_be_said_of(labels, fragment):
+    frame = pd.DataFrame({"text": [f"text {i}" for i in range(len(labels))], "label": labels})
+    with pytest.raises(DataError, match=fragment):
+        read(frame)
+
+
+def test_regression_tasks_are_refused():
+    with pytest.raises(DataError, match="regression"):
+        read(generated_task("similarity", n_train=40, n_eval=20))
+
+
+@pytest.mark.parametrize("n_classes", [0, 1, -3, 10_000])
+def test_numbers_of_classes_have_bounds(reviews, n_classes):
+    with pytest.raises(UsageError, match="expected 2 to 1,000"):
+        read(reviews, n_classes=n_classes)
+
+
+def test_labels_and_their_absence_exclude_each_other(reviews):
+    with pytest.raises(UsageError, match="got both"):
+        read(reviews, n_classes=2, label="stars")
+
+
+def test_repeats_count_once_and_keep_the_order():
+    split = Split(("b", "a", "b", "b"), None, np.array([0, 1, 0, 1]))
+    assert without_repeats(split).texts == ("b", "a", "b")
+    assert without_repeats(split.take([0, 1])).texts == ("b", "a")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -52,6 +52,9 @@ _KIND_WORDS = {
     "note": "Note",
 }
 
+_LONG = 110
+"""A headline of more letters is set smaller."""
+
 _FEWEST_FOR_SLIDER = 2
 _STEPS = (0.005, 0.001, 0.0001)
 """Of the slider: the first one that meets the target."""
@@ -85,6 +88,7 @@ def page_html(answer: Mapping[str, Any]) -> str:
         UsageError: The answer has no accuracies, or something that must be a number is none.
     """
     read = read_answer(answer)
+    first = headline(read)
     style, script = _asset("page.css"), _asset("page.js")
     names = [read.facts[k] for k in ("task", "encoder") if k in read.facts]
     return Template(_asset("page.html")).substitute(
@@ -96,7 +100,8 @@ def page_html(answer: Mapping[str, Any]) -> str:
         data=_data(read),
         about=_about(read),
         question=text(read.question or "What accuracy can be expected?"),
-        headline=text(headline(read)),
+        headline=text(first),
+        long=" long" if len(first) > _LONG else "",
         sentences=_sentences(read),
         verdicts=_verdicts(read),
         facts=_facts(read),
@@ -130,7 +135,11 @@ def _about(answer: PageAnswer) -> str:
 
 
 def _sentences(answer: PageAnswer) -> str:
-    return "\n".join(f"<p>{text(s)}</p>" for s in answer.sentences[1:])
+    return _bullets(answer.sentences[1:])
+
+
+def _bullets(lines: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{text(line)}</li>' for line in lines)}</ul>" if lines else ""
 
 
 def _verdicts(answer: PageAnswer) -> str:
@@ -177,7 +186,8 @@ def _ends(row: Expected) -> str:
 
 def _need_ends(need: Need, limit: int | None) -> str:
     words = need_interval(need, limit)
-    return f"90 % interval {words}" if words[0].isdigit() else words.capitalize()
+    known = need.low is not None or need.high is not None
+    return f"90 % interval {words}" if known else words[0].upper() + words[1:]
 
 
 def _ties(tied: list[str]) -> str:
@@ -293,13 +303,19 @@ def _drove(answer: PageAnswer) -> str:
 
 
 def _texts(answer: PageAnswer) -> str:
-    body = named_values(answer.adequacy) if answer.adequacy else ""
-    if answer.worth is None:
-        return body
-    return (
-        "<p>The unlabelled evaluation texts tell the accuracy as well as about "
-        f"{labels(round(answer.worth)).replace('label', 'labelled text')} would.</p>{body}"
-    )
+    parts = []
+    if answer.worth is not None:
+        count = labels(round(answer.worth)).replace("label", "labelled text")
+        parts.append(
+            f"<p>The unlabelled evaluation texts tell the accuracy as well as about {count} "
+            "would.</p>"
+        )
+    values = dict(answer.adequacy)
+    if answer.majority is not None:
+        values = {"share of the largest class": accuracy(answer.majority), **values}
+    if values:
+        parts.append(named_values(values))
+    return "".join(parts) + _bullets(answer.notes)
 
 
 def _card(name: str, body: str, *, wide: bool) -> str:

@@ -11,6 +11,9 @@ from typing import Any
 from charkit.config import printable
 from charkit.errors import UsageError
 
+_TELLING = 3
+"""A sentence that names so many of the strongest features repeats their table."""
+
 
 @dataclass(frozen=True)
 class Expected:
@@ -39,6 +42,8 @@ class Need:
         low: With luck so few; None where unknown.
         high: Surely so many; None where not reached by the largest size.
         reached: Whether the expected accuracy reaches the target at all.
+        probability: That it does so by the largest size; None where not told.
+        largest: The largest number of labels looked at; None where not told.
     """
 
     target: float
@@ -46,6 +51,8 @@ class Need:
     low: int | None
     high: int | None
     reached: bool
+    probability: float | None
+    largest: int | None
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,8 @@ class PageAnswer:
         n: Labels at hand; None where not told.
         n_classes: Classes.
         question: What was asked.
-        sentences: The answer in words, the first one the most important.
+        sentences: The answer in words, the first one the most important; without those that
+            repeat a warning or the table of what drove the answer.
         accuracy: The sizes of the table.
         curve: The recommended layer's dense curve, or else `accuracy`; drawable points only.
         others: The curves of the other layers.
@@ -104,6 +112,8 @@ class PageAnswer:
         layers: All layers compared.
         evaluation: Expected accuracy on the evaluation texts; its `n` is that of the answer.
         worth: Labelled rows that would tell the same about it.
+        majority: Share of the largest class among the labels.
+        notes: What was guessed, dropped or left out.
         adequacy: Names and values of what is known of the sample's adequacy.
         verdicts: Warnings.
         contributions: What drove the answer, the largest first.
@@ -124,6 +134,8 @@ class PageAnswer:
     layers: tuple[LayerScore, ...]
     evaluation: Expected | None
     worth: float | None
+    majority: float | None
+    notes: tuple[str, ...]
     adequacy: Mapping[str, str]
     verdicts: tuple[Verdict, ...]
     contributions: tuple[Contribution, ...]
@@ -154,12 +166,14 @@ def read_answer(answer: Mapping[str, Any]) -> PageAnswer:
     layer = _count(answer, "layer")
     curve, others = _curves(answer.get("curve") or (), layer)
     n, evaluation = _count(answer, "n"), answer.get("eval_accuracy")
+    verdicts = tuple(map(_verdict, answer.get("verdicts") or ()))
+    contributions = _contributions(answer.get("contributions") or ())
     return PageAnswer(
         facts={k: str(answer[k]) for k in ("task", "encoder", "mode") if answer.get(k)},
         n=n,
         n_classes=_count(answer, "n_classes"),
         question=str(answer.get("question") or ""),
-        sentences=tuple(map(str, answer.get("sentences") or ())),
+        sentences=_sentences(answer, verdicts, contributions),
         accuracy=sizes,
         curve=curve or _drawable(sizes),
         others=others,
@@ -169,9 +183,11 @@ def read_answer(answer: Mapping[str, Any]) -> PageAnswer:
         layers=tuple(map(_layer, answer.get("layers") or ())),
         evaluation=_expected({"n": n or 0, **evaluation}) if evaluation else None,
         worth=_number(answer, "worth_labelled_rows"),
+        majority=_number(answer, "majority"),
+        notes=tuple(map(str, answer.get("notes") or ())),
         adequacy=_named(answer.get("adequacy") or {}),
-        verdicts=tuple(map(_verdict, answer.get("verdicts") or ())),
-        contributions=_contributions(answer.get("contributions") or ()),
+        verdicts=verdicts,
+        contributions=contributions,
         manifest=_named(answer.get("manifest") or {}),
     )
 
@@ -241,7 +257,15 @@ def _need(row: Mapping[str, Any] | None) -> Need | None:
         return None
     n, low, high = (_count(row, name) for name in ("n", "low", "high"))
     reached = bool(row.get("reached", n is not None)) and n is not None
-    return Need(_needed(row, "target"), n if reached else None, low, high, reached)
+    return Need(
+        target=_needed(row, "target"),
+        n=n if reached else None,
+        low=low,
+        high=high,
+        reached=reached,
+        probability=_number(row, "probability"),
+        largest=_count(row, "largest"),
+    )
 
 
 def _layer(row: Mapping[str, Any]) -> LayerScore:
@@ -262,6 +286,21 @@ def _contributions(rows: Sequence[Mapping[str, Any]]) -> tuple[Contribution, ...
         if (points := _number(row, "points")) is not None
     ]
     return tuple(sorted(found, key=lambda c: -abs(c.points)))
+
+
+def _sentences(
+    answer: Mapping[str, Any], verdicts: Sequence[Verdict], contributions: Sequence[Contribution]
+) -> tuple[str, ...]:
+    """Return the sentences that the page does not tell elsewhere."""
+    told = [v.sentence for v in verdicts if v.sentence]
+    strongest = [c.feature for c in contributions[:_TELLING]]
+
+    def elsewhere(sentence: str) -> bool:
+        drove = len(strongest) == _TELLING and all(name in sentence for name in strongest)
+        return drove or any(sentence.endswith(words) for words in told)
+
+    first, *others = map(str, answer.get("sentences") or ("",))
+    return tuple(s for s in (first, *(o for o in others if not elsewhere(o))) if s)
 
 
 def _named(values: Mapping[str, Any]) -> dict[str, str]:

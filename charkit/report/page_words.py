@@ -53,8 +53,10 @@ def labels(n: int) -> str:
 def need_interval(need: Need, largest: int | None) -> str:
     """Return between how many labels the target is reached, in words."""
     if need.low is None and need.high is None:
-        return "even the upper end of the band stays below it"
-    low = f"{need.low:,}" if need.low is not None else UNKNOWN
+        if need.probability is not None:
+            return f"probability that it is: {need.probability:.0%}".replace("%", " %")
+        return "unknown" if need.reached else "even the upper end of the band stays below it"
+    low = f"{need.low:,}" if need.low is not None else "up"
     if need.high is not None:
         return f"{low} to {need.high:,}"
     return f"{low} to more than {largest:,}" if largest else f"{low} or more"
@@ -85,5 +87,7 @@ def headline(answer: PageAnswer) -> str:
 
 def largest(answer: PageAnswer) -> int | None:
     """Return the largest size that the answer looks at."""
+    if answer.need is not None and answer.need.largest is not None:
+        return answer.need.largest
     points: tuple[Expected, ...] = answer.curve or answer.accuracy
     return max((p.n for p in points), default=None)

@@ -294,3 +294,28 @@ def test_beyond_twelve_contributions_the_rest_is_one_row():
     many = [{"feature": f"f{k}", "value": k, "points": 1 / (k + 1)} for k in range(15)]
     page = words(page_html(full_answer() | {"contributions": many}))
     assert "3 more together +0.2" in page
+
+
+def test_what_is_told_elsewhere_is_not_a_sentence_too():
+    answer = full_answer()
+    answer["contributions"].append({"feature": "atc", "value": 0.7, "points": 0.5})
+    answer["sentences"] += ["shift: The texts differ.", "it was oof_accuracy, fisher_norm and atc"]
+    page = words(page_html(answer))
+    assert page.count("The texts differ.") == 1
+    assert "it was" not in page
+    assert "Read layer 4." in page
+
+
+def test_notes_and_the_largest_class_are_shown():
+    page = words(page_html(full_answer() | {"majority": 0.32, "notes": ["3 rows left out"]}))
+    assert "3 rows left out" in page
+    assert "share of the largest class 0.320" in page
+
+
+def test_where_no_end_is_known_the_probability_is_told():
+    need = {"target": 0.97, "n": None, "low": None, "high": None, "reached": False}
+    page = full_answer() | {"labels_for_target": need}
+    assert "Even the upper end of the band stays below it" in words(page_html(page))
+    page["labels_for_target"] = need | {"probability": 0.034, "largest": 9000}
+    assert "not reached by 9,000" in words(page_html(page))
+    assert "Probability that it is: 3 %" in words(page_html(page))

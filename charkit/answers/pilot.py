@@ -39,7 +39,7 @@ FEW = 64
 """Fewer labels than this are few: the answer leans on other tasks more than on their own curve."""
 
 MOST_LABELLED = 2_048
-MOST_UNLABELLED = 2_048
+MOST_UNLABELLED = 1_000
 MOST_FOR_SIGNAL = 512
 FEW_CLASSES = 20
 FISHER_TEXTS = 128

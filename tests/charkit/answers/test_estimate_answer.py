@@ -1,0 +1,140 @@
+import json
+
+import pandas as pd
+import pytest
+from estimate_samples import NO_SIGNAL, evidence
+from fake_metamodel import FakeMetamodel
+
+import charkit
+from charkit.answers import estimate as module
+from charkit.errors import UsageError
+from charkit.tasks import Split, Task
+
+PROMISED = {"accuracy", "labels_for_target", "layer", "eval_accuracy", "verdicts"}
+
+
+def toy(n=100, n_eval=30):
+    texts = tuple(f"text {i}" for i in range(n))
+    other = Split(tuple(f"other {i}" for i in range(n_eval))) if n_eval else None
+    part = Split(texts, None, [i % 2 for i in range(n)])
+    return Task("toy", "classification", part, other, ("a", "b"))
+
+
+@pytest.fixture
+def ask(monkeypatch, tiny_bert, tmp_store):
+    def answer(task=None, *, found=None, model=None, **options):
+        monkeypatch.setattr(module, "pilot_evidence", lambda *a, **k: found or evidence())
+        return charkit.estimate(
+            toy() if task is None else task,
+            encoder=str(tiny_bert),
+            metamodel=model or FakeMetamodel(),
+            store=tmp_store,
+            **options,
+        )
+
+    return answer
+
+
+def test_sizes_are_multiples_of_the_labels_at_hand(ask):
+    answer = ask(target=0.85)
+    assert [row["n"] for row in answer.rows()] == [100, 200, 400, 800, 3200]
+    assert answer.rows()[0]["mean"] == pytest.approx(0.9 - 0.4 * (8 / 100) ** 0.5)
+    assert answer.layer == 1
+    assert answer.trustworthy
+
+
+def test_json_has_what_is_promised_and_nothing_that_json_lacks(ask):
+    said = ask(target=0.85, cost=1, penalty=1000, rounds=2).to_dict()
+    assert set(said) >= PROMISED
+    assert set(said["labels_for_target"]) >= {"target", "n", "low", "high", "reached"}
+    assert said["labels_for_target"]["n"] == 512
+    assert set(said["eval_accuracy"]) == {"mean", "low", "high"}
+    assert said["plan"]["totals"]
+    text = json.dumps(said, allow_nan=False)
+    assert json.loads(text) == said
+
+
+def test_a_target_out_of_reach_is_told_with_null(ask):
+    answer = ask(target=0.95)
+    said = answer.to_dict()["labels_for_target"]
+    assert said["n"] is None
+    assert not said["reached"]
+    assert "0.95 is not reached by 3,200 labels" in answer.lines()[0]
+    assert [v.code for v in answer.verdicts] == ["plateau_below_target"]
+
+
+def test_a_target_reached_with_what_there_is_says_so(ask):
+    assert "with the 100 labels at hand" in ask(target=0.7).lines()[0]
+
+
+def test_without_a_target_the_curve_is_the_answer(ask):
+    answer = ask()
+    assert answer.to_dict()["labels_for_target"] is None
+    assert answer.lines()[0].startswith("toy, 100 labels, tiny-bert: with 100 labels expect 0.787")
+
+
+def test_without_unlabelled_texts_there_is_no_evaluation_accuracy(ask):
+    answer = ask(toy(n_eval=0))
+    assert answer.to_dict()["eval_accuracy"] is None
+    assert answer.worth is None
+
+
+def test_the_evaluation_accuracy_is_worth_as_many_rows_as_have_its_error(ask):
+    # 0.8 +- 0.05 at 90 %: a standard error of 0.0304, that of 0.8 * 0.2 / 0.0304^2 = 173 rows
+    assert ask().worth == pytest.approx(0.16 / (0.05 / 1.6449) ** 2, rel=1e-3)
+
+
+def test_ties_and_what_drove_it_are_told(ask):
+    lines = ask().lines()
+    assert "layer 1 is recommended; layer 2 ties with it" in lines
+    assert lines[-1].endswith("oof_accuracy 0.815 (-4.0); n_classes 2 (+0.5)")
+
+
+def test_no_signal_makes_the_answer_untrustworthy(ask):
+    answer = ask(found=evidence(signal=NO_SIGNAL), target=0.85)
+    assert not answer.trustworthy
+    assert answer.to_dict()["verdicts"][0]["code"] == "no_signal"
+    assert any("not to be trusted" in line for line in answer.lines())
+
+
+def test_the_largest_sizes_of_a_cut_sample_are_left_out(ask):
+    answer = ask(toy(n=70_000, n_eval=0), found=evidence(2048))
+    assert answer.sizes == (70_000,)
+    assert any("2,048" in note for note in answer.notes)
+
+
+def test_without_labels_sizes_begin_at_64(ask):
+    answer = ask(toy(), classes=2, found=evidence(0, signal=None, own=None), target=0.85)
+    assert answer.sizes[0] == 64
+    assert answer.mode == "none"
+    assert answer.to_dict()["eval_accuracy"] is None
+    assert "no labels" in answer.lines()[1]
+
+
+def test_a_target_below_the_majority_is_refused_before_any_work(ask):
+    with pytest.raises(UsageError, match="already reached"):
+        ask(target=0.5)
+    with pytest.raises(UsageError, match="one class in 4"):
+        ask(classes=4, target=0.2)
+
+
+def test_it_shows_itself(ask, tmp_path):
+    pytest.importorskip("matplotlib")
+    answer = ask(target=0.85)
+    assert repr(answer) == "\n".join(answer.lines())
+    assert "<table" in answer._repr_html_()
+    assert list(answer.to_pandas().columns) == ["n", "mean", "low", "high"]
+    names = {file.name for file in answer.save(tmp_path / "out")}
+    assert names == {"answer.json", "curve.csv", "curve.png", "curve.svg", "report.html"}
+    written = json.loads((tmp_path / "out" / "answer.json").read_text())
+    assert written["sentences"] == answer.lines()
+    table = pd.read_csv(tmp_path / "out" / "curve.csv")
+    assert set(table["layer"]) == {0, 1, 2}
+    assert set(answer.sizes) <= set(table["n"])
+
+
+@pytest.mark.parametrize("target", [0.85, 0.95, None])
+def test_it_can_be_drawn(ask, target):
+    pytest.importorskip("matplotlib")
+    figure = ask(target=target).plot()
+    assert list(figure.numbers.columns) == ["n", "mean", "low", "high"]

@@ -11,7 +11,7 @@ from typing import Any
 from charkit.config import printable
 from charkit.errors import UsageError
 
-_TELLING = 3
+_TELLING = 2
 """A sentence that names so many of the strongest features repeats their table."""
 
 

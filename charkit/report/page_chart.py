@@ -116,11 +116,8 @@ def _drawing(answer: PageAnswer, frame: Frame) -> str:
         *_axes(frame),
         *_here(answer, frame),
         *(f'<path class="other" d="{_path(rows, frame)}"/>' for rows in answer.others.values()),
-        *_curve(answer.curve, frame),
-        *(
-            f'<circle class="observed" cx="{_f(frame.x(n))}" cy="{_f(frame.y(v))}" r="4"/>'
-            for n, v in answer.observed
-        ),
+        *_curve(answer.curve, {p.n for p in answer.accuracy}, frame),
+        *(_dot("observed", n, value, frame) for n, value in answer.observed),
         *_target(answer.need, frame),
         *_cursor(frame),
         "</svg>",
@@ -191,7 +188,8 @@ def _here(answer: PageAnswer, frame: Frame) -> list[str]:
     ]
 
 
-def _curve(curve: Sequence[Expected], frame: Frame) -> list[str]:
+def _curve(curve: Sequence[Expected], sizes: set[int], frame: Frame) -> list[str]:
+    """Draw the band, the line, and a dot at each size of the table."""
     banded = [(frame.x(p.n), p.low, p.high) for p in curve if None not in (p.low, p.high)]
     upper = [f"{_f(x)} {_f(frame.y(min(high or 0, frame.high)))}" for x, _, high in banded]
     lower = [f"{_f(x)} {_f(frame.y(max(low or 0, frame.low)))}" for x, low, _ in banded]
@@ -202,12 +200,11 @@ def _curve(curve: Sequence[Expected], frame: Frame) -> list[str]:
         parts.append(f'<path class="whisker" d="M{upper[0]}L{lower[0]}"/>')
     if len(curve) > 1:
         parts.append(f'<path class="mean" d="{_path(curve, frame)}"/>')
-    if len(curve) <= 12:
-        parts += [
-            f'<circle class="size" cx="{_f(frame.x(p.n))}" cy="{_f(frame.y(p.mean or 0))}" r="4"/>'
-            for p in curve
-        ]
-    return parts
+    return [*parts, *(_dot("size", p.n, p.mean or 0.0, frame) for p in curve if p.n in sizes)]
+
+
+def _dot(name: str, n: int, value: float, frame: Frame) -> str:
+    return f'<circle class="{name}" cx="{_f(frame.x(n))}" cy="{_f(frame.y(value))}" r="4"/>'
 
 
 def _target(need: Need | None, frame: Frame) -> list[str]:

@@ -23,7 +23,7 @@ class _Column:
 _Row = tuple[Sequence[str], str]  # cells as HTML, the row's class
 
 
-def _table(columns: Sequence[_Column], rows: Sequence[_Row], *, name: str) -> str:
+def _table(columns: Sequence[_Column], rows: Sequence[_Row], *, name: str, kind: str) -> str:
     kinds = [' class="number"' if c.numbers else "" for c in columns]
     head = "".join(
         f'<th scope="col"{kind}>{c.head}</th>' for c, kind in zip(columns, kinds, strict=True)
@@ -38,7 +38,7 @@ def _table(columns: Sequence[_Column], rows: Sequence[_Row], *, name: str) -> st
             + "</tr>"
         )
     return (
-        f'<table aria-label="{name}"><thead><tr>{head}</tr></thead>\n<tbody>'
+        f'<table class="{kind}" aria-label="{name}"><thead><tr>{head}</tr></thead>\n<tbody>'
         + "\n".join(body)
         + "</tbody></table>"
     )
@@ -60,7 +60,7 @@ def sizes_table(answer: PageAnswer) -> str:
         ]
         rows.append((cells, "here" if here else ""))
     columns = [_Column("labels"), _Column("accuracy"), _Column("90 % interval"), _Column("")]
-    return _table(columns, rows, name="Expected accuracy by number of labels")
+    return _table(columns, rows, name="Expected accuracy by number of labels", kind="sizes")
 
 
 def layers_table(answer: PageAnswer) -> str:
@@ -78,7 +78,7 @@ def layers_table(answer: PageAnswer) -> str:
         ]
         rows.append((cells, "here" if chosen else ""))
     columns = [_Column("layer"), _Column("score"), _Column("90 % interval"), _Column("")]
-    return _table(columns, rows, name="Layers compared")
+    return _table(columns, rows, name="Layers compared", kind="layers")
 
 
 def contributions_table(contributions: Sequence[Contribution]) -> str:
@@ -103,7 +103,7 @@ def contributions_table(contributions: Sequence[Contribution]) -> str:
     columns = [
         _Column("what", numbers=False), _Column("value"), _Column("points"), _Column(""),
     ]  # fmt: skip
-    return _table(columns, rows, name="What drove the answer")
+    return _table(columns, rows, name="What drove the answer", kind="drove")
 
 
 def named_values(values: Mapping[str, str]) -> str:

@@ -30,15 +30,14 @@ def accuracy(value: float | None) -> str:
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """Return an interval of accuracies, two places an end.
+    """Return an interval of accuracies, three places an end.
 
     >>> interval(0.8, 0.861), interval(None, None)
-    ('0.80 to 0.86', 'unknown')
+    ('0.800 to 0.861', 'unknown')
     """
     if low is None and high is None:
         return UNKNOWN
-    ends = [UNKNOWN if v is None else f"{v:.2f}" for v in (low, high)]
-    return " to ".join(ends)
+    return f"{accuracy(low)} to {accuracy(high)}"
 
 
 def labels(n: int) -> str:

@@ -132,7 +132,7 @@
     if (stop.measured) return [`measured ${stop.mean.toFixed(3)}`];
     const lines = [`accuracy ${stop.mean.toFixed(3)}`];
     if (stop.low !== null && stop.high !== null) {
-      lines.push(`90 % interval ${stop.low.toFixed(2)} to ${stop.high.toFixed(2)}`);
+      lines.push(`90 % interval ${stop.low.toFixed(3)} to ${stop.high.toFixed(3)}`);
     }
     if (measured.has(stop.n)) lines.push(`measured ${measured.get(stop.n).toFixed(3)}`);
     return lines;

@@ -88,4 +88,4 @@ def test_arrows_read_the_curve(shown):
         "plot.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight'}));"
     )
     dom = shown(page_html(ANSWER), press)
-    assert 'aria-valuetext="256 labels: accuracy 0.700, 90 % interval 0.65 to 0.75"' in dom
+    assert 'aria-valuetext="256 labels: accuracy 0.700, 90 % interval 0.650 to 0.750"' in dom

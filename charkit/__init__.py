@@ -21,6 +21,7 @@ _HOME = {
     "LayerStates": "charkit.encoders.states",
     "load_encoder": "charkit.encoders.load",
     "embed": "charkit.answers.embedding",
+    "estimate": "charkit.answers.estimate",
     "compare_tasks": "charkit.answers.distances",
     "nearest_tasks": "charkit.answers.nearest",
     "encode": "charkit.api",
@@ -36,6 +37,7 @@ __all__ = ["__version__", *_HOME]
 if TYPE_CHECKING:
     from charkit.answers.distances import compare_tasks as compare_tasks
     from charkit.answers.embedding import embed as embed
+    from charkit.answers.estimate import estimate as estimate
     from charkit.answers.layers import layers as layers
     from charkit.answers.nearest import nearest_tasks as nearest_tasks
     from charkit.api import encode as encode

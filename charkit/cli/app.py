@@ -10,6 +10,7 @@ from charkit import __version__
 from charkit.cli.cache import cache_app, verify
 from charkit.cli.compare import distances, nearest
 from charkit.cli.embedding import embed
+from charkit.cli.estimating import estimate
 from charkit.cli.machine import doctor, fetch
 from charkit.cli.probe import encode, layers
 from charkit.cli.sweeping import sweep
@@ -44,6 +45,7 @@ ASK = "Questions"
 PREPARE = "Encoders, texts, files"
 CARE = "Store and machine"
 
+app.command(rich_help_panel=ASK)(estimate)
 app.command(rich_help_panel=ASK)(layers)
 app.command(rich_help_panel=ASK)(sweep)
 app.command(rich_help_panel=ASK)(embed)

@@ -14,6 +14,7 @@ from pathlib import Path
 GOOD = ("sweep", "good.csv", "-e", "encoder", "--workers", "1")
 IN_FOLDER = {"good.csv", "encoder", "other.csv", "file/a.safetensors"}
 EMBED = ("embed", "good.csv", "-e", "encoder")
+ESTIMATE = ("estimate", "good.csv", "-e", "encoder")
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,14 @@ def _empty_file(folder: Path) -> None:
 def _other_texts(content: str) -> Callable[[Path], None]:
     def spoil(folder: Path) -> None:
         (folder / "other.csv").write_text(content)
+
+    return spoil
+
+
+def _labels(labels: list[str]) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        rows = [f"the cat is {i} good,{label}" for i, label in enumerate(labels)]
+        (folder / "good.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
 
     return spoil
 
@@ -302,6 +311,80 @@ CASES = [
         "nearest_library_gone", "charkit nearest --library of a path that is not there.",
         ("nearest", "good.csv", "-e", "encoder", "--library", "gone"), 4,
         "no library of known tasks",
+    ),
+    BadCommand(
+        "estimate_target_in_per_cent", "charkit estimate --target in per cent.",
+        (*ESTIMATE, "--target", "85"), 2, "target is in per cent",
+    ),
+    BadCommand(
+        "estimate_target_above_one", "charkit estimate --target above 1.",
+        (*ESTIMATE, "--target", "1.1"), 2, "expected a fraction above 0 and at most 1, got 1.1",
+    ),
+    BadCommand(
+        "estimate_target_nought", "charkit estimate --target 0.",
+        (*ESTIMATE, "--target", "0"), 2, "target is out of range",
+    ),
+    BadCommand(
+        "estimate_target_below_majority", "charkit estimate --target below the majority's share.",
+        (*ESTIMATE, "--target", "0.6"), 2, "already reached by always saying one class",
+        _labels(["a", "a", "b"] * 20),
+    ),
+    BadCommand(
+        "estimate_two_rows", "charkit estimate of two rows.",
+        ESTIMATE, 3, "2 labelled rows for 2 classes are too few", _labels(["a", "b"]),
+    ),
+    BadCommand(
+        "estimate_one_class", "charkit estimate of a single class.", ESTIMATE, 3, "one class", _one_class,
+    ),
+    BadCommand(
+        "estimate_ten_thousand_classes", "charkit estimate of 10,000 classes.",
+        ESTIMATE, 3, "10,000 classes in 20,000 rows",
+        _labels([f"class {i // 2}" for i in range(20_000)]),
+    ),
+    BadCommand(
+        "estimate_classes_out_of_range", "charkit estimate --classes 10000.",
+        ("estimate", "good.csv", "-e", "encoder", "--classes", "10000"), 2,
+        "classes are out of range",
+    ),
+    BadCommand(
+        "estimate_label_and_classes", "charkit estimate with labels and a number of classes.",
+        (*ESTIMATE, "--label", "label", "--classes", "2"), 2, "expected --label or --classes",
+    ),
+    BadCommand(
+        "estimate_no_labels_no_classes", "charkit estimate of texts without labels, and no --classes.",
+        ESTIMATE, 3, "For texts without labels give --classes C", _no_labels,
+    ),
+    BadCommand(
+        "estimate_empty_labels", "charkit estimate of a label column that is empty throughout.",
+        ESTIMATE, 3, "is empty in all 9 rows", _labels([""] * 9),
+    ),
+    BadCommand(
+        "estimate_amounts", "charkit estimate of a regression task.",
+        ESTIMATE, 3, "holds amounts: expected classes", _labels([f"{i}.5" for i in range(30)]),
+    ),
+    BadCommand(
+        "estimate_cost_without_penalty", "charkit estimate --cost without --penalty.",
+        (*ESTIMATE, "--target", "0.8", "--cost", "1"), 2, "a plan needs a target",
+    ),
+    BadCommand(
+        "estimate_rounds_without_costs", "charkit estimate --rounds without costs.",
+        (*ESTIMATE, "--target", "0.8", "--rounds", "3"), 2, "rounds without costs",
+    ),
+    BadCommand(
+        "estimate_negative_cost", "charkit estimate --cost below 0.",
+        (*ESTIMATE, "--target", "0.8", "--cost", "-1", "--penalty", "9"), 2, "costs are out of range",
+    ),
+    BadCommand(
+        "estimate_eval_missing", "charkit estimate --eval of a file that is not there.",
+        (*ESTIMATE, "--eval", "other.csv"), 4, "which is not there",
+    ),
+    BadCommand(
+        "estimate_eval_other_column", "charkit estimate --eval without the texts' column.",
+        (*ESTIMATE, "--eval", "other.csv"), 3, "has no column 'text'", _other_texts("body\nthe cat\n"),
+    ),
+    BadCommand(
+        "estimate_out_is_a_file", "charkit estimate --out of a file; refused before the work.",
+        (*ESTIMATE, "--out", "good.csv"), 4, "--out cannot be written",
     ),
     BadCommand("no_arguments", "charkit sweep without a task.", ("sweep",), 2, "tasks"),
     BadCommand(

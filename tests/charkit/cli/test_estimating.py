@@ -1,0 +1,103 @@
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from charkit.answers import estimate as module
+from charkit.cli.app import app
+
+runner = CliRunner()
+
+
+def beside(name):
+    place = Path(__file__).parents[1] / "answers" / f"{name}.py"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, place)
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+samples, fake = beside("estimate_samples"), beside("fake_metamodel")
+
+
+@pytest.fixture
+def reviews(tmp_path):
+    stars = [None if i % 4 == 3 else "ab"[i % 3 % 2] for i in range(120)]
+    path = tmp_path / "reviews.csv"
+    pd.DataFrame({"body": [f"the cat is {i}" for i in range(120)], "stars": stars}).to_csv(
+        path, index=False
+    )
+    return str(path)
+
+
+@pytest.fixture
+def run(monkeypatch, reviews, tiny_bert, tmp_path):
+    def command(*arguments, found=None, known=True):
+        monkeypatch.setattr(module, "pilot_evidence", lambda *a, **k: found or samples.evidence(90))
+        monkeypatch.setattr(module, "_shipped", lambda encoder: (fake.FakeMetamodel(), known))
+        given = ["estimate", reviews, "--text", "body", "--label", "stars", "-e", str(tiny_bert)]
+        return runner.invoke(
+            app, [*given, *map(str, arguments), "--cache-dir", str(tmp_path / "cache")]
+        )
+
+    return command
+
+
+def test_the_answer_is_on_stdout_and_what_was_read_on_stderr(run):
+    result = run("--target", 0.85)
+    assert result.exit_code == 0, result.output
+    assert "0.85 is expected with about 512 labels" in result.stdout
+    assert "accuracy on the 30 unlabelled rows" in result.stdout
+    assert "90 labelled texts, 2 classes" in result.stderr
+    assert "30 rows have no label" in result.stderr
+
+
+def test_json_alone_on_stdout(run):
+    result = run("--target", 0.85, "--format", "json", "-q")
+    said = json.loads(result.stdout)
+    assert [row["n"] for row in said["accuracy"]] == [90, 180, 360, 720, 2880]
+    assert set(said["accuracy"][0]) == {"n", "mean", "low", "high"}
+    assert said["labels_for_target"]["reached"] is True
+    assert said["verdicts"] == []
+    assert result.stderr == ""
+
+
+def test_csv_is_the_rows(run):
+    lines = run("--format", "csv").stdout.splitlines()
+    assert lines[0] == "n,mean,low,high"
+    assert len(lines) == 6
+
+
+def test_an_answer_not_to_be_trusted_is_shown_and_ends_with_5(run):
+    result = run("--target", 0.85, found=samples.evidence(90, signal=samples.NO_SIGNAL))
+    assert result.exit_code == 5
+    assert "0.85 is expected" in result.stdout
+    assert "the answer is not to be trusted: no signal above the controls" in result.stderr
+    said = json.loads(run("--format", "json", known=False).stdout)
+    assert said["verdicts"][0]["code"] == "other_encoder"
+    assert said["trustworthy"] is False
+
+
+def test_texts_of_another_language_end_with_5(run):
+    figures = samples.TextFigures(0.97, 0.0)
+    result = run(found=samples.evidence(90, other=figures))
+    assert result.exit_code == 5
+    assert "another" not in result.stdout
+    assert "in a language or script that tiny-bert hardly knows" in result.stderr
+
+
+def test_out_writes_the_answer(run, tmp_path):
+    result = run("--target", 0.85, "--out", tmp_path / "answer")
+    assert result.exit_code == 0, result.output
+    assert "answer.json" in result.stderr
+    assert "0.85" in (tmp_path / "answer" / "report.html").read_text()
+
+
+def test_a_plan_of_buying_is_told(run):
+    result = run("--target", 0.85, "--cost", 1, "--penalty", 10_000, "--rounds", 2)
+    assert "have 100 labels in all; if that is not enough, 300" in result.stdout

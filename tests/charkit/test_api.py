@@ -43,7 +43,9 @@ RENAMED = {"tasks": "tasks", "workers": "n_workers", "cache_dir": "store"}
 SCREEN = {"out", "dry_run", "fmt", "quiet", "verbose", "log_file", "debug"}
 
 
-@pytest.mark.parametrize("name", ["sweep", "layers", "embed", "estimate", "encode", "fetch", "verify"])
+@pytest.mark.parametrize(
+    "name", ["sweep", "layers", "embed", "estimate", "encode", "fetch", "verify"]
+)
 def test_python_takes_what_the_command_takes(name):
     """Every option that is not about the screen or files has its argument in Python."""
     command = next(c.callback for c in app.registered_commands if c.callback.__name__ == name)

@@ -1,0 +1,174 @@
+"""The study behind the meta-dataset: which tasks, parts, sizes and draws, read from a TOML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from charkit.entry import check_name
+from charkit.errors import DataError, MissingError, UnknownNameError, UsageError
+from charkit.tasks import Task, load_task, nested_order
+
+MANIFEST = "MANIFEST.json"
+
+
+@dataclass(frozen=True)
+class MetadataStudy:
+    """What the meta-dataset is made of.
+
+    Attributes:
+        name: Names the tables: ``results/<name>_evidence.parquet`` and so on.
+        encoder: Name of the encoder.
+        n_train: Training rows of a task, at most: the beginning of a nested stratified order.
+        n_evaluation: Evaluation rows of a task, at most; drawn without a look at their labels.
+        n_unlabelled: Of them, how many stand for the unlabelled texts of a pilot, at most.
+        n_variants: Parts of a task, the whole among them, at most.
+        smallest_train: Training rows that a part needs.
+        smallest_evaluation: Evaluation rows that a part needs.
+        sizes: Training sizes of the outcomes; the whole part comes on top.
+        small_size: Sizes up to this have the larger number of draws.
+        draws: Draws of the whole task: small sizes, larger sizes.
+        variant_draws: Draws of its parts, likewise.
+        pilots: Sizes of pilots; 0 has no label.
+        pilot_draws: Draws of a pilot: of the whole task, of its parts.
+        n_fisher: Texts that a Fisher embedding is made from, at most.
+        fisher_pilots: Pilot sizes of the whole task that are embedded.
+        fisher_draws: Draws of those pilots that are embedded.
+        fisher_variant_pilots: Pilot sizes of parts that are embedded, first draw alone.
+        fisher_max_length: Most tokens of a text that is embedded.
+        tasks: Sources that `charkit.load_task` takes; empty for all of a folder's manifest.
+    """
+
+    name: str
+    encoder: str
+    n_train: int
+    n_evaluation: int
+    n_unlabelled: int
+    n_variants: int
+    smallest_train: int
+    smallest_evaluation: int
+    sizes: tuple[int, ...]
+    small_size: int
+    draws: tuple[int, ...]
+    variant_draws: tuple[int, ...]
+    pilots: tuple[int, ...]
+    pilot_draws: tuple[int, ...]
+    n_fisher: int
+    fisher_pilots: tuple[int, ...]
+    fisher_draws: int
+    fisher_variant_pilots: tuple[int, ...]
+    fisher_max_length: int
+    tasks: tuple[str, ...] = ()
+
+    def n_draws(self, subset: str, size: int) -> int:
+        """Return how many draws the outcomes of a part have at a size."""
+        draws = self.draws if subset == "all" else self.variant_draws
+        return draws[0] if size <= self.small_size else draws[1]
+
+    def pilot_seeds(self, subset: str) -> range:
+        """Return the draws of a part's pilots."""
+        return range(self.pilot_draws[0] if subset == "all" else self.pilot_draws[1])
+
+
+_PAIRS = ("draws", "variant_draws", "pilot_draws")
+
+
+def read_metadata_study(path: str | Path) -> MetadataStudy:
+    """Read a study from a TOML file whose keys are the fields of `MetadataStudy`.
+
+    Raises:
+        MissingError: There is no such file.
+        DataError: It is not TOML.
+        UnknownNameError: A key is not known.
+        UsageError: A value has the wrong type, or a needed one is missing.
+    """
+    place = Path(path)
+    try:
+        given = tomllib.loads(place.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MissingError(
+            f"no study at {place}: expected a TOML file ({error.strerror})."
+        ) from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"{place} is not TOML: {error}.") from error
+    fields = {f.name: f for f in dataclasses.fields(MetadataStudy)}
+    for key, value in given.items():
+        if key not in fields:
+            raise UnknownNameError(f"key in {place.name}", key, fields)
+        _check_type(f"{place.name}: {key}", str(fields[key].type), value)
+    lacking = [
+        f.name for f in fields.values() if f.default is dataclasses.MISSING and f.name not in given
+    ]
+    if lacking:
+        raise UsageError(f"{place.name}: expected the keys {list(fields)}, got none for {lacking}.")
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+    study = MetadataStudy(**values)
+    check_name(f"name in {place.name}", study.name)
+    for key in _PAIRS:
+        if len(values[key]) != 2 or min(values[key]) < 1:
+            raise UsageError(
+                f"{place.name}: {key}: expected two numbers of at least 1, got {values[key]}."
+            )
+    return study
+
+
+def _check_type(what: str, wanted: str, value: Any) -> None:
+    kind = int if "int" in wanted else str
+    items = value if wanted.startswith("tuple") and isinstance(value, list) else [value]
+    if isinstance(value, list) != wanted.startswith("tuple") or not all(
+        type(item) is kind for item in items
+    ):
+        many = "a list of " if wanted.startswith("tuple") else ""
+        raise UsageError(f"{what}: expected {many}{kind.__name__}, got {value!r}.")
+
+
+def load_bases(study: MetadataStudy, root: Path | None) -> list[Task]:
+    """Return a study's classification tasks, cut to its numbers of rows.
+
+    Args:
+        study: Names the tasks, or none for all of a folder.
+        root: Folder with MANIFEST.json and a folder a task.
+
+    Raises:
+        MissingError: The folder has no manifest, or is not named.
+    """
+    sources: list[str | Path] = list(study.tasks)
+    if not sources:
+        if root is None or not (root / MANIFEST).is_file():
+            raise MissingError(
+                f"{study.name} needs a folder of tasks: expected one with {MANIFEST}, got {root}. "
+                "Name it with TASKS=... or --tasks."
+            )
+        facts = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
+        sources = [root / entry["name"] for entry in facts]
+    bases = []
+    for source in sources:
+        task = load_task(source)
+        if isinstance(source, Path):
+            task = replace(task, name=source.name)
+        if task.kind == "classification":
+            bases.append(cut_task(task, study))
+    return bases
+
+
+def cut_task(task: Task, study: MetadataStudy) -> Task:
+    """Return a task with no more rows than the study takes, in their old order."""
+    part = task.evaluation
+    if task.train.labels is None or part is None or part.labels is None:
+        raise DataError(
+            f"{task.name}: expected labels in both parts, got some without. Outcomes are scored "
+            "on labelled evaluation texts."
+        )
+    order = nested_order(task.train.labels, seed=0, kind=task.kind)[: study.n_train]
+    shuffled = np.random.default_rng(0).permutation(len(part))[: study.n_evaluation]
+    return replace(
+        task,
+        train=task.train.take(np.sort(order)),
+        evaluation=part.take(np.sort(shuffled)),
+    )

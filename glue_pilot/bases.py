@@ -67,8 +67,9 @@ class BaseWork:
     study: MetadataStudy
     root: Path
 
+    @property
     def config(self) -> dict[str, Any]:
-        """Return what determines the base; its `content_hash` is its key in the store."""
+        """What determines the base; its `content_hash` is its key in the store."""
         encoder = load_encoder(self.study.encoder)
         part = self.task.evaluation
         assert part is not None
@@ -88,7 +89,7 @@ class BaseWork:
 
 def run_base(work: BaseWork) -> str:
     """Encode a base task and make its variants unless the store has them; return its key."""
-    config, store = work.config(), Store(work.root)
+    config, store = work.config, Store(work.root)
     key = content_hash(config)
     with store.lock(KIND, key):
         if store.find(KIND, key) is None:

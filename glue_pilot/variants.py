@@ -2,9 +2,11 @@
 
 Most are named in the language of `charkit.tasks.make_subset`. Two kinds are not:
 
-``noisy:0.2``                   labels flipped as ``noise:0.2`` flips them, in BOTH parts: who cannot
-                                label texts without error cannot judge heads without error either
-``shift:length:short>long``     trained on one part, judged (and looked at, unlabelled) on another
+=============================  ====================================================================
+``noisy:0.2``                  labels flipped as ``noise:0.2`` flips them, in BOTH parts: who cannot
+                               label texts without error cannot judge heads without error either
+``shift:length:short>long``    trained on one part, judged (and looked at, unlabelled) on another
+=============================  ====================================================================
 """
 
 from __future__ import annotations

@@ -1,0 +1,95 @@
+"""Pilots: nested draws, and no label of an evaluation row within their reach."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import glue_pilot
+from charkit.errors import MissingError, UnknownNameError, UsageError
+from charkit.tasks import load_task
+from glue_pilot.metadata_study import cut_task, load_bases, read_metadata_study
+from glue_pilot.pilots import BlindVariant, Pilot, blinded, fisher_pilots_of, pilots_of
+from glue_pilot.variants import make_variants
+
+FOLDER = Path(glue_pilot.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def study():
+    return replace(read_metadata_study(FOLDER / "metadata_smoke.toml"), n_unlabelled=50)
+
+
+@pytest.fixture(scope="module")
+def variant():
+    task = load_task("generated/topic?n_train=300&n_eval=120")
+    return make_variants(task, most=1, smallest_train=50, smallest_evaluation=20)[0]
+
+
+@pytest.mark.parametrize("name", ["metadata.toml", "metadata_smoke.toml"])
+def test_shipped_studies_can_be_read(name):
+    study = read_metadata_study(FOLDER / name)
+    assert max(study.pilots) <= max(study.sizes)
+    assert {n for n in study.pilots if n >= min(study.sizes)} <= set(study.sizes)
+    assert study.pilot_draws[1] <= study.variant_draws[0]
+    assert study.pilot_draws[0] <= study.draws[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error", "message"),
+    [
+        ("name =", "nam =", UnknownNameError, "nam"),
+        ("n_train = 600", "", UsageError, "n_train"),
+        ("draws = [2, 2]", "draws = [2]", UsageError, "two numbers"),
+        ("n_train = 600", "n_train = '600'", UsageError, "expected int"),
+    ],
+)
+def test_wrong_studies_are_refused(tmp_path, old, new, error, message):
+    text = (FOLDER / "metadata_smoke.toml").read_text()
+    path = tmp_path / "study.toml"
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(error, match=message):
+        read_metadata_study(path)
+
+
+def test_a_study_of_a_folder_needs_its_manifest(study, tmp_path):
+    with pytest.raises(MissingError, match="MANIFEST"):
+        load_bases(replace(study, tasks=()), tmp_path)
+
+
+def test_evaluation_rows_are_chosen_without_their_labels(study):
+    task = load_task("generated/topic?n_train=300&n_eval=400")
+    part = task.evaluation
+    shuffled = np.random.default_rng(1).permutation(part.labels)
+    other = replace(task, evaluation=replace(part, labels=shuffled))
+    one, two = (cut_task(t, study).evaluation for t in (task, other))
+    assert len(one) == study.n_evaluation
+    assert one.texts == two.texts
+
+
+def test_pilots_of_a_draw_are_nested_and_at_most_half(study, variant):
+    blind = blinded(variant, study)
+    pilots = pilots_of(blind, study)
+    assert pilots[0] == Pilot(0, 0)
+    assert sum(p.n0 == 0 for p in pilots) == 1
+    assert max(p.n0 for p in pilots) <= len(variant.train_rows) / 2
+    for small, large in zip(pilots, pilots[1:], strict=False):
+        if small.n0 and small.seed == large.seed:
+            rows, labels = blind.sample(small)
+            more_rows, more_labels = blind.sample(large)
+            np.testing.assert_array_equal(rows, more_rows[: small.n0])
+            np.testing.assert_array_equal(labels, more_labels[: small.n0])
+    assert set(fisher_pilots_of(blind, study)) < set(pilots)
+
+
+def test_a_pilot_is_blind(study, variant):
+    blind = blinded(variant, study)
+    assert "evaluation_labels" not in {f.name for f in fields(BlindVariant)}
+    shuffled = np.random.default_rng(0).permutation(variant.evaluation_labels)
+    again = blinded(replace(variant, evaluation_labels=shuffled), study)
+    assert again.fingerprint == blind.fingerprint
+    np.testing.assert_array_equal(again.unlabelled_rows, blind.unlabelled_rows)
+    assert len(blind.unlabelled_rows) == study.n_unlabelled

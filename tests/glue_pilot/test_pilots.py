@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,7 @@ def test_pilots_of_a_draw_are_nested_and_at_most_half(study, variant):
     assert pilots[0] == Pilot(0, 0)
     assert sum(p.n0 == 0 for p in pilots) == 1
     assert max(p.n0 for p in pilots) <= len(variant.train_rows) / 2
-    for small, large in zip(pilots, pilots[1:], strict=False):
+    for small, large in pairwise(pilots):
         if small.n0 and small.seed == large.seed:
             rows, labels = blind.sample(small)
             more_rows, more_labels = blind.sample(large)

@@ -1,0 +1,113 @@
+"""What a pilot's Fisher embedding says, as a few numbers that do not depend on its units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from charkit.fisher.distances import MIN_REFERENCE, pairwise
+from charkit.fisher.embedding import TaskEmbedding
+from charkit.fisher.trivial import trivial_embedding
+
+_FIFTH = 5
+
+
+@dataclass(frozen=True)
+class FisherEvidence:
+    """Figures of one embedding; NaN where one cannot be known.
+
+    Attributes:
+        norm: Logarithm of the L2 norm, less what sampling noise adds to it.
+        low: Log norm of the lower third of the layers, less ``norm``.
+        mid: Of the middle third.
+        high: Of the upper third.
+        by_layer: Of each layer 1..L, less ``norm``.
+        spread: Participation ratio of the numbers, over their count.
+        trivial: Distance to the trivial embedding.
+        shift: Distance of the evaluation texts' embedding under the same head.
+        near: Log-ratio distance to the nearest library embedding.
+        near_5: To the fifth nearest.
+    """
+
+    norm: float
+    low: float
+    mid: float
+    high: float
+    by_layer: tuple[float, ...]
+    spread: float
+    trivial: float
+    shift: float
+    near: float
+    near_5: float
+
+
+def fisher_evidence(
+    embedding: TaskEmbedding,
+    *,
+    evaluation: TaskEmbedding | None = None,
+    library: Sequence[TaskEmbedding] = (),
+) -> FisherEvidence:
+    """Return the figures of a pilot's embedding.
+
+    Args:
+        embedding: Of the labelled texts.
+        evaluation: Of the evaluation texts under the same head.
+        library: Embeddings of known tasks of OTHER corpora, one a task. They centre the log-ratio
+            distances and set the prior of the trivial embedding.
+
+    Raises:
+        UsageError: Embeddings cannot be compared.
+        DataError: Numbers are negative, or all nought.
+    """
+    squares = _layer_squares(embedding)
+    total = float(np.nansum(squares))
+    norm = 0.5 * _log(total)
+    low, mid, high = (
+        0.5 * _log(float(np.nansum(third))) - norm for third in np.array_split(squares, 3)
+    )
+    values = embedding.values
+    spread = float(values.sum() ** 2 / (values @ values) / len(values)) if total else np.nan
+    like = list(library) or [embedding]
+    trivial = trivial_embedding(like)
+    told = pairwise([embedding + trivial, trivial], metric="cosine").to_numpy()[0, 1]
+    near = np.full(_FIFTH, np.nan)
+    shift = np.nan
+    if len(library) >= MIN_REFERENCE:
+        others = [] if evaluation is None else [evaluation]
+        table = pairwise(
+            [embedding, *others, *library], metric="log_ratio", reference=list(library)
+        ).to_numpy()[0]
+        shift = float(table[1]) if others else np.nan
+        nearest = np.sort(table[1 + len(others) :])[:_FIFTH]
+        near[: len(nearest)] = nearest
+    elif evaluation is not None:
+        shift = float(pairwise([embedding, evaluation], metric="cosine").to_numpy()[0, 1])
+    return FisherEvidence(
+        norm=norm,
+        low=low,
+        mid=mid,
+        high=high,
+        by_layer=tuple(0.5 * _log(float(square)) - norm for square in squares),
+        spread=spread,
+        trivial=float(told),
+        shift=shift,
+        near=float(near[0]),
+        near_5=float(near[-1]),
+    )
+
+
+def _layer_squares(embedding: TaskEmbedding) -> np.ndarray:
+    """Return squared norms of layers 1..L less noise, never below a hundredth of themselves."""
+    found = np.full(max(embedding.layers), np.nan)
+    for layer in embedding.layers:
+        part = embedding.select(layers=[layer])
+        square = float(part.values @ part.values)
+        error = np.nan_to_num(part.standard_error)
+        found[layer - 1] = max(square - float(error @ error), square / 100)
+    return found
+
+
+def _log(square: float) -> float:
+    return float(np.log(square)) if square > 0 else float("nan")

@@ -1,0 +1,142 @@
+"""LogME, H-score and nearest neighbours of all layers of one small sample, as one batch.
+
+The same numbers as `charkit.heads.transferability` gives layer by layer, from the products of
+all pairs of rows: quick where samples are many and small.
+
+References:
+    See `charkit.heads.transferability`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+_ROUNDS = 200
+_CLOSE = 1e-6
+_SMALL = 1e-8
+_ROUNDING = 1e-12  # of the largest squared singular value
+
+
+@dataclass(frozen=True)
+class SampleScores:
+    """Scores of each layer's features, each (n_layers,).
+
+    Attributes:
+        logme: Evidence in nats a contrast and target.
+        h_score: From 0 to 1: the shrinkage H-score over the number of classes less 1.
+        knn_accuracy: Leave-one-out accuracy of the nearest neighbours by cosine.
+    """
+
+    logme: FloatArray
+    h_score: FloatArray
+    knn_accuracy: FloatArray
+
+
+def sample_scores(features: FloatArray, labels: IntArray, *, k: int = 5) -> SampleScores:
+    """Return the scores of each layer.
+
+    Args:
+        features: Shape (n_layers, n, width).
+        labels: Class codes of at least 2 classes, (n,).
+        k: Neighbours; fewer where the sample is smaller.
+
+    Returns:
+        NaN for fewer than 3 rows, and for layers that do not vary.
+    """
+    nothing = np.full(len(features), np.nan)
+    if features.shape[1] < 3:
+        return SampleScores(nothing, nothing, nothing)
+    x = features - features.mean(1, keepdims=True)
+    hot = (labels[:, None] == np.unique(labels)).astype(np.float64)
+    products = x @ x.transpose(0, 2, 1)
+    squares, left = np.linalg.eigh(products)
+    varies = squares[:, -1] > 0
+    squares = np.where(varies[:, None], np.maximum(squares, 0), 1.0)
+    kept = squares > squares[:, -1:] * _ROUNDING
+    logme = _log_evidence(squares, left, kept, hot)
+    score = _h_score(products, squares, left, kept, hot, x.shape[2])
+    near = _neighbours(products, hot, k)
+    return SampleScores(*(np.where(varies, v, np.nan) for v in (logme, score, near)))
+
+
+def _log_evidence(
+    squares: FloatArray, left: FloatArray, kept: NDArray[np.bool_], hot: FloatArray
+) -> FloatArray:
+    """Return LogME by MacKay's fixed point, all layers and classes at once."""
+    targets = hot - hot.mean(0)
+    n = len(hot) - 1
+    s = np.where(kept, squares, 0.0)[:, :, None]
+    inside = np.where(kept[:, :, None], (left.transpose(0, 2, 1) @ targets) ** 2, 0.0)
+    total = (targets**2).sum(0)
+    outside = np.maximum(0.0, total - inside.sum(1))
+    largest = np.maximum(s.max(1), np.finfo(np.float64).tiny)
+    ratio = np.ones_like(outside)
+    noise = np.ones_like(outside)
+    for _ in range(_ROUNDS):
+        damped = s + ratio[:, None]
+        freedom = (s / damped).sum(1)
+        weights = (inside * s / damped**2).sum(1)
+        rest = outside + (inside * (ratio[:, None] / damped) ** 2).sum(1)
+        noise = np.maximum(n - freedom, _SMALL) / np.maximum(rest, _SMALL * total)
+        precision = freedom / np.maximum(weights, _SMALL * total / largest)
+        previous, ratio = ratio, np.maximum(precision / noise, np.finfo(np.float64).tiny)
+        if np.abs(np.log(ratio / previous)).max() < _CLOSE:
+            break
+    variance = s / (ratio * noise)[:, None] + 1 / noise[:, None]
+    mask = kept[:, :, None]
+    logs = np.where(mask, np.log(variance), 0.0).sum(1)
+    told = np.where(mask, inside / variance, 0.0).sum(1)
+    away = n - kept.sum(1)[:, None]
+    evidence = -0.5 * (n * np.log(2 * np.pi) + logs - away * np.log(noise) + told + outside * noise)
+    return np.asarray(evidence.mean(1) / n)
+
+
+def _h_score(
+    products: FloatArray,
+    squares: FloatArray,
+    left: FloatArray,
+    kept: NDArray[np.bool_],
+    hot: FloatArray,
+    width: int,
+) -> FloatArray:
+    """Return the H-score under Ledoit and Wolf's covariance, over the classes less 1."""
+    n = len(hot)
+    lengths = np.diagonal(products, axis1=1, axis2=2)
+    mean = lengths.sum(1) / n / width
+    square = (squares**2).sum(1) / n**2
+    beta = ((lengths**2).sum(1) / n - square) / (width * n)
+    delta = (square - width * mean**2) / width
+    share = np.where(delta > 0, np.minimum(beta, delta) / np.where(delta > 0, delta, 1), 0.0)
+    counts = hot.sum(0)
+    values = np.where(kept, squares, 0.0)
+    places = (left.transpose(0, 2, 1) @ (hot / counts)) ** 2 * values[:, :, None]
+    between = (places * (counts / n)).sum(2)
+    variance = (1 - share)[:, None] * values / n + (share * mean)[:, None]
+    told = np.divide(between, variance, out=np.zeros_like(between), where=kept & (variance > 0))
+    return np.asarray((1 - share) * told.sum(1) / (hot.shape[1] - 1))
+
+
+def _neighbours(products: FloatArray, hot: FloatArray, k: int) -> FloatArray:
+    """Return the accuracy of the nearest rows' votes; the nearer one breaks ties."""
+    n = len(hot)
+    k = min(k, n - 1)
+    lengths = np.sqrt(np.maximum(np.diagonal(products, axis1=1, axis2=2), 0))
+    unit = np.where(lengths > 0, lengths, 1)
+    cosines = products / unit[:, :, None] / unit[:, None]
+    cosines[:, np.arange(n), np.arange(n)] = -np.inf
+    near = np.argpartition(-cosines, k - 1, axis=2)[:, :, :k]
+    order = np.argsort(-np.take_along_axis(cosines, near, 2), axis=2, kind="stable")
+    codes = hot.argmax(1)[np.take_along_axis(near, order, 2)]
+    votes = np.zeros((*codes.shape[:2], hot.shape[1]))
+    weight = 1 - np.arange(k) / (1000 * k)
+    for place in range(k):
+        column = codes[:, :, place, None]
+        new = np.take_along_axis(votes, column, 2) + weight[place]
+        np.put_along_axis(votes, column, new, 2)
+    return np.asarray((votes.argmax(2) == hot.argmax(1)).mean(1))

@@ -1,74 +1,96 @@
-"""Make the meta-dataset: base tasks, outcomes, pilots, and the tables of them all."""
+"""Make the meta-dataset: base tasks, outcomes, Fisher embeddings, evidence, and their tables.
+
+Each stage writes one entry a base task or a variant into the store and skips what is there, so a
+stopped run goes on where it was.
+"""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import pandas as pd
 
 from charkit.config import Progress, content_hash, no_progress
+from charkit.encoders import load_encoder
 from charkit.errors import CellsFailedError
+from charkit.heads.records import write_table
 from charkit.manifest import available_cores
 from charkit.pool import JobFailure, run_jobs
 from charkit.store import Store
 from charkit.tasks import Task
+from glue_pilot import bases as base_stage
+from glue_pilot import pilot_evidence, pilot_fisher, truth
 from glue_pilot.bases import Base, BaseWork, read_base, run_base
 from glue_pilot.metadata_study import MetadataStudy
-from glue_pilot.truth import KIND as TRUTH
+from glue_pilot.pilot_evidence import EvidenceWork, run_evidence
+from glue_pilot.pilot_fisher import FisherWork, fisher_work, run_fisher
+from glue_pilot.pilots import blinded, by_draw, pilots_of
 from glue_pilot.truth import TruthWork, run_truth
+from metamodel.schema import check_evidence, check_outcomes
 
-logger = logging.getLogger(__name__)
+SORT_EVIDENCE = ["task", "subset", "n0", "seed", "layer"]
+SORT_OUTCOMES = ["task", "subset", "n_train", "seed", "layer"]
 
-W = TypeVar("W")
+
+class _Work(Protocol):
+    @property
+    def config(self) -> dict[str, Any]:
+        """What determines the entry; its `content_hash` is its key in the store."""
 
 
-def run_stage(
-    function: Callable[[W], str],
-    work: Sequence[W],
-    *,
-    stage: str,
-    n_workers: int | None,
-    progress: Progress,
-) -> list[str]:
-    """Do all work of a stage and return the keys of its entries in the store.
+W = TypeVar("W", bound=_Work)
 
-    Raises:
-        CellsFailedError: Some of it failed; the rest is in the store.
+
+@dataclass(frozen=True, eq=False)
+class Metadata:
+    """The two tables, to be joined on encoder, task, subset and layer.
+
+    Attributes:
+        evidence: One row a pilot and layer, columns of `metamodel.schema.EVIDENCE`.
+        outcomes: One row a head, columns of `metamodel.schema.OUTCOMES`.
     """
-    found = run_jobs(
-        function,
-        work,
-        n_workers=n_workers or min(available_cores(), max(1, len(work))),
-        threads_per_worker=1,
-        progress=lambda done, total: progress(stage, done, total),
-    )
-    failures = [entry for entry in found if isinstance(entry, JobFailure)]
-    if failures:
-        raise CellsFailedError(
-            f"{stage}: {len(failures)} of {len(work)} failed, the first with: "
-            f"{failures[0].message} The others are kept; run the same again to retry.",
-            partial=None,
-            exit_codes={failure.exit_code for failure in failures},
-        )
-    return [entry for entry in found if isinstance(entry, str)]
+
+    evidence: pd.DataFrame
+    outcomes: pd.DataFrame
 
 
-def make_bases(
+def make_metadata(
     study: MetadataStudy,
     tasks: Sequence[Task],
     store: Store,
     *,
     n_workers: int | None = None,
     progress: Progress = no_progress,
-) -> list[Base]:
-    """Return the base tasks that are large enough, encoding what the store lacks."""
+) -> Metadata:
+    """Return the tables of a study, computing what the store lacks.
+
+    Args:
+        study: What is computed.
+        tasks: From `glue_pilot.metadata_study.load_bases`.
+        store: Where everything is kept.
+        n_workers: Processes. Default: one a core.
+        progress: Called as ``progress(stage, done, total)``.
+
+    Raises:
+        CellsFailedError: Some of it failed; the rest is in the store.
+        metamodel.schema.SchemaError: A table does not keep the metamodel's contract.
+    """
     work = [BaseWork(task, study, store.root) for task in tasks]
-    keys = run_stage(run_base, work, stage="tasks", n_workers=n_workers, progress=progress)
-    bases = [read_base(store, key) for key in keys]
-    return [base for base in bases if base.variants]
+    _run(run_base, work, store, base_stage.KIND, "tasks", n_workers, progress)
+    made = [(w.task, read_base(store, content_hash(w.config))) for w in work]
+    kept = [(task, base) for task, base in made if base.variants]
+    outcomes = truth_work(study, [base for _, base in kept], store)
+    _run(run_truth, outcomes, store, truth.KIND, "outcomes", n_workers, progress)
+    embedded, evidence = pilot_work(study, kept, store)
+    _run(run_fisher, embedded, store, pilot_fisher.KIND, "embeddings", n_workers, progress)
+    _run(run_evidence, evidence, store, pilot_evidence.KIND, "evidence", n_workers, progress)
+    return Metadata(
+        evidence=check_evidence(read_evidence(store, evidence)),
+        outcomes=check_outcomes(read_outcomes(store, outcomes)),
+    )
 
 
 def truth_work(study: MetadataStudy, bases: Sequence[Base], store: Store) -> list[TruthWork]:
@@ -80,33 +102,126 @@ def truth_work(study: MetadataStudy, bases: Sequence[Base], store: Store) -> lis
     ]
 
 
-def missing(store: Store, kind: str, work: Sequence[TruthWork]) -> list[TruthWork]:
+def pilot_work(
+    study: MetadataStudy, kept: Sequence[tuple[Task, Base]], store: Store
+) -> tuple[list[FisherWork], list[EvidenceWork]]:
+    """Return the embeddings and the evidence that a study has, one piece a variant and draw."""
+    fingerprint = load_encoder(study.encoder).fingerprint
+    embeddings, evidence = [], []
+    for task, base in kept:
+        for variant in base.variants:
+            blind = blinded(variant, study)
+            for pilots in by_draw(pilots_of(blind, study)):
+                embedded = fisher_work(task, base, blind, pilots, study=study, root=store.root)
+                if embedded.pilots:
+                    embeddings.append(embedded)
+                evidence.append(
+                    EvidenceWork(
+                        base=base.without_variants(),
+                        variant=blind,
+                        pilots=pilots,
+                        embedded=embedded.pilots,
+                        embeddings=content_hash(embedded.config) if embedded.pilots else "",
+                        encoder_fingerprint=fingerprint,
+                        root=store.root,
+                    )
+                )
+    return embeddings, evidence
+
+
+def missing(store: Store, kind: str, work: Sequence[W]) -> list[W]:
     """Return the work whose entry the store lacks."""
     return [w for w in work if store.find(kind, content_hash(w.config)) is None]
 
 
-def make_outcomes(
-    study: MetadataStudy,
-    bases: Sequence[Base],
+def _run(
+    function: Callable[[W], str],
+    work: Sequence[W],
     store: Store,
-    *,
-    n_workers: int | None = None,
-    progress: Progress = no_progress,
-) -> pd.DataFrame:
-    """Return all outcomes, training the heads that the store lacks."""
-    work = truth_work(study, bases, store)
-    todo = sorted(missing(store, TRUTH, work), key=lambda w: w.cost, reverse=True)
-    run_stage(run_truth, todo, stage="outcomes", n_workers=n_workers, progress=progress)
-    return read_outcomes(store, work)
+    kind: str,
+    stage: str,
+    n_workers: int | None,
+    progress: Progress,
+) -> None:
+    """Do the work of a stage whose entries the store lacks."""
+    todo = missing(store, kind, work)
+    n_found = len(work) - len(todo)
+    found = run_jobs(
+        function,
+        todo,
+        n_workers=n_workers or max(1, min(available_cores(), len(todo))),
+        threads_per_worker=1,
+        progress=lambda done, total: progress(stage, n_found + done, n_found + total),
+    )
+    failures = [entry for entry in found if isinstance(entry, JobFailure)]
+    if failures:
+        raise CellsFailedError(
+            f"{stage}: {len(failures)} of {len(work)} failed, the first with: "
+            f"{failures[0].message} The others are kept; run the same again to retry.",
+            partial=None,
+            exit_codes={failure.exit_code for failure in failures},
+        )
 
 
 def read_outcomes(store: Store, work: Sequence[TruthWork]) -> pd.DataFrame:
-    """Return the outcomes that the store has."""
-    folders = [store.find(TRUTH, content_hash(w.config)) for w in work]
-    tables = [pd.read_parquet(f / "outcomes.parquet") for f in folders if f is not None]
-    return pd.concat(tables, ignore_index=True)
+    """Return the outcomes of all variants as one table; what the store lacks is left out."""
+    return _joined(store, work, truth.KIND, "outcomes.parquet", SORT_OUTCOMES)
 
 
-def table_paths(study: MetadataStudy, out: Path) -> tuple[Path, Path]:
-    """Return where the two tables go: evidence and outcomes."""
-    return out / f"{study.name}_evidence.parquet", out / f"{study.name}_outcomes.parquet"
+def read_evidence(store: Store, work: Sequence[EvidenceWork]) -> pd.DataFrame:
+    """Return the evidence of all variants as one table; what the store lacks is left out."""
+    return _joined(store, work, pilot_evidence.KIND, "evidence.parquet", SORT_EVIDENCE)
+
+
+def _joined(
+    store: Store, work: Sequence[W], kind: str, file: str, order: list[str]
+) -> pd.DataFrame:
+    folders = [store.find(kind, content_hash(w.config)) for w in work]
+    tables = [pd.read_parquet(f / file) for f in folders if f is not None]
+    joined = pd.concat(tables, ignore_index=True)
+    return joined.sort_values(order, kind="stable", ignore_index=True)
+
+
+# -- the plan --------------------------------------------------------------------------------
+
+
+def plan_rows(study: MetadataStudy, tasks: Sequence[Task], store: Store) -> list[dict[str, Any]]:
+    """Return what a run would do, one row a stage: entries, how many are missing.
+
+    The variants of a base task that is not made yet are not known; its row says so.
+    """
+    work = [BaseWork(task, study, store.root) for task in tasks]
+    todo = missing(store, base_stage.KIND, work)
+    open_keys = {id(w) for w in todo}
+    made = [
+        (w.task, read_base(store, content_hash(w.config))) for w in work if id(w) not in open_keys
+    ]
+    kept = [(task, base) for task, base in made if base.variants]
+    embedded, evidence = pilot_work(study, kept, store)
+    stages: list[tuple[str, str, Sequence[Any]]] = [
+        ("outcomes", truth.KIND, truth_work(study, [base for _, base in kept], store)),
+        ("embeddings", pilot_fisher.KIND, embedded),
+        ("evidence", pilot_evidence.KIND, evidence),
+    ]
+    unknown = f"and those of {len(todo)} tasks not made yet" if todo else ""
+    rows = [_plan_row("tasks", len(work), len(todo), "")]
+    rows += [
+        _plan_row(stage, len(all_), len(missing(store, kind, all_)), unknown)
+        for stage, kind, all_ in stages
+    ]
+    return rows
+
+
+def _plan_row(stage: str, total: int, todo: int, more: str) -> dict[str, Any]:
+    return {"stage": stage, "entries": total, "to do": todo, "more": more}
+
+
+# -- what is written -------------------------------------------------------------------------
+
+
+def write_metadata(tables: Metadata, out: Path, *, name: str) -> list[Path]:
+    """Write both tables; return their paths."""
+    written = [out / f"{name}_evidence.parquet", out / f"{name}_outcomes.parquet"]
+    write_table(tables.evidence, written[0])
+    write_table(tables.outcomes, written[1])
+    return written

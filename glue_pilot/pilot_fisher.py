@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True, eq=False)
 class FisherWork:
-    """The Fisher embeddings of one variant's pilots.
+    """The Fisher embeddings of some of a variant's pilots.
 
     Attributes:
         base: Its base task.
@@ -72,23 +73,30 @@ class FisherWork:
 
 
 def fisher_work(
-    task: Task, base: Base, variant: BlindVariant, study: MetadataStudy, root: Path
+    task: Task,
+    base: Base,
+    variant: BlindVariant,
+    pilots: Iterable[Pilot],
+    *,
+    study: MetadataStudy,
+    root: Path,
 ) -> FisherWork:
-    """Return the work on one variant of a base task.
+    """Return the work on some pilots of a variant; those without an embedding are left out.
 
     Args:
         task: The base task; of its evaluation part only texts are read.
         base: Where its states lie.
         variant: Its rows.
-        study: Which pilots, and how many texts.
+        pilots: Pilots of it.
+        study: Which of them are embedded, and how many texts.
         root: The store's folder.
     """
     assert task.evaluation is not None
-    pilots = fisher_pilots_of(variant, study)
-    labelled = [_unlabelled(task.train, variant.sample(p)[0][: study.n_fisher]) for p in pilots]
+    chosen = fisher_pilots_of(variant, pilots, study)
+    labelled = [_unlabelled(task.train, variant.sample(p)[0][: study.n_fisher]) for p in chosen]
     other = _unlabelled(task.evaluation, variant.unlabelled_rows[: study.n_fisher])
     return FisherWork(
-        base.without_variants(), variant, tuple(pilots), tuple(labelled), other, study, root
+        base.without_variants(), variant, tuple(chosen), tuple(labelled), other, study, root
     )
 
 

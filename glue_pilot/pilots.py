@@ -7,6 +7,7 @@ leave `blinded`, so nothing that is computed from a pilot can depend on them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -92,10 +93,20 @@ def pilots_of(variant: BlindVariant, study: MetadataStudy) -> list[Pilot]:
     ]
 
 
-def fisher_pilots_of(variant: BlindVariant, study: MetadataStudy) -> list[Pilot]:
+def fisher_pilots_of(
+    variant: BlindVariant, pilots: Iterable[Pilot], study: MetadataStudy
+) -> list[Pilot]:
     """Return those of a variant's pilots that get a Fisher embedding."""
     if variant.name == "all":
         sizes, n_draws = study.fisher_pilots, study.fisher_draws
     else:
         sizes, n_draws = study.fisher_variant_pilots, 1
-    return [p for p in pilots_of(variant, study) if p.n0 in sizes and p.seed < n_draws]
+    return [p for p in pilots if p.n0 in sizes and p.seed < n_draws]
+
+
+def by_draw(pilots: Iterable[Pilot]) -> list[tuple[Pilot, ...]]:
+    """Return the pilots of each draw: what is computed and kept together."""
+    draws: dict[int, list[Pilot]] = {}
+    for pilot in pilots:
+        draws.setdefault(pilot.seed, []).append(pilot)
+    return [tuple(draws[seed]) for seed in sorted(draws)]

@@ -13,7 +13,7 @@ import glue_pilot
 from charkit.errors import MissingError, UnknownNameError, UsageError
 from charkit.tasks import load_task
 from glue_pilot.metadata_study import cut_task, load_bases, read_metadata_study
-from glue_pilot.pilots import BlindVariant, Pilot, blinded, fisher_pilots_of, pilots_of
+from glue_pilot.pilots import BlindVariant, Pilot, blinded, by_draw, fisher_pilots_of, pilots_of
 from glue_pilot.variants import make_variants
 
 FOLDER = Path(glue_pilot.__file__).parent
@@ -83,7 +83,10 @@ def test_pilots_of_a_draw_are_nested_and_at_most_half(study, variant):
             more_rows, more_labels = blind.sample(large)
             np.testing.assert_array_equal(rows, more_rows[: small.n0])
             np.testing.assert_array_equal(labels, more_labels[: small.n0])
-    assert set(fisher_pilots_of(blind, study)) < set(pilots)
+    assert set(fisher_pilots_of(blind, pilots, study)) < set(pilots)
+    draws = by_draw(pilots)
+    assert sorted(p for draw in draws for p in draw) == sorted(pilots)
+    assert all(len({p.seed for p in draw}) == 1 for draw in draws)
 
 
 def test_a_pilot_is_blind(study, variant):

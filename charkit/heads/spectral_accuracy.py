@@ -84,7 +84,8 @@ def lead_accuracy(leads: ArrayLike, majority: float) -> FloatArray:
 
     others = 1 / majority - 1
     inside = ndtr(_NODES[:, None] + np.asarray(leads, np.float64)) ** others
-    return np.asarray(_WEIGHTS @ inside / _WEIGHTS.sum())
+    accuracy = _WEIGHTS @ inside / _WEIGHTS.sum()
+    return np.asarray(np.minimum(accuracy, 1.0))  # the sum may round above one
 
 
 def _lead(errors: FloatArray) -> FloatArray:

@@ -6,10 +6,11 @@ SMOKE ?=
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 EMBEDDINGS := $(if $(SMOKE),glue_pilot/embeddings_smoke.toml,$(if $(TASKS),glue_pilot/embeddings.toml,glue_pilot/embeddings_smoke.toml))
+METADATA := $(if $(SMOKE),glue_pilot/metadata_smoke.toml,$(if $(TASKS),glue_pilot/metadata.toml,glue_pilot/metadata_smoke.toml))
 STUDY := $(if $(SMOKE),glue_pilot/smoke.toml,$(if $(TASKS),glue_pilot/study.toml,glue_pilot/smoke.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo pilot plan embeddings science-embeddings toy test lint types check wheel bench bench-fisher docs clean
+.PHONY: help setup demo pilot plan embeddings science-embeddings metadata toy test lint types check wheel bench bench-fisher docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -37,6 +38,9 @@ embeddings: setup ## Embed all tasks of TASKS, else generated ones; build the sh
 
 science-embeddings: setup ## Ask the embeddings what they know: tables, figures, findings
 	$(BIN)/python -m glue_pilot science-embeddings $(EMBEDDINGS) $(if $(TASKS),--tasks $(TASKS))
+
+metadata: setup ## Make the table that the metamodel learns from (an hour; SMOKE=1 two minutes)
+	$(BIN)/python -m glue_pilot metadata $(METADATA) $(if $(TASKS),--tasks $(TASKS))
 
 test: setup lint types ## Run the linter, the type checker and the whole test suite
 	$(BIN)/python -m pytest

@@ -170,5 +170,44 @@ def science_embeddings(
     typer.echo(f"{len(written)} files in {harmless(str(out))}, {seconds:.0f} s")
 
 
+@app.command()
+@reported
+def metadata(
+    study: Annotated[Path, typer.Argument(help="A study, such as glue_pilot/metadata.toml.")],
+    tasks: ManyTasks = None,
+    out: Out = Path("results"),
+    cache_dir: o.CacheDir = None,
+    workers: o.Workers = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be computed, and stop.")
+    ] = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Make the table that the metamodel learns from; stop it at any time, it goes on."""
+    output = o.output_of("table", quiet, verbose=False, log_file=None)
+    from charkit.store import Store
+    from glue_pilot.metadata import make_metadata, plan_rows
+    from glue_pilot.metadata_card import count, write_metadata
+    from glue_pilot.metadata_study import load_bases, read_metadata_study
+
+    begun = time.monotonic()
+    spec = read_metadata_study(study)
+    bases = load_bases(spec, tasks)
+    store = o.store_at(cache_dir) or Store()
+    if dry_run:
+        output.rows(plan_rows(spec, bases, store), key="stages", extra={})
+        return
+    ready_folder(out)
+    with progress_shown(output) as progress:
+        tables = make_metadata(spec, bases, store, n_workers=workers, progress=progress)
+    written = write_metadata(tables, spec, out)
+    counts = count(tables)
+    typer.echo(
+        f"{counts['joined_rows']:,} rows of {counts['variants']} variants of {counts['corpora']} "
+        f"corpora in {time.monotonic() - begun:.0f} s: {harmless(str(written[0]))} and "
+        f"{harmless(str(written[1]))}"
+    )
+
+
 if __name__ == "__main__":
     app()

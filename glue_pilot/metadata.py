@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import pandas as pd
@@ -16,7 +15,6 @@ import pandas as pd
 from charkit.config import Progress, content_hash, no_progress
 from charkit.encoders import load_encoder
 from charkit.errors import CellsFailedError
-from charkit.heads.records import write_table
 from charkit.manifest import available_cores
 from charkit.pool import JobFailure, run_jobs
 from charkit.store import Store
@@ -51,10 +49,12 @@ class Metadata:
     Attributes:
         evidence: One row a pilot and layer, columns of `metamodel.schema.EVIDENCE`.
         outcomes: One row a head, columns of `metamodel.schema.OUTCOMES`.
+        seconds: Stage -> what its entries took, summed over processes.
     """
 
     evidence: pd.DataFrame
     outcomes: pd.DataFrame
+    seconds: dict[str, float]
 
 
 def make_metadata(
@@ -90,6 +90,12 @@ def make_metadata(
     return Metadata(
         evidence=check_evidence(read_evidence(store, evidence)),
         outcomes=check_outcomes(read_outcomes(store, outcomes)),
+        seconds={
+            "tasks": _seconds(store, base_stage.KIND, work),
+            "outcomes": _seconds(store, truth.KIND, outcomes),
+            "embeddings": _seconds(store, pilot_fisher.KIND, embedded),
+            "evidence": _seconds(store, pilot_evidence.KIND, evidence),
+        },
     )
 
 
@@ -182,6 +188,11 @@ def _joined(
     return joined.sort_values(order, kind="stable", ignore_index=True)
 
 
+def _seconds(store: Store, kind: str, work: Sequence[W]) -> float:
+    manifests = [store.read_manifest(kind, content_hash(w.config)) for w in work]
+    return round(sum(float(m["time"]["seconds"]) for m in manifests), 1)
+
+
 # -- the plan --------------------------------------------------------------------------------
 
 
@@ -214,14 +225,3 @@ def plan_rows(study: MetadataStudy, tasks: Sequence[Task], store: Store) -> list
 
 def _plan_row(stage: str, total: int, todo: int, more: str) -> dict[str, Any]:
     return {"stage": stage, "entries": total, "to do": todo, "more": more}
-
-
-# -- what is written -------------------------------------------------------------------------
-
-
-def write_metadata(tables: Metadata, out: Path, *, name: str) -> list[Path]:
-    """Write both tables; return their paths."""
-    written = [out / f"{name}_evidence.parquet", out / f"{name}_outcomes.parquet"]
-    write_table(tables.evidence, written[0])
-    write_table(tables.outcomes, written[1])
-    return written

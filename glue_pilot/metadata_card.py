@@ -1,0 +1,119 @@
+"""The card of the meta-dataset: what is in it, counted, and what made it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from charkit.durable import write_whole
+from charkit.heads.records import write_table
+from charkit.manifest import available_cores, code_version, package_versions
+from glue_pilot.metadata import Metadata
+from glue_pilot.metadata_study import MetadataStudy
+from metamodel.schema import EVIDENCE, EVIDENCE_KEYS, OUTCOMES, PILOT_KEY
+
+_JOINED = ["encoder", "task", "subset", "layer"]
+
+
+def write_metadata(tables: Metadata, study: MetadataStudy, out: Path) -> list[Path]:
+    """Write both tables and their card, ``<name>_evidence.parquet`` and so on.
+
+    Args:
+        tables: From `glue_pilot.metadata.make_metadata`.
+        study: What made them.
+        out: The folder; made when absent.
+
+    Returns:
+        The files written: evidence, outcomes, the card, its numbers.
+    """
+    stem = study.name
+    written = [
+        out / f"{stem}_evidence.parquet",
+        out / f"{stem}_outcomes.parquet",
+        out / f"{stem}.md",
+        out / f"{stem}.json",
+    ]
+    counts = count(tables)
+    write_table(tables.evidence, written[0])
+    write_table(tables.outcomes, written[1])
+    write_whole(written[2], card(counts, study).encode())
+    numbers = {
+        "counts": counts,
+        "seconds": tables.seconds,
+        "cores": available_cores(),
+        "versions": package_versions(),
+        "code": code_version(),
+    }
+    write_whole(written[3], (json.dumps(numbers, indent=1, sort_keys=True) + "\n").encode())
+    return written
+
+
+def count(tables: Metadata) -> dict[str, Any]:
+    """Return what is in the tables, as JSON values."""
+    evidence, outcomes = tables.evidence, tables.outcomes
+    pilots = evidence.drop_duplicates(PILOT_KEY)
+    kinds = pilots.drop_duplicates(["task", "subset"])["subset"].str.partition(":")[0]
+    measured = [f.name for f in EVIDENCE[len(EVIDENCE_KEYS) :]]
+    return {
+        "corpora": int(evidence["corpus"].nunique()),
+        "tasks": int(evidence["task"].nunique()),
+        "variants": len(kinds),
+        "variants_by_kind": {str(k): int(v) for k, v in kinds.value_counts().items()},
+        "pilots": len(pilots),
+        "pilots_by_n0": {
+            str(k): int(v) for k, v in pilots["n0"].value_counts().sort_index().items()
+        },
+        "pilots_with_fisher": int(pilots["fisher_norm"].notna().sum()),
+        "evidence_rows": len(evidence),
+        "outcome_rows": len(outcomes),
+        "joined_rows": count_joined(evidence, outcomes),
+        "known": {name: round(float(evidence[name].notna().mean()), 3) for name in measured},
+    }
+
+
+def count_joined(evidence: pd.DataFrame, outcomes: pd.DataFrame) -> int:
+    """Return the number of (pilot, layer, N): a pilot's row and a size not below its own."""
+    sizes = outcomes.drop_duplicates([*_JOINED, "n_train"])[[*_JOINED, "n_train"]]
+    joined = evidence[[*_JOINED, "n0"]].merge(sizes, on=_JOINED)
+    return int((joined["n_train"] >= joined["n0"]).sum())
+
+
+def card(counts: dict[str, Any], study: MetadataStudy) -> str:
+    """Return the card as a page of Markdown."""
+    kinds = ", ".join(f"{kind} {n:,}" for kind, n in counts["variants_by_kind"].items())
+    sizes = ", ".join(f"{n0}: {n:,}" for n0, n in counts["pilots_by_n0"].items())
+    lines = [
+        f"# {study.name}: what heads reached, and what pilots knew before",
+        "",
+        "Numbers only: no text, no label of a single row. `docs/metadata.md` says how it is made.",
+        "",
+        f"- {counts['tasks']} tasks of {counts['corpora']} corpora under {study.encoder}; "
+        f"{counts['variants']:,} variants of them ({kinds})",
+        f"- at most {study.n_train:,} training and {study.n_evaluation:,} evaluation rows a task",
+        f"- {counts['pilots']:,} pilots (labels: number of pilots; {sizes}), "
+        f"{counts['pilots_with_fisher']:,} of them with a Fisher embedding",
+        f"- {counts['evidence_rows']:,} rows of evidence, {counts['outcome_rows']:,} of outcomes: "
+        f"{counts['joined_rows']:,} rows (pilot, layer, size) when joined",
+        "",
+        "## Evidence: one row a pilot and layer",
+        "",
+        "| column | type | unit | meaning | known |",
+        "|---|---|---|---|---|",
+    ]
+    for field in EVIDENCE:
+        known = f"{100 * counts['known'].get(field.name, 1.0):.0f} %"
+        lines.append(
+            f"| `{field.name}` | {field.dtype} | {field.unit} | {field.meaning} | {known} |"
+        )
+    lines += [
+        "",
+        "## Outcomes: one row a head",
+        "",
+        "| column | type | unit | meaning |",
+        "|---|---|---|---|",
+    ]
+    lines += [f"| `{f.name}` | {f.dtype} | {f.unit} | {f.meaning} |" for f in OUTCOMES]
+    return "\n".join([*lines, ""])

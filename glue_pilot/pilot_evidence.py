@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from charkit.answers.evidence import gather_evidence
 from charkit.answers.fisher_evidence import FisherEvidence, fisher_evidence
-from charkit.answers.library import Library, shipped_library
+from charkit.answers.library import SHIPPED, Library, shipped_library
 from charkit.config import content_hash
+from charkit.durable import sha256_file
 from charkit.encoders.stream import open_states
 from charkit.fisher import TaskEmbedding
 from charkit.heads.records import write_table
@@ -69,7 +70,7 @@ class EvidenceWork:
             "random_states": self.base.random_states,
             "pilots": [[p.n0, p.seed] for p in self.pilots],
             "embeddings": self.embeddings,
-            "library": None if library is None else [library.name, len(library.entries)],
+            "library": None if library is None else _hash_of(library.name),
         }
 
 
@@ -152,6 +153,12 @@ def _fisher(work: EvidenceWork, embeddings: tuple[TaskEmbedding, TaskEmbedding])
         entries = library.matching(one, n=library.near_size(one.n_samples))
         known = [e.embedding for e in entries if e.corpus != work.base.corpus]
     return fisher_evidence(one, evaluation=other, library=known)
+
+
+@lru_cache(maxsize=2)
+def _hash_of(library: str) -> str:
+    """Return the hash of a shipped library's numbers."""
+    return sha256_file(SHIPPED / f"{library}.safetensors")
 
 
 @lru_cache(maxsize=2)

@@ -1,0 +1,285 @@
+"""The model: boosted trees and ridge regression on the same features, averaged.
+
+Both predict what is missing from an *anchor*, a simple extrapolation, on the scale "share of the
+way from chance to 1"; errors are weighed in points of accuracy. Trees find where extrapolators go
+wrong, the ridge regression keeps them from inventing: their mean did better than either.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import lightgbm
+
+FloatArray = NDArray[np.float64]
+
+Anchor = Literal["median3", "spectral", "both", "oof", "chance"]
+
+_CLIP = 4.0  # in deviations: what lies further out is no better known for it
+_RATIO_SCALE = 3.0  # log2 of 8: interactions with the number of labels are of order one
+_THREADS = 2
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a model is fitted.
+
+    Attributes:
+        anchor: What the model corrects: the median of three power laws, the spectral curve, the
+            mean of both, the accuracy on the sample, or chance.
+        n_rounds: Trees.
+        learning_rate: Weight of each tree.
+        num_leaves: Leaves of a tree, at most.
+        min_rows: Rows of a leaf, at least.
+        feature_fraction: Share of the features that a tree sees.
+        l2: Penalty on the values of leaves.
+        objective: ``"regression"`` (squared) or ``"huber"``.
+        rising: Whether trees may only rise in the number of labels.
+        penalty: Of the ridge regression, in rows.
+        share_ridge: Weight of the ridge regression in the mean.
+    """
+
+    anchor: Anchor = "median3"
+    n_rounds: int = 300
+    learning_rate: float = 0.04
+    num_leaves: int = 8
+    min_rows: int = 200
+    feature_fraction: float = 0.4
+    l2: float = 10.0
+    objective: Literal["regression", "huber"] = "regression"
+    rising: bool = False
+    penalty: float = 300.0
+    share_ridge: float = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Ridge:
+    """A linear model of standardised features, and of their products with log2(N / n0).
+
+    Attributes:
+        names: Features.
+        mean: Of each.
+        scale: Of each, above 0.
+        weights: Of each, then of its product; (2 * n_features,).
+        intercept: At the mean of all features.
+    """
+
+    names: tuple[str, ...]
+    mean: FloatArray
+    scale: FloatArray
+    weights: FloatArray
+    intercept: float
+
+    def predict(self, features: pd.DataFrame) -> FloatArray:
+        """Return one number a row."""
+        return np.asarray(self._design(features) @ self.weights + self.intercept)
+
+    def parts(self, features: pd.DataFrame) -> FloatArray:
+        """Return what each feature adds, products shared out to their feature, (n, n_features)."""
+        shares = self._design(features) * self.weights
+        return np.asarray(shares[:, : len(self.names)] + shares[:, len(self.names) :])
+
+    def _design(self, features: pd.DataFrame) -> FloatArray:
+        return _design(features[list(self.names)], self.mean, self.scale)
+
+
+def fit_ridge(
+    features: pd.DataFrame, target: FloatArray, weights: FloatArray, *, penalty: float
+) -> Ridge:
+    """Return the weighted ridge regression; unknown features count as average.
+
+    Args:
+        features: One row an observation.
+        target: What to predict.
+        weights: Of the rows, of mean 1.
+        penalty: On the squared weights, in rows.
+    """
+    values = features.to_numpy(np.float64)
+    known = np.isfinite(values)
+    w = weights[:, None] * known
+    total = np.maximum(w.sum(0), 1e-12)
+    mean = np.where(known, values, 0.0).T @ weights / total
+    centred = np.where(known, values - mean, 0.0)
+    scale = np.sqrt((w * centred**2).sum(0) / total)
+    scale = np.where(scale > 1e-9, scale, 1.0)
+    design = _design(features, mean, scale)
+    level = np.average(target, weights=weights)
+    left = (design * weights[:, None]).T @ design + penalty * np.eye(design.shape[1])
+    found = np.linalg.solve(left, design.T @ (weights * (target - level)))
+    return Ridge(tuple(features.columns), mean, scale, found, float(level))
+
+
+def _design(features: pd.DataFrame, mean: FloatArray, scale: FloatArray) -> FloatArray:
+    z = np.clip((features.to_numpy(np.float64) - mean) / scale, -_CLIP, _CLIP)
+    z = np.where(np.isfinite(z), z, 0.0)
+    ratio = np.zeros(len(z))
+    if "log_ratio" in features:
+        ratio = np.nan_to_num(features["log_ratio"].to_numpy(np.float64)) / _RATIO_SCALE
+    return np.hstack([z, z * ratio[:, None]])
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """Boosted trees and ridge regression, averaged.
+
+    Attributes:
+        names: Features.
+        settings: How it was fitted.
+        trees: The boosted trees; None where their weight is 0.
+        ridge: The ridge regression.
+    """
+
+    names: tuple[str, ...]
+    settings: Settings
+    trees: lightgbm.Booster | None
+    ridge: Ridge
+
+    def predict(self, features: pd.DataFrame) -> FloatArray:
+        """Return the predicted number of each row."""
+        share = self.settings.share_ridge
+        told = share * self.ridge.predict(features) if share else np.zeros(len(features))
+        if self.trees is None:
+            return told
+        return told + (1 - share) * self.tree_values(features)
+
+    def tree_values(self, features: pd.DataFrame) -> FloatArray:
+        """Return what the trees alone predict."""
+        assert self.trees is not None
+        return np.asarray(self.trees.predict(self._matrix(features), num_threads=_THREADS))
+
+    def parts(self, features: pd.DataFrame) -> pd.DataFrame:
+        """Return what each feature adds to the prediction, and the rest as ``level``."""
+        share = self.settings.share_ridge
+        total = share * self.ridge.parts(features)
+        level = np.full(len(features), share * self.ridge.intercept)
+        if self.trees is not None:
+            told = np.asarray(self.trees.predict(self._matrix(features), pred_contrib=True))
+            total = total + (1 - share) * told[:, :-1]
+            level = level + (1 - share) * told[:, -1]
+        return pd.DataFrame(total, columns=list(self.names)).assign(level=level)
+
+    def _matrix(self, features: pd.DataFrame) -> FloatArray:
+        return features[list(self.names)].to_numpy(np.float64)
+
+    def to_texts(self) -> dict[str, str]:
+        """Return the model as texts: ``json``, and ``trees`` where there are any."""
+        ridge = {
+            k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in vars(self.ridge).items()
+        }
+        facts = {"names": self.names, "settings": asdict(self.settings), "ridge": ridge}
+        texts = {"json": json.dumps(facts, sort_keys=True)}
+        if self.trees is not None:
+            texts["trees"] = self.trees.model_to_string()
+        return texts
+
+
+def mixture_from_texts(texts: dict[str, str]) -> Mixture:
+    """Return the model that `Mixture.to_texts` wrote.
+
+    Raises:
+        ValueError: The texts are no such model.
+    """
+    try:
+        facts: dict[str, Any] = json.loads(texts["json"])
+        given = facts["ridge"]
+        arrays = {name: np.array(given[name], np.float64) for name in ("mean", "scale", "weights")}
+        ridge = Ridge(tuple(given["names"]), intercept=given["intercept"], **arrays)
+        settings = Settings(**facts["settings"])
+        names = tuple(facts["names"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no model: expected the fields of one, got {error!r}.") from None
+    trees = None
+    if "trees" in texts:
+        import lightgbm
+
+        trees = lightgbm.Booster(model_str=texts["trees"])
+    return Mixture(names, settings, trees, ridge)
+
+
+def fit_mixture(
+    features: pd.DataFrame,
+    target: FloatArray,
+    weights: FloatArray,
+    settings: Settings,
+    *,
+    names: Sequence[str],
+    seed: int = 0,
+) -> Mixture:
+    """Fit both models on some features.
+
+    Args:
+        features: One row an observation.
+        target: What to predict: accuracy less anchor, as a share of the way from chance to 1.
+        weights: Of the rows.
+        settings: How to fit.
+        names: Features to read; those that are never known are left out.
+        seed: Of the trees' draws of features.
+    """
+    known = features[list(names)].notna().any()
+    used = tuple(name for name in names if known[name])
+    w = weights / weights.mean()
+    table = features[list(used)]
+    ridge = fit_ridge(table, target, w, penalty=settings.penalty)
+    trees = _fit_trees(table, target, w, settings, seed) if settings.share_ridge < 1 else None
+    return Mixture(used, replace(settings), trees, ridge)
+
+
+def _fit_trees(
+    table: pd.DataFrame, target: FloatArray, weights: FloatArray, settings: Settings, seed: int
+) -> lightgbm.Booster:
+    import lightgbm
+
+    rising = {"log_ratio", "log_n", "log_n_class"}
+    parameters: dict[str, Any] = {
+        "objective": settings.objective,
+        "learning_rate": settings.learning_rate,
+        "num_leaves": settings.num_leaves,
+        "min_data_in_leaf": settings.min_rows,
+        "feature_fraction": settings.feature_fraction,
+        "lambda_l2": settings.l2,
+        "max_bin": 127,
+        "seed": seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": _THREADS,
+        "verbosity": -1,
+    }
+    if settings.objective == "huber":
+        parameters["alpha"] = 0.1
+    if settings.rising:
+        parameters["monotone_constraints"] = [int(name in rising) for name in table.columns]
+    data = lightgbm.Dataset(
+        table.to_numpy(np.float64), target, weight=weights, feature_name=list(table.columns)
+    )
+    return lightgbm.train(parameters, data, num_boost_round=settings.n_rounds)
+
+
+def anchor_of(features: pd.DataFrame, anchor: Anchor) -> FloatArray:
+    """Return the simple prediction that a model corrects, as a share of the way to 1.
+
+    Where it is not known, the accuracy on the sample stands in; where that is not known, chance.
+
+    Args:
+        features: Columns of `metamodel.features.NAMES`.
+        anchor: Which.
+    """
+    choices: dict[Anchor, list[str]] = {
+        "median3": ["median3"],
+        "spectral": ["spectral"],
+        "both": ["median3", "spectral"],
+        "oof": ["oof"],
+        "chance": [],
+    }
+    names = choices[anchor]
+    if not names:
+        return np.zeros(len(features))
+    told = features[names].mean(axis=1).fillna(features["oof"]).fillna(0.0)
+    return np.asarray(told.clip(0.0, 1.0), np.float64)

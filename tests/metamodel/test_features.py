@@ -1,0 +1,83 @@
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from meta_samples import make_tables
+
+from metamodel.extrapolate import median_of_fits
+from metamodel.features import FEATURES, NAMES, TIERS, WITHOUT_LABELS, describe, expand, up_to
+from metamodel.schema import CURVE_SHARES
+
+
+@pytest.fixture(scope="module")
+def evidence():
+    return make_tables(n_corpora=2)[0]
+
+
+def test_rows_come_one_a_size_in_order(evidence):
+    table = expand(evidence, [128, 512])
+    assert list(table.columns) == list(NAMES)
+    assert len(table) == 2 * len(evidence)
+    assert list(table["log_n"][:4]) == [7, 9, 7, 9]
+
+
+def test_extrapolation_equals_the_fits_on_their_own(evidence):
+    row = evidence[evidence["n0"] == 64].iloc[[0]]
+    table = expand(row, [512])
+    shares = np.array(list(CURVE_SHARES.values()))
+    curve = row[list(CURVE_SHARES)].to_numpy()
+    told = median_of_fits(64 * shares, curve, [512], weights=shares)[0, 0]
+    chance = 1 / row["n_classes"].iloc[0]
+    assert table["median3"].iloc[0] == pytest.approx((told - chance) / (1 - chance), abs=1e-6)
+
+
+def test_spectral_curve_is_read_between_its_points(evidence):
+    row = evidence[evidence["n0"] == 64].iloc[[0]]
+    table = expand(row, [128, 181, 256, 64 * 1000])
+    chance = 1 / row["n_classes"].iloc[0]
+    told = table["spectral"] * (1 - chance) + chance
+    assert told[0] == pytest.approx(row["spectral_2"].iloc[0])
+    assert told[1] == pytest.approx(
+        row[["spectral_2", "spectral_4"]].mean(axis=1).iloc[0], abs=1e-3
+    )
+    assert told[3] == pytest.approx(row["spectral_64"].iloc[0])
+
+
+def test_without_labels_only_what_needs_none_is_known(evidence):
+    table = expand(evidence[evidence["n0"] == 0], [64])
+    assert table[list(WITHOUT_LABELS)].notna().all(axis=None)
+    rest = [n for n in NAMES if n not in WITHOUT_LABELS]
+    assert table[rest].isna().all(axis=None)
+
+
+def test_a_layer_is_told_beside_the_mean_of_its_pilot(evidence):
+    pilot = evidence[(evidence["n0"] == 64) & (evidence["seed"] == 0)]
+    table = expand(pilot, [64])
+    first = table[pilot["task"].to_numpy() == pilot["task"].iloc[0]]
+    assert first["own_oof"].sum() == pytest.approx(0, abs=1e-9)
+    assert first["mean_oof"].nunique() == 1
+
+
+def test_other_pilots_do_not_matter(evidence):
+    alone = evidence[(evidence["n0"] == 64) & (evidence["seed"] == 0)].iloc[:3]
+    both = expand(evidence, [256])
+    place = [evidence.index.get_loc(i) for i in alone.index]
+    pd.testing.assert_frame_equal(
+        expand(alone, [256]), both.iloc[place].reset_index(drop=True), check_exact=False
+    )
+
+
+def test_tiers_are_nested_and_cover_everything():
+    sets = [set(up_to(tier)) for tier in TIERS]
+    assert all(a < b for a, b in pairwise(sets))
+    assert sets[-1] == set(NAMES)
+    assert len(NAMES) == len(set(NAMES)) == len(FEATURES)
+    assert set(WITHOUT_LABELS) < set(NAMES)
+
+
+def test_a_pilot_too_small_for_a_curve_has_none(evidence):
+    small = evidence[evidence["n0"] == 16].copy()
+    small[list(CURVE_SHARES)] = np.nan
+    assert expand(small, [64])["median3"].isna().all()
+    assert not describe(small).known.any()

@@ -35,7 +35,8 @@ class MetadataStudy:
         small_size: Sizes up to this have the larger number of draws.
         draws: Draws of the whole task: small sizes, larger sizes.
         variant_draws: Draws of its parts, likewise.
-        pilots: Sizes of pilots; 0 has no label.
+        pilots: Sizes of pilots of the whole task; 0 has no label.
+        variant_pilots: Sizes of pilots of its parts.
         pilot_draws: Draws of a pilot: of the whole task, of its parts.
         n_fisher: Texts that a Fisher embedding is made from, at most.
         fisher_pilots: Pilot sizes of the whole task that are embedded.
@@ -58,6 +59,7 @@ class MetadataStudy:
     draws: tuple[int, ...]
     variant_draws: tuple[int, ...]
     pilots: tuple[int, ...]
+    variant_pilots: tuple[int, ...]
     pilot_draws: tuple[int, ...]
     n_fisher: int
     fisher_pilots: tuple[int, ...]

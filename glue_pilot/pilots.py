@@ -87,7 +87,8 @@ def pilots_of(variant: BlindVariant, study: MetadataStudy) -> list[Pilot]:
     """
     half = len(variant.train_rows) // 2
     smallest = max(2, 2 * variant.n_classes)
-    sizes = [n for n in sorted(study.pilots) if n == 0 or smallest <= n <= half]
+    wanted = study.pilots if variant.name == "all" else study.variant_pilots
+    sizes = [n for n in sorted(wanted) if n == 0 or smallest <= n <= half]
     return [
         Pilot(n, seed) for n in sizes for seed in (study.pilot_seeds(variant.name) if n else (0,))
     ]

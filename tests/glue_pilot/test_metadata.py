@@ -41,6 +41,7 @@ def study(tiny_bert) -> MetadataStudy:
         draws=(2, 1),
         variant_draws=(1, 1),
         pilots=(0, 16, 32),
+        variant_pilots=(0, 16),
         pilot_draws=(2, 1),
         n_fisher=8,
         fisher_pilots=(16,),

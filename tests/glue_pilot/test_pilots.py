@@ -33,6 +33,7 @@ def variant():
 @pytest.mark.parametrize("name", ["metadata.toml", "metadata_smoke.toml"])
 def test_shipped_studies_can_be_read(name):
     study = read_metadata_study(FOLDER / name)
+    assert set(study.variant_pilots) <= set(study.pilots)
     assert max(study.pilots) <= max(study.sizes)
     assert {n for n in study.pilots if n >= min(study.sizes)} <= set(study.sizes)
     assert study.pilot_draws[1] <= study.variant_draws[0]

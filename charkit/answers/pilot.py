@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from charkit.answers.evidence import gather_evidence
 from charkit.answers.library import shipped_library
+from charkit.answers.pilot_fisher import last_head, pilot_fisher
 from charkit.answers.pilot_signal import pilot_signal
 from charkit.answers.text_figures import TextFigures, text_figures
 from charkit.config import Progress, content_hash, no_progress, staged
@@ -42,7 +44,6 @@ MOST_LABELLED = 2_048
 MOST_UNLABELLED = 1_000
 MOST_FOR_SIGNAL = 512
 FEW_CLASSES = 20
-FISHER_TEXTS = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -316,7 +317,32 @@ class _Work:
         unlabelled: LayerStates | None,
         random: LayerStates | None,
     ) -> pd.DataFrame:
-        raise NotImplementedError
+        pilot, encoder = self.pilot, self.encoder
+        nothing = np.zeros((encoder.n_layers + 1, 0, encoder.width), np.float32)
+        fisher = None
+        if labelled is not None:
+            head = last_head(labelled, pilot.labelled, pilot.n_classes)
+            fisher = pilot_fisher(
+                self.encoder,
+                head,
+                pilot.labelled,
+                pilot.unlabelled,
+                corpus=pilot.corpus,
+                max_length=self.max_length,
+                progress=self.progress,
+            )
+        self.progress("gather evidence", 0, 1)
+        rows = gather_evidence(
+            nothing if labelled is None else labelled.to_numpy(),
+            None if labelled is None else np.array(pilot.labelled.labels, np.int64),
+            nothing if unlabelled is None else unlabelled.to_numpy(),
+            n_classes=pilot.n_classes,
+            random_states=None if random is None else random.layer(-1),
+            fisher=fisher,
+        )
+        self.progress("gather evidence", 1, 1)
+        names = {"encoder": encoder.name, "task": "", "corpus": pilot.corpus, "subset": "all"}
+        return rows.assign(**names, seed=0)
 
 
 def _read(store: Store, key: str, pilot: Pilot, *, found: bool) -> PilotEvidence:

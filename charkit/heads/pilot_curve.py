@@ -102,7 +102,7 @@ def part_scores(
             right, cost = _judge(features[layer], rows, inner, float(penalty[layer]), place)
             right, cost = right * known, np.where(known, cost, np.log(len(labels)))
             accuracy[layer], loss[layer] = (weights * right).sum(), (weights * cost).sum()
-    return PartScores(accuracy, loss)
+    return PartScores(np.minimum(accuracy, 1.0), loss)  # the sum may round above one
 
 
 def _judge(

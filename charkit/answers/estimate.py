@@ -20,6 +20,7 @@ from charkit.config import Progress, TaskKind, no_progress
 from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.load import load_encoder
+from charkit.errors import DataError, MissingError
 from charkit.heads.grid import Source, place_of
 from charkit.store import Store
 from charkit.tasks.card import SourceOptions
@@ -344,7 +345,22 @@ def _by_points(table: pd.DataFrame) -> pd.DataFrame:
 
 def _shipped(encoder: Encoder) -> tuple[Predictor, bool]:
     """Return the shipped metamodel, and whether it was made for the encoder."""
-    from metamodel.predict import load_shipped
+    try:
+        from metamodel.predict import load_shipped
 
-    model = load_shipped()
+        model = load_shipped()
+    except ImportError as error:
+        raise MissingError(
+            f"the metamodel cannot be read: expected the package lightgbm, got {str(error)!r}. "
+            "Run: pip install 'charkit[meta]'"
+        ) from error
+    except FileNotFoundError as error:
+        raise MissingError(
+            f"no metamodel: expected the one that comes with charkit, got {str(error)!r}. Install "
+            "charkit again, or make one: make metamodel."
+        ) from error
+    except ValueError as error:
+        raise DataError(
+            f"the metamodel is damaged or of another version: {error} Install charkit again."
+        ) from error
     return model, encoder.fingerprint in model.encoders

@@ -234,7 +234,7 @@ class EstimateAnswer:
         rows = self._largest()
         if rows.empty:
             return []
-        parts = [f"{r.feature} {_value(r.value)} ({r.points:+.1f})" for r in rows.itertuples()]
+        parts = [f"{r.feature}{_value(r.value)} ({r.points:+.1f})" for r in rows.itertuples()]
         return [f"what drove it, in points of accuracy: {'; '.join(parts)}"]
 
     def _largest(self) -> pd.DataFrame:
@@ -345,12 +345,13 @@ def _at(row: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
+    """Return a value behind a space; nothing where it is unknown."""
     if isinstance(value, str):
-        return value
-    number = float(value)
+        return f" {value}"
+    number = float("nan") if value is None else float(value)
     if not math.isfinite(number):
-        return "unknown"
-    return f"{number:,.0f}" if number == round(number) else f"{number:.3g}"
+        return ""
+    return f" {number:,.0f}" if number == round(number) else f" {number:.3g}"
 
 
 def _plain(value: Any) -> Any:

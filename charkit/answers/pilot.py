@@ -17,11 +17,12 @@ import numpy as np
 import pandas as pd
 
 from charkit.answers.evidence import gather_evidence
-from charkit.answers.library import shipped_library
+from charkit.answers.library import SHIPPED, shipped_library
 from charkit.answers.pilot_fisher import last_head, pilot_fisher
 from charkit.answers.pilot_signal import pilot_signal
 from charkit.answers.text_figures import TextFigures, text_figures
 from charkit.config import Progress, content_hash, no_progress, staged
+from charkit.durable import sha256_file
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.states import LayerStates
 from charkit.encoders.stream import encode_to_store
@@ -231,7 +232,9 @@ def _config(pilot: Pilot, encoder: Encoder, max_length: int | None) -> dict[str,
         "n_classes": pilot.n_classes,
         "corpus": pilot.corpus,
         "unlabelled": "" if pilot.unlabelled is None else pilot.unlabelled.text_fingerprint,
-        "library": None if library is None else [library.name, len(library.entries)],
+        "library": None
+        if library is None
+        else sha256_file(SHIPPED / f"{library.name}.safetensors"),
     }
 
 

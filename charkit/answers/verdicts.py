@@ -44,7 +44,17 @@ MOST_MAJORITY = 0.9
 MOST_REPEATS = 0.02
 MOST_CUT = 0.1
 FLAT_GAIN = 0.01
-NO_CURVE_SHIFT = {"state_shift": 0.5, "class_shift": 0.25, "confidence_gap": 0.1}
+SHIFT_LIMITS = {
+    "state_shift": 0.35,
+    "class_shift": 0.25,
+    "confidence_gap": 0.1,
+    "fisher_shift": 0.2,
+}
+"""Test texts of five known tasks stay below these, by a margin; those of other tasks exceed the
+first or the last."""
+
+FAR_STATES = 1.2
+"""Mean over the layers: English texts of other tasks lie up to 0.9 away, German ones 1.5."""
 
 
 @dataclass(frozen=True)
@@ -224,25 +234,37 @@ def _language(case: Case) -> Verdict | None:
 def _shift(case: Case) -> Verdict | None:
     if case.pilot.unlabelled is None or not case.pilot.n_labels:
         return None
-    row = case.row
-    signs = {
-        "state_shift": "their states lie {:.2f} standard deviations from the labelled ones'",
-        "class_shift": "the predicted classes differ by {:.0%} from the labels",
-        "confidence_gap": "heads are {:.0%} less sure of them",
-    }
+    rows = case.found.rows
+    values = {name: float(case.row[name]) for name in SHIFT_LIMITS}
+    values["state_shift"] = float(rows["state_shift"].mean())
     seen = [
-        words.format(float(row[name]))
-        for name, words in signs.items()
-        if float(row[name]) > _shift_limit(name, case.pilot)
+        words.format(values[name])
+        for name, words in _SHIFT_WORDS.items()
+        if values[name] > _shift_limit(name, case.pilot)
     ]
+    what = "evaluation" if case.pilot.judged else "unlabelled"
+    if values["state_shift"] > FAR_STATES:
+        return Verdict(
+            "shift",
+            f"the {what} texts are so unlike the labelled ones that they may be in another "
+            f"language or of another kind altogether: {', '.join(seen)}",
+            "refusal",
+        )
     if not seen:
         return None
-    what = "evaluation" if case.pilot.judged else "unlabelled"
     return Verdict(
         "shift",
         f"the {what} texts are unlike the labelled sample: {', '.join(seen)}. The curve speaks of "
         "texts like the labelled ones",
     )
+
+
+_SHIFT_WORDS = {
+    "state_shift": "their states lie {:.2f} standard deviations from the labelled ones'",
+    "class_shift": "the predicted classes differ by {:.0%} from the labels",
+    "confidence_gap": "heads are {:.0%} less sure of them",
+    "fisher_shift": "they lean on other weights of the encoder (Fisher distance {:.2f})",
+}
 
 
 def _shift_limit(name: str, pilot: Pilot) -> float:
@@ -251,7 +273,7 @@ def _shift_limit(name: str, pilot: Pilot) -> float:
     noise = np.sqrt(1 / max(pilot.n_used, 1) + 1 / max(len(pilot.unlabelled), 1))
     if name == "class_shift":
         noise *= np.sqrt(pilot.n_classes)
-    return float(NO_CURVE_SHIFT[name] + noise)
+    return float(SHIFT_LIMITS[name] + noise)
 
 
 def _sample(case: Case) -> Verdict | None:

@@ -32,7 +32,9 @@ def test_without_labels_nothing_is_said_of_signal():
     assert said(pilot(0), evidence(0, signal=None, own=None)) == {}
 
 
-@pytest.mark.parametrize(("own", "other"), [(RUSSIAN, RUSSIAN), (ENGLISH, RUSSIAN), (RUSSIAN, None)])
+@pytest.mark.parametrize(
+    ("own", "other"), [(RUSSIAN, RUSSIAN), (ENGLISH, RUSSIAN), (RUSSIAN, None)]
+)
 def test_another_language_is_grave(own, other):
     found = said(found=evidence(own=own, other=other))["language"]
     assert found.grave
@@ -49,15 +51,20 @@ def test_little_outside_is_a_warning_and_much_is_grave():
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [("state_shift", 1.5), ("class_shift", 0.8), ("confidence_gap", 0.4)]
+    ("column", "value"),
+    [("state_shift", 0.9), ("class_shift", 0.8), ("confidence_gap", 0.4), ("fisher_shift", 0.6)],
 )
 def test_evaluation_texts_unlike_the_sample_are_noticed(column, value):
-    assert "shift" in said(found=evidence(**{column: value}))
+    assert not said(found=evidence(**{column: value}))["shift"].grave
     assert "shift" not in said(pilot(n_unlabelled=0), evidence(**{column: np.nan}))
 
 
+def test_states_as_far_as_another_language_are_grave():
+    assert said(found=evidence(state_shift=1.5))["shift"].grave
+
+
 def test_a_small_sample_is_allowed_more_noise():
-    wide = {"state_shift": 0.8}
+    wide = {"state_shift": 0.65}
     assert "shift" in said(pilot(1000), evidence(**wide))
     assert "shift" not in said(pilot(8), evidence(8, **wide))
 

@@ -82,16 +82,17 @@ def blinded(variant: Variant, study: MetadataStudy) -> BlindVariant:
 def pilots_of(variant: BlindVariant, study: MetadataStudy) -> list[Pilot]:
     """Return a variant's pilots: none larger than half of its training rows.
 
-    A pilot has at least two labels a class on average, or none at all; without labels all draws
-    are the same, so there is one.
+    A pilot has at least two labels a class on average and labels of two classes, or no label at
+    all; without labels all draws are the same, so there is one.
     """
     half = len(variant.train_rows) // 2
     smallest = max(2, 2 * variant.n_classes)
     wanted = study.pilots if variant.name == "all" else study.variant_pilots
     sizes = [n for n in sorted(wanted) if n == 0 or smallest <= n <= half]
-    return [
+    found = [
         Pilot(n, seed) for n in sizes for seed in (study.pilot_seeds(variant.name) if n else (0,))
     ]
+    return [p for p in found if not p.n0 or len(np.unique(variant.sample(p)[1])) > 1]
 
 
 def fisher_pilots_of(

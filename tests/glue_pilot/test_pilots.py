@@ -98,3 +98,12 @@ def test_a_pilot_is_blind(study, variant):
     assert again.fingerprint == blind.fingerprint
     np.testing.assert_array_equal(again.unlabelled_rows, blind.unlabelled_rows)
     assert len(blind.unlabelled_rows) == study.n_unlabelled
+
+
+def test_a_pilot_of_one_class_is_none(study, variant):
+    labels = np.zeros(len(variant.train_labels), np.int64)
+    labels[:2] = 1
+    rare = replace(variant, train_labels=labels, n_classes=2)
+    assert {p.n0 for p in pilots_of(blinded(rare, study), study)} < set(study.pilots)
+    for pilot in pilots_of(blinded(rare, study), study):
+        assert pilot.n0 == 0 or len(set(blinded(rare, study).sample(pilot)[1])) == 2

@@ -86,7 +86,7 @@ def gather_evidence(
         whole = codes.astype(np.int64)
         columns |= _labelled(known, whole, others, spectrum, n_classes, seed)
         if random_states is not None:
-            columns["random_accuracy"] = _random_accuracy(random_states, whole, n_classes)
+            columns["random_accuracy"] = random_accuracy(random_states, whole, n_classes)
     if fisher is not None:
         columns |= _fisher_columns(fisher, n_layers)
     table = pd.DataFrame(columns, index=range(n_layers + 1))
@@ -273,9 +273,14 @@ def _spectral_columns(alignment: Alignment, spectrum: Spectrum, columns: Columns
     return found
 
 
-def _random_accuracy(
-    random_states: NDArray[np.floating], labels: IntArray, n_classes: int
-) -> float:
+def random_accuracy(random_states: NDArray[np.floating], labels: IntArray, n_classes: int) -> float:
+    """Return the leave-one-out accuracy on states of a random encoder, a control.
+
+    Args:
+        random_states: (n, width).
+        labels: Class codes, (n,).
+        n_classes: Number of classes of the task.
+    """
     rows = torch.from_numpy(np.array(random_states, np.float32))[None]
     heads = fit_sample_heads(rows, torch.from_numpy(labels), n_classes, penalties=RANDOM_PENALTIES)
     accuracy = _left_out_columns(heads, labels).get("oof_accuracy")

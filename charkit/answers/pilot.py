@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from charkit.answers.evidence import gather_evidence
+from charkit.answers.evidence import gather_evidence, random_accuracy
 from charkit.answers.library import SHIPPED, shipped_library
 from charkit.answers.pilot_fisher import last_head, pilot_fisher
 from charkit.answers.pilot_signal import pilot_signal
@@ -43,7 +43,7 @@ FEW = 64
 
 MOST_LABELLED = 2_048
 MOST_UNLABELLED = 1_000
-MOST_FOR_SIGNAL = 512
+MOST_FOR_CONTROLS = 512
 FEW_CLASSES = 20
 
 
@@ -252,15 +252,14 @@ class _Work:
         clock, key, pilot = Clock(), content_hash(config), self.pilot
         labelled = self._states(pilot.labelled, "labelled texts")
         unlabelled = self._states(pilot.unlabelled, "unlabelled texts")
-        random = None
+        rows = self._rows(labelled, unlabelled)
+        signal = None
         if labelled is not None:
-            twin = self.encoder.randomised(seed=RANDOM_ENCODER_SEED)
-            random = self._states(pilot.labelled, "labelled texts, random encoder", twin)
-        rows = self._rows(labelled, unlabelled, random)
+            signal = self._controls(labelled, rows)
         both = [s for s in (labelled, unlabelled) if s is not None]
         cut = sum(s.n_truncated for s in both) / max(sum(s.n_samples for s in both), 1)
         said = {
-            "signal": self._signal(labelled, random),
+            "signal": signal,
             "labelled_texts": self._figures(pilot.labelled),
             "unlabelled_texts": self._figures(pilot.unlabelled),
             "frac_truncated": cut,
@@ -298,19 +297,21 @@ class _Work:
             return None
         return asdict(text_figures(self.encoder, split))
 
-    def _signal(
-        self, labelled: LayerStates | None, random: LayerStates | None
-    ) -> dict[str, Any] | None:
-        if labelled is None or random is None:
-            return None
+    def _controls(self, labelled: LayerStates, rows: pd.DataFrame) -> dict[str, Any]:
+        """Fill in the random encoder's accuracy, and return whether there is any signal."""
         codes = np.array(self.pilot.labelled.labels, np.int64)
-        most = MOST_FOR_SIGNAL if self.pilot.n_classes <= FEW_CLASSES else MOST_FOR_SIGNAL // 2
-        rows = nested_order(codes, seed=0, kind="classification")[:most]
+        order = nested_order(codes, seed=0, kind="classification")[:MOST_FOR_CONTROLS]
+        twin = self.encoder.randomised(seed=RANDOM_ENCODER_SEED)
+        some = self.pilot.labelled.take(order)
+        states = self._states(some, "some texts, random encoder", twin)
+        assert states is not None
+        random, n_classes = states.layer(-1), self.pilot.n_classes
+        rows["random_accuracy"] = random_accuracy(random, codes[order], n_classes)
+        if n_classes > FEW_CLASSES:
+            order = order[: MOST_FOR_CONTROLS // 2]
         self.progress("look for a signal", 0, 1)
-        features = np.stack([labelled.layer(k)[rows] for k in range(labelled.n_layers + 1)])
-        verdict = pilot_signal(
-            features, random.layer(-1)[rows][None], codes[rows], self.pilot.n_classes
-        )
+        features = np.stack([labelled.layer(k)[order] for k in range(labelled.n_layers + 1)])
+        verdict = pilot_signal(features, random[None, : len(order)], codes[order], n_classes)
         self.progress("look for a signal", 1, 1)
         return {"signal": verdict.signal, "reason": verdict.reason}
 
@@ -318,7 +319,6 @@ class _Work:
         self,
         labelled: LayerStates | None,
         unlabelled: LayerStates | None,
-        random: LayerStates | None,
     ) -> pd.DataFrame:
         pilot, encoder = self.pilot, self.encoder
         nothing = np.zeros((encoder.n_layers + 1, 0, encoder.width), np.float32)
@@ -340,7 +340,6 @@ class _Work:
             None if labelled is None else np.array(pilot.labelled.labels, np.int64),
             nothing if unlabelled is None else unlabelled.to_numpy(),
             n_classes=pilot.n_classes,
-            random_states=None if random is None else random.layer(-1),
             fisher=fisher,
         )
         self.progress("gather evidence", 1, 1)

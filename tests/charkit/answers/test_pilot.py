@@ -6,6 +6,7 @@ import charkit
 from charkit.answers.pilot import KIND, make_pilot, pilot_evidence
 from charkit.tasks.card import SourceOptions
 from charkit.tasks.partly import load_partly_labelled
+from charkit.tasks.sample import sample_task
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +89,21 @@ def test_the_whole_answer_from_texts(tiny_bert, tmp_store):
     assert len(answer.rows()) == 5
     assert len(answer.observed) == 5
     assert answer.to_dict()["eval_accuracy"] is not None
+
+
+@pytest.mark.realdata
+@pytest.mark.bundled
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "signal"), [("trec6", True), ("mr", True), ("glue_rte", False)])
+def test_real_pilots_show_a_signal_where_there_is_one(
+    name, signal, shared_data, bundled_encoder, tmp_store
+):
+    task = sample_task(charkit.load_task(str(shared_data / name)), 128)
+    found = pilot_evidence(
+        make_pilot(load_partly_labelled(task, reading=SourceOptions())),
+        charkit.load_encoder(bundled_encoder),
+        store=tmp_store,
+    )
+    assert found.signal is not None
+    assert found.signal.signal is signal
+    assert not found.labelled_texts.foreign

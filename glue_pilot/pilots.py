@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from charkit.tasks.nested import nested_order
 from charkit.tasks.task import hash_strings
 from glue_pilot.metadata_study import MetadataStudy
-from glue_pilot.variants import Variant
+from glue_pilot.variants import Variant, has_two_classes
 
 IntArray = NDArray[np.int64]
 
@@ -92,7 +92,8 @@ def pilots_of(variant: BlindVariant, study: MetadataStudy) -> list[Pilot]:
     found = [
         Pilot(n, seed) for n in sizes for seed in (study.pilot_seeds(variant.name) if n else (0,))
     ]
-    return [p for p in found if not p.n0 or len(np.unique(variant.sample(p)[1])) > 1]
+    labels = variant.train_labels
+    return [p for p in found if not p.n0 or has_two_classes(labels, n=p.n0, seed=p.seed)]
 
 
 def fisher_pilots_of(

@@ -25,7 +25,7 @@ from charkit.store import Store
 from charkit.tasks.nested import nested_order
 from glue_pilot.bases import Base
 from glue_pilot.metadata_study import MetadataStudy
-from glue_pilot.variants import Variant
+from glue_pilot.variants import Variant, has_two_classes
 
 KIND = "metadata_truth"
 _FORMAT = 1
@@ -74,11 +74,16 @@ class TruthWork:
 
 
 def outcome_cells(variant: Variant, study: MetadataStudy) -> list[tuple[int, int]]:
-    """Return size and draw of every set of heads; the whole variant comes last, once."""
+    """Return size and draw of every set of heads; the whole variant comes last, once.
+
+    Draws of one class are left out: there is no head to train.
+    """
     whole = len(variant.train_rows)
     sizes = [n for n in sorted(study.sizes) if max(2, variant.n_classes) <= n < whole]
     cells = [(n, seed) for n in sizes for seed in range(study.n_draws(variant.name, n))]
-    return [*cells, (whole, 0)]
+    labels = variant.train_labels
+    kept = [cell for cell in cells if has_two_classes(labels, n=cell[0], seed=cell[1])]
+    return [*kept, (whole, 0)]
 
 
 def run_truth(work: TruthWork) -> str:

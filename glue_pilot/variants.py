@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charkit.errors import DataError
+from charkit.tasks.nested import nested_order
 from charkit.tasks.subsets import Subset, make_subset
 from charkit.tasks.task import Task, hash_strings
 
@@ -68,6 +69,19 @@ class Variant:
         )
         parts = [array.astype("<i8").tobytes().hex() for array in arrays]
         return hash_strings([self.name, str(self.n_classes), *parts]).hex()
+
+
+def has_two_classes(labels: IntArray, *, n: int, seed: int) -> bool:
+    """Tell whether the first n rows of a nested draw have more than one class.
+
+    A class with more than one row in n on average has one among them for sure
+    (`charkit.tasks.nested_order`), so the draw is looked at only where fewer than two have.
+    """
+    counts = np.bincount(labels)
+    if (counts * n > len(labels)).sum() >= 2:
+        return True
+    order = nested_order(labels, seed=seed, kind="classification")
+    return len(np.unique(labels[order[:n]])) >= 2
 
 
 def make_variants(

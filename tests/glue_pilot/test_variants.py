@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from charkit.tasks import Split, Task, load_task, make_subset
-from glue_pilot.variants import LARGEST_SHARE, make_variants
+from charkit.tasks import Split, Task, load_task, make_subset, nested_order
+from glue_pilot.variants import LARGEST_SHARE, has_two_classes, make_variants
 
 FORMS = {
     "binary": "generated/sentiment?n_train=500&n_eval=260",
@@ -117,3 +117,13 @@ def test_small_tasks_have_no_variant():
 
 def test_no_more_than_asked_for(task):
     assert len(make_variants(task, **(LIMITS | {"most": 5}))) == 5
+
+
+def test_whether_a_draw_has_two_classes_is_known_without_drawing():
+    for n_rare in (1, 3, 20, 90):
+        labels = np.repeat([0, 1, 2], [400 - 2 * n_rare, n_rare, n_rare])
+        for seed in range(3):
+            order = nested_order(labels, seed=seed, kind="classification")
+            for n in (1, 2, 8, 16, 64, 300):
+                found = has_two_classes(labels, n=n, seed=seed)
+                assert found == (len(set(labels[order[:n]])) > 1)

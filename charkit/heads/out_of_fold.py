@@ -3,6 +3,11 @@
 One head a layer, its strength chosen as in a sweep. The leave-one-out predictions come from the
 same fits (`charkit.heads.leave_one_out`): no fold is held out, so they tell of heads trained on
 all rows but one. A row that is alone in its class tells nothing: without it the class is unknown.
+
+Samples are stratified, but a sample without one row is not: its class has lost a share, most
+where classes are small, and its head leans away from the very class it is judged by (without any
+signal, two equal classes would be told wrong every time). So the odds of the row's own class are
+multiplied by k / (k - 1), for k rows of the class: the share that it has in the whole sample.
 """
 
 from __future__ import annotations
@@ -15,8 +20,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from charkit.errors import DataError
 from charkit.heads.design import Design, make_design
-from charkit.heads.inputs import check_codes, check_finite, check_shapes, chunk_size
+from charkit.heads.inputs import check_codes, check_shapes, chunk_size
 from charkit.heads.leave_one_out import left_out_logits
 from charkit.heads.minimise import Minimum, Problem, minimise, prior_weights
 from charkit.heads.strength import PENALTIES, solve_path
@@ -69,6 +75,10 @@ def fit_sample_heads(
     """
     check_shapes(features, labels)
     check_codes(labels, n_classes)
+    if not bool(torch.isfinite(features).all()):
+        raise DataError(
+            "features are not finite: expected numbers, got NaN or infinity. Look at the texts."
+        )
     present, codes, counts = torch.unique(labels.long(), return_inverse=True, return_counts=True)
     grid = [penalty / features.shape[1] for penalty in sorted(set(penalties), reverse=True)]
     parts = []
@@ -76,7 +86,6 @@ def fit_sample_heads(
     with torch.inference_mode():
         for start in range(0, features.shape[0], step):
             design = make_design(features[start : start + step])
-            check_finite(design, start)
             choice = solve_path(design, codes, grid, tolerance=TOLERANCE)
             problem = Problem(design, codes, choice.strength)
             parts.append(_judged(problem, choice.minimum, present, n_classes))
@@ -112,14 +121,10 @@ def shuffled_accuracy(
         problem = Problem(design, codes, torch.from_numpy(penalty) / features.shape[1])
         start = prior_weights(problem, len(present))
         minimum = minimise(problem, start, tolerance=TOLERANCE)
-        told = predicted(left_out_logits(problem, minimum, design.rows.square()))
-        right = (told == codes)[:, counted].double().mean(1)
+        logits = wide_logits(left_out_logits(problem, minimum, design.rows.square()))
+        restore_shares(logits, codes)
+        right = (logits.argmax(1) == codes)[:, counted].double().mean(1)
     return np.asarray(right.numpy())
-
-
-def predicted(logits: Tensor) -> Tensor:
-    """Return the most probable column (B, n) of logits (B, K, n), K = 1 for two classes."""
-    return (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(1)
 
 
 def wide_logits(logits: Tensor) -> Tensor:
@@ -127,6 +132,14 @@ def wide_logits(logits: Tensor) -> Tensor:
     if logits.shape[1] > 1:
         return logits
     return torch.cat([-logits / 2, logits / 2], 1)
+
+
+def restore_shares(logits: Tensor, labels: Tensor) -> None:
+    """Give each row's own class back its share of the whole sample, in logits (B, C, n)."""
+    counts = torch.bincount(labels)[labels].to(logits.dtype)
+    lost = torch.where(counts > 1, (counts / (counts - 1).clamp_min(1)).log(), 0.0)
+    index = labels.expand(logits.shape[0], 1, -1)
+    logits.scatter_add_(1, index, lost.expand(index.shape))
 
 
 def raw_heads(design: Design, minimum: Minimum) -> tuple[Tensor, Tensor]:
@@ -142,6 +155,7 @@ def raw_heads(design: Design, minimum: Minimum) -> tuple[Tensor, Tensor]:
 def _judged(problem: Problem, minimum: Minimum, present: Tensor, n_classes: int) -> SampleHeads:
     design = problem.design
     logits = wide_logits(left_out_logits(problem, minimum, design.rows.square()))
+    restore_shares(logits, problem.labels)
     inside = torch.softmax(logits.double(), 1).mT
     n_layers, n_samples = inside.shape[:2]
     left_out = inside.new_zeros((n_layers, n_samples, n_classes))

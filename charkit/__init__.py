@@ -28,6 +28,7 @@ _HOME = {
     "fetch": "charkit.api",
     "sweep": "charkit.heads.sweep",
     "layers": "charkit.answers.layers",
+    "rank_encoders": "charkit.answers.encoders",
     "doctor": "charkit.machine",
     "verify": "charkit.api",
 }
@@ -37,6 +38,7 @@ __all__ = ["__version__", *_HOME]
 if TYPE_CHECKING:
     from charkit.answers.distances import compare_tasks as compare_tasks
     from charkit.answers.embedding import embed as embed
+    from charkit.answers.encoders import rank_encoders as rank_encoders
     from charkit.answers.estimate import estimate as estimate
     from charkit.answers.layers import layers as layers
     from charkit.answers.nearest import nearest_tasks as nearest_tasks

@@ -50,6 +50,15 @@ def staged(progress: Progress, stage: str) -> Progress:
     return report
 
 
+def staged_by(progress: Progress, name: str) -> Progress:
+    """Return a progress function whose stages carry a name."""
+
+    def report(stage: str, done: int, total: int) -> None:
+        progress(f"{stage} {name}", done, total)
+
+    return report
+
+
 def printable(text: str, *, longest: int = 60) -> str:
     """Return a name from data for a line of text: controls spelled out, the rest cut.
 
@@ -60,13 +69,19 @@ def printable(text: str, *, longest: int = 60) -> str:
     return shown if len(shown) <= longest else shown[: longest - 1] + "…"
 
 
+RANDOM_PREFIX = "random:"
+"""Before an encoder's name: the same shape and tokenizer, random weights."""
+
+
 def people_name(encoder: str) -> str:
     """Return an encoder's name for people: of a folder given by its whole path, the last part.
 
-    >>> people_name("/models/tiny-bert"), people_name("minilm")
-    ('tiny-bert', 'minilm')
+    >>> people_name("/models/tiny-bert"), people_name("random:/models/tiny-bert")
+    ('tiny-bert', 'random:tiny-bert')
     """
-    return Path(encoder).name if Path(encoder).is_absolute() else encoder
+    prefix = RANDOM_PREFIX if encoder.startswith(RANDOM_PREFIX) else ""
+    place = Path(encoder.removeprefix(prefix))
+    return prefix + place.name if place.is_absolute() else encoder
 
 
 def no_progress(stage: str, done: int, total: int) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from charkit.answers.embed import KeptEmbeddings, embed_kept
 from charkit.answers.embedded import EmbeddedTask
-from charkit.config import Pooling, Progress, TaskKind, no_progress
+from charkit.config import Pooling, Progress, TaskKind, no_progress, staged_by
 from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.load import load_encoder
@@ -214,12 +214,3 @@ class _Work:
             name=name,
             progress=staged_by(self.progress, name),
         )
-
-
-def staged_by(progress: Progress, name: str) -> Progress:
-    """Return a progress function whose stages carry a name."""
-
-    def report(stage: str, done: int, total: int) -> None:
-        progress(f"{stage} {name}", done, total)
-
-    return report

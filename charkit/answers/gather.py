@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from charkit.answers.embed import embed_kept
-from charkit.config import Progress, no_progress
+from charkit.config import Progress, no_progress, staged_by
 from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.load import load_encoder
@@ -210,7 +210,7 @@ def embed_one(
         head_layers=(sampling.head_layer,),
         options=replace(sampling.options, seed=sampling.seed),
         store=store,
-        progress=_staged_by(progress, task.name),
+        progress=staged_by(progress, task.name),
     )
     (layer, embedding), *_ = kept.embeddings.items()
     source = task.source or task.name
@@ -257,13 +257,6 @@ def layer_words(layers: Sequence[int]) -> str:
     if list(layers) == list(range(layers[0], layers[-1] + 1)):
         return f"layers {layers[0]}-{layers[-1]}"
     return f"layers {', '.join(map(str, layers))}"
-
-
-def _staged_by(progress: Progress, name: str) -> Progress:
-    def report(stage: str, done: int, total: int) -> None:
-        progress(f"{stage} {name}", done, total)
-
-    return report
 
 
 def _named_apart(found: Sequence[Gathered]) -> list[Gathered]:

@@ -198,13 +198,7 @@ def plan_layers(
         UsageError: ``n`` exceeds the training sample, or another setting is not legal.
     """
     card = task.card
-    smallest = max(2, card.n_classes)
-    if n is not None and not smallest <= n <= card.n_train:
-        raise UsageError(
-            f"n out of range: expected {smallest} to {card.n_train:,}, the labelled training "
-            f"texts of {card.name} apart from the {card.n_eval:,} for evaluation, got {n:,}. "
-            "Leave it out for all."
-        )
+    check_n(card, n)
     return plan_sweep(
         [task],
         encoder=encoder,
@@ -212,6 +206,21 @@ def plan_layers(
         reading=task.options,
         store=task.store,
     )
+
+
+def check_n(card: TaskCard, n: int | None) -> None:
+    """Refuse a number of labelled texts that the training sample does not have.
+
+    Raises:
+        UsageError: It is too small or too large.
+    """
+    smallest = max(2, card.n_classes)
+    if n is not None and not smallest <= n <= card.n_train:
+        raise UsageError(
+            f"n out of range: expected {smallest} to {card.n_train:,}, the labelled training "
+            f"texts of {card.name} apart from the {card.n_eval:,} for evaluation, got {n:,}. "
+            "Leave it out for all."
+        )
 
 
 def answer_from(result: SweepResult) -> LayersAnswer:

@@ -9,6 +9,7 @@ import typer
 from charkit import __version__
 from charkit.cli.cache import cache_app, verify
 from charkit.cli.compare import distances, nearest
+from charkit.cli.comparing_encoders import encoders
 from charkit.cli.embedding import embed
 from charkit.cli.estimating import estimate
 from charkit.cli.machine import doctor, fetch
@@ -47,6 +48,7 @@ CARE = "Store and machine"
 
 app.command(rich_help_panel=ASK)(estimate)
 app.command(rich_help_panel=ASK)(layers)
+app.command(rich_help_panel=ASK)(encoders)
 app.command(rich_help_panel=ASK)(sweep)
 app.command(rich_help_panel=ASK)(embed)
 app.command(rich_help_panel=ASK)(distances)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from charkit.config import RANDOM_PREFIX
 from charkit.encoders.device import torch_dtype
 from charkit.encoders.fingerprint import VOCABULARIES, fingerprint_folder
 from charkit.encoders.known import BLOCKS
@@ -186,7 +187,7 @@ class Encoder:
         """
         if seed < 0:
             raise UsageError(f"seed is out of range: expected at least 0, got {seed}.")
-        return replace(self, name=f"random:{self.name}@{seed}", random_seed=seed)
+        return replace(self, name=f"{RANDOM_PREFIX}{self.name}@{seed}", random_seed=seed)
 
     @cached_property
     def tokenizer(self) -> Any:

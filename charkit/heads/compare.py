@@ -50,6 +50,8 @@ class LayerComparison:
     choice: LayerChoice
     verdict: SignalVerdict | None
     training_helps: bool | None
+    values: NDArray[np.float64]
+    bounds: tuple[float, float]
 
 
 def compare_layers(result: SweepResult, task: str, encoder: str) -> LayerComparison | None:
@@ -77,7 +79,8 @@ def compare_layers(result: SweepResult, task: str, encoder: str) -> LayerCompari
     card, layers = jobs[0].card, next(j.layers for j in jobs if j.control == "none")
     metric = _metric(card.metric, card.n_classes)
     values = _values(rows["none"], metric, card.n_classes)
-    choice = best_layers(values, layers=layers, bounds=_BOUNDS.get(metric, (-1.0, 1.0)))
+    bounds = _BOUNDS.get(metric, (-1.0, 1.0))
+    choice = best_layers(values, layers=layers, bounds=bounds)
     helps = None
     if "random_encoder" in rows:
         helps = _above(values, _values(rows["random_encoder"], metric, card.n_classes))
@@ -92,7 +95,7 @@ def compare_layers(result: SweepResult, task: str, encoder: str) -> LayerCompari
         )
     mine = result.table["key"].isin([job.key for job in jobs])
     n = int(result.table.loc[mine, "n_train"].max())
-    return LayerComparison(n, metric, choice, verdict, helps)
+    return LayerComparison(n, metric, choice, verdict, helps, values, bounds)
 
 
 def _rows_by_control(result: SweepResult, jobs: list[Job]) -> dict[str, Rows]:

@@ -40,11 +40,12 @@ def test_encode_keeps_all_layers(tiny_bert, tmp_store):
 
 
 RENAMED = {"tasks": "tasks", "workers": "n_workers", "cache_dir": "store"}
+FUNCTIONS = {"encoders": "rank_encoders"}
 SCREEN = {"out", "dry_run", "fmt", "quiet", "verbose", "log_file", "debug"}
 
 
 @pytest.mark.parametrize(
-    "name", ["sweep", "layers", "embed", "estimate", "encode", "fetch", "verify"]
+    "name", ["sweep", "layers", "encoders", "embed", "estimate", "encode", "fetch", "verify"]
 )
 def test_python_takes_what_the_command_takes(name):
     """Every option that is not about the screen or files has its argument in Python."""
@@ -52,7 +53,8 @@ def test_python_takes_what_the_command_takes(name):
     options = set(inspect.signature(command).parameters) - SCREEN
     if name == "encode":
         options -= {"layers"}  # of the files: EncodedTask.save takes it
-    arguments = set(inspect.signature(getattr(charkit, name)).parameters)
+    function = getattr(charkit, FUNCTIONS.get(name, name))
+    arguments = set(inspect.signature(function).parameters)
     assert {RENAMED.get(option, option) for option in options} <= arguments
 
 

@@ -156,6 +156,15 @@ CASES = [
         ("layers", "good.csv", "-e", "encoder", "--n", "999"), 2, "n out of range",
     ),
     BadCommand(
+        "encoders_named_twice", "charkit encoders with one encoder named twice.",
+        ("encoders", "good.csv", "-e", "encoder", "-e", "encoder"), 2, "each named once",
+    ),
+    BadCommand(
+        "encoders_none_left", "charkit encoders where every encoder is out of reach.",
+        ("encoders", "good.csv", "-e", "bert-base-uncased", "-e", "no-such-encoder", "--offline"),
+        1, "all 2 encoders failed",
+    ),
+    BadCommand(
         "one_task_twice", "The same task given twice.",
         ("sweep", "good.csv", "good.csv", "-e", "encoder"), 2, "two tasks have one name",
     ),

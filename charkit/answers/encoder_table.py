@@ -1,0 +1,218 @@
+"""What `charkit.rank_encoders` answers: a ranked table of encoders, in words, with ties."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from html import escape
+from math import isfinite
+from typing import Any
+
+import pandas as pd
+
+from charkit.config import RANDOM_PREFIX, people_name
+from charkit.errors import CharkitError
+from charkit.heads.choice import SignalVerdict
+from charkit.heads.findings import CUT_SHARE, cut_words, metric_name
+from charkit.heads.rivals import Rivals
+from charkit.tasks.card import TaskCard
+
+FASTER = 2.0
+"""A tied encoder is worth a line when it encodes so many times faster than the best."""
+
+_RIVAL_NAMES = {"logme": "LogME", "h_score": "H-score", "knn": "nearest neighbours"}
+
+
+@dataclass(frozen=True)
+class RankedEncoder:
+    """An encoder at its best layer.
+
+    Attributes:
+        encoder: Its name.
+        layer: Its best layer, 0 = embeddings.
+        score: Mean over training draws and evaluation rows.
+        low: Lower end of the 90 % interval: expected score over other draws and rows.
+        high: Upper end.
+        tied_with_best: Whether it cannot be told from the best encoder on these rows and draws.
+        verdict: Whether there is any signal above the controls.
+        width: Numbers in one state.
+        n_layers: Number of layers L.
+        seconds: What encoding the task's texts took, when it was done.
+        frac_truncated: Share of texts cut at the maximum length.
+        max_length: That length, in tokens.
+        rivals: Scores of the layer without a trained head.
+    """
+
+    encoder: str
+    layer: int
+    score: float
+    low: float
+    high: float
+    tied_with_best: bool
+    verdict: SignalVerdict
+    width: int
+    n_layers: int
+    seconds: float
+    frac_truncated: float
+    max_length: int
+    rivals: Rivals
+
+
+@dataclass(frozen=True)
+class FailedEncoder:
+    """An encoder that could not be ranked.
+
+    Attributes:
+        encoder: Its name.
+        error: Why.
+    """
+
+    encoder: str
+    error: CharkitError
+
+    def row(self) -> dict[str, str]:
+        """Return name and reason."""
+        return {"encoder": people_name(self.encoder), "reason": str(self.error)}
+
+
+@dataclass(frozen=True, eq=False)
+class EncodersAnswer:
+    """Encoders ranked on one task.
+
+    Attributes:
+        card: The task.
+        n: Labelled training texts.
+        n_draws: Draws of the training texts.
+        metric: What the scores are: the task's own metric where right and wrong answers tell it
+            (two classes), else ``"accuracy"``; ``"correlation"`` for regression.
+        ranked: The best first.
+        failed: Encoders that could not be ranked.
+    """
+
+    card: TaskCard
+    n: int
+    n_draws: int
+    metric: str
+    ranked: tuple[RankedEncoder, ...]
+    failed: tuple[FailedEncoder, ...]
+
+    @property
+    def best(self) -> RankedEncoder:
+        """The encoder with the best mean score."""
+        return self.ranked[0]
+
+    @property
+    def signal(self) -> bool:
+        """Whether any encoder is above the controls by more than chance."""
+        return any(row.verdict.signal for row in self.ranked)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one row an encoder, the best first.
+
+        Columns: ``rank``; ``encoder``; ``layer``, its best; the score under the metric's name
+        with its 90 % interval ``low`` to ``high``; ``tied_with_best``; ``signal``; ``layers``
+        and ``width``; ``seconds`` of encoding; and the rivals, which train no head:
+        ``rival_logme``, ``rival_h_score``, ``rival_knn``.
+        """
+        return [
+            {
+                "rank": place,
+                "encoder": people_name(row.encoder),
+                "layer": row.layer,
+                self.metric: row.score,
+                "low": row.low,
+                "high": row.high,
+                "tied_with_best": row.tied_with_best,
+                "signal": row.verdict.signal,
+                "layers": row.n_layers,
+                "width": row.width,
+                "seconds": row.seconds,
+                **{f"rival_{name}": score for name, score in asdict(row.rivals).items()},
+            }
+            for place, row in enumerate(self.ranked, 1)
+        ]
+
+    def lines(self) -> list[str]:
+        """Return the answer in words."""
+        head = f"{self.card.name}, {self.n:,} labels, {self.card.n_eval:,} evaluation texts: "
+        lines = [head + (self._ties() if self.signal else "no encoder is above the controls")]
+        if self.signal:
+            lines += [*self._no_help(), *self._faster()]
+        else:
+            lines.append(self.best.verdict.reason)
+        lines += self._rival_choice()
+        for row in self.ranked:
+            if row.frac_truncated > CUT_SHARE:
+                cut = cut_words(row.frac_truncated, row.max_length)
+                lines.append(f"{people_name(row.encoder)}: {cut}")
+        return lines + [f"failed: {f.row()['encoder']}: {f.error}" for f in self.failed]
+
+    def _ties(self) -> str:
+        best = self.best
+        first = (
+            f"{people_name(best.encoder)} is ahead with {metric_name(self.metric)} "
+            f"{best.score:.3f} at layer {best.layer} (90 % interval {best.low:.3f} to "
+            f"{best.high:.3f})"
+        )
+        tied = [people_name(r.encoder) for r in self.ranked[1:] if r.tied_with_best]
+        if tied:
+            return f"{first}; {', '.join(tied)} cannot be told from it"
+        return first + (", above all others" if len(self.ranked) > 1 else "")
+
+    def _no_help(self) -> Iterator[str]:
+        """Say where random weights do as well as the best."""
+        for row in self.ranked:
+            if row.tied_with_best and row.encoder.startswith(RANDOM_PREFIX):
+                yield (
+                    f"{people_name(row.encoder)} has random weights and ties with the best: "
+                    "nothing shows that training helps here"
+                )
+
+    def _faster(self) -> Iterator[str]:
+        """Name a tied encoder that costs much less."""
+        tied = [r for r in self.ranked[1:] if r.tied_with_best and r.seconds > 0]
+        fastest = min(tied, key=lambda row: row.seconds, default=None)
+        if fastest is not None and self.best.seconds > FASTER * fastest.seconds:
+            yield (
+                f"{people_name(fastest.encoder)} ties with the best and encodes "
+                f"{self.best.seconds / fastest.seconds:.1f} times faster"
+            )
+
+    def _rival_choice(self) -> Iterator[str]:
+        """Say what scores without a trained head would have chosen."""
+        chosen = []
+        for field, name in _RIVAL_NAMES.items():
+            scores = {r.encoder: getattr(r.rivals, field) for r in self.ranked}
+            known = {encoder: score for encoder, score in scores.items() if isfinite(score)}
+            if known:
+                chosen.append(f"{name} {people_name(max(known, key=known.__getitem__))}")
+        if chosen and len(self.ranked) > 1:
+            yield f"rivals that train no head would choose: {', '.join(chosen)}"
+
+    def about(self) -> dict[str, Any]:
+        """Return what the answer says beside the table, as JSON takes it."""
+        return {
+            "task": self.card.name,
+            "n": self.n,
+            "n_draws": self.n_draws,
+            "n_eval": self.card.n_eval,
+            "metric": self.metric,
+            "best": people_name(self.best.encoder),
+            "signal": self.signal,
+            "reasons": {people_name(r.encoder): r.verdict.reason for r in self.ranked},
+            "failed": [f.row() for f in self.failed],
+            "lines": self.lines(),
+        }
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row an encoder, the best first."""
+        return pd.DataFrame(self.rows())
+
+    def __repr__(self) -> str:
+        shown = self.to_pandas().to_string(index=False, float_format="{:.3f}".format)
+        return "\n".join([*self.lines(), shown])
+
+    def _repr_html_(self) -> str:
+        lines = "<br>".join(escape(line) for line in self.lines())
+        shown = self.to_pandas().to_html(index=False, float_format="{:.3f}".format, na_rep="")
+        return f"<p>{lines}</p>{shown}"

@@ -1,0 +1,329 @@
+"""Which encoder? Heads on every layer of each, compared on the same rows and draws."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from charkit.answers.encoder_table import EncodersAnswer, FailedEncoder, RankedEncoder
+from charkit.answers.layers import check_n, plan_layers
+from charkit.config import (
+    RANDOM_PREFIX,
+    Pooling,
+    Progress,
+    TaskKind,
+    content_hash,
+    no_progress,
+    people_name,
+    staged_by,
+)
+from charkit.encoders.device import DeviceChoice, DtypeChoice
+from charkit.encoders.encoder import Encoder
+from charkit.encoders.load import load_encoder
+from charkit.encoders.stream import encode_to_store, states_config
+from charkit.errors import CellsFailedError, CharkitError, DataError, UsageError
+from charkit.heads.compare import LayerComparison, compare_layers
+from charkit.heads.encoder_choice import best_encoders
+from charkit.heads.grid import RANDOM_ENCODER_SEED, Source, SweepPlan, SweepSettings, place_of
+from charkit.heads.rivals import Rivals, rival_scores
+from charkit.heads.sweep import run_sweep
+from charkit.store import Store
+from charkit.tasks.card import LazyTask, SourceOptions
+from charkit.tasks.nested import nested_order
+from charkit.tasks.rows import OnBadRows
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_ENCODERS = ("minilm", "random:minilm")
+"""The bundled encoder, and its shape with random weights: what training had no part in."""
+
+CONTROLS = ("none", "shuffled_labels", "majority")
+
+RIVAL_TEXTS = 2_000
+"""The rivals see at most so many labelled texts: their cost grows with the square."""
+
+Named = str | Encoder
+
+
+def rank_encoders(
+    task: Source,
+    *,
+    encoder: Sequence[Named] = DEFAULT_ENCODERS,
+    n: int | None = None,
+    layers: Sequence[int] | None = None,
+    seeds: Sequence[int] = (0, 1, 2, 3, 4),
+    pooling: Pooling = "mean",
+    max_length: int | None = None,
+    device: DeviceChoice = "auto",
+    dtype: DtypeChoice = "auto",
+    text: str | None = None,
+    pair: str | None = None,
+    label: str | None = None,
+    kind: TaskKind | None = None,
+    evaluation: str | Path | None = None,
+    eval_frac: float = 0.2,
+    on_bad_rows: OnBadRows = "refuse",
+    offline: bool | None = None,
+    store: Store | None = None,
+    n_workers: int | None = None,
+    progress: Progress = no_progress,
+) -> EncodersAnswer:
+    """Rank encoders by what heads on their best layer make of a task; say which ones tie.
+
+    All are scored on the same held-out texts, by heads trained on the same draws. An encoder
+    that fails (not installed, offline, damaged) is named with the reason, and the others are
+    ranked all the same.
+
+    Args:
+        task: A source that `charkit.load_task` takes, or a task.
+        encoder: Names or loaded encoders. ``random:NAME`` has the shape and the tokenizer of
+            NAME and random weights.
+        n: Labelled training texts. Default: all.
+        layers: Layers to compare, 0 = embeddings, -1 = the last. Default: all.
+        seeds: Draws of the training texts.
+        pooling: How token states become one vector.
+        max_length: Longest text in tokens. Default: each encoder's own choice.
+        device: Where the encoders run.
+        dtype: Arithmetic of the encoders.
+        text: Column of the texts.
+        pair: Column of the second texts.
+        label: Column of the labels.
+        kind: ``"classification"`` or ``"regression"``; guessed when None.
+        evaluation: File with the evaluation rows, or the name of a folder's or data set's part.
+        eval_frac: Share of the rows held out when no evaluation rows are given.
+        on_bad_rows: Refuse rows without text or label, or drop and count them.
+        offline: Never open a connection; None reads CHARKIT_OFFLINE and HF_HUB_OFFLINE.
+        store: Where results lie. Default: the user's cache, or $CHARKIT_CACHE.
+        n_workers: Processes for the heads. Default: one a core.
+        progress: Called as ``progress(stage, done, total)``.
+
+    Raises:
+        UsageError: An argument is not legal, or ``n`` exceeds the training sample.
+        DataError: The source cannot be used.
+        CellsFailedError: Some encoders failed; the answer about the others is its ``partial``.
+    """
+    reading = SourceOptions(
+        text=text,
+        pair=pair,
+        label=label,
+        kind=kind,
+        evaluation=place_of(evaluation),
+        eval_frac=eval_frac,
+        on_bad_rows=on_bad_rows,
+        offline=offline,
+    )
+    settings = SweepSettings(
+        layers=None if layers is None else tuple(layers),
+        seeds=tuple(seeds),
+        controls=CONTROLS,
+        pooling=pooling,
+        max_length=max_length,
+        device=device,
+        dtype=dtype,
+    )
+    lazy = LazyTask(task, store or Store(), reading)
+    plans, failed = plan_encoders(lazy, encoder, n=n, settings=settings)
+    answer = run_encoders(plans, failed, n_workers=n_workers, progress=progress)
+    if answer.failed:
+        raise some_failed(answer)
+    return answer
+
+
+def plan_encoders(
+    task: LazyTask, encoders: Sequence[Named], *, n: int | None, settings: SweepSettings
+) -> tuple[list[SweepPlan], list[FailedEncoder]]:
+    """Return one sweep an encoder, and the encoders that cannot be had.
+
+    Args:
+        task: The task.
+        encoders: Names or loaded encoders.
+        n: Labelled training texts; None for all.
+        settings: The grid; its sizes are set to ``n``.
+
+    Raises:
+        UsageError: ``n`` exceeds the training sample, there is no encoder, or one is named twice.
+        DataError: The source cannot be used.
+        CharkitError: No encoder can be had; with one reason for all, that error itself.
+    """
+    names = [e if isinstance(e, str) else e.name for e in encoders]
+    if not names or len(set(names)) < len(names):
+        raise UsageError(
+            f"encoders: expected at least one, each named once, got {names or 'none'}. Leave "
+            "repeats out."
+        )
+    check_n(task.card, n)
+    plans, failed = [], []
+    for encoder, name in zip(encoders, names, strict=True):
+        try:
+            loaded = _loaded(encoder, settings, task.options.offline)
+            plans.append(plan_layers(task, n=n, encoder=loaded, settings=settings))
+        except CharkitError as error:
+            failed.append(FailedEncoder(name, error))
+    if not plans:
+        raise _none_left(failed)
+    return plans, failed
+
+
+def _loaded(encoder: Named, settings: SweepSettings, offline: bool | None) -> Encoder:
+    if isinstance(encoder, Encoder):
+        return encoder
+    plain = encoder.removeprefix(RANDOM_PREFIX)
+    found = load_encoder(plain, device=settings.device, dtype=settings.dtype, offline=offline)
+    if plain == encoder:
+        return found
+    return dataclasses.replace(found.randomised(seed=RANDOM_ENCODER_SEED), name=encoder)
+
+
+def run_encoders(
+    plans: Sequence[SweepPlan],
+    failed: Sequence[FailedEncoder] = (),
+    *,
+    n_workers: int | None = None,
+    progress: Progress = no_progress,
+) -> EncodersAnswer:
+    """Run the sweeps one after another and rank what was finished.
+
+    Args:
+        plans: From `plan_encoders`.
+        failed: Encoders that are out already.
+        n_workers: Processes for the heads. Default: one a core.
+        progress: Called as ``progress(stage, done, total)``.
+
+    Raises:
+        CharkitError: No encoder was finished; with one reason for all, that error itself.
+    """
+    runs, out = [], list(failed)
+    for plan in plans:
+        name = plan.encoders[0].name
+        try:
+            runs.append(_run(plan, n_workers, staged_by(progress, f"({people_name(name)})")))
+        except CharkitError as error:
+            out.append(FailedEncoder(name, error))
+        except Exception as error:  # a damaged checkpoint can raise anything; the rest goes on
+            logger.exception("%s failed", name)
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            out.append(FailedEncoder(name, CharkitError(f"{type(error).__name__}: {reason}")))
+    if not runs:
+        raise _none_left(out)
+    return _ranked(runs, out)
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """An encoder's finished sweep."""
+
+    plan: SweepPlan
+    compared: LayerComparison
+    frac_truncated: float
+    seconds: float
+    rivals: Rivals
+
+
+def _run(plan: SweepPlan, n_workers: int | None, progress: Progress) -> _Run:
+    encoder, task = plan.encoders[0], plan.tasks[0]
+    result = run_sweep(plan, n_workers=n_workers, progress=progress)
+    compared = compare_layers(result, task.card.name, encoder.name)
+    if compared is None:
+        raise DataError(
+            f"{task.card.name}: expected a draw that is finished under every control, got none. "
+            "Run it again."
+        )
+    real = result.table[result.table["control"] == "none"]
+    return _Run(
+        plan,
+        compared,
+        float(real["frac_truncated"].max()),
+        sum(_encode_seconds(plan)),
+        _rivals(plan, compared),
+    )
+
+
+def _encode_seconds(plan: SweepPlan) -> Iterator[float]:
+    """Yield what encoding each part of the task took, whenever that was."""
+    settings, task = plan.settings, plan.tasks[0].open()
+    for split in (task.train, task.evaluation):
+        assert split is not None  # `plan_sweep` asked for evaluation texts
+        config = states_config(
+            plan.encoders[0], split, pooling=settings.pooling, max_length=settings.max_length
+        )
+        fields = plan.store.read_manifest("states", content_hash(config))
+        yield float(fields["time"]["seconds"])
+
+
+def _rivals(plan: SweepPlan, compared: LayerComparison) -> Rivals:
+    """Return the rivals' scores on the best layer, from the labelled texts of the first draw."""
+    settings, task = plan.settings, plan.tasks[0].open()
+    labels = task.train.labels
+    assert labels is not None  # a head was trained
+    order = nested_order(labels, seed=settings.seeds[0], kind=task.kind)
+    rows = order[: min(compared.n, RIVAL_TEXTS)]
+    states = encode_to_store(
+        plan.encoders[0],
+        task.train,
+        store=plan.store,
+        pooling=settings.pooling,
+        max_length=settings.max_length,
+    )
+    features = states.layer(compared.choice.best)[rows]
+    return rival_scores(features, labels[rows], kind=task.kind)
+
+
+def _ranked(runs: Sequence[_Run], failed: Sequence[FailedEncoder]) -> EncodersAnswer:
+    first = runs[0].compared
+    choice = best_encoders(
+        [run.compared.values for run in runs],
+        layers=[run.compared.choice.layers for run in runs],
+        bounds=first.bounds,
+    )
+    rows = []
+    for index, run in enumerate(runs):
+        encoder, verdict = run.plan.encoders[0], run.compared.verdict
+        assert verdict is not None  # the majority control is among the controls
+        rows.append(
+            RankedEncoder(
+                encoder=encoder.name,
+                layer=choice.layer[index],
+                score=float(choice.score[index]),
+                low=float(choice.low[index]),
+                high=float(choice.high[index]),
+                tied_with_best=bool(choice.tied_with_best[index]),
+                verdict=verdict,
+                width=encoder.width,
+                n_layers=encoder.n_layers,
+                seconds=run.seconds,
+                frac_truncated=run.frac_truncated,
+                max_length=encoder.text_length(run.plan.settings.max_length),
+                rivals=run.rivals,
+            )
+        )
+    return EncodersAnswer(
+        card=runs[0].plan.tasks[0].card,
+        n=first.n,
+        n_draws=first.choice.n_draws,
+        metric=first.metric,
+        ranked=tuple(sorted(rows, key=lambda row: -row.score)),
+        failed=tuple(failed),
+    )
+
+
+def some_failed(answer: EncodersAnswer) -> CellsFailedError:
+    """Return the error that names the encoders that failed, the answer on the others attached."""
+    n_all = len(answer.failed) + len(answer.ranked)
+    reasons = "; ".join(f"{f.encoder}: {f.error}" for f in answer.failed)
+    return CellsFailedError(
+        f"{len(answer.failed)} of {n_all} encoders failed ({reasons}) The others are ranked.",
+        partial=answer,
+    )
+
+
+def _none_left(failed: Sequence[FailedEncoder]) -> CharkitError:
+    if len({str(f.error) for f in failed}) == 1:
+        return failed[0].error
+    reasons = "; ".join(f"{f.encoder}: {f.error}" for f in failed)
+    return CellsFailedError(
+        f"all {len(failed)} encoders failed ({reasons})",
+        exit_codes={f.error.exit_code for f in failed},
+    )

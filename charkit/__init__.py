@@ -28,6 +28,7 @@ _HOME = {
     "fetch": "charkit.api",
     "sweep": "charkit.heads.sweep",
     "layers": "charkit.answers.layers",
+    "next_labels": "charkit.answers.next_labels",
     "rank_encoders": "charkit.answers.encoders",
     "doctor": "charkit.machine",
     "verify": "charkit.api",
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from charkit.answers.estimate import estimate as estimate
     from charkit.answers.layers import layers as layers
     from charkit.answers.nearest import nearest_tasks as nearest_tasks
+    from charkit.answers.next_labels import next_labels as next_labels
     from charkit.api import encode as encode
     from charkit.api import fetch as fetch
     from charkit.api import verify as verify

@@ -20,6 +20,7 @@ HEAVY = {
     "optuna",
     "matplotlib",
     "sklearn",
+    "skactiveml",
     "scipy",
 }
 

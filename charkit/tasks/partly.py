@@ -20,12 +20,25 @@ from charkit.tasks.generated import load_generated
 from charkit.tasks.glue import glue_order
 from charkit.tasks.labels import Meaning, encode_labels, read_meaning
 from charkit.tasks.rows import OnBadRows, Rows, usable_rows
-from charkit.tasks.sources import Tables, check_choices, glue_columns, open_tables
+from charkit.tasks.sources import Tables, check_choices, glue_columns, open_tables, refuse_columns
 from charkit.tasks.tables import RawTable
 from charkit.tasks.task import Split, Task
 
 MOST_CLASSES = 1_000
 """With more classes, labels are hardly classes, and no answer about them would mean anything."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where rows stand in their file.
+
+    Attributes:
+        unit: What ``numbers`` count: ``"line"`` or ``"row"``.
+        numbers: The place of every row, from 1.
+    """
+
+    unit: str
+    numbers: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +54,8 @@ class PartlyLabelled:
         class_names: The name of class code c at position c; empty without labels.
         n_classes: How many classes there are.
         notes: What was guessed, dropped or counted while reading.
+        pool_places: Where the rows of the pool stand; None where there is none.
+        evaluation_places: Where the evaluation rows stand; None where there are none.
     """
 
     name: str
@@ -51,6 +66,8 @@ class PartlyLabelled:
     class_names: tuple[str, ...]
     n_classes: int
     notes: tuple[str, ...] = ()
+    pool_places: Places | None = None
+    evaluation_places: Places | None = None
 
     @property
     def unlabelled(self) -> Split | None:
@@ -103,6 +120,8 @@ def load_partly_labelled(
     if isinstance(source, str) and source.startswith("generated/"):
         source = load_generated(source)
     if isinstance(source, Task):
+        own = (reading.text, reading.pair, reading.label, reading.kind, reading.evaluation)
+        refuse_columns("tasks", *own)
         return _of_task(source, n_classes)
     tables = open_tables(source, reading.evaluation, offline=reading.offline)
     text, pair = reading.text, reading.pair
@@ -157,9 +176,17 @@ class _Reader:
         pool = Split(rows.texts, rows.pairs)
         check_pairs(pool, where=rows.where)
         evaluation = self._evaluation(columns, notes)
-        nothing = pool.take([])
         return PartlyLabelled(
-            self.name, self._corpus, nothing, pool, evaluation, (), n_classes, tuple(notes)
+            name=self.name,
+            corpus=self._corpus,
+            labelled=pool.take([]),
+            pool=pool,
+            evaluation=_split(evaluation),
+            class_names=(),
+            n_classes=n_classes,
+            notes=tuple(notes),
+            pool_places=_places(rows),
+            evaluation_places=_places(evaluation),
         )
 
     def labelled(self, columns: Columns, kind: TaskKind | None) -> PartlyLabelled:
@@ -182,16 +209,24 @@ class _Reader:
         notes += [*rows.notes, *meaning.notes, *more]
         part = Split(rows.texts, rows.pairs, codes)
         check_pairs(part, where=rows.where)
-        pool = Split((), None if part.pairs is None else ())
+        pool, left = Split((), None if part.pairs is None else ()), None
         if len(without):
             left = self._texts(without, columns)
             pool = Split(left.texts, left.pairs)
             notes += [f"{len(pool):,} rows have no label: they count as texts still to label"]
             notes += left.notes
         evaluation = self._evaluation(columns, notes)
-        names = meaning.class_names
         return PartlyLabelled(
-            self.name, self._corpus, part, pool, evaluation, names, len(names), tuple(notes)
+            name=self.name,
+            corpus=self._corpus,
+            labelled=part,
+            pool=pool,
+            evaluation=_split(evaluation),
+            class_names=meaning.class_names,
+            n_classes=len(meaning.class_names),
+            notes=tuple(notes),
+            pool_places=_places(left),
+            evaluation_places=_places(evaluation),
         )
 
     @property
@@ -206,7 +241,7 @@ class _Reader:
     def _texts(self, table: RawTable, columns: Columns) -> Rows:
         return usable_rows(table, columns, on_bad_rows=self.on_bad_rows, labelled=False)
 
-    def _evaluation(self, columns: Columns, notes: list[str]) -> Split | None:
+    def _evaluation(self, columns: Columns, notes: list[str]) -> Rows | None:
         table = self.tables.evaluation
         if table is None:
             return None
@@ -215,7 +250,15 @@ class _Reader:
         notes += rows.notes
         if columns.label and columns.label in table.columns:
             notes.append(f"{rows.where}: the labels of the evaluation rows are not read")
-        return Split(rows.texts, rows.pairs)
+        return rows
+
+
+def _split(rows: Rows | None) -> Split | None:
+    return None if rows is None else Split(rows.texts, rows.pairs)
+
+
+def _places(rows: Rows | None) -> Places | None:
+    return None if rows is None else Places(rows.unit, rows.numbers)
 
 
 def _parted(table: RawTable, column: str) -> tuple[RawTable, RawTable]:
@@ -290,6 +333,7 @@ def _of_task(task: Task, n_classes: int | None) -> PartlyLabelled:
         class_names=() if bare else task.class_names,
         n_classes=n_classes or task.n_classes,
         notes=task.notes,
+        pool_places=Places("row", tuple(range(1, len(part) + 1))) if bare else None,
     )
 
 

@@ -80,7 +80,7 @@ def load_task(
     """
     check_choices(kind=kind, on_bad_rows=on_bad_rows, eval_frac=eval_frac)
     if isinstance(source, str) and source.startswith("generated/"):
-        _refuse_columns("generated tasks", text, pair, label, kind, evaluation)
+        refuse_columns("generated tasks", text, pair, label, kind, evaluation)
         task = load_generated(source)
         return task if name is None else replace(task, name=name)
     tables = open_tables(source, evaluation, offline=offline)
@@ -135,7 +135,12 @@ def check_choices(*, kind: str | None, on_bad_rows: str, eval_frac: float) -> No
         )
 
 
-def _refuse_columns(what: str, *given: object) -> None:
+def refuse_columns(what: str, *given: object) -> None:
+    """Refuse columns, a kind or evaluation rows for tasks that bring their own.
+
+    Raises:
+        UsageError: One of them is given.
+    """
     if any(value is not None for value in given):
         raise UsageError(
             f"{what} bring their own columns, kind and evaluation part: expected none of text, "

@@ -1,0 +1,34 @@
+"""scikit-activeml's strategies with the settings that suit unit vectors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skactiveml.classifier import SklearnClassifier
+from skactiveml.pool import Badge, MaxHerding, ProbCover, TypiClust, UncertaintySampling
+
+from charkit.heads.probe import LinearProbe
+
+_LOOSE = 1e-3
+"""Relative objective gap of the heads that are asked where they are unsure."""
+
+
+def make(strategy: str, n_classes: int, seed: int) -> tuple[Any, dict[str, Any]]:
+    """Return a strategy and what its ``query`` needs beside features and labels.
+
+    Args:
+        strategy: One of `charkit.answers.query.STRATEGIES` but ``random``.
+        n_classes: How many classes there are.
+        seed: Of all chance.
+    """
+    if strategy == "typiclust":
+        return TypiClust(random_state=seed, cluster_algo_dict={"n_init": 1}), {}
+    if strategy == "probcover":
+        return ProbCover(n_classes=n_classes, random_state=seed), {}
+    if strategy == "maxherding":
+        # the kernel's width is 1 for unit vectors, as its authors set it
+        return MaxHerding(metric_dict={"gamma": 1.0}, random_state=seed), {}
+    head = SklearnClassifier(LinearProbe(tolerance=_LOOSE), random_state=seed)
+    if strategy == "margin":
+        return UncertaintySampling(method="margin_sampling", random_state=seed), {"clf": head}
+    return Badge(random_state=seed), {"clf": head}

@@ -1,0 +1,125 @@
+"""The texts that may be labelled next, and those that are labelled already."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from charkit.errors import DataError, UsageError
+from charkit.heads.grid import Source
+from charkit.tasks.card import SourceOptions
+from charkit.tasks.checks import row_keys
+from charkit.tasks.partly import PartlyLabelled, Places, load_partly_labelled, without_repeats
+from charkit.tasks.task import Split
+
+MOST_POOL = 5_000
+"""From larger pools so many texts are drawn first: strategies compare all pairs, which takes
+seconds and 2 GB here, and grows with the square."""
+
+MOST_LABELLED = 2_048
+"""Of more labelled texts so many are drawn, as `charkit estimate` does."""
+
+FORMULA = frozenset("=+-@")
+"""What a spreadsheet takes for the beginning of a formula."""
+
+
+def load_pool(
+    task: Source, *, reading: SourceOptions, n_classes: int | None = None
+) -> PartlyLabelled:
+    """Read labelled texts and those to choose from, which become the sample's pool.
+
+    Args:
+        task: See `next_labels`.
+        reading: How it is read; ``evaluation`` is the file with the pool. Evaluation rows that a
+            source brings by itself are not to be labelled: they play no part.
+        n_classes: Number of classes, for texts without any label.
+
+    Raises:
+        UsageError: Texts without labels are the pool, and another one is named.
+        DataError: The source cannot be used.
+        MissingError: A file or package is not there.
+    """
+    if reading.evaluation is not None and n_classes is not None:
+        raise UsageError(
+            "texts without any label are the pool themselves: expected --classes or --pool, got "
+            "both. Leave one out."
+        )
+    sample = load_partly_labelled(task, reading=reading, n_classes=n_classes)
+    if reading.evaluation is not None and sample.evaluation is not None:
+        sample = replace(sample, pool=sample.evaluation, pool_places=sample.evaluation_places)
+    return replace(sample, evaluation=None, evaluation_places=None)
+
+
+def known_labels(sample: PartlyLabelled, seed: int) -> tuple[Split, list[str]]:
+    """Return the different labelled texts that are looked at, and what was left out.
+
+    Args:
+        sample: From `load_pool`.
+        seed: Of the draw where there are too many.
+    """
+    known = without_repeats(sample.labelled)
+    if len(known) <= MOST_LABELLED:
+        return known, []
+    rows = np.random.default_rng(seed).permutation(len(known))[:MOST_LABELLED]
+    note = f"{MOST_LABELLED:,} of {len(known):,} labelled texts were drawn to be looked at"
+    return known.take(np.sort(rows)), [note]
+
+
+def candidates(sample: PartlyLabelled, seed: int) -> tuple[Split, Places, list[str]]:
+    """Return the different texts without a label, where they stand, and what was left out.
+
+    Args:
+        sample: From `load_pool`.
+        seed: Of the draw where there are too many.
+
+    Raises:
+        DataError: No text is left.
+    """
+    texts, places = sample.pool, sample.pool_places
+    if places is None or not len(texts):
+        raise DataError(
+            f"{sample.name}: there is nothing to choose from: expected rows without a label, got "
+            "none. Leave labels empty, or give --pool FILE."
+        )
+    seen = set(_keys(sample.labelled))
+    first: dict[object, int] = {}
+    n_known = 0
+    for row, key in enumerate(_keys(texts)):
+        if key in seen:
+            n_known += 1
+        else:
+            first.setdefault(key, row)
+    notes = []
+    if n_known:
+        notes.append(f"{n_known:,} texts of the pool are labelled already: left out")
+    if repeated := len(texts) - n_known - len(first):
+        notes.append(f"{repeated:,} texts of the pool repeat others: left out")
+    rows = sorted(first.values())
+    if not rows:
+        raise DataError(
+            f"{sample.name}: there is nothing to choose from: expected texts that are not "
+            f"labelled yet, got {len(texts):,} that all are. Give --pool FILE with others."
+        )
+    if len(rows) > MOST_POOL:
+        notes.append(f"{MOST_POOL:,} of {len(rows):,} texts of the pool were drawn to choose from")
+        keep = np.random.default_rng(seed).permutation(len(rows))[:MOST_POOL]
+        rows = [rows[i] for i in np.sort(keep)]
+    return texts.take(rows), Places(places.unit, tuple(places.numbers[i] for i in rows)), notes
+
+
+def _keys(split: Split) -> list[object]:
+    """Return what makes rows the same: their words, whatever their case and spaces."""
+    return list(
+        row_keys(
+            Split(
+                tuple(_plain(text) for text in split.texts),
+                None if split.pairs is None else tuple(_plain(pair) for pair in split.pairs),
+            )
+        )
+    )
+
+
+def _plain(text: str) -> str:
+    words = " ".join(text.casefold().split())
+    return words[1:] if words[:1] == "'" and words[1:2] in FORMULA else words

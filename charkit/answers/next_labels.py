@@ -1,0 +1,318 @@
+"""What to label next: texts of a pool, chosen by what an encoder makes of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from html import escape
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from charkit.answers.adequacy import Adequacy, adequacy
+from charkit.answers.candidates import FORMULA, candidates, known_labels, load_pool
+from charkit.answers.query import STRATEGIES, Choice, Strategy, choose_rows
+from charkit.config import Progress, TaskKind, no_progress, people_name, staged
+from charkit.durable import write_whole
+from charkit.encoders.device import DeviceChoice, DtypeChoice
+from charkit.encoders.encoder import Encoder
+from charkit.encoders.load import load_encoder
+from charkit.encoders.stream import encode_to_store
+from charkit.errors import UnknownNameError, UsageError
+from charkit.heads.grid import Source, place_of
+from charkit.store import Store
+from charkit.tasks.card import SourceOptions
+from charkit.tasks.partly import PartlyLabelled, Places
+from charkit.tasks.rows import OnBadRows
+from charkit.tasks.task import Split
+
+Asked = Strategy | Literal["auto"]
+
+
+@dataclass(frozen=True, eq=False)
+class NextLabels:
+    """Texts to label next, the first one first.
+
+    Attributes:
+        name: The source.
+        encoder: Name of the encoder.
+        layer: Whose states were compared.
+        strategy: How they were chosen.
+        table: One row a text: rank, line or row of its file, text, pair, utility.
+        adequacy: How well the labels at hand cover the pool; None with fewer than two classes.
+        n_labelled: Labelled texts at hand.
+        n_pool: Texts to choose from.
+        notes: What was left out.
+    """
+
+    name: str
+    encoder: str
+    layer: int
+    strategy: Strategy
+    table: pd.DataFrame
+    adequacy: Adequacy | None
+    n_labelled: int
+    n_pool: int
+    notes: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """Return the answer in words."""
+        lines = [
+            f"{self.name}: label these {len(self.table):,} of {self.n_pool:,} texts next "
+            f"({self.strategy}, layer {self.layer} of {people_name(self.encoder)}, "
+            f"{self.n_labelled:,} labels at hand)"
+        ]
+        if self.adequacy is not None:
+            lines.append(self.adequacy.sentence)
+        return lines + [f"note: {note}" for note in self.notes]
+
+    def about(self) -> dict[str, Any]:
+        """Return all but the texts, as JSON values."""
+        return {
+            "name": self.name,
+            "encoder": self.encoder,
+            "layer": self.layer,
+            "strategy": self.strategy,
+            "n_labelled": self.n_labelled,
+            "n_pool": self.n_pool,
+            "adequacy": None if self.adequacy is None else self.adequacy.to_dict(),
+            "notes": list(self.notes),
+        }
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row a text."""
+        return self.table.copy()
+
+    def save(self, path: str | Path) -> Path:
+        """Write the texts as CSV, with an empty column for the label.
+
+        A spreadsheet takes texts that begin with ``=``, ``+``, ``-`` or ``@`` for formulas, and
+        may run them: they get an apostrophe in front. `to_pandas` has them as they are.
+
+        Raises:
+            MissingError: The file cannot be written.
+        """
+        table = self.table.assign(label="")
+        for column in {"text", "pair"} & set(table.columns):
+            table[column] = [quoted(text) for text in table[column]]
+        return write_whole(Path(path), table.to_csv(index=False).encode())
+
+    @property
+    def n_quoted(self) -> int:
+        """How many texts `save` puts an apostrophe in front of."""
+        columns = [c for c in ("text", "pair") if c in self.table.columns]
+        return sum(quoted(text) != text for c in columns for text in self.table[c])
+
+    def __repr__(self) -> str:
+        return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        lines = "<br>".join(escape(line) for line in self.lines())
+        return f"<p>{lines}</p>{self.table.to_html(index=False)}"
+
+
+def next_labels(
+    task: Source,
+    *,
+    n: int = 20,
+    strategy: Asked = "auto",
+    pool: str | Path | None = None,
+    classes: int | None = None,
+    encoder: str | Encoder = "minilm",
+    layer: int | None = None,
+    seed: int = 0,
+    max_length: int | None = None,
+    device: DeviceChoice = "auto",
+    dtype: DtypeChoice = "auto",
+    text: str | None = None,
+    pair: str | None = None,
+    label: str | None = None,
+    kind: TaskKind | None = None,
+    on_bad_rows: OnBadRows = "refuse",
+    offline: bool | None = None,
+    store: Store | None = None,
+    progress: Progress = no_progress,
+) -> NextLabels:
+    """Choose texts to label next.
+
+    Args:
+        task: A source that `charkit.load_task` takes; rows without a label are the pool.
+        n: How many texts.
+        strategy: One of `charkit.answers.query.STRATEGIES`; ``"auto"`` takes the one that saved
+            most labels in the study, by labels at hand.
+        pool: File with the texts to choose from. Default: the rows without a label.
+        classes: Number of classes, for texts without any label.
+        encoder: Name or loaded encoder.
+        layer: Whose states are compared, 0 = embeddings, negative from the last. Default: two
+            thirds of the way up.
+        seed: Of all chance.
+        max_length: Longest text in tokens. Default: the encoder's own choice.
+        device: Where the encoder runs.
+        dtype: Arithmetic of the encoder.
+        text: Column of the texts.
+        pair: Column of the second texts.
+        label: Column of the labels.
+        kind: ``"classification"`` for numbers that name classes; guessed when None.
+        on_bad_rows: Refuse rows without text, or drop and count them.
+        offline: Never open a connection; None reads CHARKIT_OFFLINE and HF_HUB_OFFLINE.
+        store: Where states lie. Default: the user's cache, or $CHARKIT_CACHE.
+        progress: Called as ``progress(stage, done, total)``.
+
+    Raises:
+        UsageError: An argument is not legal.
+        DataError: The source cannot be used, the pool is empty, or labels are too few for the
+            strategy.
+        MissingError: An encoder, a package, a file or disk space is missing.
+    """
+    check_choice(n, strategy, seed)
+    reading = SourceOptions(
+        text=text,
+        pair=pair,
+        label=label,
+        kind=kind,
+        evaluation=place_of(pool),
+        on_bad_rows=on_bad_rows,
+        offline=offline,
+    )
+    sample = load_pool(task, reading=reading, n_classes=classes)
+    if not isinstance(encoder, Encoder):
+        encoder = load_encoder(encoder, device=device, dtype=dtype, offline=offline)
+    return choose_texts(
+        sample,
+        n=n,
+        strategy=strategy,
+        encoder=encoder,
+        layer=layer,
+        seed=seed,
+        max_length=max_length,
+        store=store or Store(),
+        progress=progress,
+    )
+
+
+def check_choice(n: int, strategy: str, seed: int) -> Asked:
+    """Check what is asked, before any work; return the strategy.
+
+    Raises:
+        UsageError: The number of texts is below 1, the seed below 0, or the strategy not known.
+    """
+    if n < 1:
+        raise UsageError(f"n out of range: expected at least 1 text, got {n}. Ask for 20.")
+    if seed < 0:
+        raise UsageError(f"seed is out of range: expected 0 or more, got {seed}. Use 0.")
+    if strategy not in (*STRATEGIES, "auto"):
+        raise UnknownNameError("strategy", strategy, [*STRATEGIES, "auto"])
+    return cast(Asked, strategy)
+
+
+def choose_texts(
+    sample: PartlyLabelled,
+    *,
+    n: int,
+    strategy: Asked,
+    encoder: Encoder,
+    layer: int | None = None,
+    seed: int = 0,
+    max_length: int | None = None,
+    store: Store,
+    progress: Progress = no_progress,
+) -> NextLabels:
+    """Choose texts to label next among those that were read; see `next_labels`."""
+    texts, places, notes = candidates(sample, seed)
+    known, more = known_labels(sample, seed)
+    notes = more + notes
+    number = _layer(encoder, layer)
+    states = [
+        encode_to_store(
+            encoder, part, store=store, max_length=max_length, progress=staged(progress, what)
+        ).layer(number)
+        if len(part)
+        else np.zeros((0, encoder.width), np.float32)
+        for part, what in ((known, "labelled texts"), (texts, "pool"))
+    ]
+    codes = np.zeros(0, np.int64) if known.labels is None else np.array(known.labels, np.int64)
+    if strategy == "auto":
+        strategy = policy(codes, sample.n_classes)
+    progress(f"choose by {strategy}", 0, 1)
+    chosen = choose_rows(
+        states[0],
+        codes,
+        states[1],
+        n=n,
+        strategy=strategy,
+        n_classes=sample.n_classes,
+        seed=seed,
+    )
+    progress(f"choose by {strategy}", 1, 1)
+    if n > len(texts):
+        notes.append(f"{n:,} texts asked for, the pool has {len(texts):,} different ones: all")
+    return NextLabels(
+        name=sample.name,
+        encoder=encoder.name,
+        layer=number,
+        strategy=strategy,
+        table=_table(texts, places, chosen),
+        adequacy=adequacy(states[0], codes, states[1]) if len(np.unique(codes)) > 1 else None,
+        n_labelled=len(known),
+        n_pool=len(texts),
+        notes=(*sample.notes, *notes),
+    )
+
+
+def policy(codes: NDArray[np.int64], n_classes: int) -> Strategy:
+    """Return the strategy that saved most labels in the study, by labels at hand a class.
+
+    Args:
+        codes: Class codes of the labels at hand, (n_labelled,).
+        n_classes: How many classes there are.
+    """
+    share = len(codes) / n_classes if len(np.unique(codes)) > 1 else 0.0
+    for band in _bands():
+        limit = band["labels_a_class_below"]
+        if limit is None or share < limit:
+            return band["strategy"]  # type: ignore[no-any-return]
+    raise AssertionError("the last band has no limit")
+
+
+@cache
+def _bands() -> list[dict[str, Any]]:
+    place = resources.files("charkit.answers") / "next_policy.json"
+    bands: list[dict[str, Any]] = json.loads(place.read_text(encoding="utf-8"))["bands"]
+    return bands
+
+
+def _layer(encoder: Encoder, layer: int | None) -> int:
+    deepest = encoder.n_layers
+    if layer is None:
+        return round(2 * deepest / 3)
+    if not -deepest - 1 <= layer <= deepest:
+        raise UsageError(
+            f"layer out of range: expected 0 (embeddings) to {deepest}, or -1 (last) to "
+            f"{-deepest - 1}, got {layer}."
+        )
+    return layer % (deepest + 1)
+
+
+def quoted(text: str) -> str:
+    """Return a text that no spreadsheet takes for a formula.
+
+    >>> quoted("=1+1")
+    "'=1+1"
+    """
+    return f"'{text}" if text.lstrip()[:1] in FORMULA else text
+
+
+def _table(texts: Split, places: Places, chosen: Choice) -> pd.DataFrame:
+    columns: dict[str, Any] = {
+        "rank": np.arange(1, len(chosen.rows) + 1),
+        places.unit: [places.numbers[i] for i in chosen.rows],
+        "text": [texts.texts[i] for i in chosen.rows],
+    }
+    if texts.pairs is not None:
+        columns["pair"] = [texts.pairs[i] for i in chosen.rows]
+    return pd.DataFrame(columns | {"utility": chosen.utility})

@@ -209,5 +209,43 @@ def metadata(
     )
 
 
+@app.command("next-study")
+@reported
+def next_study(
+    study: Annotated[Path, typer.Argument(help="A study, such as glue_pilot/next.toml.")],
+    tasks: ManyTasks = None,
+    out: Out = Path("results"),
+    policy: Annotated[
+        Path | None, typer.Option("--policy", help="File for the policy that charkit next follows.")
+    ] = None,
+    cache_dir: o.CacheDir = None,
+    workers: o.Workers = None,
+    quiet: o.Quiet = False,
+) -> None:
+    """Simulate labelling: which strategy saves how many labels; stop it at any time, it goes on."""
+    output = o.output_of("table", quiet, verbose=False, log_file=None)
+    from charkit.durable import write_whole
+    from charkit.store import Store
+    from glue_pilot.next_findings import find, findings_lines
+    from glue_pilot.next_report import policy_file, write_next_study
+    from glue_pilot.next_study import load_next_tasks, read_next_study, run_next_study
+
+    begun = time.monotonic()
+    spec = read_next_study(study)
+    ready_folder(out)
+    known = load_next_tasks(spec, tasks)
+    store = o.store_at(cache_dir) or Store()
+    with progress_shown(output) as progress:
+        steps = run_next_study(spec, known, store, n_workers=workers, progress=progress)
+    found = find(steps)
+    written = write_next_study(steps, found, spec, out)
+    if policy is not None:
+        written.append(write_whole(policy, policy_file(found, spec).encode()))
+    for line in findings_lines(found):
+        typer.echo(harmless(line))
+    seconds = time.monotonic() - begun
+    output.note(f"{len(steps):,} steps in {seconds:.0f} s; {len(written)} files in {out}")
+
+
 if __name__ == "__main__":
     app()

@@ -7,13 +7,18 @@ import json
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from charkit.entry import check_name
 from charkit.errors import DataError, MissingError, UnknownNameError, UsageError
 from charkit.tasks import Task, load_task, nested_order
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+S = TypeVar("S", bound="DataclassInstance")
 
 MANIFEST = "MANIFEST.json"
 
@@ -90,6 +95,29 @@ def read_metadata_study(path: str | Path) -> MetadataStudy:
         UnknownNameError: A key is not known.
         UsageError: A value has the wrong type, or a needed one is missing.
     """
+    study = read_keys(path, MetadataStudy)
+    for key in _PAIRS:
+        value = getattr(study, key)
+        if len(value) != 2 or min(value) < 1:
+            raise UsageError(
+                f"{Path(path).name}: {key}: expected two numbers of at least 1, got {list(value)}."
+            )
+    return study
+
+
+def read_keys(path: str | Path, kind: type[S]) -> S:
+    """Read a study from a TOML file whose keys are the fields of its dataclass.
+
+    Args:
+        path: The file.
+        kind: A dataclass of strings, whole numbers and tuples of them, ``name`` among them.
+
+    Raises:
+        MissingError: There is no such file.
+        DataError: It is not TOML.
+        UnknownNameError: A key is not known.
+        UsageError: A value has the wrong type, or a needed one is missing.
+    """
     place = Path(path)
     try:
         given = tomllib.loads(place.read_text(encoding="utf-8"))
@@ -99,7 +127,7 @@ def read_metadata_study(path: str | Path) -> MetadataStudy:
         ) from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DataError(f"{place} is not TOML: {error}.") from error
-    fields = {f.name: f for f in dataclasses.fields(MetadataStudy)}
+    fields = {f.name: f for f in dataclasses.fields(kind)}
     for key, value in given.items():
         if key not in fields:
             raise UnknownNameError(f"key in {place.name}", key, fields)
@@ -110,14 +138,8 @@ def read_metadata_study(path: str | Path) -> MetadataStudy:
     if lacking:
         raise UsageError(f"{place.name}: expected the keys {list(fields)}, got none for {lacking}.")
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
-    study = MetadataStudy(**values)
-    check_name(f"name in {place.name}", study.name)
-    for key in _PAIRS:
-        if len(values[key]) != 2 or min(values[key]) < 1:
-            raise UsageError(
-                f"{place.name}: {key}: expected two numbers of at least 1, got {values[key]}."
-            )
-    return study
+    check_name(f"name in {place.name}", values["name"])
+    return kind(**values)
 
 
 def _check_type(what: str, wanted: str, value: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,18 @@ def tmp_store(tmp_path):
     from charkit.store import Store
 
     return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def without_activeml(monkeypatch):
+    """As if scikit-activeml were not installed."""
+    import charkit.answers
+
+    for name in [m for m in sys.modules if m.partition(".")[0] == "skactiveml"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "skactiveml", None)
+    monkeypatch.delitem(sys.modules, "charkit.answers.activeml", raising=False)
+    monkeypatch.delattr(charkit.answers, "activeml", raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -100,8 +100,7 @@ def adequacy(
             "adequacy cannot be told: expected labels of two classes and at least one unlabelled "
             f"text, got {len(np.unique(codes))} classes and {len(unlabelled)} texts."
         )
-    middle = np.concatenate([labelled, unlabelled]).mean(0, dtype=np.float64)
-    known, other = _unit(labelled, middle), _unit(unlabelled, middle)
+    known, other = _units(labelled, unlabelled)
     apart, nearest = _nearest(known, known, itself=False)
     radius = float(np.sort(apart)[int(np.ceil(NEAR * len(known))) - 1])
     misled = float(np.mean((apart <= radius) & (np.asarray(codes)[nearest] != codes)))
@@ -118,6 +117,22 @@ def adequacy(
         n_labelled=len(known),
         n_unlabelled=len(other),
     )
+
+
+def nearest_labelled(
+    labelled: NDArray[np.floating[Any]], unlabelled: NDArray[np.floating[Any]]
+) -> NDArray[np.int64]:
+    """Return which labelled text is nearest to each unlabelled one, as `adequacy` sees it.
+
+    Args:
+        labelled: Features of the labelled texts, (n, width).
+        unlabelled: Features of the others, (m, width).
+
+    Returns:
+        Rows of ``labelled``, (m,).
+    """
+    known, other = _units(labelled, unlabelled)
+    return _nearest(other, known)[1]
 
 
 def _nearest(
@@ -142,8 +157,13 @@ def _nearest(
     return apart, nearest
 
 
+def _units(labelled: NDArray[Any], unlabelled: NDArray[Any]) -> tuple[FloatArray, FloatArray]:
+    """Return rows of unit length about the common mean; the mean itself has no direction."""
+    middle = np.concatenate([labelled, unlabelled]).mean(0, dtype=np.float64)
+    return _unit(labelled, middle), _unit(unlabelled, middle)
+
+
 def _unit(features: NDArray[Any], middle: FloatArray) -> FloatArray:
-    """Return rows of unit length about a middle; the middle itself has no direction."""
     centred = features.astype(np.float64) - middle
     length = np.linalg.norm(centred, axis=1, keepdims=True)
     return np.asarray(centred / np.where(length > 0, length, 1))

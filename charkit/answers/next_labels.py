@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from functools import cache
 from html import escape
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from charkit.answers.adequacy import Adequacy, adequacy
 from charkit.answers.candidates import FORMULA, candidates, known_labels, load_pool
+from charkit.answers.policy import shipped_bands, strategy_for
 from charkit.answers.query import STRATEGIES, Choice, Strategy, choose_rows
 from charkit.config import Progress, TaskKind, no_progress, people_name, staged
 from charkit.durable import write_whole
@@ -237,7 +234,7 @@ def choose_texts(
     ]
     codes = np.zeros(0, np.int64) if known.labels is None else np.array(known.labels, np.int64)
     if strategy == "auto":
-        strategy = policy(codes, sample.n_classes)
+        strategy = strategy_for(shipped_bands(), codes, sample.n_classes)
     progress(f"choose by {strategy}", 0, 1)
     chosen = choose_rows(
         states[0],
@@ -262,28 +259,6 @@ def choose_texts(
         n_pool=len(texts),
         notes=(*sample.notes, *notes),
     )
-
-
-def policy(codes: NDArray[np.int64], n_classes: int) -> Strategy:
-    """Return the strategy that saved most labels in the study, by labels at hand a class.
-
-    Args:
-        codes: Class codes of the labels at hand, (n_labelled,).
-        n_classes: How many classes there are.
-    """
-    share = len(codes) / n_classes if len(np.unique(codes)) > 1 else 0.0
-    for band in _bands():
-        limit = band["labels_a_class_below"]
-        if limit is None or share < limit:
-            return band["strategy"]  # type: ignore[no-any-return]
-    raise AssertionError("the last band has no limit")
-
-
-@cache
-def _bands() -> list[dict[str, Any]]:
-    place = resources.files("charkit.answers") / "next_policy.json"
-    bands: list[dict[str, Any]] = json.loads(place.read_text(encoding="utf-8"))["bands"]
-    return bands
 
 
 def _layer(encoder: Encoder, layer: int | None) -> int:

@@ -30,6 +30,9 @@ BY_HEAD: tuple[Strategy, ...] = ("margin", "badge")
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+_DIGITS = 6
+"""Unit vectors that agree in so many decimals are the same: the rest is how they were batched."""
+
 
 @dataclass(frozen=True, eq=False)
 class Choice:
@@ -37,8 +40,8 @@ class Choice:
 
     Attributes:
         rows: Rows of the pool, the first to label first, (n,).
-        utility: What the strategy thought of each when it chose it; NaN by chance. Its unit is
-            the strategy's own, (n,).
+        utility: What the strategy thought of each when it chose it, in the strategy's own unit;
+            NaN where it was by chance, (n,).
     """
 
     rows: IntArray
@@ -98,15 +101,26 @@ def _queried(
 ) -> Choice:
     features = _unit(np.concatenate([labelled.reshape(-1, pool.shape[1]), pool]))
     labels = np.concatenate([codes.astype(np.float64), np.full(len(pool), np.nan)])
-    candidates = np.arange(len(codes), len(features))
-    strategies = _activeml()
-    query, more = strategies.make(strategy, n_classes, seed)
-    found, utilities = query.query(
-        features, labels, candidates=candidates, batch_size=n, return_utilities=True, **more
+    kept = np.arange(len(features)) if strategy in BY_HEAD else _distinct(features)
+    asked = min(n, int(np.isnan(labels[kept]).sum()))
+    rows, utility = np.zeros(0, np.int64), np.zeros(0)
+    if asked:
+        found, utilities = _activeml().query(
+            features[kept], labels[kept], n=asked, strategy=strategy, n_classes=n_classes, seed=seed
+        )
+        rows = kept[np.asarray(found, np.int64)] - len(codes)
+        utility = np.asarray(utilities, np.float64)[np.arange(asked), found]
+    rest = np.setdiff1d(np.arange(len(pool)), rows)
+    last = np.random.default_rng(seed).permutation(rest)[: n - asked]
+    return Choice(
+        np.concatenate([rows, last]), np.concatenate([utility, np.full(len(last), np.nan)])
     )
-    rows = np.asarray(found, np.int64)
-    utility = np.asarray(utilities, np.float64)[np.arange(len(rows)), rows]
-    return Choice(rows - len(codes), utility)
+
+
+def _distinct(features: FloatArray) -> IntArray:
+    """Return the first of equal rows: a strategy that spreads out gains nothing from the others."""
+    first = np.unique(features.round(_DIGITS), axis=0, return_index=True)[1]
+    return np.sort(first).astype(np.int64)
 
 
 def _activeml() -> Any:

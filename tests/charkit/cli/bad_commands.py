@@ -15,6 +15,7 @@ GOOD = ("sweep", "good.csv", "-e", "encoder", "--workers", "1")
 IN_FOLDER = {"good.csv", "encoder", "other.csv", "file/a.safetensors"}
 EMBED = ("embed", "good.csv", "-e", "encoder")
 ESTIMATE = ("estimate", "good.csv", "-e", "encoder")
+NEXT = ("next", "good.csv", "-e", "encoder")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class BadCommand:
         exit_code: What the command ends with.
         fragment: What the message must contain.
         spoil: Changes the folder before the command runs.
+        fixture: A fixture of tests/conftest.py that the case needs.
     """
 
     name: str
@@ -36,6 +38,7 @@ class BadCommand:
     exit_code: int
     fragment: str
     spoil: Callable[[Path], None] | None = None
+    fixture: str = ""
 
 
 def _file_as_cache(folder: Path) -> None:
@@ -86,6 +89,10 @@ def _labels(labels: list[str]) -> Callable[[Path], None]:
         (folder / "good.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
 
     return spoil
+
+
+def _half_labelled(folder: Path) -> None:
+    _labels(["a", "b"] * 10 + [""] * 20)(folder)
 
 
 def _file_in_the_way(folder: Path) -> None:
@@ -394,6 +401,58 @@ CASES = [
     BadCommand(
         "estimate_out_is_a_file", "charkit estimate --out of a file; refused before the work.",
         (*ESTIMATE, "--out", "good.csv"), 4, "--out cannot be written",
+    ),
+    BadCommand(
+        "next_none", "charkit next -n 0.", (*NEXT, "-n", "0"), 2, "n out of range", _half_labelled,
+    ),
+    BadCommand(
+        "next_unknown_strategy", "charkit next --strategy that there is not.",
+        (*NEXT, "--strategy", "margn"), 2, "did you mean 'margin'", _half_labelled,
+    ),
+    BadCommand(
+        "next_negative_seed", "charkit next with a negative seed.",
+        (*NEXT, "--seed", "-1"), 2, "seed is out of range", _half_labelled,
+    ),
+    BadCommand(
+        "next_layer_out_of_range", "charkit next --layer that the encoder lacks.",
+        (*NEXT, "--layer", "9"), 2, "layer out of range: expected 0 (embeddings) to 2",
+        _half_labelled,
+    ),
+    BadCommand(
+        "next_one_class", "charkit next --classes 1.",
+        (*NEXT, "--classes", "1"), 2, "classes are out of range",
+    ),
+    BadCommand(
+        "next_classes_and_pool", "charkit next of texts without labels, and --pool.",
+        (*NEXT, "--classes", "2", "--pool", "good.csv"), 2, "expected --classes or --pool, got both",
+    ),
+    BadCommand(
+        "next_nothing_left", "charkit next where every row has a label.",
+        NEXT, 3, "expected rows without a label, got none",
+    ),
+    BadCommand(
+        "next_pool_all_labelled", "charkit next --pool of texts that are all labelled already.",
+        (*NEXT, "--pool", "good.csv"), 3, "got 60 that all are",
+    ),
+    BadCommand(
+        "next_pool_missing", "charkit next --pool of a file that is not there.",
+        (*NEXT, "--pool", "other.csv"), 4, "which is not there",
+    ),
+    BadCommand(
+        "next_pool_other_column", "charkit next --pool without the texts' column.",
+        (*NEXT, "--pool", "other.csv"), 3, "has no column 'text'", _other_texts("body\nthe cat\n"),
+    ),
+    BadCommand(
+        "next_margin_without_labels", "charkit next --strategy margin without any label.",
+        (*NEXT, "--classes", "2", "--strategy", "margin"), 3, "margin needs a head",
+    ),
+    BadCommand(
+        "next_without_activeml", "charkit next without the package scikit-activeml.",
+        (*NEXT, "--strategy", "margin"), 4, "charkit[next]", _half_labelled, "without_activeml",
+    ),
+    BadCommand(
+        "next_out_is_a_folder", "charkit next --out of a folder; refused before the work.",
+        (*NEXT, "--out", "encoder"), 4, "--out cannot be written", _half_labelled,
     ),
     BadCommand("no_arguments", "charkit sweep without a task.", ("sweep",), 2, "tasks"),
     BadCommand(

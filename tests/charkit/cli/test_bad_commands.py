@@ -67,7 +67,9 @@ def test_bad_data_through_the_command_line(case, tmp_path, tiny_bert):
 
 
 @pytest.mark.parametrize("case", COMMANDS, ids=lambda case: case.name)
-def test_bad_command(case, tmp_path, tiny_bert):
+def test_bad_command(case, tmp_path, tiny_bert, request):
+    if case.fixture:
+        request.getfixturevalue(case.fixture)
     shutil.copytree(tiny_bert, tmp_path / "encoder")
     rows = [f"the cat is {i} good,{'ab'[i % 2]}" for i in range(60)]
     (tmp_path / "good.csv").write_text("text,label\n" + "\n".join(rows) + "\n")

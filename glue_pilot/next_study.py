@@ -1,0 +1,239 @@
+"""The study of what to label next: which strategy saves how many labels, and at which budget.
+
+Two stages. First every strategy by itself labels the same pools. Of that the policy is made that
+`charkit next` follows, and for each corpus another one without it, which the second stage plays
+on that corpus: what the policy is worth on a corpus that had no part in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from charkit.answers.policy import Band
+from charkit.answers.query import STRATEGIES, Strategy
+from charkit.config import Progress, content_hash, no_progress, staged
+from charkit.encoders import encode_to_store, load_encoder
+from charkit.encoders.encoder import Encoder
+from charkit.errors import CellsFailedError, DataError, MissingError
+from charkit.manifest import available_cores
+from charkit.pool import JobFailure, run_jobs
+from charkit.store import Store
+from charkit.tasks import Task, load_task
+from charkit.tasks.partly import without_repeats
+from glue_pilot.metadata_study import read_keys
+from glue_pilot.next_findings import AUTO, choose_bands
+from glue_pilot.next_simulation import KIND, SimulationWork, read_simulation, run_simulation
+
+
+@dataclass(frozen=True)
+class NextStudy:
+    """What is simulated.
+
+    Attributes:
+        name: Names the results: ``results/<name>.md`` and so on.
+        encoder: Name of the encoder.
+        layer: Whose states are compared, and read by the heads.
+        n_pool: Texts in a pool.
+        n_evaluation: Evaluation texts of a task, at most.
+        n_seeds: Pools of a task.
+        n_random: Random labellings of a pool: the others are compared with their mean.
+        budgets: Labels after each step, rising.
+        reference: Labels of the random labellings: the budgets, and sizes below and above.
+        tasks: Folders of tasks, or sources that `charkit.load_task` takes; one a corpus.
+    """
+
+    name: str
+    encoder: str
+    layer: int
+    n_pool: int
+    n_evaluation: int
+    n_seeds: int
+    n_random: int
+    budgets: tuple[int, ...]
+    reference: tuple[int, ...]
+    tasks: tuple[str, ...]
+
+
+def read_next_study(path: str | Path) -> NextStudy:
+    """Read a study from a TOML file whose keys are the fields of `NextStudy`.
+
+    Raises:
+        MissingError: There is no such file.
+        DataError: It is not TOML, or sizes do not rise.
+        UnknownNameError: A key is not known.
+        UsageError: A value has the wrong type, or a needed one is missing.
+    """
+    study = read_keys(path, NextStudy)
+    for sizes in (study.budgets, study.reference):
+        if list(sizes) != sorted(set(sizes)) or not sizes or sizes[0] < 1:
+            raise DataError(f"{Path(path).name}: expected rising sizes from 1, got {list(sizes)}.")
+    if not set(study.budgets) <= set(study.reference):
+        raise DataError(
+            f"{Path(path).name}: expected every budget in reference, got {list(study.budgets)} "
+            f"and {list(study.reference)}. Add the ones that lack."
+        )
+    return study
+
+
+def load_next_tasks(study: NextStudy, root: Path | None) -> list[Task]:
+    """Return a study's tasks, cut to the texts that pools are drawn from.
+
+    Args:
+        study: Names the tasks.
+        root: Folder with a folder a task; None for tasks that need none.
+
+    Raises:
+        MissingError: Tasks lie in a folder, and none is named.
+        DataError: Two tasks share a corpus, or a task is too small.
+    """
+    tasks: list[Task] = []
+    for source in study.tasks:
+        if "/" in source:
+            task = load_task(source)
+        elif root is None:
+            raise MissingError(
+                f"{study.name} needs a folder of tasks: expected one with {source}/, got none. "
+                "Name it with TASKS=... or --tasks."
+            )
+        else:
+            task = replace(load_task(root / source), name=source)
+        tasks.append(_cut(task, study))
+    corpora = [task.corpus for task in tasks]
+    if len(set(corpora)) < len(corpora):
+        raise DataError(
+            f"{study.name}: expected one task a corpus, got {corpora}. Leave siblings out."
+        )
+    return tasks
+
+
+def _cut(task: Task, study: NextStudy) -> Task:
+    """Return a task with two pools' worth of different training texts."""
+    part = task.evaluation
+    if task.train.labels is None or part is None or part.labels is None:
+        raise DataError(f"{task.name}: expected labels in both parts, got some without.")
+    train = without_repeats(task.train)
+    if len(train) < study.n_pool:
+        raise DataError(
+            f"{task.name}: expected {study.n_pool:,} different training texts for a pool, got "
+            f"{len(train):,}. Take a larger task, or a smaller n_pool."
+        )
+    rows = np.random.default_rng(0).permutation(len(train))[: 2 * study.n_pool]
+    held_out = np.random.default_rng(0).permutation(len(part))[: study.n_evaluation]
+    return replace(task, train=train.take(np.sort(rows)), evaluation=part.take(np.sort(held_out)))
+
+
+def run_next_study(
+    study: NextStudy,
+    tasks: Sequence[Task],
+    store: Store,
+    *,
+    n_workers: int | None = None,
+    progress: Progress = no_progress,
+) -> pd.DataFrame:
+    """Return the rows of all labellings, simulating what the store lacks.
+
+    Args:
+        study: What is simulated.
+        tasks: From `load_next_tasks`.
+        store: Where everything is kept.
+        n_workers: Processes. Default: one a core.
+        progress: Called as ``progress(stage, done, total)``.
+
+    Raises:
+        CellsFailedError: Some of it failed; the rest is in the store.
+    """
+    encoder = load_encoder(study.encoder)
+    blanks = [
+        _encoded(task, encoder, study, store, staged(progress, f"encode {task.name}"))
+        for task in tasks
+    ]
+    alone = [work for blank in blanks for work in _alone(blank, study)]
+    steps = _run(alone, store, "strategies", n_workers, progress)
+    found = [
+        replace(blank, bands=choose_bands(steps[steps["corpus"] != blank.corpus]), seed=seed)
+        for blank in blanks
+        for seed in range(study.n_seeds)
+    ]
+    if len(tasks) < 2:
+        return steps
+    return pd.concat([steps, _run(found, store, "policy", n_workers, progress)], ignore_index=True)
+
+
+def _encoded(
+    task: Task, encoder: Encoder, study: NextStudy, store: Store, progress: Progress
+) -> SimulationWork:
+    """Return a task's work with an empty policy, its texts encoded."""
+    assert task.evaluation is not None
+    parts = (task.train, task.evaluation)
+    train, held_out = (encode_to_store(encoder, p, store=store, progress=progress) for p in parts)
+    labels = [np.array(part.labels, np.int64) for part in parts]
+    return SimulationWork(
+        task=task.name,
+        corpus=task.corpus,
+        train_states=train.key,
+        train_labels=labels[0],
+        evaluation_states=held_out.key,
+        evaluation_labels=labels[1],
+        n_classes=task.n_classes,
+        layer=study.layer,
+        n_pool=study.n_pool,
+        budgets=study.budgets,
+        bands=(),
+        policy=AUTO,
+        seed=0,
+        draw=0,
+        root=store.root,
+    )
+
+
+def _alone(blank: SimulationWork, study: NextStudy) -> list[SimulationWork]:
+    """Return the labellings of a task by every strategy alone."""
+
+    def work(strategy: Strategy, seed: int, draw: int) -> SimulationWork:
+        sizes = study.reference if strategy == "random" else study.budgets
+        bands = (Band(None, strategy),)
+        return replace(blank, bands=bands, policy=strategy, seed=seed, draw=draw, budgets=sizes)
+
+    return [
+        work(strategy, seed, draw)
+        for strategy in STRATEGIES
+        for seed in range(study.n_seeds)
+        for draw in range(study.n_random if strategy == "random" else 1)
+    ]
+
+
+def _run(
+    work: Sequence[SimulationWork],
+    store: Store,
+    stage: str,
+    n_workers: int | None,
+    progress: Progress,
+) -> pd.DataFrame:
+    """Simulate what the store lacks; return the rows of all."""
+    todo = [w for w in work if store.find(KIND, content_hash(w.config)) is None]
+    n_found = len(work) - len(todo)
+    done = run_jobs(
+        run_simulation,
+        todo,
+        n_workers=n_workers or max(1, min(available_cores(), len(todo))),
+        threads_per_worker=1,
+        progress=_shifted(progress, stage, n_found),
+    )
+    failures = [entry for entry in done if isinstance(entry, JobFailure)]
+    if failures:
+        raise CellsFailedError(
+            f"{stage}: {len(failures)} of {len(work)} failed, the first with: "
+            f"{failures[0].message} The others are kept; run the same again to retry.",
+            partial=None,
+            exit_codes={failure.exit_code for failure in failures},
+        )
+    return pd.concat([read_simulation(store, w) for w in work], ignore_index=True)
+
+
+def _shifted(progress: Progress, stage: str, n_found: int) -> Callable[[int, int], None]:
+    return lambda done, total: progress(stage, n_found + done, n_found + total)

@@ -83,11 +83,25 @@ def _table(path: str) -> ModuleType:
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
+STUDY = ("<!-- study: begin -->", "<!-- study: end -->")
+
+
 def readme() -> str:
     """Return README.md with the block of measured figures made anew."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    head, rest = text.split(BEGIN)
-    return f"{head}{BEGIN}\n{figures_block()}{END}{rest.split(END)[1]}"
+    return _with_block(ROOT / "README.md", figures_block(), (BEGIN, END))
+
+
+def next_page() -> str:
+    """Return the page of what to label next with the block of what its study found made anew."""
+    found = (ROOT / "results" / "next.md").read_text(encoding="utf-8")
+    picture = "![Accuracy above random's by number of labels](img/next_labels.svg)"
+    return _with_block(HERE / "next.md", f"{picture}\n\n{found}", STUDY)
+
+
+def _with_block(page: Path, block: str, marks: tuple[str, str]) -> str:
+    """Return a page with what stands between two marks replaced."""
+    head, rest = page.read_text(encoding="utf-8").split(marks[0])
+    return f"{head}{marks[0]}\n{block}{marks[1]}{rest.split(marks[1])[1]}"
 
 
 def figures_block() -> str:
@@ -167,7 +181,7 @@ PAGES = {"table.md": table_page, "errors.md": errors_page}
 
 
 def main() -> None:
-    """Write all pages; those of the pilot and the embeddings only where their results are."""
+    """Write all pages; those of studies only where their results are."""
     for name, page in PAGES.items():
         (HERE / name).write_text(page(), encoding="utf-8")
     (ROOT / "README.md").write_text(readme(), encoding="utf-8")
@@ -176,6 +190,10 @@ def main() -> None:
         (HERE / "pilot.md").write_text(pilot_page(), encoding="utf-8")
         for name in PICTURES:
             shutil.copy(ROOT / "results" / "figures" / f"{name}.svg", HERE / "img")
+    if (ROOT / "results" / "next.md").is_file():
+        (HERE / "img").mkdir(exist_ok=True)
+        (HERE / "next.md").write_text(next_page(), encoding="utf-8")
+        shutil.copy(ROOT / "results" / "figures" / "next_labels.svg", HERE / "img")
     if (ROOT / "results" / "science_embeddings.md").is_file():
         (HERE / "img").mkdir(exist_ok=True)
         (HERE / "embeddings.md").write_text(embeddings_page(), encoding="utf-8")

@@ -6,6 +6,7 @@ corpora with replacement.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,13 +15,23 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from charkit.answers.policy import Band
-from charkit.answers.query import STRATEGIES, Strategy
+from charkit.answers.query import STRATEGIES
 
 AUTO = "auto"
-"""The policy of each corpus that was made without it."""
+"""On each corpus, the policy that was best on the others."""
 
 LIMITS: tuple[float | None, ...] = (1.0, 4.0, 16.0, None)
-"""Ends of the bands, in labels a class."""
+"""Ends of the bands by which gains are told, in labels a class."""
+
+POLICIES: tuple[tuple[Band, ...], ...] = (
+    *((Band(None, strategy),) for strategy in STRATEGIES),
+    *(
+        (Band(limit, cover), Band(None, "margin"))
+        for cover in STRATEGIES[:3]
+        for limit in (4.0, 16.0)
+    ),
+)
+"""What is simulated: every strategy alone, and covering first, the head's margin later."""
 
 FEWEST_CORPORA = 3
 N_DRAWS = 2_000
@@ -37,7 +48,8 @@ class Findings:
             interval, and how many random labels reach that accuracy, as a ratio with its own.
         by_share: One row a band of labels a class and strategy: gain in points with interval.
         adequacy: One row a policy: how often the bound of `charkit.answers.adequacy` held.
-        bands: The policy of all corpora.
+        bands: The policy of all corpora: what is shipped.
+        left_out: Corpus -> the policy of the others, in words.
         corpora: Their names.
     """
 
@@ -45,6 +57,7 @@ class Findings:
     by_share: pd.DataFrame
     adequacy: pd.DataFrame
     bands: tuple[Band, ...]
+    left_out: dict[str, str]
     corpora: tuple[str, ...]
 
 
@@ -54,12 +67,19 @@ def find(steps: pd.DataFrame) -> Findings:
     Args:
         steps: From `glue_pilot.next_study.run_next_study`.
     """
+    corpora = tuple(sorted(steps["corpus"].unique()))
+    others = {c: choose_policy(steps[steps["corpus"] != c]) for c in corpora}
+    left_out = {c: policy_words(bands) for c, bands in others.items()}
+    played = steps[(steps["policy"] == steps["corpus"].map(left_out)) & (steps["draw"] == 0)]
+    played = played[played["n"].isin(steps.loc[steps["policy"] != "random", "n"].unique())]
+    whole = pd.concat([steps, played.assign(policy=AUTO)], ignore_index=True)
     return Findings(
-        by_budget=gains_by_budget(steps),
+        by_budget=gains_by_budget(whole),
         by_share=gains_by_share(steps),
-        adequacy=adequacy_held(steps),
-        bands=choose_bands(steps),
-        corpora=tuple(sorted(steps["corpus"].unique())),
+        adequacy=adequacy_held(whole),
+        bands=choose_policy(steps),
+        left_out=left_out,
+        corpora=corpora,
     )
 
 
@@ -98,7 +118,7 @@ def gains_by_budget(steps: pd.DataFrame) -> pd.DataFrame:
 
 def _own(steps: pd.DataFrame) -> pd.DataFrame:
     """Return the rows without budgets at which a strategy never could choose: no head yet."""
-    own = (steps["strategy"] == steps["policy"]) | (steps["policy"] == AUTO)
+    own = (steps["strategy"] == steps["policy"]) | ~steps["policy"].isin(STRATEGIES)
     return steps[own.groupby([steps["policy"], steps["n"]]).transform("any")]
 
 
@@ -110,28 +130,37 @@ def _random_labels(accuracy: float, curve: FloatArray, log_sizes: FloatArray) ->
 
 def gains_by_share(steps: pd.DataFrame) -> pd.DataFrame:
     """Return gain over random by labels a class at hand, one row a band and strategy."""
-    gains = _gains(steps[steps["strategy"] == steps["policy"]])
     rows = []
-    lower = 0.0
-    for limit in LIMITS:
-        upper = np.inf if limit is None else limit
-        inside = gains[(gains["labels_a_class"] >= lower) & (gains["labels_a_class"] < upper)]
-        for strategy in STRATEGIES[:-1]:
-            by_corpus = inside[inside["policy"] == strategy].groupby("corpus")["gain"].mean()
-            if len(by_corpus):
-                values = by_corpus.to_numpy()
-                drawn = values[_draws(len(values))].mean(1)
-                rows.append(
-                    {
-                        "from": lower,
-                        "below": upper,
-                        "strategy": strategy,
-                        "n_corpora": len(values),
-                        **_with_interval("gain", values.mean(), drawn),
-                    }
-                )
-        lower = upper
+    for lower, upper, gains in _banded(steps):
+        for strategy in gains.columns:
+            values = gains[strategy].dropna().to_numpy()
+            drawn = values[_draws(len(values))].mean(1)
+            rows.append(
+                {
+                    "from": lower,
+                    "below": upper,
+                    "strategy": strategy,
+                    "n_corpora": len(values),
+                    **_with_interval("gain", values.mean(), drawn),
+                }
+            )
     return pd.DataFrame(rows)
+
+
+def _banded(steps: pd.DataFrame) -> list[tuple[float, float, pd.DataFrame]]:
+    """Return for each band its ends and the gain in points of every strategy on every corpus.
+
+    A step counts for the strategy that chose it, and for the labels a class before it.
+    """
+    gains = _gains(steps[steps["strategy"] == steps["policy"]])
+    ends = [0.0, *(np.inf if limit is None else limit for limit in LIMITS)]
+    bands = []
+    for lower, upper in itertools.pairwise(ends):
+        inside = gains[(gains["labels_a_class"] >= lower) & (gains["labels_a_class"] < upper)]
+        table = inside.pivot_table(index="corpus", columns="policy", values="gain")
+        there = [name for name in STRATEGIES[:-1] if name in table.columns]
+        bands.append((lower, upper, table[there]))
+    return bands
 
 
 def _gains(steps: pd.DataFrame) -> pd.DataFrame:
@@ -142,24 +171,25 @@ def _gains(steps: pd.DataFrame) -> pd.DataFrame:
     return others.assign(gain=100 * (others["accuracy"] - others["random"]))
 
 
-def choose_bands(steps: pd.DataFrame) -> tuple[Band, ...]:
-    """Return the policy: by labels a class, the strategy that gains most, or random.
+def choose_policy(steps: pd.DataFrame) -> tuple[Band, ...]:
+    """Return the policy that gains most, in the mean over budgets and corpora.
 
-    A strategy counts where the lower end of its interval is above 0 and at least three corpora
-    have such steps. A step counts for the strategy that chose it.
+    It must be surely better than random, by its 90 % interval over at least three corpora; else
+    random it is.
     """
-    table = gains_by_share(steps)
-    found: list[Band] = []
-    for limit in LIMITS:
-        rows = table[table["below"] == (np.inf if limit is None else limit)]
-        good = rows[(rows["gain_low"] > 0) & (rows["n_corpora"] >= FEWEST_CORPORA)]
-        best: Strategy = "random"
-        if len(good):
-            best = good["strategy"].iloc[int(good["gain"].to_numpy().argmax())]
-        if found and found[-1].strategy == best:
-            found.pop()
-        found.append(Band(limit, best))
-    return tuple(found)
+    gains = _gains(steps).pivot_table(index="corpus", columns="policy", values="gain")
+    best, chosen = 0.0, POLICIES[STRATEGIES.index("random")]
+    for bands in POLICIES:
+        name = policy_words(bands)
+        values = gains[name].dropna().to_numpy() if name in gains else np.zeros(0)
+        if len(values) >= FEWEST_CORPORA and values.mean() > best and _surely(values):
+            best, chosen = float(values.mean()), bands
+    return chosen
+
+
+def _surely(values: FloatArray) -> bool:
+    """Tell whether a mean over corpora is above 0 by its 90 % interval."""
+    return bool(np.quantile(values[_draws(len(values))].mean(1), 0.05) > 0)
 
 
 def adequacy_held(steps: pd.DataFrame) -> pd.DataFrame:
@@ -173,14 +203,15 @@ def adequacy_held(steps: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for policy in _policies(steps):
         part = held[held["policy"] == policy]
-        means = part.groupby("corpus")[["held", "gap", "informative", "covered"]].mean().mean()
+        columns = ["held", "gap", "informative", "covered"]
+        means = part.pivot_table(index="corpus", values=columns).mean()
         rows.append({"policy": policy, "n_cases": len(part), **means.to_dict()})
     return pd.DataFrame(rows)
 
 
 def _policies(steps: pd.DataFrame) -> list[str]:
     there = set(steps["policy"])
-    return [name for name in (*STRATEGIES, AUTO) if name in there]
+    return [name for name in (*map(policy_words, POLICIES), AUTO) if name in there]
 
 
 def _draws(n: int) -> NDArray[np.int64]:
@@ -196,9 +227,9 @@ def findings_lines(found: Findings) -> list[str]:
     """Return the findings in words: the policy, what it is worth, what each strategy is."""
     table = found.by_budget
     lines = [f"policy: {policy_words(found.bands)}"]
-    for policy in dict.fromkeys(table["policy"]):
+    for policy in [*STRATEGIES[:-1], AUTO]:
         rows = table[table["policy"] == policy]
-        best = rows.loc[rows["saved"].idxmax()]
+        best = rows.iloc[int(rows["saved"].to_numpy().argmax())]
         above = int((rows["gain_low"] > 0).sum())
         below = int((rows["gain_high"] < 0).sum())
         lines.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,7 @@ def numbers(found: Findings, study: NextStudy) -> dict[str, Any]:
         "by_share": found.by_share.replace(np.inf, None).to_dict("records"),
         "adequacy": found.adequacy.to_dict("records"),
         "bands": [band.to_dict() for band in found.bands],
+        "left_out": found.left_out,
         "findings": findings_lines(found),
         "cores": available_cores(),
         "versions": package_versions(),
@@ -114,8 +116,9 @@ def page(found: Findings, study: NextStudy) -> str:
         "",
         *_by_budget(found, "saved", "{:.2f}"),
         "",
-        f"`{AUTO}` plays on each corpus the policy that the others would have given. What all of "
-        f"them give is shipped: {policy_words(found.bands)}.",
+        f"`{AUTO}` is on each corpus the policy that gained most on the others "
+        f"({_counted(found.left_out)}). The one that gained most on all is shipped: "
+        f"{policy_words(found.bands)}.",
         "",
         "Accuracy above random's by labels a class before the step, in points:",
         "",
@@ -134,6 +137,11 @@ def page(found: Findings, study: NextStudy) -> str:
     return "\n".join([*lines, ""])
 
 
+def _counted(left_out: dict[str, str]) -> str:
+    counts = Counter(left_out.values()).most_common()
+    return "; ".join(f"{name}: {count} of {len(left_out)}" for name, count in counts)
+
+
 def _by_budget(found: Findings, name: str, form: str) -> list[str]:
     table = found.by_budget
     sizes = sorted(table["n"].unique())
@@ -147,7 +155,7 @@ def _by_budget(found: Findings, name: str, form: str) -> list[str]:
         lines.append(f"| accuracy of random | {' | '.join(cells)} |")
     for policy in dict.fromkeys(table["policy"]):
         rows = table[table["policy"] == policy].set_index("n")
-        cells = [_cell(rows.loc[n], name, form) for n in sizes]
+        cells = [_cell(rows.loc[n], name, form) if n in rows.index else "" for n in sizes]
         lines.append(f"| {policy} | {' | '.join(cells)} |")
     return lines
 
@@ -183,7 +191,7 @@ def gains_figure(found: Findings) -> Figure:
         left=0.6,
         right=1.05,
     )
-    names = list(dict.fromkeys(table["policy"]))
+    names = [name for name in COLOURS if (table["policy"] == name).any()]
     ends = []
     for policy in names:
         rows = table[table["policy"] == policy]

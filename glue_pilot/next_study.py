@@ -1,8 +1,6 @@
 """The study of what to label next: which strategy saves how many labels, and at which budget.
 
-Two stages. First every strategy by itself labels the same pools. Of that the policy is made that
-`charkit next` follows, and for each corpus another one without it, which the second stage plays
-on that corpus: what the policy is worth on a corpus that had no part in it.
+Every strategy by itself, and a few that cover first and ask a head later, label the same pools.
 """
 
 from __future__ import annotations
@@ -14,8 +12,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from charkit.answers.policy import Band
-from charkit.answers.query import STRATEGIES, Strategy
 from charkit.config import Progress, content_hash, no_progress, staged
 from charkit.encoders import encode_to_store, load_encoder
 from charkit.encoders.encoder import Encoder
@@ -26,7 +22,7 @@ from charkit.store import Store
 from charkit.tasks import Task, load_task
 from charkit.tasks.partly import without_repeats
 from glue_pilot.metadata_study import read_keys
-from glue_pilot.next_findings import AUTO, choose_bands
+from glue_pilot.next_findings import POLICIES, policy_words
 from glue_pilot.next_simulation import KIND, SimulationWork, read_simulation, run_simulation
 
 
@@ -152,16 +148,8 @@ def run_next_study(
         _encoded(task, encoder, study, store, staged(progress, f"encode {task.name}"))
         for task in tasks
     ]
-    alone = [work for blank in blanks for work in _alone(blank, study)]
-    steps = _run(alone, store, "strategies", n_workers, progress)
-    found = [
-        replace(blank, bands=choose_bands(steps[steps["corpus"] != blank.corpus]), seed=seed)
-        for blank in blanks
-        for seed in range(study.n_seeds)
-    ]
-    if len(tasks) < 2:
-        return steps
-    return pd.concat([steps, _run(found, store, "policy", n_workers, progress)], ignore_index=True)
+    work = [work for blank in blanks for work in _all_work(blank, study)]
+    return _run(work, store, "labellings", n_workers, progress)
 
 
 def _encoded(
@@ -184,27 +172,32 @@ def _encoded(
         n_pool=study.n_pool,
         budgets=study.budgets,
         bands=(),
-        policy=AUTO,
+        policy="",
         seed=0,
         draw=0,
         root=store.root,
     )
 
 
-def _alone(blank: SimulationWork, study: NextStudy) -> list[SimulationWork]:
-    """Return the labellings of a task by every strategy alone."""
-
-    def work(strategy: Strategy, seed: int, draw: int) -> SimulationWork:
-        sizes = study.reference if strategy == "random" else study.budgets
-        bands = (Band(None, strategy),)
-        return replace(blank, bands=bands, policy=strategy, seed=seed, draw=draw, budgets=sizes)
-
-    return [
-        work(strategy, seed, draw)
-        for strategy in STRATEGIES
-        for seed in range(study.n_seeds)
-        for draw in range(study.n_random if strategy == "random" else 1)
-    ]
+def _all_work(blank: SimulationWork, study: NextStudy) -> list[SimulationWork]:
+    """Return the labellings of a task by every policy."""
+    work = []
+    for bands in POLICIES:
+        name = policy_words(bands)
+        random = name == "random"
+        work += [
+            replace(
+                blank,
+                bands=bands,
+                policy=name,
+                seed=seed,
+                draw=draw,
+                budgets=study.reference if random else study.budgets,
+            )
+            for seed in range(study.n_seeds)
+            for draw in range(study.n_random if random else 1)
+        ]
+    return work
 
 
 def _run(

@@ -44,7 +44,7 @@ class NextLabels:
         adequacy: How well the labels at hand cover the pool; None with fewer than two classes.
         n_labelled: Labelled texts at hand.
         n_pool: Texts to choose from.
-        notes: What was left out.
+        notes: What was guessed, dropped or counted while reading, then what was left out.
     """
 
     name: str
@@ -57,8 +57,9 @@ class NextLabels:
     n_pool: int
     notes: tuple[str, ...] = ()
 
-    def lines(self) -> list[str]:
-        """Return the answer in words."""
+    @property
+    def sentences(self) -> list[str]:
+        """The answer in words, without notes."""
         lines = [
             f"{self.name}: label these {len(self.table):,} of {self.n_pool:,} texts next "
             f"({self.strategy}, layer {self.layer} of {people_name(self.encoder)}, "
@@ -66,7 +67,11 @@ class NextLabels:
         ]
         if self.adequacy is not None:
             lines.append(self.adequacy.sentence)
-        return lines + [f"note: {note}" for note in self.notes]
+        return lines
+
+    def lines(self) -> list[str]:
+        """Return the answer in words, and the notes."""
+        return self.sentences + [f"note: {note}" for note in self.notes]
 
     def about(self) -> dict[str, Any]:
         """Return all but the texts, as JSON values."""

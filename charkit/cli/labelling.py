@@ -117,6 +117,8 @@ def next_labels(
             store=o.store_at(cache_dir) or Store(),
             progress=progress,
         )
+    for note in found.notes[len(sample.notes) :]:
+        output.note(f"note: {note}")
     _show(output, found, out)
 
 
@@ -128,7 +130,7 @@ def _show(output: Output, found: NextLabels, out: Path | None) -> None:
         output.rows(rows, key="next", extra={})
     else:
         short = [{k: _short(v) for k, v in row.items()} for row in rows]
-        output.rows(short, key="next", extra={"lines": found.lines()})
+        output.rows(short, key="next", extra={"lines": found.sentences})
     if out is None:
         output.note("--out FILE.csv writes the texts with a column for the label")
         return

@@ -37,6 +37,8 @@ def test_texts_on_stdout_and_what_was_read_on_stderr(run):
     assert "12 labelled texts, 2 classes" in result.stderr
     assert "still to label: 48 rows" in result.stderr
     assert "--out FILE.csv" in result.stderr
+    assert "note:" not in result.stdout
+    assert result.stderr.count("48 rows have no label") == 1
     assert max(map(len, result.stdout.splitlines()[:5])) < 120, "long texts are cut"
 
 
@@ -53,6 +55,15 @@ def test_csv_is_the_table_alone(run):
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
     assert len(rows) == 4
     assert list(rows[0]) == ["rank", "line", "text", "utility"]
+
+
+def test_what_was_left_out_is_said_in_every_format(run, tmp_path):
+    pool = tmp_path / "pool.csv"
+    pool.write_text("body\nthe dog\nThe  Dog\nthe cat is 0 good\n")
+    result = run("--label", "stars", "--pool", pool, "--strategy", "random", "--format", "csv")
+    assert "1 texts of the pool are labelled already: left out" in result.stderr
+    assert "1 texts of the pool repeat others: left out" in result.stderr
+    assert len(result.stdout.splitlines()) == 2
 
 
 def test_without_labels_and_into_a_file(run, tmp_path):

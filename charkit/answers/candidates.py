@@ -27,7 +27,7 @@ FORMULA = frozenset("=+-@")
 def load_pool(
     task: Source, *, reading: SourceOptions, n_classes: int | None = None
 ) -> PartlyLabelled:
-    """Read labelled texts and those to choose from, which become the sample's pool.
+    """Read labelled texts, however few, and those to choose from: they become the sample's pool.
 
     Args:
         task: See `next_labels`.
@@ -45,7 +45,7 @@ def load_pool(
             "texts without any label are the pool themselves: expected --classes or --pool, got "
             "both. Leave one out."
         )
-    sample = load_partly_labelled(task, reading=reading, n_classes=n_classes)
+    sample = load_partly_labelled(task, reading=reading, n_classes=n_classes, few=True)
     if reading.evaluation is not None and sample.evaluation is not None:
         sample = replace(sample, pool=sample.evaluation, pool_places=sample.evaluation_places)
     return replace(sample, evaluation=None, evaluation_places=None)

@@ -30,6 +30,8 @@ from charkit.tasks.task import Split
 
 Asked = Strategy | Literal["auto"]
 
+COLUMNS = ("text", "pair", "label")
+
 
 @dataclass(frozen=True, eq=False)
 class NextLabels:
@@ -44,6 +46,7 @@ class NextLabels:
         adequacy: How well the labels at hand cover the pool; None with fewer than two classes.
         n_labelled: Labelled texts at hand.
         n_pool: Texts to choose from.
+        columns: Names of the text, pair and label columns in the source.
         notes: What was guessed, dropped or counted while reading, then what was left out.
     """
 
@@ -55,6 +58,7 @@ class NextLabels:
     adequacy: Adequacy | None
     n_labelled: int
     n_pool: int
+    columns: tuple[str, str, str] = COLUMNS
     notes: tuple[str, ...] = ()
 
     @property
@@ -91,7 +95,7 @@ class NextLabels:
         return self.table.copy()
 
     def save(self, path: str | Path) -> Path:
-        """Write the texts as CSV, with an empty column for the label.
+        """Write the texts as CSV, with an empty column for the label, under the source's names.
 
         A spreadsheet takes texts that begin with ``=``, ``+``, ``-`` or ``@`` for formulas, and
         may run them: they get an apostrophe in front. `to_pandas` has them as they are.
@@ -102,6 +106,9 @@ class NextLabels:
         table = self.table.assign(label="")
         for column in {"text", "pair"} & set(table.columns):
             table[column] = [quoted(text) for text in table[column]]
+        named = table.rename(columns=dict(zip(COLUMNS, self.columns, strict=True)))
+        if named.columns.is_unique:
+            table = named
         return write_whole(Path(path), table.to_csv(index=False).encode())
 
     @property
@@ -262,6 +269,7 @@ def choose_texts(
         adequacy=adequacy(states[0], codes, states[1]) if len(np.unique(codes)) > 1 else None,
         n_labelled=len(known),
         n_pool=len(texts),
+        columns=_names(sample),
         notes=(*sample.notes, *notes),
     )
 
@@ -276,6 +284,13 @@ def _layer(encoder: Encoder, layer: int | None) -> int:
             f"{-deepest - 1}, got {layer}."
         )
     return layer % (deepest + 1)
+
+
+def _names(sample: PartlyLabelled) -> tuple[str, str, str]:
+    names = sample.columns
+    if names is None:
+        return COLUMNS
+    return names.text, names.pair or "pair", names.label or "label"
 
 
 def quoted(text: str) -> str:

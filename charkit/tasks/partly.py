@@ -27,6 +27,9 @@ from charkit.tasks.task import Split, Task
 MOST_CLASSES = 1_000
 """With more classes, labels are hardly classes, and no answer about them would mean anything."""
 
+MOST_ALONE = 32
+"""So many labels may each be of another class where few are expected; more are no classes."""
+
 
 @dataclass(frozen=True)
 class Places:
@@ -56,6 +59,7 @@ class PartlyLabelled:
         notes: What was guessed, dropped or counted while reading.
         pool_places: Where the rows of the pool stand; None where there is none.
         evaluation_places: Where the evaluation rows stand; None where there are none.
+        columns: The columns that were read; None where there is no file.
     """
 
     name: str
@@ -68,6 +72,7 @@ class PartlyLabelled:
     notes: tuple[str, ...] = ()
     pool_places: Places | None = None
     evaluation_places: Places | None = None
+    columns: Columns | None = None
 
     @property
     def unlabelled(self) -> Split | None:
@@ -100,7 +105,7 @@ class PartlyLabelled:
 
 
 def load_partly_labelled(
-    source: Any, *, reading: SourceOptions, n_classes: int | None = None
+    source: Any, *, reading: SourceOptions, n_classes: int | None = None, few: bool = False
 ) -> PartlyLabelled:
     """Read texts of which some, all or none are labelled.
 
@@ -109,6 +114,7 @@ def load_partly_labelled(
             labelled sample, and the evaluation part gives texts without labels.
         reading: How it is read; the share to hold out plays no part.
         n_classes: Number of classes, for texts without labels: then no label is read.
+        few: Take labels that are too few to learn from: of one class, or hardly one a class.
 
     Raises:
         UsageError: An argument is wrong, or the labels and their absence are both asked for.
@@ -129,7 +135,7 @@ def load_partly_labelled(
         text, pair = glue_columns(tables)
     bad: OnBadRows = "drop" if reading.on_bad_rows == "drop" else "refuse"
     name = reading.name or tables.name
-    reader = _Reader(tables, bad, name)
+    reader = _Reader(tables, bad, name, few)
     if n_classes is not None:
         return reader.unlabelled(choose_texts(tables.train, text=text, pair=pair), n_classes)
     columns = _labelled_columns(tables.train, text, pair, reading.label)
@@ -169,6 +175,7 @@ class _Reader:
     tables: Tables
     on_bad_rows: OnBadRows
     name: str
+    few: bool
 
     def unlabelled(self, columns: Columns, n_classes: int) -> PartlyLabelled:
         rows = self._texts(self.tables.train, columns)
@@ -187,6 +194,7 @@ class _Reader:
             notes=tuple(notes),
             pool_places=_places(rows),
             evaluation_places=_places(evaluation),
+            columns=columns,
         )
 
     def labelled(self, columns: Columns, kind: TaskKind | None) -> PartlyLabelled:
@@ -199,7 +207,7 @@ class _Reader:
                 "--label and give --classes C."
             )
         rows = usable_rows(with_label, columns, on_bad_rows=self.on_bad_rows)
-        meaning = _classes(rows, columns.label, kind)
+        meaning = _classes(rows, columns.label, kind, few=self.few)
         if self.tables.glue is not None:
             names = glue_order(self.tables.glue, meaning.class_names)
             meaning = replace(meaning, class_names=names)
@@ -227,6 +235,7 @@ class _Reader:
             notes=tuple(notes),
             pool_places=_places(left),
             evaluation_places=_places(evaluation),
+            columns=columns,
         )
 
     @property
@@ -274,7 +283,7 @@ def _parted(table: RawTable, column: str) -> tuple[RawTable, RawTable]:
     return rows(False), rows(True)
 
 
-def _classes(rows: Rows, column: str, kind: TaskKind | None) -> Meaning:
+def _classes(rows: Rows, column: str, kind: TaskKind | None, *, few: bool) -> Meaning:
     """Return what labels mean, where they are classes that something can be said of.
 
     Raises:
@@ -288,7 +297,7 @@ def _classes(rows: Rows, column: str, kind: TaskKind | None) -> Meaning:
             "--kind classification; 'charkit sweep' measures regression."
         )
     n_classes = len(meaning.class_names)
-    if n_classes < 2:
+    if n_classes < 2 and not few:
         raise DataError(
             f"{rows.where}: only one class, {meaning.class_names[0]!r} ({len(rows)} rows): "
             "expected at least two. Check the label column, or add rows of another class."
@@ -298,7 +307,13 @@ def _classes(rows: Rows, column: str, kind: TaskKind | None) -> Meaning:
             f"{rows.where}: {n_classes:,} classes in {len(rows):,} rows: expected at most "
             f"{MOST_CLASSES:,}. Check that the label column holds classes, and merge classes."
         )
-    if len(rows) < max(4, 3 * n_classes // 2):
+    if few:
+        if n_classes == len(rows) > MOST_ALONE:
+            raise DataError(
+                f"{rows.where}: column {column!r} has another label in each of {len(rows):,} rows: "
+                "expected classes. Check the label column."
+            )
+    elif len(rows) < max(4, 3 * n_classes // 2):
         raise DataError(
             f"{rows.where}: {len(rows)} labelled rows for {n_classes} classes are too few: "
             f"expected at least {max(4, 3 * n_classes // 2)}. Label more, or leave out --label "

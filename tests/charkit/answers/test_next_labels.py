@@ -54,6 +54,14 @@ def test_texts_without_any_label(ask, frame):
         ask(frame[["text"]], n=4, classes=3, strategy="margin")
 
 
+@pytest.mark.parametrize("labels", [["red"], ["red"] * 5, ["red", "blue"], list("abcdefg")])
+def test_the_first_labels_may_be_few(ask, frame, labels):
+    frame["label"] = labels + [None] * (len(frame) - len(labels))
+    found = ask(frame, n=4, label="label")
+    assert len(found.table) == 4
+    assert (found.adequacy is None) == (len(set(labels)) == 1)
+
+
 def test_a_labelled_text_is_not_asked_for_again(ask, frame):
     """Whatever its case and spaces, and also with the apostrophe of a spreadsheet."""
     more = pd.DataFrame(
@@ -151,6 +159,25 @@ def test_saved_texts_come_back_with_their_labels(ask, frame, tmp_path):
     again = ask(pd.concat([frame, filled], ignore_index=True), n=99, strategy="random")
     assert len(again.table) == 30
     assert not set(again.table["text"]) & set(found.table["text"])
+
+
+def test_the_file_has_the_names_of_the_source(ask, frame, tmp_path):
+    """So that it can be read with the same options, beside the pool that it came from."""
+    named = frame.rename(columns={"text": "body", "label": "stars"})
+    pool = tmp_path / "pool.csv"
+    named[["body"]].to_csv(pool, index=False)
+    first = ask(pool, text="body", classes=3, n=6).save(tmp_path / "next.csv")
+    told = pd.read_csv(first)
+    assert list(told.columns) == ["rank", "line", "body", "utility", "label"]
+    told.assign(label=["red", "blue"] * 3).to_csv(first, index=False)
+    second = ask(first, text="body", label="label", pool=pool, n=6)
+    assert second.n_pool == 48
+    assert not set(second.table["text"]) & set(told["body"])
+    saved = ask(named, text="body", label="stars", n=2).save(tmp_path / "again.csv")
+    assert {"body", "stars"} <= set(pd.read_csv(saved).columns)
+    clash = frame.rename(columns={"text": "rank"})
+    saved = ask(clash, text="rank", label="label", n=2).save(tmp_path / "clash.csv")
+    assert list(pd.read_csv(saved).columns) == ["rank", "row", "text", "utility", "label"]
 
 
 def test_spreadsheets_get_no_formula(ask, frame, tmp_path):

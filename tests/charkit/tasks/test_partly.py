@@ -113,3 +113,39 @@ def test_repeats_count_once_and_keep_the_order():
     split = Split(("b", "a", "b", "b"), None, np.array([0, 1, 0, 1]))
     assert without_repeats(split).texts == ("b", "a", "b")
     assert without_repeats(split.take([0, 1])).texts == ("b", "a")
+
+
+@pytest.mark.parametrize("labels", [["a"], ["a", "a"], ["a", "b"], list("abcdefgh")])
+def test_few_labels_are_taken_where_few_are_expected(reviews, labels):
+    frame = pd.read_csv(reviews)
+    frame["stars"] = labels + [None] * (len(frame) - len(labels))
+    found = load_partly_labelled(frame, reading=SourceOptions(label="stars"), few=True)
+    assert (len(found.labelled), len(found.pool)) == (len(labels), 30 - len(labels))
+    assert found.n_classes == len(set(labels))
+    with pytest.raises(DataError, match=r"too few|only one class"):
+        load_partly_labelled(frame, reading=SourceOptions(label="stars"))
+
+
+def test_a_label_of_its_own_in_every_row_is_no_class():
+    frame = pd.DataFrame({"text": [f"text {i}" for i in range(60)], "label": None})
+    frame.loc[:32, "label"] = [f"id {i}" for i in range(33)]
+    with pytest.raises(DataError, match="another label in each of 33 rows"):
+        load_partly_labelled(frame, reading=SourceOptions(label="label"), few=True)
+
+
+def test_it_is_known_where_rows_stand(reviews, tmp_path):
+    found = read(reviews, text="body", label="stars")
+    assert found.pool_places.unit == "line"
+    assert found.pool_places.numbers[:2] == (2, 5)
+    assert found.evaluation_places is None
+    bare = read(pd.read_csv(reviews), n_classes=2, text="body")
+    assert bare.pool_places.unit == "row"
+    assert bare.pool_places.numbers == tuple(range(1, 31))
+    other = tmp_path / "other.csv"
+    other.write_text("body\nx\ny\n")
+    assert read(reviews, evaluation=str(other)).evaluation_places.numbers == (2, 3)
+
+
+def test_tasks_bring_their_own_columns():
+    with pytest.raises(UsageError, match="bring their own"):
+        read("generated/sentiment", label="label")

@@ -33,6 +33,7 @@ def test_wheel_has_the_three_packages_and_nothing_else(wheel):
     assert "glue_pilot/study.toml" in names
     assert "glue_pilot/embeddings.toml" in names
     assert {"charkit/library/minilm.json", "charkit/library/minilm.safetensors"} <= set(names)
+    assert "charkit/answers/next_policy.json" in names
 
 
 @pytest.mark.slow

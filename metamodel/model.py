@@ -1,8 +1,7 @@
 """The model: boosted trees and ridge regression on the same features, averaged.
 
 Both predict what is missing from an *anchor*, a simple extrapolation, on the scale "share of the
-way from chance to 1"; errors are weighed in points of accuracy. Trees find where extrapolators go
-wrong, the ridge regression keeps them from inventing: their mean did better than either.
+way from chance to 1"; errors are weighed in points of accuracy. Either may be left out.
 """
 
 from __future__ import annotations
@@ -16,6 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from metamodel.ridge import LocalRidge, fit_local_ridge, ridge_from
+
 if TYPE_CHECKING:
     import lightgbm
 
@@ -23,8 +24,6 @@ FloatArray = NDArray[np.float64]
 
 Anchor = Literal["median3", "spectral", "both", "oof", "chance"]
 
-_CLIP = 4.0  # in deviations: what lies further out is no better known for it
-_RATIO_SCALE = 3.0  # log2 of 8: interactions with the number of labels are of order one
 _THREADS = 2
 
 
@@ -47,83 +46,17 @@ class Settings:
         share_ridge: Weight of the ridge regression in the mean.
     """
 
-    anchor: Anchor = "median3"
-    n_rounds: int = 300
-    learning_rate: float = 0.04
+    anchor: Anchor = "both"
+    n_rounds: int = 150
+    learning_rate: float = 0.06
     num_leaves: int = 8
-    min_rows: int = 200
+    min_rows: int = 100
     feature_fraction: float = 0.4
     l2: float = 10.0
-    objective: Literal["regression", "huber"] = "regression"
+    objective: Literal["regression", "huber"] = "huber"
     rising: bool = False
-    penalty: float = 300.0
-    share_ridge: float = 0.5
-
-
-@dataclass(frozen=True, eq=False)
-class Ridge:
-    """A linear model of standardised features, and of their products with log2(N / n0).
-
-    Attributes:
-        names: Features.
-        mean: Of each.
-        scale: Of each, above 0.
-        weights: Of each, then of its product; (2 * n_features,).
-        intercept: At the mean of all features.
-    """
-
-    names: tuple[str, ...]
-    mean: FloatArray
-    scale: FloatArray
-    weights: FloatArray
-    intercept: float
-
-    def predict(self, features: pd.DataFrame) -> FloatArray:
-        """Return one number a row."""
-        return np.asarray(self._design(features) @ self.weights + self.intercept)
-
-    def parts(self, features: pd.DataFrame) -> FloatArray:
-        """Return what each feature adds, products shared out to their feature, (n, n_features)."""
-        shares = self._design(features) * self.weights
-        return np.asarray(shares[:, : len(self.names)] + shares[:, len(self.names) :])
-
-    def _design(self, features: pd.DataFrame) -> FloatArray:
-        return _design(features[list(self.names)], self.mean, self.scale)
-
-
-def fit_ridge(
-    features: pd.DataFrame, target: FloatArray, weights: FloatArray, *, penalty: float
-) -> Ridge:
-    """Return the weighted ridge regression; unknown features count as average.
-
-    Args:
-        features: One row an observation.
-        target: What to predict.
-        weights: Of the rows, of mean 1.
-        penalty: On the squared weights, in rows.
-    """
-    values = features.to_numpy(np.float64)
-    known = np.isfinite(values)
-    w = weights[:, None] * known
-    total = np.maximum(w.sum(0), 1e-12)
-    mean = np.where(known, values, 0.0).T @ weights / total
-    centred = np.where(known, values - mean, 0.0)
-    scale = np.sqrt((w * centred**2).sum(0) / total)
-    scale = np.where(scale > 1e-9, scale, 1.0)
-    design = _design(features, mean, scale)
-    level = np.average(target, weights=weights)
-    left = (design * weights[:, None]).T @ design + penalty * np.eye(design.shape[1])
-    found = np.linalg.solve(left, design.T @ (weights * (target - level)))
-    return Ridge(tuple(features.columns), mean, scale, found, float(level))
-
-
-def _design(features: pd.DataFrame, mean: FloatArray, scale: FloatArray) -> FloatArray:
-    z = np.clip((features.to_numpy(np.float64) - mean) / scale, -_CLIP, _CLIP)
-    z = np.where(np.isfinite(z), z, 0.0)
-    ratio = np.zeros(len(z))
-    if "log_ratio" in features:
-        ratio = np.nan_to_num(features["log_ratio"].to_numpy(np.float64)) / _RATIO_SCALE
-    return np.hstack([z, z * ratio[:, None]])
+    penalty: float = 1000.0
+    share_ridge: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,13 +67,13 @@ class Mixture:
         names: Features.
         settings: How it was fitted.
         trees: The boosted trees; None where their weight is 0.
-        ridge: The ridge regression.
+        ridge: The ridge regressions.
     """
 
     names: tuple[str, ...]
     settings: Settings
     trees: lightgbm.Booster | None
-    ridge: Ridge
+    ridge: LocalRidge
 
     def predict(self, features: pd.DataFrame) -> FloatArray:
         """Return the predicted number of each row."""
@@ -159,7 +92,7 @@ class Mixture:
         """Return what each feature adds to the prediction, and the rest as ``level``."""
         share = self.settings.share_ridge
         total = share * self.ridge.parts(features)
-        level = np.full(len(features), share * self.ridge.intercept)
+        level = share * self.ridge.levels(features)
         if self.trees is not None:
             told = np.asarray(self.trees.predict(self._matrix(features), pred_contrib=True))
             total = total + (1 - share) * told[:, :-1]
@@ -171,10 +104,12 @@ class Mixture:
 
     def to_texts(self) -> dict[str, str]:
         """Return the model as texts: ``json``, and ``trees`` where there are any."""
-        ridge = {
-            k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in vars(self.ridge).items()
+        ridges = [ridge.to_dict() for ridge in self.ridge.ridges]
+        facts = {
+            "names": self.names,
+            "settings": asdict(self.settings),
+            "ridge": {"knots": self.ridge.knots, "ridges": ridges},
         }
-        facts = {"names": self.names, "settings": asdict(self.settings), "ridge": ridge}
         texts = {"json": json.dumps(facts, sort_keys=True)}
         if self.trees is not None:
             texts["trees"] = self.trees.model_to_string()
@@ -189,9 +124,8 @@ def mixture_from_texts(texts: dict[str, str]) -> Mixture:
     """
     try:
         facts: dict[str, Any] = json.loads(texts["json"])
-        given = facts["ridge"]
-        arrays = {name: np.array(given[name], np.float64) for name in ("mean", "scale", "weights")}
-        ridge = Ridge(tuple(given["names"]), intercept=given["intercept"], **arrays)
+        ridges = tuple(ridge_from(given) for given in facts["ridge"]["ridges"])
+        ridge = LocalRidge(tuple(facts["ridge"]["knots"]), ridges)
         settings = Settings(**facts["settings"])
         names = tuple(facts["names"])
     except (KeyError, TypeError) as error:
@@ -227,7 +161,7 @@ def fit_mixture(
     used = tuple(name for name in names if known[name])
     w = weights / weights.mean()
     table = features[list(used)]
-    ridge = fit_ridge(table, target, w, penalty=settings.penalty)
+    ridge = fit_local_ridge(table, target, w, penalty=settings.penalty)
     trees = _fit_trees(table, target, w, settings, seed) if settings.share_ridge < 1 else None
     return Mixture(used, replace(settings), trees, ridge)
 

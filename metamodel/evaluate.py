@@ -1,0 +1,330 @@
+"""The scorecard's predictions: every corpus left out in turn, every figure beside its baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from metamodel.choice import centre, differences_left_out, layer_features
+from metamodel.features import FEATURES, NAMES, TIERS, WITHOUT_LABELS, up_to
+from metamodel.fitting import FitSettings, Problem, problem_of, whole_pilots
+from metamodel.frame import JUDGED_MULTIPLES, WHOLE, ask, judged_pilots
+from metamodel.judging import Asked, Bands, LeftOut, bands_of, leave_out
+from metamodel.model import Settings
+from metamodel.need_figures import collection_of, needs_of
+from metamodel.rows import MetaData
+from metamodel.scorecard import (
+    accuracy_errors,
+    interval_figures,
+    regrets,
+)
+
+FloatArray = NDArray[np.float64]
+Progress = Callable[[str, int, int], None]
+
+PILOTS = (16, 32, 64, 128, 256, 512)
+FULL = (64, 128, 256)
+"""Pilot sizes at which label needs, intervals and collection are judged."""
+
+SIMPLE = ("last", "pow2", "pow3", "mmf4", "median3", "spectral", "mean")
+MIXED = 0.6
+ROWS = (8, 16, 32, 64, 100, 128)
+
+NO_FISHER = tuple(f.name for f in FEATURES if f.tier not in ("norms", "distances"))
+NO_SPECTRUM = tuple(f.name for f in FEATURES if f.tier not in ("norms", "distances", "spectrum"))
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """What was asked, and what each method said.
+
+    Attributes:
+        frame: From `metamodel.frame.ask`, with a column a method, and ``recommended``: whether
+            the metamodel recommends the layer.
+        main: The metamodel's own predictions.
+        bands: Its intervals.
+        figures: The scorecard.
+    """
+
+    frame: pd.DataFrame
+    main: LeftOut
+    bands: Bands
+    figures: dict[str, Any]
+
+
+def evaluate(data: MetaData, settings: FitSettings, progress: Progress) -> Judgement:
+    """Return the scorecard of a way to fit a metamodel.
+
+    Args:
+        data: The meta-dataset.
+        settings: How models are fitted; what is judged is not fitted to the judged corpus.
+        progress: Called as ``progress(stage, done, total)``.
+    """
+    n0 = data.evidence["n0"].to_numpy()
+    labelled, without = data.part(n0 > 0), data.part(n0 == 0)
+    problem = problem_of(labelled)
+    pilots = judged_pilots(labelled, PILOTS)
+    frame, asked = ask(pilots, labelled)
+    main = None
+    for name, model, names in rivals(settings.labelled):
+        found = _leave_out(problem, asked, model, settings, names, name, progress)
+        frame[name] = found.mean
+        main = main or found
+    assert main is not None
+    bands = bands_of(main)
+    choice = layer_scores(labelled, problem, frame, asked, settings, progress)
+    frame["difference"] = choice
+    frame["recommended"] = _recommended(frame)
+    figures = _figures(frame, main, bands, pilots)
+    figures["evaluation"] = evaluation_figures(labelled, problem, settings, progress)
+    figures["unlabelled"] = unlabelled_figures(without, settings, progress)
+    return Judgement(frame, main, bands, figures)
+
+
+def rivals(settings: Settings) -> list[tuple[str, Settings, tuple[str, ...]]]:
+    """Return name, settings and features of all that is compared; the metamodel first."""
+    trees = replace(settings, share_ridge=0.0)
+    told = [
+        ("metamodel", settings, NAMES),
+        ("ridge", replace(settings, share_ridge=1.0), NAMES),
+        ("lightgbm", trees, NAMES),
+        ("lightgbm_no_fisher", trees, NO_FISHER),
+        ("ridge_and_lightgbm", replace(settings, share_ridge=MIXED), NAMES),
+        ("no_fisher", settings, NO_FISHER),
+        ("no_fisher_no_spectrum", settings, NO_SPECTRUM),
+    ]
+    counts = [(f"tier_{tier}", _anchored(settings, tier), up_to(tier)) for tier in TIERS[:-1]]
+    seen: list[tuple[Settings, tuple[str, ...]]] = []
+    kept = []
+    for name, model, names in [*told, *counts]:
+        if (model, names) not in seen:
+            seen.append((model, names))
+            kept.append((name, model, names))
+    return kept
+
+
+def _anchored(settings: Settings, tier: str) -> Settings:
+    """Return settings whose anchor uses nothing beyond a tier."""
+    if tier in ("counts", "norms", "distances"):
+        return replace(settings, anchor="chance")
+    return replace(settings, anchor="median3") if tier == "curve" else settings
+
+
+def _leave_out(
+    problem: Problem,
+    asked: Asked,
+    model: Settings,
+    settings: FitSettings,
+    names: tuple[str, ...],
+    stage: str,
+    progress: Progress,
+) -> LeftOut:
+    return leave_out(
+        problem,
+        asked,
+        model,
+        names=names,
+        most=settings.most,
+        seed=settings.seed,
+        tick=lambda done, total: progress(stage, done, total),
+    )
+
+
+def layer_scores(
+    data: MetaData,
+    problem: Problem,
+    frame: pd.DataFrame,
+    asked: Asked,
+    settings: FitSettings,
+    progress: Progress,
+) -> FloatArray:
+    """Return, for every row asked about, its layer's predicted lead over the mean of layers."""
+    progress("layers", 0, 1)
+    learned, pilot = whole_pilots(data.evidence, problem, settings)
+    other = np.asarray(frame.groupby(["pilot", "multiple"], sort=False).ngroup(), np.int64)
+    table: pd.DataFrame = pd.concat(
+        [layer_features(learned.features, pilot), layer_features(asked.features, other)],
+        ignore_index=True,
+    )
+    target = np.concatenate([centre(learned.accuracy, pilot), np.full(len(frame), np.nan)])
+    corpora = np.concatenate([learned.corpus, asked.corpus]).astype(str)
+    told = differences_left_out(table, target, corpora)
+    progress("layers", 1, 1)
+    return told[len(pilot) :]
+
+
+def _recommended(frame: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return whether a row is of the layer recommended with the labels at hand."""
+    now = frame[frame["multiple"] == 1]
+    taken = now.loc[now.groupby("pilot")["difference"].idxmax(), ["pilot", "layer"]]
+    best = dict(zip(taken["pilot"], taken["layer"], strict=True))
+    return (frame["layer"] == frame["pilot"].map(best)).to_numpy()
+
+
+def _figures(
+    frame: pd.DataFrame, main: LeftOut, bands: Bands, pilots: pd.DataFrame
+) -> dict[str, Any]:
+    made = [str(c) for c in frame if c in _METHODS or str(c).startswith("tier_")]
+    methods = [*SIMPLE, *made]
+    recommended = frame[frame["recommended"]]
+    full = frame["n0"].isin(FULL)
+    return {
+        "accuracy": accuracy_errors(frame, methods, JUDGED_MULTIPLES),
+        "accuracy_recommended": accuracy_errors(recommended, methods, JUDGED_MULTIPLES),
+        "needs": needs_of(frame, main, bands, full.to_numpy()),
+        "needs_recommended": needs_of(frame, main, bands, (full & frame["recommended"]).to_numpy()),
+        "intervals": _intervals(frame, bands),
+        "collection": collection_of(frame, main, bands, (full & frame["recommended"]).to_numpy()),
+        "layers": _layer_figures(frame, pilots),
+    }
+
+
+_METHODS = (
+    *("metamodel", "ridge", "lightgbm", "lightgbm_no_fisher", "ridge_and_lightgbm"),
+    *("no_fisher", "no_fisher_no_spectrum"),
+)
+
+
+def _intervals(frame: pd.DataFrame, bands: Bands) -> dict[str, Any]:
+    found = {}
+    for name, sizes in (("pilots_64_to_256", FULL), ("pilots_16_to_512", PILOTS)):
+        rows = (
+            frame["n0"].isin(sizes)
+            & frame["multiple"].isin(JUDGED_MULTIPLES)
+            & frame["truth"].notna()
+        ).to_numpy()
+        part = frame[rows]
+        truth = part["truth"].to_numpy(np.float64)
+        found[name] = interval_figures(
+            truth,
+            part["metamodel"].to_numpy(np.float64),
+            bands.half[rows],
+            part["task"].to_numpy(object),
+            part["corpus"].to_numpy(object),
+            np.abs(part["median3"].to_numpy(np.float64) - truth),
+        )
+    return found
+
+
+def _layer_figures(frame: pd.DataFrame, pilots: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return regrets with 64, 256 and 1,024 labels; for the last, pilots of 512 are asked."""
+    keys = ["task", "seed", "n0", "layer"]
+    figures = pilots[
+        [*keys, "n_layers", "logme", "h_score", "knn_accuracy", "oof_accuracy", "oof_loss"]
+    ]
+    rows = []
+    for n, n0, multiple in ((64, 64, 1), (256, 256, 1), (1024, 512, 2)):
+        part = frame[(frame["n0"] == n0) & (frame["multiple"] == multiple) & frame["truth"].notna()]
+        part = part.merge(figures, on=keys)
+        part = part.assign(
+            metamodel=part["difference"],
+            last_layer=part["layer"],
+            middle_layer=-(part["layer"] - np.round(part["n_layers"] / 2)).abs(),
+            two_thirds_up=-(part["layer"] - np.round(2 * part["n_layers"] / 3)).abs(),
+            left_out_loss=-part["oof_loss"],
+        )
+        names = {"oof_accuracy": "cross_validated_accuracy", "knn_accuracy": "knn"}
+        part = part.rename(columns=names)
+        rules = (
+            *("metamodel", "last_layer", "middle_layer", "two_thirds_up", "logme", "h_score"),
+            *("knn", "cross_validated_accuracy", "left_out_loss"),
+        )
+        whole = part.groupby("pilot")["layer"].transform("size") == part["n_layers"] + 1
+        told = regrets(part[whole], rules)
+        rows += [{"n": n, "pilots_of": n0, **row} for row in told]
+        level = part[whole].groupby(["task", "pilot"])["truth"].agg(lambda t: t.max() - t.mean())
+        chance = 100 * float(level.groupby("task").mean().mean())
+        rows.append({"n": n, "pilots_of": n0, "rule": "any_layer", "regret": chance})
+    return rows
+
+
+def evaluation_figures(
+    data: MetaData, problem: Problem, settings: FitSettings, progress: Progress
+) -> dict[str, Any]:
+    """Return errors of the accuracy told on unlabelled evaluation texts, in points.
+
+    ``rows`` says what so many labelled test rows would have told.
+    """
+    evidence = data.evidence
+    own = problem.take(np.flatnonzero(problem.size == evidence["n0"].to_numpy()[problem.row]))
+    rows = evidence.iloc[own.row].reset_index(drop=True)
+    found = _leave_out(
+        own,
+        Asked(own.features, own.corpus),
+        settings.evaluation,
+        settings,
+        NAMES,
+        "unlabelled evaluation texts",
+        progress,
+    )
+    half = bands_of(found).half
+    table = rows[["task", "n0", "subset", "atc", "doc", "average_confidence"]].assign(
+        left_out=rows["oof_accuracy"], metamodel=found.mean, truth=own.accuracy, half=half
+    )
+    shifted = table["subset"].str.startswith("shift")
+    told = {}
+    for name, part in (("whole", table[table["subset"] == WHOLE]), ("shifted", table[shifted])):
+        part = part[part["n0"] >= min(FULL)]
+        if len(part):
+            told[name] = _evaluation_part(part)
+    return told
+
+
+def _evaluation_part(part: pd.DataFrame) -> dict[str, Any]:
+    task = part["task"]
+
+    def mean(values: pd.Series) -> float:
+        return 100 * float(values.groupby(task).mean().mean())
+
+    methods = ("metamodel", "left_out", "atc", "doc", "average_confidence")
+    errors = {name: mean((part[name] - part["truth"]).abs()) for name in methods}
+    scale = np.sqrt(2 * part["truth"] * (1 - part["truth"]) / np.pi)
+    inside = (part["metamodel"] - part["truth"]).abs() <= part["half"]
+    return {
+        "error": errors,
+        "rows": {str(k): mean(scale / np.sqrt(k)) for k in ROWS},
+        "worth_rows": {name: float((mean(scale) / error) ** 2) for name, error in errors.items()},
+        "covered": float(inside.groupby(task).mean().mean()),
+        "width": float(2 * part["half"].mean()),
+        "pilots": len(part),
+        "tasks": int(task.nunique()),
+    }
+
+
+def unlabelled_figures(
+    data: MetaData, settings: FitSettings, progress: Progress
+) -> list[dict[str, Any]]:
+    """Return errors of what is told without any label, beside the mean over other tasks."""
+    problem = problem_of(data)
+    evidence = data.evidence
+    whole = np.flatnonzero(evidence["subset"].to_numpy(object)[problem.row] == WHOLE)
+    judged = problem.take(whole)
+    asked = Asked(judged.features, judged.corpus)
+    found = _leave_out(
+        problem, asked, settings.unlabelled, settings, WITHOUT_LABELS, "no labels", progress
+    )
+    half = bands_of(found).half
+    frame = evidence.iloc[judged.row][["task", "corpus", "layer"]].reset_index(drop=True)
+    frame = frame.assign(n=judged.size, truth=judged.accuracy, metamodel=found.mean)
+    frame["chance"] = judged.features["chance"]
+    sums = frame.groupby(["layer", "n"])["truth"].transform("sum")
+    count = frame.groupby(["layer", "n"])["truth"].transform("count")
+    own = frame.groupby(["corpus", "layer", "n"])["truth"].transform("sum")
+    own_count = frame.groupby(["corpus", "layer", "n"])["truth"].transform("count")
+    frame["mean"] = (sums - own) / (count - own_count).where(count > own_count)
+    frame["inside"] = (frame["truth"] - frame["metamodel"]).abs() <= half
+    rows = []
+    for n in (64, 256, 1024):
+        part = frame[frame["n"] == n]
+        row: dict[str, Any] = {"n": n, "tasks": int(part["task"].nunique())}
+        for name in ("metamodel", "mean", "chance"):
+            error = (part[name] - part["truth"]).abs()
+            row[name] = 100 * float(error.groupby(part["task"]).mean().mean())
+        row["covered"] = float(part["inside"].groupby(part["task"]).mean().mean())
+        rows.append(row)
+    return rows

@@ -1,0 +1,144 @@
+"""How wide: the expected size of an error by row, and the multiple of it that covers new corpora.
+
+A model of the error's size (`Spread`) makes rows comparable; conformal prediction over corpora
+(`metamodel.conformal`) then says how many of these sizes an interval needs so that nine rows in
+ten, and nine rows in ten of nearly every corpus, are covered. Errors are those made on corpora
+that the model has not seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from metamodel.conformal import group_threshold, row_threshold
+from metamodel.folds import corpus_folds, corpus_weights
+from metamodel.ridge import Ridge, fit_ridge
+
+FloatArray = NDArray[np.float64]
+
+LEVEL = 0.9
+TASK_SHARE = 0.85
+"""Share of new corpora of which `LEVEL` of the rows are to be covered."""
+
+_READ = (
+    *("log_n0", "log_ratio", "log_n", "log_classes", "chance", "depth", "disagreement"),
+    *("step_1", "loss", "margin_q25", "state_shift", "class_shift"),
+)
+_LEAST = 0.005  # half a point: no head's accuracy is told better
+_PENALTY = 100.0
+_FOLDS = 10
+_N_QUANTILES = 99
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """The expected size of errors.
+
+    Attributes:
+        model: Of the logarithm of the size.
+        scale: What its exponential is multiplied by to be right in the mean.
+    """
+
+    model: Ridge
+    scale: float
+
+    def predict(self, features: pd.DataFrame, mean: FloatArray) -> FloatArray:
+        """Return the expected absolute error of each row, in accuracy.
+
+        Args:
+            features: Columns of `metamodel.features.NAMES`.
+            mean: Predicted accuracies, (n_rows,).
+        """
+        told = np.exp(self.model.predict(_read(features, mean)))
+        return np.asarray(np.maximum(self.scale * told, _LEAST))
+
+
+def fit_spread(
+    features: pd.DataFrame, mean: FloatArray, errors: FloatArray, corpora: ArrayLike
+) -> Spread:
+    """Fit the expected size of errors made on corpora not seen.
+
+    Args:
+        features: Columns of `metamodel.features.NAMES`, (n_rows, ...).
+        mean: Predicted accuracies, (n_rows,).
+        errors: Truth less prediction, (n_rows,).
+        corpora: Corpus of each row, (n_rows,).
+    """
+    sizes = np.abs(errors)
+    weights = corpus_weights(corpora)
+    table = _read(features, mean)
+    model = fit_ridge(table, np.log(sizes + _LEAST), weights, penalty=_PENALTY)
+    told = np.exp(model.predict(table))
+    scale = np.average(sizes, weights=weights) / np.average(told, weights=weights)
+    return Spread(model, float(scale))
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """Intervals around predictions.
+
+    Attributes:
+        spread: Expected size of errors.
+        threshold: Multiple of it that an interval reaches to each side.
+        quantiles: Signed multiples of it, at equal steps of probability, (n_quantiles,): what
+            errors look like, every corpus counting alike.
+    """
+
+    spread: Spread
+    threshold: float
+    quantiles: FloatArray
+
+
+def fit_band(
+    features: pd.DataFrame, mean: FloatArray, errors: FloatArray, corpora: ArrayLike
+) -> Band:
+    """Fit intervals to errors made on corpora not seen.
+
+    The sizes that calibrate them are predicted for each corpus from the others.
+
+    Args:
+        features: Columns of `metamodel.features.NAMES`.
+        mean: Predicted accuracies, (n_rows,).
+        errors: Truth less prediction, (n_rows,).
+        corpora: Corpus of each row, (n_rows,).
+    """
+    groups = np.asarray(corpora, object).astype(str)
+    folds = corpus_folds(groups, _FOLDS)
+    expected = np.empty(len(errors))
+    for fold in np.unique(folds):
+        out = folds == fold
+        spread = fit_spread(features[~out], mean[~out], errors[~out], groups[~out])
+        expected[out] = spread.predict(features[out], mean[out])
+    scores = errors / expected
+    spread = fit_spread(features, mean, errors, groups)
+    return Band(spread, _threshold(np.abs(scores), groups), _quantiles(scores, groups))
+
+
+def _threshold(scores: FloatArray, groups: NDArray[np.str_]) -> float:
+    """Return the larger of the two promises; the largest score where groups are too few."""
+    told = max(
+        row_threshold(scores, groups, level=LEVEL),
+        group_threshold(scores, groups, level=LEVEL, share=TASK_SHARE),
+    )
+    return float(told) if np.isfinite(told) else float(scores.max())
+
+
+def _quantiles(scores: FloatArray, groups: NDArray[np.str_]) -> FloatArray:
+    """Return quantiles of scores, every group weighing alike."""
+    _, codes = np.unique(groups, return_inverse=True)
+    weights = 1 / np.bincount(codes)[codes]
+    order = scores.argsort(kind="stable")
+    mass = (weights[order].cumsum() - weights[order] / 2) / weights.sum()
+    steps = (np.arange(_N_QUANTILES) + 0.5) / _N_QUANTILES
+    return np.asarray(np.interp(steps, mass, scores[order]))
+
+
+def _read(features: pd.DataFrame, mean: FloatArray) -> pd.DataFrame:
+    table = features[[name for name in _READ if name in features]].copy()
+    table["deviation"] = np.log(np.clip(mean * (1 - mean), 0.01, None))
+    table["room"] = np.clip(mean - features["chance"].to_numpy(np.float64), 0, 1)
+    return table

@@ -1,0 +1,268 @@
+"""The metamodel: evidence of a pilot in, accuracies, label needs, layers and doubts out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from metamodel.choice import LayerChoice
+from metamodel.features import FEATURES, at_sizes, describe
+from metamodel.forecaster import Forecaster
+from metamodel.model import anchor_of
+from metamodel.needs import NeedDistribution, need_distribution
+from metamodel.seen import Seen
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+SHIPPED = Path(__file__).parent / "shipped"
+_STEPS = 8  # sizes a doubling between which a target is looked for
+_WORDS = {f.name: f.words for f in FEATURES}
+_ANCHOR_WORDS = "a simple extrapolation of the sample"
+
+
+@dataclass(frozen=True)
+class Need:
+    """How many labels reach a target.
+
+    Attributes:
+        target: Accuracy, as a fraction.
+        n: Typical number of labels; None where the target is not called reachable.
+        low: Lower end of a 90 % interval; None where even that is not reached.
+        high: Upper end; None where it is not reached.
+        reached: Whether the target is called reachable.
+        probability: That it is reached by the largest size asked about.
+    """
+
+    target: float
+    n: float | None
+    low: float | None
+    high: float | None
+    reached: bool
+    probability: float
+
+
+@dataclass(frozen=True, eq=False)
+class Metamodel:
+    """All that was learned.
+
+    Attributes:
+        encoders: Fingerprints of the encoders whose evidence it learned from.
+        labelled: Tells accuracies at N labels of pilots with labels.
+        unlabelled: The same without any label.
+        evaluation: Tells the accuracy on the unlabelled texts of heads trained on the pilot.
+        choice: Tells layers apart.
+        seen: What the evidence was like.
+    """
+
+    encoders: tuple[str, ...]
+    labelled: Forecaster
+    unlabelled: Forecaster
+    evaluation: Forecaster
+    choice: LayerChoice
+    seen: Seen
+
+    def curve(self, evidence: pd.DataFrame, sizes: Sequence[int]) -> pd.DataFrame:
+        """Return the accuracy that heads are expected to reach.
+
+        Args:
+            evidence: All layers of one pilot, columns of `metamodel.schema.EVIDENCE`.
+            sizes: Numbers of labels, at least the pilot's.
+
+        Returns:
+            One row a layer and size: columns layer, n, mean, low, high, spread (the expected
+            absolute error). Low to high is a 90 % interval; none of the three falls in n.
+        """
+        asked = np.unique(np.asarray(sizes, np.float64))
+        model = self._forecaster(evidence)
+        features = _features(evidence, asked)
+        shape = len(evidence), len(asked)
+        raw = model.mean(features)
+        spread = model.spread(features, raw).reshape(shape)
+        mean = _rising(raw.reshape(shape))
+        half = model.band.threshold * spread
+        columns = {
+            "layer": np.repeat(evidence["layer"].to_numpy(), len(asked)),
+            "n": np.tile(asked, len(evidence)).astype(np.int64),
+            "mean": mean.ravel(),
+            "low": _rising(np.clip(mean - half, 0, 1)).ravel(),
+            "high": _rising(np.clip(mean + half, 0, 1)).ravel(),
+            "spread": spread.ravel(),
+        }
+        return pd.DataFrame(columns)
+
+    def labels_for(
+        self, evidence: pd.DataFrame, target: float, *, layer: int, largest: int
+    ) -> Need:
+        """Return how many labels reach a target.
+
+        Args:
+            evidence: All layers of one pilot.
+            target: Accuracy, as a fraction.
+            layer: Whose heads.
+            largest: Largest number of labels to think of.
+        """
+        believed = self._needs(evidence, target, layer, largest)
+        n = float(believed.typical)
+        low, high = (float(believed.quantile(q)) for q in (0.05, 0.95))
+        return Need(
+            target=target,
+            n=n if np.isfinite(n) else None,
+            low=low if np.isfinite(low) else None,
+            high=high if np.isfinite(high) else None,
+            reached=bool(np.isfinite(n)),
+            probability=float(believed.probability),
+        )
+
+    def draws(
+        self, evidence: pd.DataFrame, target: float, *, layer: int, largest: int
+    ) -> FloatArray:
+        """Return equally likely numbers of labels that reach a target, infinity for never.
+
+        Args:
+            evidence: All layers of one pilot.
+            target: Accuracy, as a fraction.
+            layer: Whose heads.
+            largest: Largest number of labels to think of.
+        """
+        return self._needs(evidence, target, layer, largest).draws()
+
+    def layers(self, evidence: pd.DataFrame, n: int) -> pd.DataFrame:
+        """Return how good each layer is expected to be with n labels.
+
+        Args:
+            evidence: All layers of one pilot.
+            n: Number of labels.
+
+        Returns:
+            One row a layer: layer, score (expected accuracy), low, high (what it may be, if the
+            level over all layers is right), tied_with_best.
+        """
+        level = float(self.curve(evidence, [n])["mean"].mean())
+        pilot = np.zeros(len(evidence), np.int64)
+        features = _features(evidence, np.array([float(n)]))
+        differences = self.choice.differences(features, pilot)
+        tie = self.choice.tie_width(float(features["log_n0"].iloc[0]))
+        score = np.clip(level + differences, 0, 1)
+        return pd.DataFrame(
+            {
+                "layer": evidence["layer"].to_numpy(),
+                "score": score,
+                "low": np.clip(score - 2 * tie, 0, 1),
+                "high": np.clip(score + 2 * tie, 0, 1),
+                "tied_with_best": score >= score.max() - tie,
+            }
+        )
+
+    def evaluation_accuracy(
+        self, evidence: pd.DataFrame, *, layer: int
+    ) -> tuple[float, float, float]:
+        """Return mean, low and high of the accuracy on the unlabelled texts, heads as they are.
+
+        Args:
+            evidence: All layers of one pilot with labels.
+            layer: Whose head.
+        """
+        place = _place(evidence, layer)
+        features = _features(evidence, np.array([float(evidence["n0"].iloc[0])]))
+        mean = self.evaluation.mean(features)
+        half = self.evaluation.band.threshold * self.evaluation.spread(features, mean)
+        low, high = np.clip([mean - half, mean + half], 0, 1)[:, place]
+        return float(mean[place]), float(low), float(high)
+
+    def outside(self, evidence: pd.DataFrame) -> list[str]:
+        """Return in words what the evidence has that was never seen."""
+        return self.seen.outside(evidence)
+
+    def contributions(self, evidence: pd.DataFrame, n: int, *, layer: int) -> pd.DataFrame:
+        """Return what moved the prediction, in points of accuracy; together they lead from chance.
+
+        Args:
+            evidence: All layers of one pilot.
+            n: Number of labels.
+            layer: Whose heads.
+
+        Returns:
+            Columns feature, value, points: one row a group of features; the simple extrapolation
+            that the model corrects and what it always adds are rows too. Clipping to [0, 1] is
+            not among them.
+        """
+        model = self._forecaster(evidence)
+        features = _features(evidence, np.array([float(n)]))
+        row = features.iloc[[_place(evidence, layer)]]
+        parts = model.mixture.parts(row).iloc[0]
+        told = {_WORDS[name]: 0.0 for name in parts.index if name != "level"}
+        for name, points in parts.items():
+            if name != "level":
+                told[_WORDS[str(name)]] += float(points)
+        chance = float(row["chance"].iloc[0])
+        way = 100 * max(1 - chance, 0.05)
+        anchor = float(anchor_of(row, model.mixture.settings.anchor)[0])
+        rows = [
+            (_ANCHOR_WORDS, chance + way * anchor / 100, anchor),
+            ("the mean over known tasks", np.nan, float(parts["level"])),
+            *((words, np.nan, points) for words, points in told.items()),
+        ]
+        table = pd.DataFrame(rows, columns=["feature", "value", "points"])
+        return table.assign(points=table["points"] * way).query("points != 0")
+
+    def _forecaster(self, evidence: pd.DataFrame) -> Forecaster:
+        return self.labelled if int(evidence["n0"].iloc[0]) else self.unlabelled
+
+    def _needs(
+        self, evidence: pd.DataFrame, target: float, layer: int, largest: int
+    ) -> NeedDistribution:
+        start = max(int(evidence["n0"].iloc[0]), 2)
+        end = max(largest, start + 1)
+        sizes = np.geomspace(start, end, max(2, int(np.ceil(_STEPS * np.log2(end / start))) + 1))
+        place = _place(evidence, layer)
+        model = self._forecaster(evidence)
+        features = _features(evidence, sizes)
+        raw = model.mean(features)
+        spread = model.spread(features, raw).reshape(len(evidence), -1)[place]
+        mean = _rising(raw.reshape(len(evidence), -1)[place])
+        return need_distribution(sizes, mean, spread, model.band.quantiles, target)
+
+
+def _features(evidence: pd.DataFrame, sizes: FloatArray) -> pd.DataFrame:
+    """Return the features of every row at every size: row by row, sizes in order."""
+    described = describe(evidence)
+    rows = np.repeat(np.arange(len(evidence)), len(sizes))
+    return at_sizes(described, rows, np.tile(sizes, len(evidence)))
+
+
+def _place(evidence: pd.DataFrame, layer: int) -> int:
+    found = np.flatnonzero(evidence["layer"].to_numpy() == layer)
+    if len(found) != 1:
+        layers = sorted(evidence["layer"])
+        raise ValueError(f"layer is not known: expected one of {layers}, got {layer}.")
+    return int(found[0])
+
+
+def _rising(curves: FloatArray) -> FloatArray:
+    return np.asarray(np.maximum.accumulate(curves, axis=-1))
+
+
+def with_encoders(model: Metamodel, encoders: Sequence[str]) -> Metamodel:
+    """Return the same metamodel, said to be made for these encoders."""
+    return replace(model, encoders=tuple(encoders))
+
+
+@lru_cache(maxsize=1)
+def load_shipped() -> Metamodel:
+    """Return the metamodel that comes with the package.
+
+    Raises:
+        FileNotFoundError: It is not there.
+        ValueError: It is damaged or of another version.
+        ImportError: lightgbm is not installed.
+    """
+    from metamodel.files import read_metamodel
+
+    return read_metamodel(SHIPPED / "metamodel.json")

@@ -1,0 +1,133 @@
+"""The figures by which predictions are judged, from tables of predictions and truths.
+
+Absolute errors are averaged within a task first, then over tasks, in points of accuracy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from metamodel.conformal import coverage, group_threshold
+
+FloatArray = NDArray[np.float64]
+
+CLOSE = 0.03
+
+
+def accuracy_errors(
+    frame: pd.DataFrame, methods: Sequence[str], multiples: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Return one row a method, pilot size and multiple: mean absolute error, share within 3 points.
+
+    Args:
+        frame: From `metamodel.frame.ask`, with a column a method.
+        methods: Columns.
+        multiples: Of the pilots' labels.
+    """
+    rows = []
+    for n0, of_size in frame.groupby("n0"):
+        for multiple in multiples:
+            part = of_size[(of_size["multiple"] == multiple) & of_size["truth"].notna()]
+            if part.empty:
+                continue
+            for name in methods:
+                error = (part[name] - part["truth"]).abs()
+                known = error.notna()
+                by_task = error[known].groupby(part["task"][known])
+                rows.append(
+                    {
+                        "n0": int(str(n0)),
+                        "multiple": int(multiple),
+                        "method": name,
+                        "error": 100 * float(by_task.mean().mean()),
+                        "within_3": float(
+                            (error[known] <= CLOSE).groupby(part["task"]).mean().mean()
+                        ),
+                        "tasks": int(part["task"][known].nunique()),
+                    }
+                )
+    return rows
+
+
+def share_by_task(flags: NDArray[np.bool_], tasks: NDArray[Any]) -> float:
+    """Return the mean over tasks of the share of their rows that are so."""
+    return float(pd.Series(flags.astype(float)).groupby(tasks).mean().mean())
+
+
+def interval_figures(
+    truth: FloatArray,
+    mean: FloatArray,
+    half: FloatArray,
+    tasks: NDArray[Any],
+    corpora: NDArray[Any],
+    pooled: FloatArray,
+) -> dict[str, Any]:
+    """Return coverage by row and task and mean width, beside intervals of one width for all rows.
+
+    Args:
+        truth: Accuracies, (n,).
+        mean: Predicted, (n,).
+        half: Half widths, (n,).
+        tasks: Of each row, (n,).
+        corpora: Of each row, (n,).
+        pooled: Absolute errors of the best simple predictor's rows with the same truth, (n,): its
+            interval, of one width for all rows, is made as wide as the same share of tasks needs.
+    """
+    low, high = np.clip(mean - half, 0, 1), np.clip(mean + half, 0, 1)
+    inside = (truth >= low - 1e-12) & (truth <= high + 1e-12)
+    found = coverage(inside, tasks)
+    own = pd.Series(np.abs(truth - mean))
+    needed = np.sort(own.groupby(tasks).quantile(0.9, interpolation="higher").to_numpy())
+    place = max(int(np.ceil(found["tasks"] * len(needed))) - 1, 0)
+    simple = np.sort(
+        pd.Series(pooled).groupby(tasks).quantile(0.9, interpolation="higher").to_numpy()
+    )
+    plain = group_threshold(own.to_numpy(), corpora, level=0.9, share=0.5)
+    return {
+        **found,
+        "width": float(np.mean(high - low)),
+        "uncut_width": float(2 * np.mean(half)),
+        "pooled_width": float(2 * needed[place]),
+        "simple_width": float(2 * simple[place]),
+        "half_of_corpora_width": float(2 * plain),
+        "n_rows": len(truth),
+        "n_tasks": int(pd.Series(tasks).nunique()),
+    }
+
+
+def regrets(frame: pd.DataFrame, rules: Sequence[str]) -> list[dict[str, Any]]:
+    """Return what choosing a layer by each rule costs, in points, and how often it is right.
+
+    Args:
+        frame: One row a pilot and layer: task, pilot, layer, truth, and a column a rule, the
+            higher the better.
+        rules: Columns.
+    """
+    table = frame.sort_values(["pilot", "layer"]).reset_index(drop=True)
+    best = table.groupby("pilot")["truth"].transform("max")
+    rank = table.groupby("pilot")["truth"].rank(ascending=False, method="min")
+    rows = []
+    for rule in rules:
+        known = table[table[rule].notna()]
+        taken = known.groupby("pilot")[rule].idxmax()
+        tasks = table.loc[taken, "task"].to_numpy(object)
+        lost = 100 * (best - table["truth"])[taken].to_numpy()
+        order = [
+            float(part[rule].corr(part["truth"], method="kendall"))
+            for _, part in known.groupby("pilot")
+        ]
+        rows.append(
+            {
+                "rule": rule,
+                "regret": float(pd.Series(lost).groupby(tasks).mean().mean()),
+                "top_1": share_by_task(rank[taken].to_numpy() <= 1, tasks),
+                "top_3": share_by_task(rank[taken].to_numpy() <= 3, tasks),
+                "kendall": float(np.nanmean(order)),
+            }
+        )
+    return rows

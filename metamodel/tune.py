@@ -1,0 +1,122 @@
+"""Settings searched by optuna, folds by corpus, resumable.
+
+Trials are kept in a file: a search that was stopped goes on where it was. A ridge regression
+alone is simpler than its mean with boosted trees, so it is taken unless the mean is better by
+more than two per cent.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+
+from metamodel.features import NAMES
+from metamodel.fitting import FitSettings, problem_of
+from metamodel.frame import ask, judged_pilots
+from metamodel.judging import leave_out
+from metamodel.model import Settings
+from metamodel.rows import MetaData
+from metamodel.scorecard import accuracy_errors
+
+PILOTS = (64, 128, 256)
+MULTIPLES = (2, 4, 8)
+WORTH = 0.02
+"""How much better, relatively, the less simple model must be."""
+
+_MOST = 600
+_FOLDS = 5
+_NAME = "metamodel"
+
+
+def tune(
+    data: MetaData,
+    *,
+    n_trials: int,
+    journal: Path,
+    seed: int = 0,
+    progress: Callable[[str, int, int], None],
+) -> tuple[FitSettings, list[dict[str, object]]]:
+    """Search settings of the model of accuracies of pilots with labels.
+
+    Args:
+        data: The meta-dataset.
+        n_trials: Trials in all, those of an earlier run counted.
+        journal: File of the trials.
+        seed: Of the search.
+        progress: Called as ``progress(stage, done, total)``.
+
+    Returns:
+        The settings, and one row a trial: its settings and ``error``, the mean absolute error in
+        points over pilots of 64 to 256 texts and 2 to 8 times as many.
+    """
+    labelled = data.part(data.evidence["n0"].to_numpy() > 0)
+    problem = problem_of(labelled)
+    frame, asked = ask(judged_pilots(labelled, PILOTS), labelled, MULTIPLES)
+
+    def objective(trial: optuna.Trial) -> float:
+        told = leave_out(
+            problem, asked, _suggest(trial), names=NAMES, most=_MOST, n_folds=_FOLDS, seed=seed
+        )
+        rows = accuracy_errors(frame.assign(told=told.mean), ["told"], MULTIPLES)
+        return sum(float(row["error"]) for row in rows) / len(rows)
+
+    logging.getLogger("optuna").setLevel(logging.WARNING)
+    storage = optuna.storages.JournalStorage(
+        optuna.storages.journal.JournalFileBackend(str(journal))
+    )
+    study = optuna.create_study(
+        storage=storage,
+        study_name=_NAME,
+        load_if_exists=True,
+        sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=8),
+    )
+    while (done := _finished(study)) < n_trials:
+        progress("trials", done, n_trials)
+        study.optimize(objective, n_trials=1)
+    progress("trials", n_trials, n_trials)
+    trials = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
+    rows: list[dict[str, object]] = [{**t.params, "error": t.value} for t in trials]
+    return FitSettings(labelled=choose(rows)), rows
+
+
+def choose(rows: list[dict[str, object]]) -> Settings:
+    """Return the settings of the best trial: of the ridge regression alone, unless far behind.
+
+    Args:
+        rows: From `tune`.
+    """
+    best = min(rows, key=_error)
+    simple = [row for row in rows if row["share_ridge"] == 1.0]
+    if simple:
+        plain = min(simple, key=_error)
+        if _error(plain) <= (1 + WORTH) * _error(best):
+            best = plain
+    chosen = {name: value for name, value in best.items() if name != "error"}
+    return replace(Settings(), **chosen)  # type: ignore[arg-type]
+
+
+def _error(row: dict[str, object]) -> float:
+    return float(str(row["error"]))
+
+
+def _finished(study: optuna.Study) -> int:
+    return sum(t.state == optuna.trial.TrialState.COMPLETE for t in study.trials)
+
+
+def _suggest(trial: optuna.Trial) -> Settings:
+    share = float(trial.suggest_categorical("share_ridge", [1.0, 0.7, 0.4, 0.0]))
+    anchor = trial.suggest_categorical("anchor", ["both", "spectral", "median3", "chance"])
+    penalty = trial.suggest_float("penalty", 100.0, 10_000.0, log=True)
+    settings = Settings(share_ridge=share, anchor=anchor, penalty=penalty)  # type: ignore[arg-type]
+    if share == 1.0:
+        return settings
+    return replace(
+        settings,
+        n_rounds=trial.suggest_int("n_rounds", 60, 300, step=60),
+        num_leaves=trial.suggest_int("num_leaves", 4, 16, log=True),
+        min_rows=trial.suggest_int("min_rows", 50, 400, log=True),
+    )

@@ -8,10 +8,12 @@ READY := $(VENV)/.ready
 EMBEDDINGS := $(if $(SMOKE),glue_pilot/embeddings_smoke.toml,$(if $(TASKS),glue_pilot/embeddings.toml,glue_pilot/embeddings_smoke.toml))
 METADATA := $(if $(SMOKE),glue_pilot/metadata_smoke.toml,$(if $(TASKS),glue_pilot/metadata.toml,glue_pilot/metadata_smoke.toml))
 NEXT := $(if $(SMOKE),glue_pilot/next_smoke.toml,$(if $(TASKS),glue_pilot/next.toml,glue_pilot/next_smoke.toml))
+METADATA_NAME := $(if $(filter %/metadata.toml,$(METADATA)),metadata,metadata_smoke)
+TABLES ?= results
 STUDY := $(if $(SMOKE),glue_pilot/smoke.toml,$(if $(TASKS),glue_pilot/study.toml,glue_pilot/smoke.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo pilot plan embeddings science-embeddings metadata next-study toy test lint types check wheel bench bench-fisher docs clean
+.PHONY: help setup demo pilot plan embeddings science-embeddings metadata metamodel scorecard next-study toy test lint types check wheel bench bench-fisher docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -45,6 +47,12 @@ metadata: setup ## Make the table that the metamodel learns from (an hour; SMOKE
 
 next-study: setup ## Simulate labelling: which texts to label first, and what it saves (ten minutes)
 	$(BIN)/python -m glue_pilot next-study $(NEXT) $(if $(TASKS),--tasks $(TASKS)) $(if $(filter %/next.toml,$(NEXT)),--policy charkit/answers/next_policy.json)
+
+metamodel: setup ## Fit the metamodel to the meta-dataset; with real tasks also what ships (minutes)
+	$(BIN)/python -m glue_pilot metamodel --tables $(TABLES) --name $(METADATA_NAME) $(if $(filter metadata,$(METADATA_NAME)),--ship,--trials 2)
+
+scorecard: setup ## Judge the metamodel, every corpus left out, beside its baselines (half an hour)
+	$(BIN)/python -m glue_pilot scorecard --tables $(TABLES) --name $(METADATA_NAME) $(if $(filter metadata,$(METADATA_NAME)),,--settings results)
 
 test: setup lint types ## Run the linter, the type checker and the whole test suite
 	$(BIN)/python -m pytest

@@ -247,5 +247,72 @@ def next_study(
     output.note(f"{len(steps):,} steps in {seconds:.0f} s; {len(written)} files in {out}")
 
 
+Tables = Annotated[
+    list[Path],
+    typer.Option("--tables", help="Folder of a meta-dataset; several, one an encoder."),
+]
+TableName = Annotated[str, typer.Option("--name", help="Of the tables' files.")]
+
+
+@app.command()
+@reported
+def metamodel(
+    tables: Tables,
+    name: TableName = "metadata",
+    trials: Annotated[int, typer.Option("--trials", help="Of the search for settings.")] = 16,
+    out: Out = Path("results"),
+    ship: Annotated[
+        bool, typer.Option("--ship", help="Write what comes with the package, tables and all.")
+    ] = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Search settings, fit the metamodel and write it; a stopped search goes on where it was."""
+    output = o.output_of("table", quiet, verbose=False, log_file=None)
+    from glue_pilot.metamodel_study import read_metadata, ship_tables, train, write_metamodel
+    from metamodel.predict import SHIPPED
+
+    begun = time.monotonic()
+    ready_folder(out)
+    data = read_metadata(tables, name)
+    with progress_shown(output) as progress:
+        settings, rows = train(data, n_trials=trials, out=out, progress=progress)
+        progress("fit", 0, 1)
+        place = write_metamodel(data, settings, rows, SHIPPED if ship else out)
+        progress("fit", 1, 1)
+    if ship:
+        ship_tables(tables[0], name)
+    typer.echo(
+        f"{len(data.targets.row):,} rows, {len(rows)} trials, {time.monotonic() - begun:.0f} s: "
+        f"{harmless(str(place))}"
+    )
+
+
+@app.command()
+@reported
+def scorecard(
+    tables: Tables,
+    name: TableName = "metadata",
+    settings: Annotated[
+        Path | None, typer.Option("--settings", help="Folder of settings.json.")
+    ] = None,
+    out: Out = Path("results"),
+    quiet: o.Quiet = False,
+) -> None:
+    """Judge the metamodel: every corpus left out in turn, every figure beside its baselines."""
+    output = o.output_of("table", quiet, verbose=False, log_file=None)
+    from glue_pilot.metamodel_study import read_metadata, read_settings
+    from glue_pilot.scorecard import write_scorecard
+    from metamodel.evaluate import evaluate
+    from metamodel.predict import SHIPPED
+
+    begun = time.monotonic()
+    ready_folder(out)
+    data = read_metadata(tables, name)
+    with progress_shown(output) as progress:
+        judged = evaluate(data, read_settings(settings or SHIPPED), progress)
+    written = write_scorecard(judged.figures, out, time.monotonic() - begun)
+    typer.echo(" and ".join(harmless(str(place)) for place in written))
+
+
 if __name__ == "__main__":
     app()

@@ -204,10 +204,12 @@ class Metamodel:
         chance = float(row["chance"].iloc[0])
         way = 100 * max(1 - chance, 0.05)
         anchor = float(anchor_of(row, model.mixture.settings.anchor)[0])
+        own = evidence.iloc[_place(evidence, layer)]
+        known = {"number of labels": n, "classes": own["n_classes"], "layer": layer}
         rows = [
             (_ANCHOR_WORDS, chance + way * anchor / 100, anchor),
             ("the mean over known tasks", np.nan, float(parts["level"])),
-            *((words, np.nan, points) for words, points in told.items()),
+            *((words, known.get(words, np.nan), points) for words, points in told.items()),
         ]
         table = pd.DataFrame(rows, columns=["feature", "value", "points"])
         return table.assign(points=table["points"] * way).query("points != 0")

@@ -13,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from metamodel.features import NAMES
 from metamodel.fitting import FitSettings, problem_of
@@ -65,9 +67,7 @@ def tune(
         return sum(float(row["error"]) for row in rows) / len(rows)
 
     logging.getLogger("optuna").setLevel(logging.WARNING)
-    storage = optuna.storages.JournalStorage(
-        optuna.storages.journal.JournalFileBackend(str(journal))
-    )
+    storage = JournalStorage(JournalFileBackend(str(journal)))
     study = optuna.create_study(
         storage=storage,
         study_name=_NAME,

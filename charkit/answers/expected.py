@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from charkit.answers.verdicts import Verdict
+from charkit.answers.verdicts import LIKELY, Verdict
 from charkit.config import people_name
 from charkit.durable import write_whole, writing
 from charkit.heads.findings import layer_list
@@ -49,10 +49,10 @@ class LabelsNeeded:
 
     Attributes:
         target: The accuracy.
-        n: Labels that reach it by expectation; None where none up to ``largest`` do.
+        n: Typical number of labels, if it is reached; None where it is ruled out.
         low: As few may suffice; None where unknown.
         high: As many will; None where not even ``largest`` surely do.
-        reached: Whether it is reached by ``largest``, by expectation.
+        reached: Whether it is not ruled out by ``largest`` (`metamodel.needs.LEAST_PROBABILITY`).
         probability: That it is reached by ``largest``.
         largest: The largest number of labels that is looked at.
     """
@@ -90,6 +90,12 @@ class LabelsNeeded:
             )
         if self.n <= have:
             found = f"{self.target:g} is expected with the {have:,} labels at hand"
+        elif self.probability < LIKELY:
+            found = (
+                f"{self.target:g} may be out of reach: with {self.largest:,} labels it is reached "
+                f"with probability {self.probability:.0%}; if it is, about {self.n:,} labels are "
+                "typical"
+            )
         else:
             found = f"{self.target:g} is expected with about {self.n:,} labels"
         low = "fewer" if self.low is None else f"{self.low:,}"

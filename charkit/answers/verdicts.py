@@ -44,6 +44,9 @@ MOST_MAJORITY = 0.9
 MOST_REPEATS = 0.02
 MOST_CUT = 0.1
 FLAT_GAIN = 0.01
+LIKELY = 0.5
+"""Probability of reaching a target below which that is doubted in words."""
+
 SHIFT_LIMITS = {
     "state_shift": 0.35,
     "class_shift": 0.25,
@@ -109,13 +112,13 @@ class Case:
 
 
 def reach_verdict(need: LabelsNeeded | None, curve: pd.DataFrame) -> tuple[Verdict, ...]:
-    """Return what is to be said of a target that is not reached; nothing where it is.
+    """Return what is to be said of a target that is hardly reached; nothing where it likely is.
 
     Args:
         need: The labels needed; None where no target was asked for.
         curve: Columns n, mean, low, high of the recommended layer.
     """
-    if need is None or need.reached:
+    if need is None or need.probability >= LIKELY:
         return ()
     rows = curve.sort_values("n")
     last = rows.iloc[-1]

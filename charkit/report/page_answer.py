@@ -281,7 +281,7 @@ def _verdict(row: Mapping[str, Any]) -> Verdict:
 
 def _contributions(rows: Sequence[Mapping[str, Any]]) -> tuple[Contribution, ...]:
     found = [
-        Contribution(str(row.get("feature", "")), plain(row.get("value")), points)
+        Contribution(str(row.get("feature", "")), _told(row.get("value")), points)
         for row in rows
         if (points := _number(row, "points")) is not None
     ]
@@ -312,6 +312,12 @@ def _named(values: Mapping[str, Any]) -> dict[str, str]:
         else:
             flat[str(name)] = plain(value)
     return flat
+
+
+def _told(value: Any) -> str:
+    """Return a contribution's value; a group of figures has none, and nothing stands for it."""
+    missing = value is None or (isinstance(value, Real) and not math.isfinite(float(value)))
+    return "" if missing else plain(value)
 
 
 def plain(value: Any) -> str:

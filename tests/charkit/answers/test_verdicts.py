@@ -89,7 +89,8 @@ def curve(*means):
 
 
 def need(target, *, reached=False):
-    return LabelsNeeded(target, 5 if reached else None, None, None, reached, 0.1, 400)
+    chance = 0.6 if reached else 0.1
+    return LabelsNeeded(target, 5 if reached else None, None, None, reached, chance, 400)
 
 
 def test_a_flat_curve_below_the_target_is_a_plateau():

@@ -1,0 +1,140 @@
+"""Fit the metamodel to the meta-dataset, write what ships, and judge it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from charkit.config import Progress
+from charkit.durable import write_whole
+from charkit.encoders import load_encoder
+from charkit.errors import DataError, MissingError
+from charkit.heads.records import write_table
+from charkit.manifest import available_cores, code_version, package_versions
+from metamodel.files import metamodel_text
+from metamodel.fitting import FitSettings, fit_metamodel
+from metamodel.model import Settings
+from metamodel.predict import SHIPPED
+from metamodel.rows import MetaData, join_tables
+from metamodel.schema import SchemaError
+
+SHIPPED_NAME = "metadata"
+_KINDS = ("evidence", "outcomes")
+
+
+def read_metadata(places: Sequence[Path], name: str) -> MetaData:
+    """Read ``<name>_evidence.parquet`` and ``<name>_outcomes.parquet`` of folders, one an encoder.
+
+    Raises:
+        MissingError: A table is not there.
+        DataError: A table does not keep the metamodel's contract.
+    """
+    tables = {}
+    for kind in _KINDS:
+        files = [place / f"{name}_{kind}.parquet" for place in places]
+        absent = [str(file) for file in files if not file.is_file()]
+        if absent:
+            raise MissingError(
+                f"no meta-dataset: expected {', '.join(absent)}, got no such file. Run: make "
+                "metadata TASKS=folder, or give --tables metamodel/shipped."
+            )
+        tables[kind] = pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
+    try:
+        return join_tables(tables["evidence"], tables["outcomes"])
+    except SchemaError as error:
+        raise DataError(f"the meta-dataset cannot be used: {error} Run: make metadata.") from error
+
+
+def train(
+    data: MetaData, *, n_trials: int, out: Path, progress: Progress
+) -> tuple[FitSettings, list[dict[str, object]]]:
+    """Search settings; trials are kept in ``metamodel_trials.log`` of a folder, to go on later.
+
+    The file's name holds a hash of the table, so trials on another table do not count.
+    """
+    from metamodel.tune import tune
+
+    rows = pd.util.hash_pandas_object(data.evidence, index=False).to_numpy()
+    mark = hashlib.sha256(rows.tobytes() + data.targets.accuracy.tobytes()).hexdigest()[:12]
+    journal = out / f"metamodel_trials_{mark}.log"
+    return tune(data, n_trials=n_trials, journal=journal, progress=progress)
+
+
+def write_metamodel(
+    data: MetaData, settings: FitSettings, trials: Sequence[dict[str, object]], out: Path
+) -> Path:
+    """Fit the metamodel and write it with its settings.
+
+    Returns:
+        The file ``metamodel.json``; ``settings.json`` lies beside it.
+    """
+    names = sorted(data.evidence["encoder"].unique())
+    encoders = [load_encoder(name).fingerprint for name in names]
+    model = fit_metamodel(data, settings, encoders=encoders)
+    place = write_whole(out / "metamodel.json", metamodel_text(model).encode())
+    said = {"settings": asdict(settings), "trials": list(trials), "encoders": names, **_made()}
+    write_whole(out / "settings.json", _json(said))
+    return place
+
+
+def read_settings(place: Path) -> FitSettings:
+    """Read ``settings.json`` of a folder.
+
+    Raises:
+        MissingError: It is not there.
+    """
+    file = place / "settings.json"
+    if not file.is_file():
+        raise MissingError(f"no settings: expected {file}, got no such file. Run: make metamodel.")
+    given = json.loads(file.read_text(encoding="utf-8"))["settings"]
+    fields: dict[str, Any] = {
+        name: Settings(**value) if isinstance(value, dict) else value
+        for name, value in given.items()
+    }
+    return FitSettings(**fields)
+
+
+def ship_tables(tables: Path, name: str, out: Path = SHIPPED) -> list[Path]:
+    """Write the tables as they ship: parts of tasks named by kind and hash, numbers as float32.
+
+    Args:
+        tables: Folder of the meta-dataset.
+        name: Of its files.
+        out: Where they go.
+    """
+    written = []
+    for kind in _KINDS:
+        table = pd.read_parquet(tables / f"{name}_{kind}.parquet")
+        table["subset"] = table["subset"].map(short_name)
+        floats = table.select_dtypes(np.float64).columns
+        small = table.astype(dict.fromkeys(floats, np.float32))
+        place = out / f"{SHIPPED_NAME}_{kind}.parquet"
+        write_table(small, place)
+        written.append(place)
+    card = (tables / f"{name}.md").read_bytes()
+    return [*written, write_whole(out / f"{SHIPPED_NAME}.md", card)]
+
+
+def short_name(subset: str) -> str:
+    """Return a part's name with a hash for its details; names of classes stay at home.
+
+    >>> short_name("all"), short_name("classes:yes,no")
+    ('all', 'classes:0e54bd84')
+    """
+    kind, _, rest = subset.partition(":")
+    return f"{kind}:{hashlib.sha256(rest.encode()).hexdigest()[:8]}" if rest else subset
+
+
+def _made() -> dict[str, Any]:
+    return {"versions": package_versions(), "code": code_version(), "cores": available_cores()}
+
+
+def _json(content: Any) -> bytes:
+    return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()

@@ -6,21 +6,32 @@ from pathlib import Path
 
 import typer
 
-from charkit.cli.show import Output, reported
+from charkit.cli.show import Output, harmless, progress_shown, reported
 from glue_pilot.__main__ import run_study
 
 HERE = Path(__file__).parent
+QUESTION = "generated/sentiment?n_train=256&n_eval=500&difficulty=0.4"
+TARGET = 0.85
 
 
 @reported
 def main() -> None:
-    """Run the smoke study and say where to look."""
-    out = Path("results") / "demo"
+    """Run the smoke study, answer a question with few labels, and say where to look."""
+    from charkit.answers.estimate import estimate
+
+    out, output = Path("results") / "demo", Output()
     typer.echo("charkit demo: generated tasks, the bundled encoder, no network.\n")
-    run_study(Output(), HERE / "smoke.toml", tasks=None, out=out, cache_dir=None, workers=None)
-    typer.echo(f"\nThe table is {out}/smoke.parquet, the summary {out}/smoke.md,")
+    run_study(output, HERE / "smoke.toml", tasks=None, out=out, cache_dir=None, workers=None)
+    typer.echo(f"\nNow with 256 labels of one task: how many reach {TARGET}?\n")
+    with progress_shown(output) as progress:
+        answer = estimate(QUESTION, target=TARGET, offline=True, progress=progress)
+    for line in answer.lines():
+        typer.echo(harmless(line))
+    answer.save(out / "answer")
+    typer.echo(f"\nThe answer as a page is {out}/answer/report.html.")
+    typer.echo(f"The table is {out}/smoke.parquet, the summary {out}/smoke.md,")
     typer.echo(f"the learning curves {out}/figures/. Now your own data:")
-    typer.echo("  charkit sweep reviews.csv --text body --label stars")
+    typer.echo("  charkit estimate reviews.csv --text body --label stars --target 0.85")
 
 
 if __name__ == "__main__":

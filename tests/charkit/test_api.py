@@ -46,7 +46,17 @@ SCREEN = {"out", "dry_run", "fmt", "quiet", "verbose", "log_file", "debug"}
 
 @pytest.mark.parametrize(
     "name",
-    ["sweep", "layers", "encoders", "embed", "estimate", "next_labels", "encode", "fetch", "verify"],
+    [
+        "sweep",
+        "layers",
+        "encoders",
+        "embed",
+        "estimate",
+        "next_labels",
+        "encode",
+        "fetch",
+        "verify",
+    ],
 )
 def test_python_takes_what_the_command_takes(name):
     """Every option that is not about the screen or files has its argument in Python."""

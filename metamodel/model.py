@@ -24,7 +24,7 @@ FloatArray = NDArray[np.float64]
 
 Anchor = Literal["median3", "spectral", "both", "oof", "chance"]
 
-_THREADS = 2
+_THREADS = 1  # small tables: more threads cost more than they give, beside others much more
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,9 @@ class Mixture:
         total = share * self.ridge.parts(features)
         level = share * self.ridge.levels(features)
         if self.trees is not None:
-            told = np.asarray(self.trees.predict(self._matrix(features), pred_contrib=True))
+            told = np.asarray(
+                self.trees.predict(self._matrix(features), pred_contrib=True, num_threads=_THREADS)
+            )
             total = total + (1 - share) * told[:, :-1]
             level = level + (1 - share) * told[:, -1]
         return pd.DataFrame(total, columns=list(self.names)).assign(level=level)

@@ -134,9 +134,9 @@ def needs_of(
                     "pilots": len(off),
                 }
             )
-        rank = pd.Series(np.concatenate(answers)).corr(
-            pd.Series(np.concatenate(truths)), method="spearman"
-        )
+        answered, true = np.concatenate(answers), np.concatenate(truths)
+        varies = len(answered) > 1 and np.ptp(answered) > 0 and np.ptp(true) > 0
+        rank = pd.Series(answered).corr(pd.Series(true), method="spearman") if varies else np.nan
         table.append(
             {
                 "multiple": "all",

@@ -120,6 +120,7 @@ def regrets(frame: pd.DataFrame, rules: Sequence[str]) -> list[dict[str, Any]]:
         order = [
             float(part[rule].corr(part["truth"], method="kendall"))
             for _, part in known.groupby("pilot")
+            if part[rule].nunique() > 1 and part["truth"].nunique() > 1
         ]
         rows.append(
             {
@@ -127,7 +128,7 @@ def regrets(frame: pd.DataFrame, rules: Sequence[str]) -> list[dict[str, Any]]:
                 "regret": float(pd.Series(lost).groupby(tasks).mean().mean()),
                 "top_1": share_by_task(rank[taken].to_numpy() <= 1, tasks),
                 "top_3": share_by_task(rank[taken].to_numpy() <= 3, tasks),
-                "kendall": float(np.nanmean(order)),
+                "kendall": float(np.mean(order)) if order else float("nan"),
             }
         )
     return rows

@@ -1,8 +1,7 @@
 """Settings searched by optuna, folds by corpus, resumable.
 
-Trials are kept in a file: a search that was stopped goes on where it was. A ridge regression
-alone is simpler than its mean with boosted trees, so it is taken unless the mean is better by
-more than two per cent.
+Trials are kept in a file: a search that was stopped goes on where it was. Ridge regression alone,
+the simpler model, is always among the trials.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from metamodel.features import NAMES
-from metamodel.fitting import FitSettings, problem_of
+from metamodel.fitting import MOST_ROWS, FitSettings, problem_of
 from metamodel.frame import ask, judged_pilots
 from metamodel.judging import leave_out
 from metamodel.model import Settings
@@ -26,11 +25,8 @@ from metamodel.scorecard import accuracy_errors
 
 PILOTS = (64, 128, 256)
 MULTIPLES = (2, 4, 8)
-WORTH = 0.02
-"""How much better, relatively, the less simple model must be."""
-
-_MOST = 600
 _FOLDS = 5
+_SIMPLE_PENALTIES = (600.0, 2000.0)
 _NAME = "metamodel"
 
 
@@ -61,7 +57,7 @@ def tune(
 
     def objective(trial: optuna.Trial) -> float:
         told = leave_out(
-            problem, asked, _suggest(trial), names=NAMES, most=_MOST, n_folds=_FOLDS, seed=seed
+            problem, asked, _suggest(trial), names=NAMES, most=MOST_ROWS, n_folds=_FOLDS, seed=seed
         )
         rows = accuracy_errors(frame.assign(told=told.mean), ["told"], MULTIPLES)
         return sum(float(row["error"]) for row in rows) / len(rows)
@@ -74,6 +70,10 @@ def tune(
         load_if_exists=True,
         sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=8),
     )
+    if not any(t.params.get("share_ridge") == 1.0 for t in study.trials):
+        for penalty in _SIMPLE_PENALTIES:
+            simple = {"share_ridge": 1.0, "anchor": "median3", "penalty": penalty}
+            study.enqueue_trial(simple, skip_if_exists=True)
     while (done := _finished(study)) < n_trials:
         progress("trials", done, n_trials)
         study.optimize(objective, n_trials=1)
@@ -84,17 +84,12 @@ def tune(
 
 
 def choose(rows: list[dict[str, object]]) -> Settings:
-    """Return the settings of the best trial: of the ridge regression alone, unless far behind.
+    """Return the settings of the best trial.
 
     Args:
         rows: From `tune`.
     """
     best = min(rows, key=_error)
-    simple = [row for row in rows if row["share_ridge"] == 1.0]
-    if simple:
-        plain = min(simple, key=_error)
-        if _error(plain) <= (1 + WORTH) * _error(best):
-            best = plain
     chosen = {name: value for name, value in best.items() if name != "error"}
     return replace(Settings(), **chosen)  # type: ignore[arg-type]
 
@@ -108,9 +103,9 @@ def _finished(study: optuna.Study) -> int:
 
 
 def _suggest(trial: optuna.Trial) -> Settings:
-    share = float(trial.suggest_categorical("share_ridge", [1.0, 0.7, 0.4, 0.0]))
-    anchor = trial.suggest_categorical("anchor", ["both", "spectral", "median3", "chance"])
-    penalty = trial.suggest_float("penalty", 100.0, 10_000.0, log=True)
+    share = float(trial.suggest_categorical("share_ridge", [1.0, 0.8, 0.6, 0.4]))
+    anchor = trial.suggest_categorical("anchor", ["both", "spectral", "median3"])
+    penalty = trial.suggest_float("penalty", 200.0, 5_000.0, log=True)
     settings = Settings(share_ridge=share, anchor=anchor, penalty=penalty)  # type: ignore[arg-type]
     if share == 1.0:
         return settings

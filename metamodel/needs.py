@@ -101,7 +101,7 @@ def need_distribution(
     )
     total = np.maximum(steps.sum(-1, keepdims=True), 1e-300)
     ever = (mean[..., -1:] + quantiles * spread[..., -1:] >= wanted).mean(-1)
-    reached = ever[..., None] * steps.cumsum(-1) / total
+    reached = ever[..., None] * np.minimum(steps.cumsum(-1) / total, 1.0)
     already = mean[..., 0] >= wanted[..., 0] + spread[..., 0]
     return NeedDistribution(
         np.asarray(sizes, np.float64),

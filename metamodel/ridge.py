@@ -38,7 +38,8 @@ class Ridge:
         mean: Of each.
         scale: Of each, above 0.
         weights: Of each, then of its products; (1 or more times n_features,).
-        intercept: At the mean of all features.
+        intercept: Weighted mean of the target: told where every feature is unknown. It is held, so
+            products, whose mean is not 0, cannot move it.
     """
 
     names: tuple[str, ...]
@@ -89,8 +90,8 @@ def fit_ridge(
         target: What to predict.
         weights: Of the rows.
         penalty: On the squared weights, in rows.
-        rounds: How often rows are weighed again by one over their residual: many make the least
-            absolute error of the least squared one.
+        rounds: How often rows are weighed again by one over their residual, which leads from the
+            least squared towards the least absolute error.
     """
     values = features.to_numpy(np.float64)
     known = np.isfinite(values)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 
+from metamodel.fitting import FitSettings, fit_metamodel
+from metamodel.rows import join_tables
 from metamodel.schema import CURVE_SHARES, EVIDENCE, SPECTRAL_MULTIPLES
 
 SIZES = (16, 32, 64, 128, 256, 512, 1024, 2048)
@@ -114,3 +118,33 @@ def _labelled(rng, task, layer, n0, shared):
         "alignment_4": 0.2, "alignment_16": 0.4, "alignment_64": 0.6, "spectral_noise": 0.1,
         "random_accuracy": 1 / task["n_classes"], "shuffled_accuracy": 1 / task["n_classes"],
     }  # fmt: skip
+
+
+@cache
+def toy_data(seed=0, n_corpora=16, pilots=(0, 16, 64, 128)):
+    """Return the generated meta-dataset, joined; made once."""
+    return join_tables(*make_tables(seed, n_corpora, pilots))
+
+
+@cache
+def toy_metamodel():
+    """Return a metamodel of `toy_data`; fitted once."""
+    return fit_metamodel(toy_data(), FitSettings(), encoders=("toy",))
+
+
+def pilot_of(data, n0, place=0):
+    """Return the evidence, all layers, of one whole task's pilot with so many labels."""
+    rows = data.evidence[(data.evidence["n0"] == n0) & (data.evidence["subset"] == "all")]
+    keys = rows[["task", "seed"]].drop_duplicates().iloc[place]
+    mine = (rows["task"] == keys["task"]) & (rows["seed"] == keys["seed"])
+    return rows[mine].reset_index(drop=True)
+
+
+def task_of(evidence, seed=0, n_corpora=16):
+    """Return the facts of the task that a pilot of `toy_data` is of."""
+    keys = evidence.iloc[0]
+    return next(
+        task
+        for task in make_tasks(seed, n_corpora)
+        if task["task"] == keys["task"] and task["subset"] == keys["subset"]
+    )

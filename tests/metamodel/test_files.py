@@ -1,0 +1,85 @@
+import hashlib
+import json
+
+import pytest
+from meta_samples import pilot_of, toy_data, toy_metamodel
+
+from metamodel.files import FORMAT, metamodel_from, metamodel_text, read_metamodel
+
+
+@pytest.fixture(scope="module")
+def text():
+    return metamodel_text(toy_metamodel())
+
+
+def signed(content):
+    """Return a text whose hash is right, whatever it says."""
+    content = {name: value for name, value in content.items() if name != "sha256"}
+    plain = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return json.dumps({"sha256": hashlib.sha256(plain.encode()).hexdigest(), **content})
+
+
+@pytest.mark.parametrize("n0", [0, 16, 128])
+def test_a_round_trip_changes_no_bit(text, n0):
+    model, again = toy_metamodel(), metamodel_from(text)
+    pilot = pilot_of(toy_data(), n0)
+    assert again.encoders == model.encoders
+    assert again.curve(pilot, [128, 512]).equals(model.curve(pilot, [128, 512]))
+    assert again.layers(pilot, 256).equals(model.layers(pilot, 256))
+    need = {"target": 0.7, "layer": 1, "largest": 2048}
+    assert again.labels_for(pilot, **need) == model.labels_for(pilot, **need)
+    assert again.outside(pilot.assign(n_classes=99)) == model.outside(pilot.assign(n_classes=99))
+    parts = again.contributions(pilot, 256, layer=0)
+    assert parts.equals(model.contributions(pilot, 256, layer=0))
+    if n0:
+        told = again.evaluation_accuracy(pilot, layer=2)
+        assert told == model.evaluation_accuracy(pilot, layer=2)
+
+
+def test_it_is_one_json_object_with_a_hash(text, tmp_path):
+    content = json.loads(text)
+    assert content["format"] == FORMAT
+    assert json.loads(signed(content)) == content
+    assert metamodel_text(metamodel_from(text)) == text
+    place = tmp_path / "metamodel.json"
+    place.write_text(text, encoding="utf-8")
+    assert metamodel_text(read_metamodel(place)) == text
+
+
+def test_a_changed_number_is_noticed(text):
+    content = json.loads(text)
+    content["labelled"]["threshold"] *= 1.001
+    with pytest.raises(ValueError, match="its content was changed"):
+        metamodel_from(json.dumps(content))
+
+
+def test_another_format_is_refused(text):
+    content = json.loads(text) | {"format": FORMAT + 1}
+    with pytest.raises(ValueError, match=f"format: expected {FORMAT}, got {FORMAT + 1}"):
+        metamodel_from(signed(content))
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        ("\x80\x04K\x01.", "not JSON"),
+        ("[]", "no metamodel: expected an object with a sha256"),
+        ("3", "no metamodel"),
+        ("{}", "no metamodel"),
+    ],
+)
+def test_what_is_no_metamodel_is_refused(other, words):
+    with pytest.raises(ValueError, match=words):
+        metamodel_from(other)
+
+
+def test_half_a_file_is_refused(text):
+    with pytest.raises(ValueError, match="not JSON"):
+        metamodel_from(text[: len(text) // 2])
+
+
+def test_without_a_file_there_is_no_metamodel(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        read_metamodel(tmp_path / "metamodel.json")

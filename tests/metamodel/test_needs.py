@@ -1,0 +1,132 @@
+import numpy as np
+import pytest
+
+from metamodel.needs import first_size, need_distribution
+
+LAPLACE = np.array([-1, 1])[:, None] * -np.log(1 - (np.arange(500) + 0.5) / 500)
+QUANTILES = np.sort(LAPLACE.ravel())
+SIZES = np.geomspace(64, 64 * 32, 41)
+
+
+def curve(n):
+    return 0.9 - 1.6 * np.asarray(n, float) ** -0.5
+
+
+def size_for(target):
+    return (1.6 / (0.9 - np.asarray(target, float))) ** 2
+
+
+def believed(target, spread=0.02, sizes=SIZES, mean=None):
+    mean = curve(sizes) if mean is None else mean
+    return need_distribution(sizes, mean, np.full(len(sizes), spread), QUANTILES, target)
+
+
+@pytest.mark.parametrize("target", [0.74, 0.80, 0.83, 0.86])
+@pytest.mark.parametrize("spread", [0.01, 0.03, 0.1])
+def test_it_is_bayes_rule_on_a_fine_grid(target, spread):
+    logs = np.linspace(np.log(64), np.log(64 * 32), 200_001)
+    mean = curve(np.exp(logs))
+    likely = np.exp(-np.abs(target - mean) / spread) / (2 * spread)
+    mass = np.r_[0, ((likely[1:] + likely[:-1]) / 2).cumsum()]
+    top = (target - curve(64 * 32)) / spread
+    ever = 0.5 * np.exp(-top) if top > 0 else 1 - 0.5 * np.exp(top)
+    told = believed(target, spread)
+    assert told.probability == pytest.approx(ever, abs=0.002)
+    for share in (0.1, 0.25, 0.5, 0.75, 0.9):
+        oracle = np.exp(np.interp(share * mass[-1], mass, logs))
+        assert told.quantile(share * told.probability) == pytest.approx(oracle, rel=0.03)
+
+
+@pytest.mark.parametrize("need", [100, 150, 300, 600, 1200])
+def test_the_typical_need_is_the_truth_where_the_curve_is_known(need):
+    told = believed(curve(need), spread=0.002)
+    assert told.reachable
+    assert told.probability > 0.99
+    assert need / 1.3 < told.typical < need * 1.3
+    low, high = told.quantile(0.05), told.quantile(0.9)
+    assert low < need < high < 2 * need
+
+
+def test_a_hopeless_target_needs_infinitely_many():
+    told = believed(0.99)
+    assert told.probability < 0.01
+    assert not told.reachable
+    assert told.typical == np.inf
+    assert told.quantile(0.05) == np.inf
+    assert np.isinf(told.draws()).all()
+
+
+def test_what_is_well_exceeded_is_reached_already():
+    told = believed(curve(64) - 0.05, spread=0.02)
+    assert told.typical == pytest.approx(64)
+    assert told.quantile(0.05) == pytest.approx(64)
+    assert told.probability == pytest.approx(1, abs=0.01)
+    nearly = believed(curve(64) - 0.015, spread=0.02)
+    assert nearly.typical > 64
+
+
+def test_needs_rise_with_the_target():
+    targets = np.linspace(curve(64), 0.88, 30)
+    told = [float(believed(target).typical) for target in targets]
+    assert (np.diff(told) >= 0).all()
+    chances = [float(believed(target).probability) for target in targets]
+    assert (np.diff(chances) <= 1e-12).all()
+    assert 0 <= min(chances) <= max(chances) <= 1
+
+
+def test_draws_are_the_quantiles():
+    told = believed(0.845, spread=0.03)
+    draws = told.draws()
+    assert draws.shape == (100,)
+    assert (np.diff(draws[np.isfinite(draws)]) >= 0).all()
+    assert np.isfinite(draws).mean() == pytest.approx(told.probability, abs=0.01)
+    assert draws[49] <= told.quantile(0.5) <= draws[50]
+    assert draws[4] <= told.quantile(0.05) <= draws[5]
+
+
+def test_many_curves_at_once_are_each_told_alike():
+    targets = np.array([[0.74, 0.8], [0.85, 0.99]])
+    mean = np.broadcast_to(curve(SIZES), (2, 2, len(SIZES)))
+    spread = np.full(mean.shape, 0.02)
+    told = need_distribution(SIZES, mean, spread, np.broadcast_to(QUANTILES, (2, 2, 1000)), targets)
+    assert told.typical.shape == told.probability.shape == (2, 2)
+    assert told.draws().shape == (2, 2, 100)
+    for place in np.ndindex(2, 2):
+        assert told.typical[place] == believed(targets[place]).typical
+
+
+def test_a_flat_curve_says_little_and_no_infinities_or_warnings():
+    flat = np.full(len(SIZES), 0.8)
+    told = believed(0.8, spread=0.02, mean=flat)
+    # every doubling is as likely as another
+    assert told.typical == pytest.approx(np.sqrt(64 * 64 * 32), rel=0.02)
+    far = believed(0.2, spread=1e-4, mean=flat)
+    assert far.typical == pytest.approx(64)
+    above = believed(0.999, spread=1e-4, mean=flat)
+    assert above.typical == np.inf
+
+
+def test_first_size_reads_a_curve_backwards():
+    rng = np.random.default_rng(0)
+    curves = np.sort(rng.random((20, len(SIZES))), axis=1)
+    targets = rng.random(20)
+    told = first_size(SIZES, curves, targets)
+    for size, row, target in zip(told, curves, targets, strict=True):
+        if target > row[-1]:
+            assert size == np.inf
+        else:
+            assert size == pytest.approx(np.exp(np.interp(target, row, np.log(SIZES))))
+
+
+def test_first_size_is_the_first_of_a_plateau():
+    curves = np.array([[0.5, 0.8, 0.8, 0.9]])
+    sizes = np.array([1.0, 2.0, 4.0, 8.0])
+    assert first_size(sizes, curves, np.array([0.8])) == pytest.approx([2.0])
+    assert first_size(sizes, curves, np.array([0.1])) == pytest.approx([1.0])
+    assert first_size(sizes, curves, np.array([0.91])) == [np.inf]
+
+
+def test_the_true_curve_is_read_back():
+    targets = np.linspace(curve(70), curve(2000), 7)
+    told = [float(first_size(SIZES, curve(SIZES), t)) for t in targets]
+    assert told == pytest.approx(size_for(targets), rel=0.01)

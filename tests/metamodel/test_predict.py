@@ -1,0 +1,196 @@
+import numpy as np
+import pytest
+from meta_samples import LAYERS, make_tables, pilot_of, task_of, toy_data, toy_metamodel, truth
+
+from metamodel import predict
+from metamodel.predict import load_shipped, with_encoders
+from metamodel.schema import check_evidence
+
+SIZES = (64, 128, 256, 512, 1024, 2048)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return toy_metamodel()
+
+
+@pytest.fixture(scope="module")
+def pilot():
+    return pilot_of(toy_data(), 64)
+
+
+@pytest.fixture(params=[0, 16, 64, 128])
+def any_pilot(request):
+    return pilot_of(toy_data(), request.param, place=2)
+
+
+def test_curves_rise_within_their_intervals(model, any_pilot):
+    sizes = [max(int(any_pilot["n0"].iloc[0]), 2) * 2**k for k in range(6)]
+    curve = model.curve(any_pilot, sizes)
+    assert list(curve) == ["layer", "n", "mean", "low", "high", "spread"]
+    assert len(curve) == LAYERS * 6
+    for name in ("mean", "low", "high"):
+        assert (curve.groupby("layer")[name].diff().dropna() >= 0).all()
+        assert curve[name].between(0, 1).all()
+    assert (curve["low"] <= curve["mean"]).all()
+    assert (curve["mean"] <= curve["high"]).all()
+    assert (curve["spread"] > 0).all()
+
+
+def test_sizes_come_sorted_and_once(model, pilot):
+    told = model.curve(pilot, [512, 64, 512, 128])
+    assert list(told[told["layer"] == 0]["n"]) == [64, 128, 512]
+    one = model.curve(pilot, [512])
+    same = told[told["n"] == 512]
+    assert same["spread"].to_numpy() == pytest.approx(one["spread"].to_numpy())
+
+
+def test_tasks_never_seen_are_told_well(model):
+    data = toy_data(seed=9)
+    off, inside = [], []
+    for place in range(12):
+        pilot = pilot_of(data, 128, place)
+        task = task_of(pilot, seed=9)
+        curve = model.curve(pilot, [256, 1024])
+        for row in curve.itertuples():
+            real = truth(task, row.layer, row.n)
+            off.append(abs(row.mean - real))
+            inside.append(row.low <= real <= row.high)
+    assert np.mean(off) < 0.03
+    assert np.mean(inside) > 0.85
+
+
+def test_without_labels_intervals_are_wider(model):
+    width = {}
+    for n0 in (0, 64):
+        curve = model.curve(pilot_of(toy_data(), n0), [256])
+        width[n0] = (curve["high"] - curve["low"]).mean()
+    assert width[0] > 2 * width[64]
+
+
+def test_a_likely_target_has_a_need_within_its_interval(model, pilot):
+    task = task_of(pilot)
+    need = model.labels_for(pilot, float(truth(task, 0, 256)), layer=0, largest=2048)
+    assert need.reached
+    assert need.probability > 0.7
+    assert 64 <= need.low <= need.n <= 2048
+    assert need.high is None or need.n <= need.high
+    assert 256 / 4 < need.n < 256 * 4
+
+
+def test_a_hopeless_target_is_not_reached(model, pilot):
+    need = model.labels_for(pilot, 1.0, layer=0, largest=2048)
+    assert (need.reached, need.n, need.high) == (False, None, None)
+    assert need.probability < 0.15
+
+
+def test_what_is_exceeded_is_reached_with_the_labels_at_hand(model, pilot):
+    need = model.labels_for(pilot, 0.05, layer=1, largest=2048)
+    assert need.reached
+    assert need.n == need.low == pytest.approx(64)
+
+
+def test_draws_are_the_need(model, pilot):
+    target = float(truth(task_of(pilot), 0, 256))
+    need = model.labels_for(pilot, target, layer=0, largest=2048)
+    draws = model.draws(pilot, target, layer=0, largest=2048)
+    assert draws.shape == (100,)
+    assert np.isfinite(draws).mean() == pytest.approx(need.probability, abs=0.011)
+    assert draws[4] <= need.low <= draws[5]
+    assert np.median(draws[np.isfinite(draws)]) == pytest.approx(need.n, rel=0.05)
+
+
+def test_needs_can_be_asked_without_labels_and_of_nothing_more(model, pilot):
+    none = pilot_of(toy_data(), 0)
+    need = model.labels_for(none, 0.6, layer=0, largest=2048)
+    assert need.low is None or 2 <= need.low <= 2048
+    small = model.labels_for(pilot, 0.9, layer=0, largest=10)
+    assert small.n is None or small.n <= 65
+
+
+def test_a_layer_that_is_not_there_is_refused(model, pilot):
+    with pytest.raises(ValueError, match=r"layer is not known: expected one of \[0, 1, 2\], got 9"):
+        model.labels_for(pilot, 0.8, layer=9, largest=2048)
+
+
+def test_layers_lie_around_the_mean_curve_and_the_best_ties_with_itself(model, any_pilot):
+    told = model.layers(any_pilot, 512)
+    assert list(told["layer"]) == [0, 1, 2]
+    assert told.loc[told["score"].idxmax(), "tied_with_best"]
+    assert (told["low"] <= told["score"]).all()
+    assert (told["score"] <= told["high"]).all()
+    level = model.curve(any_pilot, [512])["mean"].mean()
+    assert told["score"].mean() == pytest.approx(level, abs=1e-9)
+
+
+def test_the_best_layer_is_among_those_tied_or_near(model):
+    lost = []
+    for place in range(12):
+        pilot = pilot_of(toy_data(), 128, place)
+        real = np.array([truth(task_of(pilot), layer, 512) for layer in range(LAYERS)])
+        lost.append(real.max() - real[model.layers(pilot, 512)["score"].argmax()])
+    assert np.mean(lost) < 0.012  # layers differ by 0 to 0.03
+
+
+def test_accuracy_on_unlabelled_texts_is_near_that_of_the_heads(model):
+    off = []
+    for place in range(12):
+        pilot = pilot_of(toy_data(), 128, place)
+        mean, low, high = model.evaluation_accuracy(pilot, layer=1)
+        assert 0 <= low <= mean <= high <= 1
+        off.append(mean - truth(task_of(pilot), 1, 128))
+    assert np.abs(off).mean() < 0.04
+
+
+def test_contributions_lead_from_chance_to_the_prediction(model, any_pilot):
+    n = 4 * max(int(any_pilot["n0"].iloc[0]), 16)
+    for layer in range(LAYERS):
+        table = model.contributions(any_pilot, n, layer=layer)
+        assert list(table) == ["feature", "value", "points"]
+        assert not table["feature"].duplicated().any()
+        chance = any_pilot["majority"].fillna(1 / any_pilot["n_classes"]).iloc[0]
+        curve = model.curve(any_pilot, [n])
+        told = float(curve[curve["layer"] == layer]["mean"].iloc[0])
+        assert 0 < told < 1
+        assert 100 * chance + table["points"].sum() == pytest.approx(100 * told, abs=1e-6)
+
+
+def test_the_unusual_is_named(model, pilot):
+    assert model.outside(pilot) == []
+    assert len(model.outside(pilot.assign(n_classes=90))) == 1
+
+
+def test_encoders_can_be_renamed_without_a_change(model, pilot):
+    other = with_encoders(model, ["one", "two"])
+    assert other.encoders == ("one", "two")
+    assert other.curve(pilot, SIZES).equals(model.curve(pilot, SIZES))
+
+
+@pytest.fixture
+def shipped(monkeypatch, tmp_path):
+    monkeypatch.setattr(predict, "SHIPPED", tmp_path)
+    load_shipped.cache_clear()
+    yield tmp_path / "metamodel.json"
+    load_shipped.cache_clear()
+
+
+def test_without_its_file_nothing_is_loaded(shipped):
+    with pytest.raises(FileNotFoundError):
+        load_shipped()
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"sha256": "0", "format": 1}'])
+def test_a_damaged_file_is_refused(shipped, text):
+    shipped.write_text(text)
+    with pytest.raises(ValueError, match=r"not JSON|no metamodel|was changed"):
+        load_shipped()
+
+
+def test_what_ships_loads_and_knows_how_to_read_evidence():
+    model = load_shipped()
+    assert load_shipped() is model
+    evidence, _ = make_tables(n_corpora=1, pilots=(64,))
+    check_evidence(evidence)
+    curve = model.curve(evidence.head(LAYERS), SIZES)
+    assert curve["mean"].between(0, 1).all()
+    assert curve["mean"].nunique() > 1

@@ -1,0 +1,83 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from metamodel.scorecard import accuracy_errors, interval_figures, regrets, share_by_task
+
+
+def test_errors_are_averaged_within_tasks_first():
+    frame = pd.DataFrame(
+        {
+            "n0": [64] * 5,
+            "multiple": [2.0, 2, 2, 2, 4],
+            "task": ["a", "a", "a", "b", "a"],
+            "truth": [0.5, 0.5, 0.5, 0.7, np.nan],
+            "told": [0.51, 0.54, 0.54, 0.90, 0.1],
+            "gaps": [0.50, np.nan, np.nan, np.nan, 0.1],
+        }
+    )
+    told, gaps = accuracy_errors(frame, ["told", "gaps"], [2, 4, 8])
+    assert told["n0"] == 64
+    assert (told["multiple"], told["method"], told["tasks"]) == (2, "told", 2)
+    assert told["error"] == pytest.approx(100 * (0.03 + 0.20) / 2)
+    assert told["within_3"] == pytest.approx((1 / 3 + 0) / 2)
+    assert (gaps["error"], gaps["within_3"], gaps["tasks"]) == (0, 1, 1)
+
+
+def test_shares_count_every_task_alike():
+    flags = np.array([True, True, True, False])
+    assert share_by_task(flags, np.array(["a", "a", "b", "b"])) == 0.75
+    assert share_by_task(flags, np.array(["a", "a", "a", "b"])) == 0.5
+
+
+def test_interval_figures_of_a_handful_of_rows():
+    truth = np.array([0.50, 0.60, 0.70, 0.98])
+    mean = np.array([0.52, 0.60, 0.60, 0.90])
+    half = np.array([0.05, 0.05, 0.05, 0.20])
+    tasks = np.array(["a", "a", "b", "b"])
+    told = interval_figures(truth, mean, half, tasks, tasks, np.array([0.2, 0.3, 0.1, 0.4]))
+    assert told["rows"] == 0.75
+    assert told["tasks"] == 0.5
+    assert told["width"] == pytest.approx((0.1 + 0.1 + 0.1 + 0.3) / 4)
+    assert told["uncut_width"] == pytest.approx((0.1 + 0.1 + 0.1 + 0.4) / 4)
+    # one width for all that covers as many tasks: the easier of the two
+    assert told["pooled_width"] == pytest.approx(2 * 0.02)
+    assert told["simple_width"] == pytest.approx(2 * 0.3)
+    assert (told["n_rows"], told["n_tasks"]) == (4, 2)
+
+
+def test_regret_of_a_perfect_a_constant_and_a_wrong_rule():
+    truth = [0.6, 0.7, 0.8, 0.9, 0.5, 0.6]
+    frame = pd.DataFrame(
+        {
+            "pilot": [0, 0, 0, 1, 1, 1],
+            "task": ["a"] * 3 + ["b"] * 3,
+            "layer": [0, 1, 2] * 2,
+            "truth": truth,
+            "perfect": truth,
+            "first": [3, 2, 1] * 2,
+            "wrong": [-t for t in truth],
+        }
+    )
+    perfect, first, wrong = regrets(frame, ["perfect", "first", "wrong"])
+    assert (perfect["regret"], perfect["top_1"], perfect["kendall"]) == (0, 1, pytest.approx(1))
+    assert first["regret"] == pytest.approx((20 + 0) / 2)
+    assert (first["top_1"], first["top_3"]) == (0.5, 1)
+    assert wrong["regret"] == pytest.approx((20 + 40) / 2)
+    assert wrong["kendall"] == pytest.approx(-1)
+    shuffled = regrets(frame.sample(frac=1, random_state=0), ["perfect", "first", "wrong"])
+    assert shuffled == [perfect, first, wrong]
+
+
+def test_a_rule_counts_where_it_is_known():
+    frame = pd.DataFrame(
+        {
+            "pilot": [0, 0, 1, 1],
+            "task": ["a", "a", "b", "b"],
+            "layer": [0, 1, 0, 1],
+            "truth": [0.5, 0.6, 0.5, 0.9],
+            "told": [1.0, 2.0, np.nan, np.nan],
+        }
+    )
+    (row,) = regrets(frame, ["told"])
+    assert (row["regret"], row["top_1"]) == (0, 1)

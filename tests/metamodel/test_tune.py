@@ -1,0 +1,59 @@
+import pytest
+from meta_samples import make_tables
+
+from metamodel.model import Settings
+from metamodel.rows import join_tables
+from metamodel.tune import choose, tune
+
+
+@pytest.fixture(scope="module")
+def data():
+    return join_tables(*make_tables(n_corpora=5, pilots=(0, 64), draws=1))
+
+
+class Ticks:
+    def __init__(self):
+        self.told = []
+
+    def __call__(self, stage, done, total):
+        self.told.append((stage, done, total))
+
+
+def test_a_stopped_search_goes_on_where_it_was(data, tmp_path):
+    journal = tmp_path / "trials.log"
+    first, ticks = Ticks(), Ticks()
+    _, one = tune(data, n_trials=1, journal=journal, progress=first)
+    assert first.told == [("trials", 0, 1), ("trials", 1, 1)]
+    settings, rows = tune(data, n_trials=2, journal=journal, progress=ticks)
+    assert ticks.told == [("trials", 1, 2), ("trials", 2, 2)]
+    assert rows[0] == one[0]
+    assert len(rows) == 2
+    again = Ticks()
+    assert tune(data, n_trials=2, journal=journal, progress=again) == (settings, rows)
+    assert again.told == [("trials", 2, 2)]
+    assert all(0 < row["error"] < 20 for row in rows)
+    assert settings.labelled == choose(rows)
+
+
+def test_a_search_that_breaks_keeps_its_trials(data, tmp_path):
+    journal = tmp_path / "trials.log"
+
+    def stop(stage, done, total):
+        if done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tune(data, n_trials=3, journal=journal, progress=stop)
+    ticks = Ticks()
+    _, rows = tune(data, n_trials=1, journal=journal, progress=ticks)
+    assert ticks.told == [("trials", 1, 1)]
+    assert len(rows) == 1
+
+
+def test_the_best_trial_is_taken_and_the_rest_of_the_settings_kept():
+    simple = {"share_ridge": 1.0, "anchor": "median3", "penalty": 600.0, "error": 9.0}
+    mixed = {"share_ridge": 0.4, "anchor": "both", "penalty": 300.0, "num_leaves": 5, "error": 3.0}
+    chosen = choose([simple, mixed])
+    assert (chosen.share_ridge, chosen.anchor, chosen.num_leaves) == (0.4, "both", 5)
+    assert chosen.learning_rate == Settings().learning_rate
+    assert choose([simple]).penalty == 600.0

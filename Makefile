@@ -5,18 +5,21 @@ TASKS ?=
 SMOKE ?=
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+RUN_EXPERIMENT = $(BIN)/python -m glue_pilot experiment --study $(EXPERIMENTS) $(if $(TASKS),--tasks $(TASKS)) $(foreach s,$(SET),--set '$(s)') $(foreach g,$(OVER),--over '$(g)')
 EMBEDDINGS := $(if $(SMOKE),glue_pilot/embeddings_smoke.toml,$(if $(TASKS),glue_pilot/embeddings.toml,glue_pilot/embeddings_smoke.toml))
 METADATA := $(if $(SMOKE),glue_pilot/metadata_smoke.toml,$(if $(TASKS),glue_pilot/metadata.toml,glue_pilot/metadata_smoke.toml))
 NEXT := $(if $(SMOKE),glue_pilot/next_smoke.toml,$(if $(TASKS),glue_pilot/next.toml,glue_pilot/next_smoke.toml))
 METADATA_NAME := $(if $(filter %/metadata.toml,$(METADATA)),metadata,metadata_smoke)
 TABLES ?= results
+EXPERIMENTS := $(if $(SMOKE),glue_pilot/experiments_smoke.toml,$(if $(TASKS),glue_pilot/experiments.toml,glue_pilot/experiments_smoke.toml))
 STUDY := $(if $(SMOKE),glue_pilot/smoke.toml,$(if $(TASKS),glue_pilot/study.toml,glue_pilot/smoke.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo pilot plan embeddings science-embeddings metadata metamodel scorecard next-study toy test lint types check wheel bench bench-fisher docs clean
+.PHONY: experiment-layers experiment-classifier experiment-sensitivity experiment-clusters experiment-distinction experiment-norm experiment-distance experiment-experts experiment-intermediate experiment-failures \
+  help setup demo pilot plan embeddings science-embeddings metadata metamodel scorecard next-study experiments toy test lint types check wheel bench bench-fisher docs clean
 
 help: ## Show this list
-	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-24s %s\n", $$1, $$2}'
 	@echo "  Options: TASKS=folder with real tasks, SMOKE=1 for the small size, VENV=folder of the environment"
 
 setup: $(READY) ## Make the environment in .venv (minutes, once)
@@ -75,6 +78,39 @@ bench-fisher: setup ## Measure Fisher embeddings against their floor and peers (
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps --group peers
 	$(BIN)/python benchmarks/run_all.py --only fisher distances $(if $(TASKS),--tasks $(TASKS)) $(if $(SMOKE),--smoke)
+
+experiments: setup ## All experiments, one after the other; OVER='n=128;512' for several runs
+	$(RUN_EXPERIMENT) all
+
+experiment-layers: setup ## Experiment: which layer carries the information
+	$(RUN_EXPERIMENT) layers
+
+experiment-classifier: setup ## Experiment: is a good classifier needed
+	$(RUN_EXPERIMENT) classifier
+
+experiment-sensitivity: setup ## Experiment: how sensitive to hyper-parameters
+	$(RUN_EXPERIMENT) sensitivity
+
+experiment-clusters: setup ## Experiment: do embeddings cluster as expected
+	$(RUN_EXPERIMENT) clusters
+
+experiment-distinction: setup ## Experiment: how fine is the distinction
+	$(RUN_EXPERIMENT) distinction
+
+experiment-norm: setup ## Experiment: what the norm says
+	$(RUN_EXPERIMENT) norm
+
+experiment-distance: setup ## Experiment: what the distance says
+	$(RUN_EXPERIMENT) distance
+
+experiment-experts: setup ## Experiment: which expert for which task
+	$(RUN_EXPERIMENT) experts
+
+experiment-intermediate: setup ## Experiment: which task to train on first
+	$(RUN_EXPERIMENT) intermediate
+
+experiment-failures: setup ## Experiment: where it fails, and whether it says so
+	$(RUN_EXPERIMENT) failures
 
 toy: setup ## Draw the 64 toy tasks on a plane again (seconds)
 	$(BIN)/python examples/plane_tasks.py --out docs/img

@@ -10,6 +10,7 @@ import typer
 
 from charkit.cli import options as o
 from charkit.cli.show import Output, harmless, progress_shown, ready_folder, reported
+from glue_pilot.experiment_commands import experiment
 
 app = typer.Typer(
     help="The GLUE pilot: which layer, how much data, on real tasks.",
@@ -17,6 +18,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.command()(experiment)
 
 StudyFile = Annotated[Path, typer.Argument(help="A study, such as glue_pilot/study.toml.")]
 Tasks = Annotated[

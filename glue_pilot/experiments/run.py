@@ -68,7 +68,8 @@ def run_experiment(
     table = [folder / f"{stem}.parquet", folder / f"{stem}.csv"]
     write_table(found.table, table[0])
     write_csv(found.table, table[1])
-    figures, drawn = {}, []
+    figures: dict[str, str] = {}
+    drawn: list[Path] = []
     for ending, figure in found.figures.items():
         name = f"{stem}_{ending}" if ending else stem
         drawn += save_figure(figure, folder / "figures" / name)

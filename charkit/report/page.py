@@ -7,11 +7,8 @@ under the pointer and a slider for other targets.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from importlib.resources import files
+from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -19,6 +16,7 @@ from typing import Any
 from charkit.durable import write_whole
 from charkit.report.page_answer import Expected, Need, PageAnswer, read_answer
 from charkit.report.page_chart import charts, described, value_range
+from charkit.report.page_parts import about, asset, bullets, card, policy, verdict_list
 from charkit.report.page_tables import (
     contributions_table,
     layers_table,
@@ -35,22 +33,6 @@ from charkit.report.page_words import (
     need_words,
     text,
 )
-
-_KINDS = {
-    "refusal": "grave",
-    "error": "grave",
-    "critical": "grave",
-    "warning": "warning",
-    "doubt": "doubt",
-}
-"""How a verdict looks by its severity; any other is a note."""
-
-_KIND_WORDS = {
-    "grave": "Not to be trusted",
-    "warning": "Warning",
-    "doubt": "Doubt",
-    "note": "Note",
-}
 
 _LONG = 110
 """A headline of more letters is set smaller."""
@@ -89,12 +71,11 @@ def page_html(answer: Mapping[str, Any]) -> str:
     """
     read = read_answer(answer)
     first = headline(read)
-    style, script = _asset("page.css"), _asset("page.js")
+    style, script = asset("page.css"), asset("page.js")
     names = [read.facts[k] for k in ("task", "encoder") if k in read.facts]
-    return Template(_asset("page.html")).substitute(
+    return Template(asset("page.html")).substitute(
         title=text(": ".join(["charkit", *names[:1]])),
-        policy=f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
-        "img-src data:; base-uri 'none'; form-action 'none'",
+        policy=policy(style, script),
         style=style,
         script=script,
         data=_data(read),
@@ -103,23 +84,13 @@ def page_html(answer: Mapping[str, Any]) -> str:
         headline=text(first),
         long=" long" if len(first) > _LONG else "",
         sentences=_sentences(read),
-        verdicts=_verdicts(read),
+        verdicts=verdict_list(read.verdicts),
         facts=_facts(read),
         curve=_curve_card(read),
         target=_target_card(read),
         cards=_cards(read),
-        record=_card("Record", named_values(read.manifest), wide=True) if read.manifest else "",
+        record=card("Record", named_values(read.manifest), wide=True) if read.manifest else "",
     )
-
-
-def _asset(name: str) -> str:
-    asset = files("charkit.report") / "assets" / name
-    return asset.read_text(encoding="utf-8").replace("\r\n", "\n")
-
-
-def _hash(content: str) -> str:
-    """Return what the page's policy calls an inline style or script by."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"
 
 
 def _about(answer: PageAnswer) -> str:
@@ -129,32 +100,11 @@ def _about(answer: PageAnswer) -> str:
         said.append(labels(answer.n) if answer.n else "no labels yet")
     if answer.n_classes:
         said.append(f"{answer.n_classes:,} classes")
-    if not said:
-        return ""
-    return f'<ul class="about">{"".join(f"<li>{item}</li>" for item in said)}</ul>'
+    return about(said)
 
 
 def _sentences(answer: PageAnswer) -> str:
-    return _bullets(answer.sentences[1:])
-
-
-def _bullets(lines: Sequence[str]) -> str:
-    return f"<ul>{''.join(f'<li>{text(line)}</li>' for line in lines)}</ul>" if lines else ""
-
-
-def _verdicts(answer: PageAnswer) -> str:
-    """Return the warnings, the gravest first."""
-    kinds = [(_KINDS.get(v.severity.lower(), "note"), v) for v in answer.verdicts]
-    items = []
-    for kind, verdict in sorted(kinds, key=lambda pair: list(_KIND_WORDS).index(pair[0])):
-        code = f" <code>{text(verdict.code)}</code>" if verdict.code else ""
-        items.append(
-            f'<li class="verdict {kind}"><strong>{_KIND_WORDS[kind]}</strong>'
-            f"<span>{text(verdict.sentence or verdict.code)}{code}</span></li>"
-        )
-    if not items:
-        return ""
-    return f'<ul class="verdicts" aria-label="Warnings">{"".join(items)}</ul>'
+    return bullets(answer.sentences[1:])
 
 
 def _facts(answer: PageAnswer) -> str:
@@ -241,7 +191,7 @@ def _target_card(answer: PageAnswer) -> str:
     step = next((s for s in _STEPS if abs(value / s - round(value / s)) < 1e-6), _STEPS[-1])
     needed = need_words(need, limit) if need is not None else ""
     ends = _need_ends(need, limit) if need is not None else ""
-    return Template(_asset("target.html")).substitute(
+    return Template(asset("target.html")).substitute(
         hidden="" if need is not None else " hidden",
         low=f"{low:g}",
         high=f"{high:g}",
@@ -292,7 +242,7 @@ def _cards(answer: PageAnswer) -> str:
         ("Your texts", _texts(answer)),
     ]
     shown = [(name, body) for name, body in found if body]
-    return "\n".join(_card(name, body, wide=len(shown) == 1) for name, body in shown)
+    return "\n".join(card(name, body, wide=len(shown) == 1) for name, body in shown)
 
 
 def _drove(answer: PageAnswer) -> str:
@@ -315,9 +265,4 @@ def _texts(answer: PageAnswer) -> str:
         values = {"share of the largest class": accuracy(answer.majority), **values}
     if values:
         parts.append(named_values(values))
-    return "".join(parts) + _bullets(answer.notes)
-
-
-def _card(name: str, body: str, *, wide: bool) -> str:
-    kind = "card wide" if wide else "card"
-    return f'<section class="{kind}" aria-label="{name}"><h2>{name}</h2>{body}</section>'
+    return "".join(parts) + bullets(answer.notes)

@@ -53,6 +53,7 @@ class Adequacy:
             nothing.
         n_labelled: Labelled texts.
         n_unlabelled: Unlabelled texts.
+        what: What the unlabelled texts are, in words.
     """
 
     radius: float
@@ -63,13 +64,14 @@ class Adequacy:
     bound: float
     n_labelled: int
     n_unlabelled: int
+    what: str = "texts to choose from"
 
     @property
     def sentence(self) -> str:
         """The number in words."""
         said = (
             f"{self.covered:.0%} ({self.low:.0%} to {self.high:.0%}) of the {self.n_unlabelled:,} "
-            "texts to choose from have a labelled one as near as labelled ones are to each other"
+            f"{self.what} have a labelled one as near as labelled ones are to each other"
         )
         if self.bound >= 1:
             return f"{said}; that bounds no error"

@@ -82,20 +82,12 @@ def candidates(sample: PartlyLabelled, seed: int) -> tuple[Split, Places, list[s
             f"{sample.name}: there is nothing to choose from: expected rows without a label, got "
             "none. Leave labels empty, or give --pool FILE."
         )
-    seen = set(_keys(sample.labelled))
-    first: dict[object, int] = {}
-    n_known = 0
-    for row, key in enumerate(_keys(texts)):
-        if key in seen:
-            n_known += 1
-        else:
-            first.setdefault(key, row)
+    rows, n_known = fresh_rows(sample.labelled, texts)
     notes = []
     if n_known:
         notes.append(f"{n_known:,} texts of the pool are labelled already: left out")
-    if repeated := len(texts) - n_known - len(first):
+    if repeated := len(texts) - n_known - len(rows):
         notes.append(f"{repeated:,} texts of the pool repeat others: left out")
-    rows = sorted(first.values())
     if not rows:
         raise DataError(
             f"{sample.name}: there is nothing to choose from: expected texts that are not "
@@ -106,6 +98,24 @@ def candidates(sample: PartlyLabelled, seed: int) -> tuple[Split, Places, list[s
         keep = np.random.default_rng(seed).permutation(len(rows))[:MOST_POOL]
         rows = [rows[i] for i in np.sort(keep)]
     return texts.take(rows), Places(places.unit, tuple(places.numbers[i] for i in rows)), notes
+
+
+def fresh_rows(labelled: Split, texts: Split) -> tuple[list[int], int]:
+    """Return the first row of each text that is not labelled yet, and how many rows are.
+
+    Args:
+        labelled: The labelled texts.
+        texts: Those to choose from.
+    """
+    seen = set(_keys(labelled))
+    first: dict[object, int] = {}
+    n_known = 0
+    for row, key in enumerate(_keys(texts)):
+        if key in seen:
+            n_known += 1
+        else:
+            first.setdefault(key, row)
+    return sorted(first.values()), n_known
 
 
 def _keys(split: Split) -> list[object]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
+from charkit.answers.advice import advise
 from charkit.answers.expected import EstimateAnswer, Interval, LabelsNeeded, Purchase
 from charkit.answers.pilot import Pilot, PilotEvidence, make_pilot, pilot_evidence
 from charkit.answers.question import Question, ask, check_majority
@@ -181,7 +182,9 @@ def answer_of(
     reader = _Reader(pilot, found, model, question)
     layer = reader.layer
     case = Case(pilot, found, encoder.name, known, model.outside(found.rows), layer)
-    return reader.answer(encoder, case, notes=(*sample.notes, *pilot.notes()))
+    answer = reader.answer(encoder, case, notes=(*sample.notes, *pilot.notes()))
+    advice = advise(sample, pilot, encoder, store=store, max_length=max_length, progress=progress)
+    return replace(answer, advice=advice)
 
 
 def sizes_of(pilot: Pilot) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from charkit.answers.advice import Advice
 from charkit.answers.verdicts import LIKELY, Verdict
 from charkit.config import people_name
 from charkit.durable import write_whole, writing
@@ -156,6 +157,7 @@ class EstimateAnswer:
         verdicts: What speaks against it all, the gravest first.
         contributions: What drove the answer: feature, value, points; the largest first.
         purchase: How to buy labels; None where no costs were given.
+        advice: How adequate the sample is and what to label next; None where not asked for.
         majority: Share of the largest class among the labels; None without labels.
         notes: What was guessed, dropped, or left out.
         about: What made the answer: versions, keys.
@@ -178,6 +180,7 @@ class EstimateAnswer:
     verdicts: tuple[Verdict, ...]
     contributions: pd.DataFrame
     purchase: Purchase | None = None
+    advice: Advice | None = None
     majority: float | None = None
     notes: tuple[str, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
@@ -214,6 +217,8 @@ class EstimateAnswer:
             lines.append(f"accuracy on {self.eval_what}: {self.eval_accuracy}{self._worth()}")
         if self.purchase is not None:
             lines.append(self.purchase.words(self.n_labels))
+        if self.advice is not None:
+            lines += self.advice.lines()
         lines += [f"{v.code}: {v.sentence}" for v in self.verdicts]
         if not self.trustworthy:
             lines.append("so the numbers above are not to be trusted")
@@ -250,7 +255,8 @@ class EstimateAnswer:
     def to_dict(self) -> dict[str, Any]:
         """Return the answer as JSON can hold it, unknown numbers as None."""
         need = self.need
-        told = self.eval_accuracy
+        told, advice = self.eval_accuracy, self.advice
+        adequate, first = (advice.adequacy, advice.next) if advice is not None else (None, None)
         question = "what accuracy can be expected?"
         if need is not None:
             question = f"how many labels reach an accuracy of {need.target:g}?"
@@ -268,6 +274,8 @@ class EstimateAnswer:
             "layers": self.layers.to_dict("records"),
             "eval_accuracy": None if told is None else told.row(),
             "worth_labelled_rows": self.worth,
+            "adequacy": None if adequate is None else adequate.to_dict(),
+            "next": None if first is None else first.row(),
             "verdicts": [v.row() for v in self.verdicts],
             "trustworthy": self.trustworthy,
             "contributions": self.contributions.to_dict("records"),

@@ -235,7 +235,7 @@ def choose_texts(
     texts, places, notes = candidates(sample, seed)
     known, more = known_labels(sample, seed)
     notes = more + notes
-    number = _layer(encoder, layer)
+    number = compared_layer(encoder, layer)
     states = [
         encode_to_store(
             encoder, part, store=store, max_length=max_length, progress=staged(progress, what)
@@ -274,7 +274,12 @@ def choose_texts(
     )
 
 
-def _layer(encoder: Encoder, layer: int | None) -> int:
+def compared_layer(encoder: Encoder, layer: int | None) -> int:
+    """Return the layer whose states are compared: two thirds up where none is named.
+
+    Raises:
+        UsageError: The encoder does not have it.
+    """
     deepest = encoder.n_layers
     if layer is None:
         return round(2 * deepest / 3)

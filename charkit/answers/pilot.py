@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from charkit.answers.evidence import gather_evidence, random_accuracy
 from charkit.answers.library import SHIPPED, shipped_library
@@ -137,9 +138,9 @@ def make_pilot(sample: PartlyLabelled) -> Pilot:
         labelled = distinct.take(order[:MOST_LABELLED])
     unlabelled = sample.unlabelled
     n_unlabelled = 0 if unlabelled is None else len(unlabelled)
-    if unlabelled is not None and n_unlabelled > MOST_UNLABELLED:
-        rows = np.random.default_rng(0).permutation(n_unlabelled)[:MOST_UNLABELLED]
-        unlabelled = unlabelled.take(np.sort(rows))
+    rows = looked_at(n_unlabelled)
+    if unlabelled is not None and rows is not None:
+        unlabelled = unlabelled.take(rows)
     return Pilot(
         name=sample.name,
         corpus=sample.corpus,
@@ -152,6 +153,13 @@ def make_pilot(sample: PartlyLabelled) -> Pilot:
         n_unlabelled=n_unlabelled,
         judged=sample.evaluation is not None,
     )
+
+
+def looked_at(n: int) -> NDArray[np.int64] | None:
+    """Return which of n unlabelled texts are looked at, in order; None: all."""
+    if n <= MOST_UNLABELLED:
+        return None
+    return np.sort(np.random.default_rng(0).permutation(n)[:MOST_UNLABELLED])
 
 
 @dataclass(frozen=True)

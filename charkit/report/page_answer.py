@@ -185,7 +185,7 @@ def read_answer(answer: Mapping[str, Any]) -> PageAnswer:
         worth=_number(answer, "worth_labelled_rows"),
         majority=_number(answer, "majority"),
         notes=tuple(map(str, answer.get("notes") or ())),
-        adequacy=_named(answer.get("adequacy") or {}),
+        adequacy=_adequacy(answer),
         verdicts=verdicts,
         contributions=contributions,
         manifest=_named(answer.get("manifest") or {}),
@@ -301,6 +301,27 @@ def _sentences(
 
     first, *others = map(str, answer.get("sentences") or ("",))
     return tuple(s for s in (first, *(o for o in others if not elsewhere(o))) if s)
+
+
+_PLAIN_NAMES = {
+    "covered": "share near a labelled text",
+    "low": "at least",
+    "high": "at most",
+    "misled": "labelled texts beside another class",
+    "bound": "error of copying the nearest label, at most",
+}
+_TOLD = ("sentence", "radius", "what", "n_labelled", "n_unlabelled")
+
+
+def _adequacy(answer: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the sentences do not tell of adequacy, and what to label next."""
+    values = answer.get("adequacy") or {}
+    named = _named({_PLAIN_NAMES.get(k, k): v for k, v in values.items() if k not in _TOLD})
+    first = answer.get("next") or {}
+    if first.get("places"):
+        places = ", ".join(plain(place) for place in first["places"])
+        named["label next"] = f"{first.get('unit', 'row')} {places}"
+    return named
 
 
 def _named(values: Mapping[str, Any]) -> dict[str, str]:

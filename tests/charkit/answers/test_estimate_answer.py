@@ -138,3 +138,22 @@ def test_it_can_be_drawn(ask, target):
     pytest.importorskip("matplotlib")
     figure = ask(target=target).plot()
     assert list(figure.numbers.columns) == ["n", "mean", "low", "high"]
+
+
+def test_adequacy_and_what_to_label_next_belong_to_the_answer(ask, tmp_path):
+    path = tmp_path / "some.csv"
+    rows = [f"text {i},{'ab'[i % 2] if i < 80 else ''}" for i in range(120)]
+    path.write_text("text,label\n" + "\n".join(rows) + "\n")
+    answer = ask(str(path), found=evidence(80))
+    said = answer.to_dict()
+    assert 0 < said["adequacy"]["bound"] <= 1
+    assert said["adequacy"]["n_unlabelled"] == said["next"]["n_pool"] == 40
+    assert said["adequacy"]["sentence"] in answer.lines()
+    assert said["next"]["sentence"] in answer.lines()
+    assert json.loads(json.dumps(said, allow_nan=False)) == said
+
+
+def test_without_unlabelled_texts_charkit_next_is_pointed_to(ask):
+    answer = ask(toy(n_eval=0))
+    assert (answer.to_dict()["adequacy"], answer.to_dict()["next"]) == (None, None)
+    assert any("charkit next" in line for line in answer.lines())

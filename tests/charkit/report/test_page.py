@@ -318,3 +318,14 @@ def test_where_no_end_is_known_the_probability_is_told():
     page["labels_for_target"] = need | {"probability": 0.034, "largest": 9000}
     assert "not reached by 9,000" in words(page_html(page))
     assert "Probability that it is: 3 %" in words(page_html(page))
+
+
+def test_adequacy_and_what_to_label_next_are_shown():
+    answer = full_answer()
+    answer["adequacy"] = {"covered": 0.91, "bound": 0.25, "radius": 0.7, "sentence": "Said above."}
+    answer["next"] = {"unit": "line", "places": [1234, 7], "strategy": "margin"}
+    page = page_html(answer)
+    assert "share near a labelled text" in page
+    assert "error of copying the nearest label, at most" in page
+    assert "line 1,234, 7" in page
+    assert "radius" not in page.partition("Your texts")[2]

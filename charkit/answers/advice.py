@@ -1,0 +1,181 @@
+"""How adequate a sample is, and what to label next: said beside an estimate's numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charkit.answers.adequacy import Adequacy, adequacy
+from charkit.answers.candidates import fresh_rows
+from charkit.answers.next_labels import compared_layer
+from charkit.answers.pilot import Pilot, looked_at
+from charkit.answers.policy import shipped_bands, strategy_for
+from charkit.answers.query import Strategy, choose_rows
+from charkit.config import Progress, no_progress, staged
+from charkit.encoders.encoder import Encoder
+from charkit.encoders.stream import encode_to_store
+from charkit.errors import MissingError
+from charkit.store import Store
+from charkit.tasks.partly import PartlyLabelled, Places
+from charkit.tasks.task import Split
+
+SHOWN = 5
+"""So many texts to label next are told; `charkit next` tells as many as are asked for."""
+
+WIDER = "'charkit next' writes as many as are wanted to a CSV file"
+NO_TEXTS = (
+    "what to label next: 'charkit next --pool FILE' chooses among texts without labels; there are "
+    "none here, so how adequate the sample is for others cannot be told"
+)
+
+
+@dataclass(frozen=True)
+class NextTexts:
+    """The first texts to label next.
+
+    Attributes:
+        strategy: How they were chosen.
+        unit: What ``places`` count: ``"line"`` or ``"row"``.
+        places: Where they stand in their file, the first to label first; empty where the
+            strategy's package is not installed.
+        n_pool: Texts to choose from.
+        judged: Whether these are the texts to be judged on.
+    """
+
+    strategy: Strategy
+    unit: str
+    places: tuple[int, ...]
+    n_pool: int
+    judged: bool
+
+    @property
+    def sentence(self) -> str:
+        """The answer in words."""
+        if not self.places:
+            return (
+                f"what to label next: {self.strategy} chooses best here, and needs the package "
+                f"scikit-activeml (pip install 'charkit[next]'); {WIDER}"
+            )
+        shown = ", ".join(f"{place:,}" for place in self.places)
+        unit = self.unit if len(self.places) == 1 else f"{self.unit}s"
+        what = "evaluation texts" if self.judged else "texts without a label"
+        aside = "; do not judge on texts that are trained on" if self.judged else ""
+        return (
+            f"label next: {unit} {shown} of the {self.n_pool:,} {what} ({self.strategy}{aside}); "
+            f"{WIDER}"
+        )
+
+    def row(self) -> dict[str, Any]:
+        """Return the fields as a row."""
+        return {**vars(self), "places": list(self.places), "sentence": self.sentence}
+
+
+@dataclass(frozen=True)
+class Advice:
+    """How adequate a sample is, and what to label next.
+
+    Attributes:
+        adequacy: How well the labels stand for the unlabelled texts; None without such texts, or
+            with fewer than two labelled classes.
+        next: The first texts to label; None where there are none, or it is not known where
+            they stand.
+    """
+
+    adequacy: Adequacy | None
+    next: NextTexts | None
+
+    def lines(self) -> list[str]:
+        """Return the answer in words."""
+        lines = [] if self.adequacy is None else [self.adequacy.sentence]
+        return [*lines, NO_TEXTS if self.next is None else self.next.sentence]
+
+
+def advise(
+    sample: PartlyLabelled,
+    pilot: Pilot,
+    encoder: Encoder,
+    *,
+    store: Store,
+    max_length: int | None = None,
+    progress: Progress = no_progress,
+) -> Advice:
+    """Say how adequate a sample is and what to label next, as `charkit next` would.
+
+    Of more than 1,000 texts to choose from the 1,000 are looked at that an estimate looks at,
+    so their states are there already.
+
+    Args:
+        sample: What was read.
+        pilot: The sample as it is used.
+        encoder: The encoder.
+        store: Where states are kept.
+        max_length: Longest text in tokens. Default: the encoder's own choice.
+        progress: Called as ``progress(stage, done, total)``.
+
+    Raises:
+        MissingError: The store cannot be written.
+    """
+
+    def states(split: Split, what: str) -> NDArray[np.float32]:
+        if not len(split):
+            return np.zeros((0, encoder.width), np.float32)
+        found = encode_to_store(
+            encoder,
+            split,
+            store=store,
+            max_length=max_length,
+            progress=staged(progress, f"encode {what}"),
+        )
+        return found.layer(compared_layer(encoder, None))
+
+    known = states(pilot.labelled, "labelled texts")
+    codes = np.zeros(0, np.int64)
+    if pilot.labelled.labels is not None:
+        codes = np.array(pilot.labelled.labels, np.int64)
+    told = None
+    if pilot.unlabelled is not None and len(np.unique(codes)) > 1:
+        what = "evaluation texts" if pilot.judged else "texts without a label"
+        others = states(pilot.unlabelled, "unlabelled texts")
+        told = replace(adequacy(known, codes, others), what=what)
+    pool, places, judged = _pool(sample)
+    rows, _ = fresh_rows(sample.labelled, pool)
+    if places is None or not rows:
+        return Advice(told, None)
+    features = states(pool, "texts to choose from")[rows]
+    strategy = strategy_for(shipped_bands(), codes, pilot.n_classes)
+    progress("choose what to label next", 0, 1)
+    chosen = _chosen(known, codes, features, strategy, pilot.n_classes)
+    progress("choose what to label next", 1, 1)
+    found = tuple(places.numbers[rows[i]] for i in chosen)
+    return Advice(told, NextTexts(strategy, places.unit, found, len(rows), judged))
+
+
+def _pool(sample: PartlyLabelled) -> tuple[Split, Places | None, bool]:
+    """Return the texts to choose from, where they stand, and whether they are to be judged on."""
+    texts, places, judged = sample.pool, sample.pool_places, False
+    if not len(texts) and sample.evaluation is not None:
+        texts, places, judged = sample.evaluation, sample.evaluation_places, True
+    rows = looked_at(len(texts))
+    if rows is None:
+        return texts, places, judged
+    if places is not None:
+        places = replace(places, numbers=tuple(places.numbers[i] for i in rows))
+    return texts.take(rows), places, judged
+
+
+def _chosen(
+    known: NDArray[Any],
+    codes: NDArray[np.int64],
+    features: NDArray[Any],
+    strategy: Strategy,
+    n_classes: int,
+) -> list[int]:
+    """Return the rows to label next; none where the strategy's package is not installed."""
+    try:
+        found = choose_rows(known, codes, features, n=SHOWN, strategy=strategy, n_classes=n_classes)
+    except MissingError:
+        return []
+    return [int(i) for i in found.rows]

@@ -59,12 +59,13 @@ def write_page(answer: Mapping[str, Any], path: Path) -> Path:
     return write_whole(path, page_html(answer).encode())
 
 
-def page_html(answer: Mapping[str, Any]) -> str:
+def page_html(answer: Mapping[str, Any], *, title: str | None = None) -> str:
     """Return an answer as one HTML page; the same answer gives the same page.
 
     Args:
         answer: What ``charkit estimate --format json`` prints. Every key but ``accuracy`` may be
             missing; null and NaN are unknown numbers. Accuracies in [0, 1].
+        title: Of the window. Default: made of the task's name.
 
     Raises:
         UsageError: The answer has no accuracies, or something that must be a number is none.
@@ -74,7 +75,7 @@ def page_html(answer: Mapping[str, Any]) -> str:
     style, script = asset("page.css"), asset("page.js")
     names = [read.facts[k] for k in ("task", "encoder") if k in read.facts]
     return Template(asset("page.html")).substitute(
-        title=text(": ".join(["charkit", *names[:1]])),
+        title=text(title or ": ".join(["charkit", *names[:1]])),
         policy=policy(style, script),
         style=style,
         script=script,

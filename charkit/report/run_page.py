@@ -1,0 +1,180 @@
+"""One HTML file that tells a run: the answer, the curves, every experiment, the scorecard.
+
+Like the page of an answer it asks nothing of any network (a policy inside it forbids that),
+tells everything without its script, follows the light or dark theme, and can be printed. The
+script adds values under the pointer, a slider for the target and a choice of task.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from charkit.durable import write_whole
+from charkit.report.page import page_html
+from charkit.report.page_parts import about, asset, bullets, policy, verdict_list
+from charkit.report.page_tables import named_values
+from charkit.report.page_words import text
+from charkit.report.run_curves import TaskCurve, curves_of, encoders_of
+from charkit.report.run_figures import Room
+from charkit.report.run_folder import RunFolder, read_run
+from charkit.report.run_parts import (
+    curves_section,
+    example_section,
+    experiment_sections,
+    flat,
+    layers_section,
+    pictures_section,
+    scorecard_section,
+    section,
+    short_section,
+)
+from charkit.report.run_words import question_of, sentences_of, warnings_of
+
+FILE = "report.html"
+"""Where a report lies in its run, unless another place is named."""
+
+
+def write_report(
+    run: str | Path, *, out: str | Path | None = None, title: str | None = None
+) -> Path:
+    """Write one HTML file from a folder of results; it opens without a network.
+
+    Args:
+        run: What ``charkit estimate --out``, ``charkit sweep --out`` or a study wrote: an
+            answer, a sweep's table, experiments, a scorecard; any of them may be missing.
+        out: The file. Default: ``report.html`` in the folder.
+        title: What stands above the page. Default: the study's or the folder's name.
+
+    Returns:
+        The file.
+
+    Raises:
+        MissingError: There is no such folder, it holds nothing that is known, or the file cannot
+            be written.
+        DataError: A file of the folder cannot be read.
+        UsageError: An answer holds something that must be a number and is none.
+    """
+    folder = Path(run)
+    found = read_run(folder)
+    place = Path(out) if out is not None else folder / FILE
+    return write_whole(place, run_html(found, title=title).encode())
+
+
+def run_html(run: RunFolder, *, title: str | None = None) -> str:
+    """Return a run as one HTML page; the same run gives the same page.
+
+    Args:
+        run: What a folder of results holds.
+        title: What stands above the page. Default: the run's name.
+
+    Raises:
+        DataError: The scorecard does not hold what it should.
+        UsageError: An answer holds something that must be a number and is none.
+    """
+    if run.only_answer and run.answer is not None and not run.scorecard:
+        return page_html(run.answer, title=title)
+    curves = curves_of(run.table) if run.table is not None else ()
+    room = Room()
+    style, script = asset("page.css") + asset("run.css"), asset("run.js")
+    parts = {
+        "curves": curves_section(curves),
+        "findings": short_section(run.experiments),
+        "layers": layers_section(curves),
+        "experiments": experiment_sections(run.experiments, room),
+        "figures": pictures_section(run, room),
+        "scorecard": scorecard_section(run),
+        "example": example_section(run.answer),
+        "record": _record(run),
+    }
+    first, *rest = sentences_of(run, curves)
+    name = title or run.name
+    return Template(asset("run.html")).substitute(
+        parts,
+        name=text(name, longest=120),
+        title=text(name, longest=120),
+        policy=policy(style, script),
+        style=style,
+        script=script,
+        about=about(_about(run, curves)),
+        question=text(question_of(run)),
+        headline=text(first),
+        sentences=bullets(rest),
+        verdicts=verdict_list(warnings_of(run, curves, room.named)),
+        contents=_contents(parts),
+        data=_data(curves),
+    )
+
+
+def _about(run: RunFolder, curves: Sequence[TaskCurve]) -> list[str]:
+    said = [text(name, longest=60) for name in encoders_of(curves)[:3]]
+    for count, word in ((len(curves), "task"), (len(run.experiments), "experiment")):
+        if count:
+            said.append(f"{count} {word}{'s' * (count > 1)}")
+    return said
+
+
+def _contents(parts: Mapping[str, str]) -> str:
+    names = {
+        "curves": "Learning curves",
+        "findings": "Findings",
+        "layers": "Layers",
+        "figures": "More figures",
+        "scorecard": "Scorecard",
+        "example": "Example",
+        "record": "Record",
+    }
+    links = "".join(f'<li><a href="#{k}">{v}</a></li>' for k, v in names.items() if parts[k])
+    return f'<nav aria-label="Contents"><ul>{links}</ul></nav>'
+
+
+def _data(curves: Sequence[TaskCurve]) -> str:
+    """Return what the script needs; no text in it can end its element."""
+    tasks = [
+        {
+            "name": curve.task[:60],
+            "metric": curve.metric,
+            "layer": curve.layer,
+            "points": [[p.n, *map(_short, (p.mean, p.low, p.high))] for p in curve.points],
+        }
+        for curve in curves
+    ]
+    said = json.dumps({"tasks": tasks}, separators=(",", ":"), allow_nan=False)
+    return said.replace("<", "\\u003c").replace("&", "\\u0026").replace(">", "\\u003e")
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else round(value, 5)
+
+
+def _record(run: RunFolder) -> str:
+    """Return how the run was made: table, scorecard, files."""
+    values: dict[str, str] = {}
+    table = run.table
+    if table is not None and len(table):
+        real = table[table["control"] == "none"]
+        values |= flat(
+            {
+                "table": run.table_file,
+                "cells": len(table),
+                "cells without controls": len(real),
+                "encoders": sorted(real["encoder"].unique().tolist()),
+                "fingerprints": sorted(real["encoder_fingerprint"].unique().tolist()),
+                "layers": sorted(real["layer"].unique().tolist()),
+                "sizes": sorted(real["n_train"].unique().tolist()),
+                "seeds": sorted(real["seed"].unique().tolist()),
+                "controls": sorted(set(table["control"].unique().tolist()) - {"none"}),
+                "figures in the folder": run.drawn,
+            }
+        )
+    record: dict[str, Any] = {
+        f"scorecard {name}": value for name, value in run.scorecard.items() if name != "figures"
+    }
+    values |= flat(record)
+    for experiment in run.experiments:
+        code = experiment.manifest.get("code")
+        values |= flat({experiment.name: code} if isinstance(code, Mapping) else {})
+    return section("record", "Record", named_values(values) if values else "")

@@ -1,0 +1,166 @@
+"""What a run found, in a few sentences: which layer, how much data, what Fisher adds, failures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from statistics import median
+
+from charkit.report.markdown import first_sentence
+from charkit.report.means import layer_range
+from charkit.report.page_answer import Verdict
+from charkit.report.run_curves import TaskCurve, rough, share_of_gain
+from charkit.report.run_folder import Experiment, RunFolder
+from charkit.report.run_scorecard import OURS, coverage_words, error_of
+
+_FISHER = "no_fisher"
+_NEAR = 0.05
+"""Errors this near to each other, in points, are called the same."""
+
+_MOST_NAMED = 6
+_CUT_SHARE = 0.05
+
+
+def question_of(run: RunFolder) -> str:
+    """Return what the page answers."""
+    if run.experiments or run.scorecard:
+        return "Which layer, how many labels, and how far does the Fisher embedding explain it?"
+    return "Which layer, and how many labels?"
+
+
+def layer_words(curves: Sequence[TaskCurve]) -> str:
+    """Return which layer is best, over tasks, each at its largest size."""
+    told = [c for c in curves if c.signal and c.n_layers > 1]
+    if not told:
+        return ""
+    ahead = [c for c in told if c.deepest not in c.last.tied]
+    counts = Counter(c.layer for c in told)
+    most = max(counts.values())
+    best = layer_range([layer for layer, count in counts.items() if count == most])
+    plural = "layers" if len([1 for count in counts.values() if count == most]) > 1 else "layer"
+    deepest = max(c.deepest for c in told)
+    if len(told) == 1:
+        only = told[0]
+        tied = [k for k in only.last.tied if k != only.layer]
+        level = f"; level with it: {layer_range(tied)}" if tied else ""
+        return f"Layer {only.layer} of {deepest} is best{level}."
+    if not ahead:
+        return (
+            f"The last layer keeps up on all {len(told)} tasks with signal; {plural} {best} of "
+            f"{deepest} has the highest mean most often."
+        )
+    return (
+        f"An earlier layer beats the last on {len(ahead)} of {len(told)} tasks with signal; "
+        f"{plural} {best} of {deepest} has the highest mean most often ({most} tasks)."
+    )
+
+
+def data_words(curves: Sequence[TaskCurve]) -> str:
+    """Return how much data brings most of what was measured."""
+    needed = share_of_gain(curves, 0.9)
+    if not needed:
+        return ""
+    last = max(p.n for c in curves for p in c.points)
+    if len(needed) == 1:
+        return f"{rough(needed[0]):,} of {last:,} labels bring 90 % of the measured gain."
+    return (
+        f"Nine tenths of the measured gain come with {rough(median(needed)):,} labels in the "
+        f"median task ({rough(min(needed)):,} to {rough(max(needed)):,}); {last:,} at most were "
+        "measured."
+    )
+
+
+def fisher_words(run: RunFolder) -> str:
+    """Return what the Fisher embedding adds to the predictions, by the scorecard."""
+    ours, without = error_of(run.scorecard, OURS), error_of(run.scorecard, _FISHER)
+    if ours is None:
+        return ""
+    said = f"Accuracies with 2 to 8 times the labels are told {ours:.1f} points off on average"
+    plain = error_of(run.scorecard, "pow2")
+    if plain is not None:
+        said += f" (power law {plain:.1f})"
+    if without is None:
+        return f"{said}."
+    gain = without - ours
+    if abs(gain) < _NEAR:
+        same = f"{without:.2f} against {ours:.2f}"
+        return f"{said}; without the Fisher features the error is the same ({same})."
+    word = "lower" if gain > 0 else "higher"
+    return f"{said}; the Fisher features make the error {abs(gain):.2f} points {word}."
+
+
+def failure_words(curves: Sequence[TaskCurve]) -> str:
+    """Return on which tasks no layer ends above the controls."""
+    without = [c.task for c in curves if not c.signal]
+    if not without:
+        return ""
+    names = ", ".join(sorted(without)[:_MOST_NAMED])
+    more = f" and {len(without) - _MOST_NAMED} more" if len(without) > _MOST_NAMED else ""
+    return f"No layer ends clearly above the controls on {names}{more}."
+
+
+def sentences_of(run: RunFolder, curves: Sequence[TaskCurve]) -> list[str]:
+    """Return the answer in a few sentences, the most important first; at least one."""
+    found = [layer_words(curves), data_words(curves), fisher_words(run), failure_words(curves)]
+    told = [sentence for sentence in found if sentence]
+    if not told and run.experiments:
+        told = [first_sentence(run.experiments[0].finding)]
+    return [s for s in told if s] or ["No finished result shows an answer yet."]
+
+
+def short_of(experiment: Experiment) -> str:
+    """Return an experiment's finding in a sentence."""
+    return first_sentence(experiment.finding) or "No finding was written."
+
+
+def warnings_of(
+    run: RunFolder, curves: Sequence[TaskCurve], unseen: Sequence[str]
+) -> list[Verdict]:
+    """Return what to doubt, or to know, about the run.
+
+    Args:
+        run: The folder.
+        curves: Its curves.
+        unseen: Names of figures that the page has no room for.
+    """
+    found: list[tuple[str, str, str]] = []
+    if run.table is not None:
+        found += _of_table(run)
+        if not curves:
+            found.append(("no_cells", "No cell of the sweep is finished.", "refusal"))
+        mixed = {c.metric for c in curves}
+        if len(mixed) > 1:
+            names = ", ".join(sorted(mixed, key=str.lower))
+            words = f"Tasks have metrics of their own ({names}): heights of lines do not compare."
+            found.append(("metrics_differ", words, "note"))
+    if run.other_tables:
+        names = ", ".join(run.other_tables)
+        words = f"The folder holds more tables of sweeps that are not shown: {names}."
+        found.append(("more_tables", words, "note"))
+    if unseen:
+        words = f"{len(unseen)} figures found no room in this page; they lie in the folder."
+        found.append(("figures_left_out", words, "note"))
+    if covered := coverage_words(run.scorecard):
+        found.append(("coverage", covered, "note"))
+    return [Verdict(*row) for row in found]
+
+
+def _of_table(run: RunFolder) -> list[tuple[str, str, str]]:
+    assert run.table is not None
+    table, found = run.table, []
+    failed = int((table["state"] == "failed").sum())
+    if failed:
+        words = f"{failed:,} of {len(table):,} cells failed and are left out."
+        found.append(("cells_failed", words, "warning"))
+    real = table[(table["control"] == "none") & (table["state"] == "done")]
+    loose = int((~real["converged"].astype(bool)).sum())
+    if loose:
+        words = f"{loose:,} of {len(real):,} heads did not meet the solver's tolerance."
+        found.append(("not_converged", words, "warning"))
+    cut = real.groupby("task")["frac_truncated"].max()
+    cut = cut[cut > _CUT_SHARE].sort_values(ascending=False)
+    if len(cut):
+        names = ", ".join(f"{task} {share:.0%}" for task, share in cut.head(_MOST_NAMED).items())
+        words = f"Texts are cut at the encoder's maximum length: {names.replace('%', ' %')}."
+        found.append(("texts_cut", words, "doubt"))
+    return found

@@ -278,7 +278,7 @@ def _relabelled_of(relabelled: list[Relabelled], library: list[Sample]) -> pd.Da
     found[Choice("text", "any distance of texts")] = (texts[:, None] != texts).astype(np.float64)
     rows = []
     for choice, matrix in found.items():
-        cases = pd.DataFrame(list(_cases(matrix, relabelled)))
+        cases = pd.DataFrame(list(relabelled_cases(matrix, relabelled)))
         for pair in PAIRS:
             kept = cases if pair == "all" else cases[cases["pair"] == pair]
             if len(kept):
@@ -292,7 +292,15 @@ def _relabelled_of(relabelled: list[Relabelled], library: list[Sample]) -> pd.Da
     return pd.DataFrame(rows)
 
 
-def _cases(matrix: FloatArray, relabelled: Sequence[Relabelled]) -> Iterable[dict[str, object]]:
+def relabelled_cases(
+    matrix: FloatArray, relabelled: Sequence[Relabelled]
+) -> Iterable[dict[str, object]]:
+    """Yield the cases of `relabelled_table`: base, pair, and whether each was told right.
+
+    Args:
+        matrix: Distances between the samples, in their order, (n_samples, n_samples).
+        relabelled: From `embed_relabelled`, all of one size.
+    """
     places = {(r.base, r.labelling, r.draw): k for k, r in enumerate(relabelled)}
     for (base, labelling, draw), anchor in places.items():
         twin = places[base, labelling, 1 - draw]

@@ -42,6 +42,7 @@ def distance_map(
     unit: str = "distance",
     title: str | None = None,
     groups: Mapping[str, str] | None = None,
+    alike: str = "share texts",
     seed: int = 0,
     note: str = "",
 ) -> Figure:
@@ -54,6 +55,7 @@ def distance_map(
         unit: What the numbers are.
         title: Default: how many tasks.
         groups: Name -> group; those with two members or more share a colour.
+        alike: What the tasks of a group do, for the caption.
         seed: Of the random starts of the scaling.
         note: More for the caption.
 
@@ -69,7 +71,7 @@ def distance_map(
         f"distances {_quality(places.stress)}. Directions mean nothing."
     )
     if colours:
-        words += " Colours: tasks that share texts."
+        words += f" Colours: tasks that {alike}."
     wide = WIDTH - 2 * _SIDE
     tall = (wide - _ROOM[0]) * min(_extent(places.points), 1.3) + _ROOM[1]
     tall = max(tall, 1.6)

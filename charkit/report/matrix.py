@@ -47,6 +47,7 @@ def distance_matrix(
     unit: str = "distance",
     title: str | None = None,
     groups: Mapping[str, str] | None = None,
+    alike: str = "share texts",
     linkage: Linkage = "average",
     note: str = "",
 ) -> Figure:
@@ -58,6 +59,7 @@ def distance_matrix(
         title: Default: the nearest pair.
         groups: Name -> group, for instance the corpus; those with two members or more are marked
             by colour.
+        alike: What the tasks of a group do, for the caption.
         linkage: How far apart two clusters are.
         note: More for the caption.
 
@@ -79,7 +81,9 @@ def distance_matrix(
     below = _BAR + (0.0 if numbered else max(map(text_inches, shown)) - 0.08)
     figure, axes = blank(
         title=title or _nearest_words(matrix),
-        caption=_caption(matrix, groups, linkage=linkage, note=note, numbered=numbered),
+        caption=_caption(
+            matrix, groups, alike=alike, linkage=linkage, note=note, numbered=numbered
+        ),
         height=height,
         left=left,
         right=_RIGHT,
@@ -107,6 +111,7 @@ def _caption(
     matrix: pd.DataFrame,
     groups: Mapping[str, str] | None,
     *,
+    alike: str,
     linkage: str,
     note: str,
     numbered: bool,
@@ -118,7 +123,7 @@ def _caption(
     if not np.allclose(values, values.T, rtol=1e-6):
         words.append("Rows: from; columns: to. Ordered by the mean of both ways.")
     if group_colours(list(matrix.index), groups):
-        words.append("Colours beside the names: tasks that share texts.")
+        words.append(f"Colours beside the names: tasks that {alike}.")
     return " ".join([*words, note]).strip()
 
 

@@ -41,6 +41,7 @@ def distance_tree(
     unit: str = "distance",
     title: str | None = None,
     groups: Mapping[str, str] | None = None,
+    alike: str = "share texts",
     linkage: Linkage = "average",
     note: str = "",
 ) -> Figure:
@@ -51,6 +52,7 @@ def distance_tree(
         unit: What the numbers are.
         title: Default: how many tasks, and which pair joins first.
         groups: Name -> group; those with two members or more are marked by colour.
+        alike: What the tasks of a group do, for the caption.
         linkage: How far apart two clusters are.
         note: More for the caption.
 
@@ -69,7 +71,7 @@ def distance_tree(
     colours = group_colours(names, groups)
     words = f"Two clusters join at the {_LINKAGE_WORDS[linkage]} distance of their tasks."
     if colours:
-        words += " Colours: tasks that share texts."
+        words += f" Colours: tasks that {alike}."
     figure, axes = blank(
         title=title or f"{len(names)} tasks: first to join are {first}",
         caption=f"{words} {note}".strip(),

@@ -1,0 +1,179 @@
+"""How well a clustering agrees with known groups: purity, adjusted Rand index, chance, intervals.
+
+References:
+    Hubert and Arabie 1985, "Comparing partitions". Shao and Wu 1989, "A general theory for
+    jackknife variance estimation" (leaving out many at a time).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from charkit.report.clustering import cluster, distances_of
+from glue_pilot.siblings import Interval, separation
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+MEASURES = ("ari", "purity", "separation")
+_KEPT = 0.8
+_Z = 1.645
+
+
+def cut(distances: FloatArray, n_clusters: int) -> IntArray:
+    """Return the cluster of each task: average linkage, cut into so many, (n_tasks,)."""
+    from scipy.cluster.hierarchy import fcluster
+
+    joined = cluster(distances_of(pd.DataFrame(distances)))
+    return np.asarray(fcluster(joined, n_clusters, criterion="maxclust"), np.int64)
+
+
+def purity(clusters: IntArray, groups: Sequence[str]) -> float:
+    """Return the share of tasks that are of the commonest group of their cluster.
+
+    >>> purity(np.array([1, 1, 2]), ["a", "a", "b"])
+    1.0
+    """
+    counts = _contingency(clusters, groups)
+    return float(counts.max(1).sum() / counts.sum())
+
+
+def adjusted_rand(clusters: IntArray, groups: Sequence[str]) -> float:
+    """Return the Rand index less what chance gives, 1 for the same partition; NaN if no case.
+
+    >>> adjusted_rand(np.array([5, 5, 2]), ["a", "a", "b"])
+    1.0
+    """
+    counts = _contingency(clusters, groups)
+
+    def pairs(values: FloatArray) -> float:
+        return float((values * (values - 1) / 2).sum())
+
+    both, rows, columns = pairs(counts), pairs(counts.sum(1)), pairs(counts.sum(0))
+    total = pairs(np.array([counts.sum()]))
+    expected = rows * columns / total if total else 0.0
+    most = (rows + columns) / 2
+    return (both - expected) / (most - expected) if most > expected else float("nan")
+
+
+def _contingency(clusters: IntArray, groups: Sequence[str]) -> FloatArray:
+    """Return how many tasks of each group each cluster has, (n_clusters, n_groups)."""
+    rows, places = np.unique(clusters, return_inverse=True)
+    columns, codes = np.unique(np.asarray(groups), return_inverse=True)
+    counts = np.zeros((len(rows), len(columns)))
+    np.add.at(counts, (places, codes), 1)
+    return counts
+
+
+def agreement(distances: FloatArray, groups: Sequence[str]) -> dict[str, float]:
+    """Score distances by how well they find groups.
+
+    Returns:
+        ``ari`` and ``purity`` of the clustering cut into as many clusters as there are groups;
+        ``separation``: the share of pairs (one inside a group, one across) where the inside one
+        is the nearer, which needs no cut.
+    """
+    words = np.asarray(groups)
+    clusters = cut(distances, len(set(groups)))
+    upper = np.triu(np.ones((len(words), len(words)), dtype=bool), 1)
+    same = words[:, None] == words
+    both = (distances + distances.T) / 2
+    near, far = both[upper & same], both[upper & ~same]
+    told = separation(near, far) if len(near) and len(far) else float("nan")
+    return dict(
+        zip(MEASURES, (adjusted_rand(clusters, groups), purity(clusters, groups), told),
+            strict=True)
+    )  # fmt: skip
+
+
+def by_chance(
+    distances: FloatArray, groups: Sequence[str], *, n_permuted: int, seed: int = 0
+) -> pd.DataFrame:
+    """Return the scores where names are swapped at random, one row a permutation."""
+    rng = np.random.default_rng(seed)
+    clusters = cut(distances, len(set(groups)))
+    upper = np.triu(np.ones(distances.shape, dtype=bool), 1)
+    both = (distances + distances.T) / 2
+    rows = []
+    for _ in range(n_permuted):
+        words = rng.permutation(np.asarray(groups))
+        same = words[:, None] == words
+        told = separation(both[upper & same], both[upper & ~same])
+        names = words.tolist()
+        rows.append((adjusted_rand(clusters, names), purity(clusters, names), told))
+    return pd.DataFrame(rows, columns=list(MEASURES))
+
+
+def jackknife(
+    score: Callable[[IntArray], float], n_tasks: int, *, n_resamples: int, seed: int = 0
+) -> Interval:
+    """Return a score of at most 1 with its 90 % interval, a fifth of the tasks left out at a time.
+
+    A bootstrap would draw tasks twice, at distance nought from themselves; leaving out does not.
+
+    Args:
+        score: Places of the tasks that are kept, (n_kept,) -> the score.
+        n_tasks: How many there are.
+        n_resamples: How often some are left out.
+        seed: Of the draws.
+    """
+    rng = np.random.default_rng(seed)
+    n_kept = max(2, round(_KEPT * n_tasks))
+    found = np.array(
+        [score(np.sort(rng.permutation(n_tasks)[:n_kept])) for _ in range(n_resamples)]
+    )
+    spread = float(np.nanstd(found)) if np.isfinite(found).any() else float("nan")
+    half = _Z * spread * (n_kept / max(n_tasks - n_kept, 1)) ** 0.5
+    whole = score(np.arange(n_tasks))
+    return Interval(whole, whole - half, min(1.0, whole + half))
+
+
+# -- three alike, two that differ -------------------------------------------------------------
+
+
+def is_told(distances: FloatArray) -> bool:
+    """Tell whether the first three of some tasks join each other before any other joins them."""
+    joined = cluster(distances_of(pd.DataFrame(distances)))
+    count = len(distances)
+    members = [{k} for k in range(count)]
+    for one, other, _, _ in joined:
+        members.append(members[int(one)] | members[int(other)])
+    return {0, 1, 2} in members
+
+
+def draw_fives(
+    groups: Sequence[str], others: Sequence[str], *, most: int, seed: int = 0
+) -> IntArray:
+    """Return fives of tasks: three of a group, two of other groups and of another second word.
+
+    Args:
+        groups: What the three share and the two have not, (n_tasks,).
+        others: What the two must not share with the three either, (n_tasks,).
+        most: How many fives are drawn a three.
+        seed: Of the draws.
+
+    Returns:
+        Places, the three first, (n_fives, 5); no rows where no group has three.
+    """
+    rng = np.random.default_rng(seed)
+    words, more = np.asarray(groups), np.asarray(others)
+    fives = []
+    for group in dict.fromkeys(groups):
+        for three in combinations(np.flatnonzero(words == group).tolist(), 3):
+            free = np.flatnonzero((words != group) & ~np.isin(more, more[list(three)]))
+            pairs = [p for p in combinations(free.tolist(), 2) if words[p[0]] != words[p[1]]]
+            for k in rng.permutation(len(pairs))[:most]:
+                fives.append((*three, *pairs[int(k)]))
+    return np.array(fives, np.int64).reshape(-1, 5)
+
+
+def fives_by_chance(distances: FloatArray, *, n_draws: int, seed: int = 0) -> float:
+    """Return how often three of five tasks drawn at random join first."""
+    rng = np.random.default_rng(seed)
+    draws = [rng.permutation(len(distances))[:5] for _ in range(n_draws)]
+    return float(np.mean([is_told(distances[np.ix_(d, d)]) for d in draws]))

@@ -51,14 +51,10 @@ def metamodel_from(text: str) -> Metamodel:
         raise ValueError(f"format: expected {FORMAT}, got {content.get('format')!r}.")
     if told != _hash(content):
         raise ValueError("its content was changed: expected the sha256 that it names.")
-    choice = content["choice"]
-    level, slope = choice["tie"]
-    return Metamodel(
-        encoders=tuple(content["encoders"]),
-        **{name: _forecaster_from(content[name]) for name in _FORECASTERS},
-        choice=LayerChoice(ridge_from(choice["ridge"]), (level, slope)),
-        seen=Seen({name: (low, high) for name, (low, high) in content["seen"].items()}),
-    )
+    try:
+        return _metamodel(content)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"a part is missing or of another kind: {error!r}.") from error
 
 
 def read_metamodel(path: str | Path) -> Metamodel:
@@ -70,6 +66,17 @@ def read_metamodel(path: str | Path) -> Metamodel:
         ImportError: lightgbm is not installed.
     """
     return metamodel_from(Path(path).read_text(encoding="utf-8"))
+
+
+def _metamodel(content: dict[str, Any]) -> Metamodel:
+    choice = content["choice"]
+    level, slope = choice["tie"]
+    return Metamodel(
+        encoders=tuple(content["encoders"]),
+        **{name: _forecaster_from(content[name]) for name in _FORECASTERS},
+        choice=LayerChoice(ridge_from(choice["ridge"]), (level, slope)),
+        seen=Seen({name: (low, high) for name, (low, high) in content["seen"].items()}),
+    )
 
 
 def _forecaster(model: Forecaster) -> dict[str, Any]:

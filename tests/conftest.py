@@ -106,6 +106,41 @@ def without_activeml(monkeypatch):
     monkeypatch.delattr(charkit.answers, "activeml", raising=False)
 
 
+@pytest.fixture
+def spoil_metamodel(monkeypatch, tmp_path):
+    """Return what puts a copy of the shipped metamodel in its place, a piece of it replaced."""
+    from metamodel import predict
+
+    def spoil(old: str, new: str) -> None:
+        text = (predict.SHIPPED / "metamodel.json").read_text(encoding="utf-8")
+        assert old in text
+        folder = tmp_path / "shipped"
+        folder.mkdir()
+        (folder / "metamodel.json").write_text(text.replace(old, new, 1), encoding="utf-8")
+        monkeypatch.setattr(predict, "SHIPPED", folder)
+
+    predict.load_shipped.cache_clear()
+    yield spoil
+    predict.load_shipped.cache_clear()
+
+
+@pytest.fixture
+def tampered_metamodel(spoil_metamodel):
+    spoil_metamodel('"encoders":["', '"encoders":["0')
+
+
+@pytest.fixture
+def metamodel_of_another_version(spoil_metamodel):
+    spoil_metamodel('"format":1', '"format":0')
+
+
+@pytest.fixture
+def no_metamodel(monkeypatch, spoil_metamodel, tmp_path):
+    from metamodel import predict
+
+    monkeypatch.setattr(predict, "SHIPPED", tmp_path / "nothing")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real tasks beside the checkout (or at CHARKIT_TASKS)."""

@@ -53,6 +53,13 @@ def test_a_changed_number_is_noticed(text):
         metamodel_from(json.dumps(content))
 
 
+@pytest.mark.parametrize("part", ["choice", "seen", "labelled"])
+def test_a_part_that_is_missing_is_refused(text, part):
+    content = {name: value for name, value in json.loads(text).items() if name != part}
+    with pytest.raises(ValueError, match=f"a part is missing or of another kind: .*{part}"):
+        metamodel_from(signed(content))
+
+
 def test_another_format_is_refused(text):
     content = json.loads(text) | {"format": FORMAT + 1}
     with pytest.raises(ValueError, match=f"format: expected {FORMAT}, got {FORMAT + 1}"):

@@ -399,6 +399,28 @@ CASES = [
         (*ESTIMATE, "--eval", "other.csv"), 3, "has no column 'text'", _other_texts("body\nthe cat\n"),
     ),
     BadCommand(
+        "estimate_eval_other_script", "charkit estimate --eval with texts in another script: a verdict.",
+        (*ESTIMATE, "--eval", "other.csv"), 5,
+        "the unlabelled texts seem to be in a language or script that encoder hardly knows",
+        _other_texts("text\nη γάτα κοιμάται\nο σκύλος τρέχει\nτο βιβλίο είναι καλό\n"),
+    ),
+    BadCommand(
+        "estimate_metamodel_tampered", "charkit estimate with a metamodel's file that was changed.",
+        ESTIMATE, 3, "damaged or of another version: its content was changed",
+        fixture="tampered_metamodel",
+    ),
+    BadCommand(
+        "estimate_metamodel_other_version",
+        "charkit estimate with a metamodel's file of another version.",
+        ESTIMATE, 3, "damaged or of another version: format: expected 1, got 0",
+        fixture="metamodel_of_another_version",
+    ),
+    BadCommand(
+        "estimate_metamodel_missing", "charkit estimate without the metamodel's file.",
+        ESTIMATE, 4, "no metamodel: expected the one that comes with charkit",
+        fixture="no_metamodel",
+    ),
+    BadCommand(
         "estimate_out_is_a_file", "charkit estimate --out of a file; refused before the work.",
         (*ESTIMATE, "--out", "good.csv"), 4, "--out cannot be written",
     ),

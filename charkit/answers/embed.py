@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from charkit.answers.embed_key import KIND, Options, check_cache_layer, embeddings_config
 from charkit.answers.fitted import (
     HeadFigures,
     fit_heads,
@@ -18,34 +18,26 @@ from charkit.answers.fitted import (
     read_figures,
 )
 from charkit.answers.token_cache import cache_to_store
+from charkit.answers.variational_fits import FitFigures, fit_each, read_fits, write_fits
 from charkit.config import Progress, content_hash, no_progress
 from charkit.durable import write_whole
 from charkit.encoders import Encoder, encode, encode_to_store
-from charkit.encoders.states import resolve_layer
-from charkit.errors import UnknownNameError, UsageError, VanishedError
+from charkit.errors import VanishedError
 from charkit.fisher import (
-    FisherOptions,
     Head,
     TaskEmbedding,
+    VariationalOptions,
     fisher_embeddings,
     load_embedding,
     save_embedding,
 )
-from charkit.fisher.labels import ESTIMATORS
-from charkit.fisher.options import DEFAULT_OPTIONS, check_options
-from charkit.fisher.sites import check_parts
+from charkit.fisher.options import DEFAULT_OPTIONS
 from charkit.fisher.token_states import TokenStates
 from charkit.manifest import Clock, run_manifest
 from charkit.store import Store
 from charkit.tasks.task import Split, Task
 
 __all__ = ["KeptEmbeddings", "embed_kept", "embed_task", "embed_to_store", "fit_heads"]
-
-KIND = "fisher"
-FORMAT_VERSION = 1
-
-_RESULT_FREE = {"token_budget"}
-"""Options that change speed and memory, and results by rounding alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,12 +49,14 @@ class KeptEmbeddings:
         embeddings: Layer of the head, 1 to L -> the embedding.
         heads: Layer of the head -> its figures.
         found: Whether the store had them already.
+        fits: Layer of the head -> how far its search came; empty unless variational.
     """
 
     key: str
     embeddings: dict[int, TaskEmbedding]
     heads: dict[int, HeadFigures]
     found: bool
+    fits: dict[int, FitFigures] = field(default_factory=dict)
 
 
 def embed_task(
@@ -72,7 +66,7 @@ def embed_task(
     head_layers: Sequence[int] = (-1,),
     split: Split | None = None,
     heads: dict[int, Head] | None = None,
-    options: FisherOptions = DEFAULT_OPTIONS,
+    options: Options = DEFAULT_OPTIONS,
     strengths: Sequence[float] | None = None,
     states: TokenStates | None = None,
     store: Store | None = None,
@@ -91,7 +85,8 @@ def embed_task(
         head_layers: The layers that heads read, 1 to L, or negative from the end.
         split: What to embed; default the training part.
         heads: Heads fitted before, layer (1 to L) -> head; then none is fitted.
-        options: Layers, parts, estimator, lengths, pooling.
+        options: Layers, parts, estimator, lengths, pooling; `charkit.fisher.VariationalOptions`
+            for the variational estimator.
         strengths: Grid of L2 strengths for the heads.
         states: Token states of what is embedded, from `charkit.fisher.cache_states`.
         store: Where pooled states are kept; None keeps them in memory.
@@ -104,10 +99,11 @@ def embed_task(
     Raises:
         UsageError: An argument is out of range.
         DataError: The training part has no labels, or too few classes.
+        RefusalError: A variational search has not converged; the fit is attached.
     """
     if heads is None:
         heads = _fitted(task, encoder, head_layers, options, strengths, store, progress)
-    return fisher_embeddings(
+    return _estimated(
         encoder,
         task.train if split is None else split,
         heads,
@@ -115,14 +111,41 @@ def embed_task(
         states=states,
         name=task.name if name is None else name,
         progress=progress,
+    )[0]
+
+
+def _estimated(
+    encoder: Encoder,
+    split: Split,
+    heads: dict[int, Head],
+    *,
+    options: Options,
+    states: TokenStates | None,
+    name: str,
+    progress: Progress,
+) -> tuple[dict[int, TaskEmbedding], dict[int, FitFigures]]:
+    """Return the embeddings, and the figures of a search where there was one."""
+    if isinstance(options, VariationalOptions):
+        return fit_each(
+            encoder,
+            split,
+            heads,
+            options=options,
+            states=states,
+            name=name,
+            progress=progress,
+        )
+    found = fisher_embeddings(
+        encoder, split, heads, options=options, states=states, name=name, progress=progress
     )
+    return found, {}
 
 
 def _fitted(
     task: Task,
     encoder: Encoder,
     layers: Sequence[int],
-    options: FisherOptions,
+    options: Options,
     strengths: Sequence[float] | None,
     store: Store | None,
     progress: Progress,
@@ -162,7 +185,7 @@ def embed_to_store(
     *,
     head_layers: Sequence[int] = (-1,),
     split: Split | None = None,
-    options: FisherOptions = DEFAULT_OPTIONS,
+    options: Options = DEFAULT_OPTIONS,
     strengths: Sequence[float] | None = None,
     cache_layer: int | None = None,
     store: Store | None = None,
@@ -176,7 +199,8 @@ def embed_to_store(
         encoder: The encoder.
         head_layers: The layers that heads read, 1 to L, or negative from the end.
         split: What to embed; default the training part.
-        options: Layers, parts, estimator, lengths, pooling.
+        options: Layers, parts, estimator, lengths, pooling; `charkit.fisher.VariationalOptions`
+            for the variational estimator.
         strengths: Grid of L2 strengths for the heads.
         cache_layer: Token states of this layer, 0 to L - 1, below all chosen ones, are kept in
             the store too: other heads, labels and estimators of the same texts then begin
@@ -192,6 +216,7 @@ def embed_to_store(
     Raises:
         UsageError: An argument is out of range.
         DataError: The training part has no labels, or too few classes.
+        RefusalError: A variational search has not converged; the fit is attached.
         MissingError: The store cannot be written.
     """
     return embed_kept(
@@ -214,7 +239,7 @@ def embed_kept(
     *,
     head_layers: Sequence[int] = (-1,),
     split: Split | None = None,
-    options: FisherOptions = DEFAULT_OPTIONS,
+    options: Options = DEFAULT_OPTIONS,
     strengths: Sequence[float] | None = None,
     cache_layer: int | None = None,
     store: Store | None = None,
@@ -224,73 +249,18 @@ def embed_kept(
     """Embed as `embed_to_store` does; return the key and the figures of the heads as well."""
     store = store or Store()
     split = task.train if split is None else split
-    heads = heads_config(
-        task,
-        encoder,
-        layers=head_layers,
-        strengths=strengths,
-        pooling=options.pooling,
-        max_length=options.max_length,
+    config = embeddings_config(
+        task, encoder, split, head_layers=head_layers, options=options, strengths=strengths
     )
-    config = _config(encoder, split, heads, options)
-    _check_cache_layer(cache_layer, min(config["options"]["layers"]), encoder.n_layers)
+    check_cache_layer(cache_layer, min(config["options"]["layers"]), n_layers=encoder.n_layers)
     key = content_hash(config)
     found = store.find(KIND, key, deep=True) is not None
     if not found:
         with store.lock(KIND, key, progress=progress):
             if store.find(KIND, key) is None:
                 work = _Work(task, encoder, split, options, strengths, cache_layer, progress)
-                work.run(store, config, heads["layers"])
+                work.run(store, config)
     return _read(store, key, encoder, task.name if name is None else name, found=found)
-
-
-def _config(
-    encoder: Encoder, split: Split, heads: dict[str, Any], options: FisherOptions
-) -> dict[str, Any]:
-    """Return what determines the embeddings: the heads, the texts, and every option."""
-    if options.estimator not in ESTIMATORS:
-        raise UnknownNameError("estimator", options.estimator, ESTIMATORS)
-    check_options(options)
-    resolved: dict[str, Any] = {
-        "layers": _chosen(options.layers, heads["layers"], encoder.n_layers),
-        "parts": list(check_parts(options.parts)),
-        "max_length": heads["max_length"],
-    }
-    given = {f.name: getattr(options, f.name) for f in dataclasses.fields(options)}
-    return {
-        "kind": KIND,
-        "format": FORMAT_VERSION,
-        "heads": heads,
-        "texts": split.fingerprint if options.estimator == "empirical" else split.text_fingerprint,
-        "options": {k: v for k, v in (given | resolved).items() if k not in _RESULT_FREE},
-    }
-
-
-def _chosen(layers: Sequence[int] | None, heads: Sequence[int], n_layers: int) -> list[int]:
-    """Return the layers that are kept; refuse before any work what the estimator would refuse."""
-    if min(heads) == 0:
-        raise UsageError(
-            f"head_layer is out of range: expected 1 to {n_layers}, got 0. A head on the "
-            "embeddings has no layer below it."
-        )
-    if layers is None:
-        return list(range(1, max(heads) + 1))
-    chosen = sorted({resolve_layer(k, n_layers=n_layers) for k in layers})
-    if not chosen or chosen[0] == 0 or chosen[-1] > max(heads) or chosen[0] > min(heads):
-        raise UsageError(
-            f"layers are out of range: expected some of 1 to {max(heads)}, with at least one not "
-            f"above each head (lowest head: layer {min(heads)}), got {list(layers)}. Choose lower "
-            "layers, or a higher head layer."
-        )
-    return chosen
-
-
-def _check_cache_layer(cache_layer: int | None, lowest: int, n_layers: int) -> None:
-    if cache_layer is not None and resolve_layer(cache_layer, n_layers=n_layers) >= lowest:
-        raise UsageError(
-            f"cache_layer is too high: expected at most {lowest - 1}, below the lowest chosen "
-            f"layer, got {cache_layer}."
-        )
 
 
 @dataclass(frozen=True)
@@ -300,34 +270,37 @@ class _Work:
     task: Task
     encoder: Encoder
     split: Split
-    options: FisherOptions
+    options: Options
     strengths: Sequence[float] | None
     cache_layer: int | None
     progress: Progress
 
-    def run(self, store: Store, config: dict[str, Any], layers: Sequence[int]) -> None:
+    def run(self, store: Store, config: dict[str, Any]) -> None:
         clock, key = Clock(), content_hash(config)
         fitted = heads_to_store(
             self.task,
             self.encoder,
             store=store,
-            layers=layers,
+            layers=config["heads"]["layers"],
             strengths=self.strengths,
             pooling=self.options.pooling,
             max_length=self.options.max_length,
             progress=self.progress,
         )
-        embeddings = fisher_embeddings(
+        embeddings, fits = _estimated(
             self.encoder,
             self.split,
             {k: f.head for k, f in fitted.items()},
             options=self.options,
             states=self._states(store),
+            name="",
             progress=self.progress,
         )
         folder = store.partial(KIND, key)
         for layer, embedding in embeddings.items():
             save_embedding(embedding, folder / _file(layer))
+        if fits:
+            write_fits(folder, fits)
         self._write_index(folder, [plain_figures(f.figures) for f in fitted.values()])
         fields = run_manifest(
             config,
@@ -383,4 +356,4 @@ def _read(store: Store, key: str, encoder: Encoder, name: str, *, found: bool) -
         layer: replace(load_embedding(folder / _file(layer)), name=name, encoder=encoder.name)
         for layer in heads
     }
-    return KeptEmbeddings(key, embeddings, heads, found)
+    return KeptEmbeddings(key, embeddings, heads, found, read_fits(folder))

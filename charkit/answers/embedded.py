@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from charkit.answers.fitted import HeadFigures
+from charkit.answers.variational_fits import FitFigures
 from charkit.config import people_name
 from charkit.fisher import TaskEmbedding, distance, save_embedding
 from charkit.fisher.group_intervals import group_norm_intervals
@@ -39,6 +40,7 @@ class EmbeddedTask:
         majority: Share of the most common class in training; NaN for regression.
         key: The entry in the store, kind ``"fisher"``.
         found: Whether the store had all of it already.
+        fits: Layer of the head -> how far its search came; empty unless variational.
     """
 
     name: str
@@ -49,6 +51,7 @@ class EmbeddedTask:
     majority: float
     key: str
     found: bool
+    fits: dict[int, FitFigures] = field(default_factory=dict)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one row a head, a layer, and ``"all"`` layers together.
@@ -106,12 +109,13 @@ class EmbeddedTask:
         """Return what `cosine` would be if both samples were drawn from the same texts.
 
         The geometric mean of the cosines that each is expected to have with another sample of
-        its own size; see `charkit.fisher.Stability`.
+        its own size; see `charkit.fisher.Stability`. NaN where that is not known, as for
+        variational embeddings.
         """
         if not self.trained:
             return float("nan")
         pair = self.trained[head_layer], self.embeddings[head_layer]
-        return float(np.sqrt(np.prod([max(0.0, e.stability.again) for e in pair])))
+        return float(np.sqrt(np.prod([np.maximum(0, e.stability.again) for e in pair])))
 
     def lines(self) -> list[str]:
         """Return in words what was embedded, under which head, and what is to be doubted."""
@@ -122,11 +126,12 @@ class EmbeddedTask:
         first, last = embedding.layers[0], embedding.layers[-1]
         span = f"layer {last}" if first == last else f"layers {first}-{last}"
         stopped = " seen until halves agreed" if embedding.stopped_early else ""
+        how = embedding.estimand if layer in self.fits else embedding.estimator
         draws = "" if embedding.n_draws == 1 else f", {embedding.n_draws} draws a text"
         yield (
             f"{self.name}: {embedding.n_samples:,} {_SAMPLES[self.sample]}{stopped}, "
             f"{len(embedding):,} numbers of {span} of {people_name(embedding.encoder)}, "
-            f"{embedding.estimator}{draws}"
+            f"{how}{draws}"
         )
         head = self.heads[layer]
         if embedding.kind == "regression":
@@ -142,10 +147,15 @@ class EmbeddedTask:
         if self.trained:
             yield (
                 f"from the training texts to these: distance {self.shift(layer):.4f} ({METRIC}; "
-                f"0 means alike); as vectors their cosine is {self.cosine(layer):.3f}, and two "
-                "samples like these without any shift would be expected to have "
-                f"{self.expected_cosine(layer):.3f}"
+                f"0 means alike); as vectors their cosine is {self.cosine(layer):.3f}, and "
+                f"{self._unshifted(layer)}"
             )
+
+    def _unshifted(self, layer: int) -> str:
+        expected = self.expected_cosine(layer)
+        if expected != expected:
+            return "what it would be without any shift is not known"
+        return f"two samples like these without any shift would be expected to have {expected:.3f}"
 
     def _doubts(self, layer: int) -> Iterator[str]:
         """Say what makes the numbers unsure."""
@@ -168,7 +178,9 @@ class EmbeddedTask:
             )
         if embedding.frac_truncated > CUT_SHARE:
             yield cut_words(embedding.frac_truncated, embedding.max_length)
-        if embedding.estimand != "fisher":
+        if layer in self.fits:
+            yield from self.fits[layer].lines()
+        elif embedding.estimand != "fisher":
             yield "empirical: the given labels were read; compare with empirical ones alone"
 
     def about(self) -> dict[str, Any]:
@@ -180,6 +192,7 @@ class EmbeddedTask:
             "encoder": first.encoder,
             "n": first.n_samples,
             "estimator": first.estimator,
+            "estimand": first.estimand,
             "n_draws": first.n_draws,
             "parts": list(first.parts),
             "frac_truncated": first.frac_truncated,
@@ -192,6 +205,7 @@ class EmbeddedTask:
                     "distance": self.shift(k),
                     "cosine": self.cosine(k),
                     "expected_cosine": self.expected_cosine(k),
+                    "fit": asdict(self.fits[k]) if k in self.fits else None,
                 }
                 for k, e in self.embeddings.items()
             ],

@@ -14,11 +14,11 @@ from charkit.config import Progress, no_progress, staged_by
 from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.load import load_encoder
-from charkit.encoders.states import resolve_layer
 from charkit.errors import CharkitError, DataError, UsageError
 from charkit.fisher.distances import labels
 from charkit.fisher.embedding import TaskEmbedding, check_comparable
 from charkit.fisher.files import load_embedding
+from charkit.fisher.numbering import chosen_layers, head_layer_number
 from charkit.fisher.options import FisherOptions
 from charkit.heads.grid import Source
 from charkit.store import Store
@@ -79,14 +79,8 @@ class Sampling:
         Raises:
             UsageError: A layer is out of range, or all layers lie above the head.
         """
-        head = resolve_layer(self.head_layer, n_layers=encoder.n_layers)
-        asked = self.options.layers
-        layers = [resolve_layer(k, n_layers=encoder.n_layers) for k in asked or (1,)]
-        if not 1 <= min(layers) <= max(layers) <= head:
-            raise UsageError(
-                f"layers are out of range: expected some of 1 to {head}, the head's layer, got "
-                f"{asked or head}. Choose lower layers, or a higher head layer."
-            )
+        head = head_layer_number(self.head_layer, n_layers=encoder.n_layers)
+        chosen_layers(self.options.layers, [head], n_layers=encoder.n_layers)
 
     def load(self) -> Encoder:
         """Return the encoder.

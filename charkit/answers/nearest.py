@@ -18,10 +18,10 @@ from charkit.answers.ranking import NearestAnswer, rank_library
 from charkit.config import Progress, TaskKind, no_progress
 from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.encoders.encoder import Encoder
-from charkit.encoders.states import resolve_layer
 from charkit.errors import MissingError, UsageError
 from charkit.fisher.distances import check_metric
 from charkit.fisher.embedding import TaskEmbedding
+from charkit.fisher.numbering import head_layer_number
 from charkit.fisher.options import FisherOptions
 from charkit.heads.grid import Source
 from charkit.store import Store
@@ -126,7 +126,7 @@ def nearest(
         encoder = sampling.load()
         library = _fitting(library, encoder.name, encoder.fingerprint)
         sampling.check(encoder)
-        head_layer = resolve_layer(sampling.head_layer, n_layers=encoder.n_layers)
+        head_layer = head_layer_number(sampling.head_layer, n_layers=encoder.n_layers)
         opened = sampling.open(task)
         fitted = replace(
             sampling,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from charkit.config import Progress, no_progress
 from charkit.encoders import Encoder
-from charkit.encoders.states import resolve_layer
 from charkit.errors import DataError, UsageError
 from charkit.fisher.draws import choose_draws
 from charkit.fisher.embedding import TaskEmbedding
 from charkit.fisher.forward import frozen
 from charkit.fisher.head import Head
 from charkit.fisher.labels import LabelPlan, check_labels, plan_labels
+from charkit.fisher.numbering import chosen_layers, head_layer_number
 from charkit.fisher.options import DEFAULT_OPTIONS, FisherOptions, check_options
 from charkit.fisher.passes import Pass, Request
 from charkit.fisher.sums import Sums
@@ -59,7 +59,7 @@ def fisher_embedding(
         Achille, Lam, Tewari, Ravichandran, Maji, Fowlkes, Soatto and Perona 2019, "Task2Vec:
         Task Embedding for Meta-Learning".
     """
-    layer = resolve_layer(head_layer, n_layers=encoder.n_layers)
+    layer = head_layer_number(head_layer, n_layers=encoder.n_layers)
     found = fisher_embeddings(
         encoder, split, {layer: head}, options=options, states=states, name=name, progress=progress
     )
@@ -100,7 +100,7 @@ def fisher_embeddings(
     if not len(split.texts):
         raise DataError("there are no texts: expected at least 1, got 0. Name another sample.")
     length = encoder.text_length(options.max_length)
-    layers = _chosen_layers(encoder, options.layers, placed)
+    layers = chosen_layers(options.layers, list(placed), n_layers=encoder.n_layers)
     _check_states(states, encoder, layers[0], length, split)
     plan = plan_labels(
         options.estimator, heads=list(placed.values()), n_draws=options.n_draws, seed=options.seed
@@ -127,12 +127,7 @@ def _check_heads(encoder: Encoder, heads: Mapping[int, Head]) -> dict[int, Head]
         raise UsageError("no head is named: expected at least one, got none.")
     placed: dict[int, Head] = {}
     for named, head in heads.items():
-        layer = resolve_layer(named, n_layers=encoder.n_layers)
-        if layer == 0:
-            raise UsageError(
-                f"head_layer is out of range: expected 1 to {encoder.n_layers}, got 0. A head on "
-                "the embeddings has no layer below it."
-            )
+        layer = head_layer_number(named, n_layers=encoder.n_layers)
         if head.weights.shape[1] != encoder.width:
             raise UsageError(
                 f"head at layer {layer} does not fit: expected weights of width {encoder.width} "
@@ -144,21 +139,6 @@ def _check_heads(encoder: Encoder, heads: Mapping[int, Head]) -> dict[int, Head]
             )
         placed[layer] = head
     return dict(sorted(placed.items()))
-
-
-def _chosen_layers(
-    encoder: Encoder, layers: Sequence[int] | None, heads: Mapping[int, Head]
-) -> tuple[int, ...]:
-    highest, lowest = max(heads), min(heads)
-    if layers is None:
-        return tuple(range(1, highest + 1))
-    chosen = sorted({resolve_layer(k, n_layers=encoder.n_layers) for k in layers})
-    if not chosen or chosen[0] == 0 or chosen[-1] > highest or chosen[0] > lowest:
-        raise UsageError(
-            f"layers are out of range: expected some of 1 to {highest}, with at least one not "
-            f"above each head (lowest head: layer {lowest}), got {list(layers)}."
-        )
-    return tuple(chosen)
 
 
 def _check_states(

@@ -55,7 +55,6 @@ from charkit.fisher.estimate import fisher_embedding
 from charkit.fisher.forward import frozen
 from charkit.fisher.head import Head
 from charkit.fisher.layout import make_layout
-from charkit.fisher.options import FisherOptions
 from charkit.fisher.perturb import PerturbedRows
 from charkit.fisher.sites import check_parts, projects_positions
 from charkit.fisher.texts import FisherTexts
@@ -166,14 +165,7 @@ def fit_variational(
         split,
         head,
         head_layer=head_layer,
-        options=FisherOptions(
-            layers=options.layers,
-            parts=options.parts,
-            pooling=options.pooling,
-            seed=options.seed,
-            max_length=options.max_length,
-            token_budget=options.token_budget,
-        ),
+        options=options.start,
         states=states,
         name=name,
         progress=progress,

@@ -10,6 +10,7 @@ import numpy as np
 
 from charkit.config import Pooling
 from charkit.errors import DataError, UsageError
+from charkit.fisher.options import FisherOptions, check_options
 from charkit.fisher.sites import DEFAULT_PARTS, check_parts
 
 Gradient = Literal["gauss_newton", "given", "model"]
@@ -63,6 +64,18 @@ class VariationalOptions:
         """What is estimated: embeddings of different estimands cannot be compared."""
         return f"variational_fisher({self.gradient}, {self.prior} prior, beta={self.beta:g})"
 
+    @property
+    def start(self) -> FisherOptions:
+        """The direct estimate that the search starts from."""
+        return FisherOptions(
+            layers=self.layers,
+            parts=self.parts,
+            pooling=self.pooling,
+            seed=self.seed,
+            max_length=self.max_length,
+            token_budget=self.token_budget,
+        )
+
 
 DEFAULT_OPTIONS = VariationalOptions()
 
@@ -78,6 +91,7 @@ def check_variational(options: VariationalOptions, *, labelled: bool) -> None:
         UsageError: An option is out of range.
         DataError: Labels are needed, and there are none.
     """
+    check_options(options.start)
     for what, known in (("gradient", GRADIENTS), ("prior", PRIORS)):
         if getattr(options, what) not in known:
             raise UsageError(

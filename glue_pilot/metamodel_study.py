@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +27,7 @@ from metamodel.rows import MetaData, join_tables
 from metamodel.schema import SchemaError
 
 SHIPPED_NAME = "metadata"
+_SHORT = re.compile(r"[^:]+:[0-9a-f]{8}")
 _KINDS = ("evidence", "outcomes")
 
 
@@ -125,9 +127,15 @@ def ship_tables(tables: Path, name: str, out: Path = SHIPPED) -> list[Path]:
 def short_name(subset: str) -> str:
     """Return a part's name with a hash for its details; names of classes stay at home.
 
+    A name that has its hash already stays as it is: tables may be shipped again.
+
     >>> short_name("all"), short_name("classes:yes,no")
     ('all', 'classes:0e54bd84')
+    >>> short_name("classes:0e54bd84")
+    'classes:0e54bd84'
     """
+    if _SHORT.fullmatch(subset):
+        return subset
     kind, _, rest = subset.partition(":")
     return f"{kind}:{hashlib.sha256(rest.encode()).hexdigest()[:8]}" if rest else subset
 

@@ -125,7 +125,7 @@ def needs_of(
                 {
                     "multiple": str(multiple),
                     "method": name,
-                    "median_log2": float(np.median(off)),
+                    "median_log2": _median(off),
                     "within_2": share_by_task(off <= 1 + 1e-9, case.tasks[real]),
                     "unreachable_though_reached": share_by_task(
                         ~np.isfinite(answer), case.tasks[real]
@@ -141,11 +141,16 @@ def needs_of(
             {
                 "multiple": "all",
                 "method": name,
-                "median_log2": float(np.median(np.concatenate(offs))),
+                "median_log2": _median(np.concatenate(offs)),
                 "spearman": float(rank),
             }
         )
     return table
+
+
+def _median(values: FloatArray) -> float:
+    """Return the median; NaN of nothing: few pilots may have no target within reach."""
+    return float(np.median(values)) if len(values) else float("nan")
 
 
 def collection_of(

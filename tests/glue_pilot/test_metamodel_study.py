@@ -83,6 +83,12 @@ def test_tables_ship_without_names_of_classes(tables, tmp_path):
     shipped = pd.read_parquet(out / "metadata_outcomes.parquet")
     assert set(shipped["subset"]) == {short_name("classes:yes,no")}
     assert shipped["accuracy"].dtype == np.float32
+    again = tmp_path / "again"
+    again.mkdir()
+    ship_tables(out, "metadata", again)
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(again / "metadata_outcomes.parquet"), shipped, check_exact=True
+    )
 
 
 def test_what_ships_keeps_the_contract_and_is_enough():

@@ -105,3 +105,12 @@ def test_more_rounds_of_buying_do_not_miss_more():
     }
     assert table[5]["failure"] <= table[1]["failure"] <= 0.2
     assert 1 <= table[5]["cost_ratio"] <= table[1]["cost_ratio"] <= 4
+
+
+def test_where_no_target_is_within_reach_figures_are_unknown():
+    frame, main, bands, rows = judged()
+    frame["truth"] = 0.8  # what is reached at once is no target
+    table = needs_of(frame, main, bands, rows)
+    assert all(np.isnan(row["median_log2"]) for row in table)
+    assert all(row["pilots"] == 0 for row in table if row["multiple"] != "all")
+    assert {row["pilots"] for row in collection_of(frame, main, bands, rows)} == {0}

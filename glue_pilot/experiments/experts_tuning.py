@@ -1,0 +1,240 @@
+"""Experts: copies of an encoder, fine-tuned on one task each and kept as encoders of their own."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from charkit.config import content_hash
+from charkit.durable import write_whole
+from charkit.encoders import Encoder
+from charkit.encoders.pooling import pool
+from charkit.encoders.tokens import Tokens, tokenise
+from charkit.errors import DataError, UsageError
+from charkit.manifest import Clock, run_manifest
+from charkit.store import Store
+from charkit.tasks import Split, Task, nested_order
+
+KIND = "experts"
+_FORMAT = 1
+_CLIP = 1.0
+_WARM = 0.1  # share of the steps in which the rate rises
+_COPIED = (".json", ".txt", ".model")
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How experts are fine-tuned.
+
+    Attributes:
+        n: Texts of the task, at most.
+        skip: Texts of the task's stratified order that are left for heads.
+        frozen: Layers from below that stay as they are, the embeddings with them.
+        epochs: Passes over the texts.
+        batch: Texts a step.
+        rate: Largest learning rate of the encoder (AdamW, rising, then falling to nought).
+        head_rate: The same of the head.
+        max_length: Most tokens of a text.
+        seed: Of the order of texts and the head's first weights.
+    """
+
+    n: int
+    skip: int
+    frozen: int
+    epochs: int
+    batch: int
+    rate: float
+    head_rate: float
+    max_length: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        for name in ("n", "epochs", "batch", "rate", "head_rate"):
+            value = getattr(self, name)
+            if not value > 0:
+                raise UsageError(f"{name}: expected a number above 0, got {value}.")
+
+
+@dataclass(frozen=True, eq=False)
+class Expert:
+    """A fine-tuned encoder.
+
+    Attributes:
+        task: The task that it was fine-tuned on.
+        corpus: Of the task.
+        encoder: An encoder like any other.
+        n_texts: Texts that it was fine-tuned on.
+        losses: Mean training loss of each epoch, in nats.
+        seconds: What it took.
+    """
+
+    task: str
+    corpus: str
+    encoder: Encoder
+    n_texts: int
+    losses: tuple[float, ...]
+    seconds: float
+
+
+def tuning_texts(task: Task, tuning: Tuning) -> Split:
+    """Return the texts that an expert of a task is fine-tuned on: none that heads are fitted to.
+
+    Raises:
+        DataError: The task has no classes, or no text is left.
+    """
+    labels = task.train.labels
+    if labels is None or task.kind != "classification":
+        raise DataError(f"{task.name} has no expert: expected class labels, got none.")
+    order = nested_order(labels, seed=0, kind="classification")
+    rows = order[tuning.skip : tuning.skip + tuning.n]
+    if len(np.unique(np.asarray(labels)[rows])) < 2:
+        raise DataError(
+            f"{task.name} has no expert: expected texts of two classes after the first "
+            f"{tuning.skip}, got {len(rows)} texts. Leave it out, or set a smaller n."
+        )
+    return task.train.take(rows)
+
+
+def expert_to_store(
+    task: Task, encoder: Encoder, tuning: Tuning, *, corpus: str, store: Store
+) -> Expert:
+    """Return a task's expert from the store, fine-tuning it when it is not there.
+
+    Raises:
+        DataError: The task has no classes, or too few texts.
+    """
+    texts = tuning_texts(task, tuning)
+    config = {
+        "kind": KIND,
+        "format": _FORMAT,
+        "encoder": encoder.fingerprint,
+        "dtype": encoder.dtype,
+        "texts": texts.fingerprint,
+        "n_classes": task.n_classes,
+        "tuning": asdict(tuning),
+    }
+    key = content_hash(config)
+    with store.lock(KIND, key):
+        place = store.find(KIND, key)
+        if place is None:
+            place = _make(config, key, texts, task.n_classes, encoder, tuning, store)
+    told = json.loads((place / "tuning.json").read_text(encoding="utf-8"))
+    tuned = replace(encoder, name=f"{encoder.name} tuned on {task.name}", folder=place)
+    losses = tuple(told["losses"])
+    return Expert(task.name, corpus, tuned, len(texts), losses, float(told["seconds"]))
+
+
+def _make(
+    config: dict[str, Any],
+    key: str,
+    texts: Split,
+    n_classes: int,
+    encoder: Encoder,
+    tuning: Tuning,
+    store: Store,
+) -> Path:
+    from safetensors.torch import save
+
+    clock = Clock()
+    model, losses = tune(texts, n_classes, encoder, tuning)
+    folder = store.partial(KIND, key)
+    for path in sorted(encoder.folder.iterdir()):
+        if path.is_file() and path.suffix in _COPIED and path.name != "run.json":
+            write_whole(folder / path.name, path.read_bytes())
+    weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    write_whole(folder / "model.safetensors", save(weights))
+    told = {"losses": losses, "seconds": round(clock.seconds, 2)}
+    write_whole(folder / "tuning.json", json.dumps(told).encode())
+    fields = run_manifest(
+        config,
+        clock=clock,
+        seeds={"order": tuning.seed},
+        fingerprints={"texts": texts.fingerprint, "encoder": encoder.fingerprint},
+        device=encoder.device,
+        dtype=encoder.dtype,
+    )
+    return store.commit(KIND, key, folder, fields)
+
+
+def tune(
+    texts: Split, n_classes: int, encoder: Encoder, tuning: Tuning
+) -> tuple[torch.nn.Module, list[float]]:
+    """Fine-tune a copy of an encoder, mean pooling and a linear head on top.
+
+    Weights are kept in float32; the arithmetic is the encoder's own (bfloat16 by autocast).
+    There is no dropout, so the seed of the batches settles the result.
+
+    Returns:
+        The encoder's model without the head, and the mean loss of each epoch in nats.
+    """
+    copy = replace(encoder, dtype="float32")
+    model = copy.model
+    for block in copy.blocks[tuning.frozen :]:
+        block.requires_grad_(True)
+    changed = [p for p in model.parameters() if p.requires_grad]
+    tokens = tokenise(copy, texts.texts, texts.pairs, max_length=tuning.max_length)
+    labels = torch.from_numpy(np.array(texts.labels, np.int64)).to(encoder.device)
+    rng = np.random.default_rng(tuning.seed)
+    head = torch.nn.Linear(encoder.width, n_classes, device=encoder.device)
+    with torch.no_grad():
+        drawn = rng.normal(0, 0.02, (n_classes, encoder.width)).astype(np.float32)
+        head.weight.copy_(torch.from_numpy(drawn))
+        head.bias.zero_()
+    groups = [(changed, tuning.rate), (list(head.parameters()), tuning.head_rate)]
+    optimiser = torch.optim.AdamW(
+        [{"params": params, "lr": rate} for params, rate in groups], weight_decay=0.01, fused=True
+    )
+    n_steps = tuning.epochs * -(-len(texts) // tuning.batch)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _share(step, n_steps))
+    losses = []
+    for _ in range(tuning.epochs):
+        order, total = rng.permutation(len(texts)), 0.0
+        for start in range(0, len(order), tuning.batch):
+            rows = order[start : start + tuning.batch]
+            loss = _loss(copy, head, tokens, rows, labels, half=encoder.dtype == "bfloat16")
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(changed, _CLIP)
+            optimiser.step()
+            schedule.step()
+            total += float(loss.detach()) * len(rows)
+        losses.append(total / len(order))
+    return model.requires_grad_(False), losses
+
+
+def _share(step: int, n_steps: int) -> float:
+    """Return the share of the largest rate at a step: up over a tenth of them, then down."""
+    warm = max(1, round(_WARM * n_steps))
+    return min((step + 1) / warm, (n_steps - step) / max(1, n_steps - warm))
+
+
+def _loss(
+    encoder: Encoder,
+    head: torch.nn.Linear,
+    tokens: Tokens,
+    rows: NDArray[np.int64],
+    labels: Tensor,
+    *,
+    half: bool,
+) -> Tensor:
+    """Return the mean cross-entropy of a batch, in nats."""
+    ids, segments, mask = tokens.batch(rows)
+    inputs = {"input_ids": torch.from_numpy(ids).to(encoder.device)}
+    if segments is not None:
+        inputs["token_type_ids"] = torch.from_numpy(segments).to(encoder.device)
+    held = None
+    if mask is not None:
+        held = torch.from_numpy(mask).to(encoder.device)
+        inputs["attention_mask"] = held.long()
+    with torch.autocast(encoder.device, dtype=torch.bfloat16, enabled=half):
+        hidden = encoder.model(**inputs).last_hidden_state
+    pooled = pool(hidden, held, "mean")
+    wanted = labels[torch.from_numpy(rows).to(encoder.device)]
+    return torch.nn.functional.cross_entropy(head(pooled), wanted)

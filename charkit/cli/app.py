@@ -15,6 +15,7 @@ from charkit.cli.estimating import estimate
 from charkit.cli.labelling import next_labels
 from charkit.cli.machine import doctor, fetch
 from charkit.cli.probe import encode, layers
+from charkit.cli.reporting import report
 from charkit.cli.sweeping import sweep
 
 app = typer.Typer(
@@ -55,6 +56,7 @@ app.command(rich_help_panel=ASK)(sweep)
 app.command(rich_help_panel=ASK)(embed)
 app.command(rich_help_panel=ASK)(distances)
 app.command(rich_help_panel=ASK)(nearest)
+app.command(rich_help_panel=ASK)(report)
 app.command(rich_help_panel=PREPARE)(encode)
 app.command(rich_help_panel=PREPARE)(fetch)
 app.command(rich_help_panel=CARE)(doctor)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -112,15 +112,34 @@ def curves_of(table: pd.DataFrame) -> tuple[TaskCurve, ...]:
 
 
 def _curve(means: TaskMeans) -> TaskCurve:
-    leads = {
-        n: Lead(means.best(n), tuple(means.tied(n)), means.above_controls(n)) for n in means.sizes
-    }
-    layer = leads[means.sizes[-1]].best
+    leads = _leads(means)
+    layer = leads[max(leads)].best
     rows = means.real[means.real["layer"] == layer].sort_values("n_train")
     values = rows[["n_train", "mean", "low", "high"]].to_numpy(dtype=float).tolist()
     points = tuple(Expected(int(n), mean, low, high) for n, mean, low, high in values)
     metric = _SHORT.get(means.metric, means.metric.replace("_", " "))
     return TaskCurve(means.task, metric, layer, points, leads, means)
+
+
+def _leads(means: TaskMeans) -> dict[int, Lead]:
+    """Return what `TaskMeans` says of every size, in one go: a page asks for all of it."""
+    own = means.controls[means.controls["control"] != "random_encoder"]
+    rivals: dict[int, list[float]] = {}
+    for n, mean in own[["n_train", "mean"]].to_numpy(dtype=float).tolist():
+        rivals.setdefault(int(n), []).append(mean)
+    names = ["n_train", "layer", "low", "high", "best", "tied"]
+    rows = means.real.sort_values(["n_train", "layer"])[names].to_numpy(dtype=float).tolist()
+    best: dict[int, Lead] = {}
+    tied: dict[int, list[int]] = {}
+    for size, layer, low, high, is_best, is_tied in rows:
+        n = int(size)
+        if is_tied:
+            tied.setdefault(n, []).append(int(layer))
+        if is_best:
+            beaten = rivals.get(n, [])
+            above = all(high < r if means.lower_is_better else low > r for r in beaten)
+            best[n] = Lead(int(layer), (), above)
+    return {n: replace(lead, tied=tuple(tied[n])) for n, lead in best.items()}
 
 
 def encoders_of(curves: Sequence[TaskCurve]) -> list[str]:

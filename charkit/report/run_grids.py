@@ -61,7 +61,8 @@ def task_tables(curves: Sequence[TaskCurve]) -> str:
     ordered = sorted(curves, key=lambda c: c.task)
     first = max(ordered, key=_gain)
     options = "".join(
-        f'<option value="{at}"{" selected" * (c is first)}>{text(c.task, longest=60)} ({text(c.metric)})</option>'
+        f'<option value="{at}"{" selected" * (c is first)}>{text(c.task, longest=60)} '
+        f"({text(c.metric)})</option>"
         for at, c in enumerate(ordered)
     )
     chooser = (

@@ -11,7 +11,6 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
-from typing import Any
 
 from charkit.durable import write_whole
 from charkit.report.page import page_html
@@ -22,6 +21,7 @@ from charkit.report.run_curves import TaskCurve, curves_of, encoders_of
 from charkit.report.run_figures import Room
 from charkit.report.run_folder import RunFolder, read_run
 from charkit.report.run_parts import (
+    commit,
     curves_section,
     example_section,
     experiment_sections,
@@ -170,11 +170,12 @@ def _record(run: RunFolder) -> str:
                 "figures in the folder": run.drawn,
             }
         )
-    record: dict[str, Any] = {
-        f"scorecard {name}": value for name, value in run.scorecard.items() if name != "figures"
-    }
-    values |= flat(record)
+    record = {k: v for k, v in run.scorecard.items() if k != "figures"}
+    values |= {f"scorecard: {k}": v for k, v in flat(record).items()}
+    commits: dict[str, list[str]] = {}
     for experiment in run.experiments:
         code = experiment.manifest.get("code")
-        values |= flat({experiment.name: code} if isinstance(code, Mapping) else {})
+        if isinstance(code, Mapping):
+            commits.setdefault(commit(code), []).append(experiment.name)
+    values |= {f"experiments at {code}": ", ".join(names) for code, names in commits.items()}
     return section("record", "Record", named_values(values) if values else "")

@@ -150,14 +150,24 @@ def _more(experiment: Experiment) -> str:
 
 
 def flat(values: Mapping[str, Any]) -> dict[str, str]:
-    """Return names and values as text; of values inside, the names are joined."""
+    """Return names and values as text; versions and code in a line, other names joined."""
     found: dict[str, str] = {}
     for name, value in values.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and name == "versions":
+            found[name] = ", ".join(f"{k} {v}" for k, v in value.items())
+        elif isinstance(value, Mapping) and name == "code":
+            found[name] = commit(value)
+        elif isinstance(value, Mapping):
             found |= {f"{name} {k}": v for k, v in flat(value).items()}
         elif value not in ("", None, [], ()):
             found[str(name)] = plain(value)
     return found
+
+
+def commit(code: Mapping[str, Any]) -> str:
+    """Return which code it was, in a few letters."""
+    changed = " with changes" if code.get("dirty") else ""
+    return f"{str(code.get('commit') or 'unknown')[:12]}{changed}"
 
 
 def pictures_section(run: RunFolder, room: Room) -> str:
@@ -171,7 +181,8 @@ def scorecard_section(run: RunFolder) -> str:
     tables = scorecard_tables(run.scorecard)
     said = (
         '<p class="quiet small">Every corpus left out in turn; errors are averaged within a task, '
-        "then over tasks. 64 × 8: a pilot of 64 labels is asked about 8 times as many.</p>"
+        "then over tasks. 64 × 8: a pilot of 64 labels is asked about 8 times as many. "
+        "A constant answer (always 4 times) shows what a share within a factor of 2 is worth.</p>"
     )
     body = "".join(f'<div class="scored"><h3>{head}</h3>{table}</div>' for head, table in tables)
     whole = f'{said}<div class="scores">{body}</div>' if tables else ""

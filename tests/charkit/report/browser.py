@@ -104,6 +104,11 @@ class Browser:
         path.write_bytes(base64.b64decode(shot["data"]))
         return path
 
+    def close(self) -> None:
+        """Close the pipe, which ends the browser."""
+        self._in.close()
+        self._out.close()
+
 
 @contextmanager
 def browser(folder: Path) -> Iterator[Browser]:
@@ -124,10 +129,10 @@ def browser(folder: Path) -> Iterator[Browser]:
     )  # fmt: skip
     os.close(theirs_in)
     os.close(theirs_out)
+    page = Browser(ours_in, ours_out)
     try:
-        yield Browser(ours_in, ours_out)
+        yield page
     finally:
-        os.close(ours_in)
-        os.close(ours_out)
+        page.close()
         process.terminate()
         process.wait(timeout=30)

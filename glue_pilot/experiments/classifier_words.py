@@ -22,11 +22,8 @@ def _value(means: pd.DataFrame, stage: str, what: str) -> pd.Series:
     return chosen.iloc[0] if len(chosen) else nothing
 
 
-def _said(row: pd.Series, ending: str = "") -> str:
-    """Return a mean and its interval, or its gap where the ending is ``gap``."""
-    names = ("gap", "gap_low", "gap_high") if ending == "gap" else ("mean", "low", "high")
-    mean, low, high = (float(row[name]) for name in names)
-    return f"{mean:.2f} ({low:.2f} to {high:.2f})"
+def _said(row: pd.Series) -> str:
+    return f"{row['mean']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
 
 
 def _verdict(means: pd.DataFrame, stage: str, what: str) -> str:
@@ -45,26 +42,66 @@ def finding_of(means: pd.DataFrame, *, n: int, draws: int) -> str:
         draws: Samples a task.
     """
     stages = [s for s in dict.fromkeys(means["stage"]) if s not in (CONVERGED, SHUFFLED)]
+    told = _telling(stages)
     tasks = int(means["tasks"].max())
     sentences = [
+        _answer(means, stages),
         f"{tasks} tasks, {n} texts each, {draws} samples; the head reads the "
         "last layer, and is stopped during gradient descent. In brackets: 90 % intervals, tasks "
-        "drawn by corpus.",
-        "Accuracy: " + _listed(means, stages, "accuracy") + ".",
+        "drawn by corpus; clearly: the interval of the difference leaves out nought.",
+        "Accuracy: " + _listed(means, told, "accuracy") + ".",
         "Distance of the embedding to the converged head's, in units of the mean distance "
-        "between tasks: " + _listed(means, stages, "moved", without=CONVERGED) + ".",
+        "between tasks: " + _listed(means, told, "moved", without=CONVERGED) + ".",
         "Another sample of the task is nearer than other tasks in this share of cases: "
-        + _listed(means, stages, "known_again") + ".",
+        + _listed(means, told, "known_again") + ".",
     ]  # fmt: skip
-    if not np.isnan(_value(means, CONVERGED, "ndcg")["mean"]):
+    if _has_siblings(means):
         sentences.append(
             "NDCG of siblings (labels of one kind, other texts; chance "
             f"{_value(means, CONVERGED, 'chance')['mean']:.2f}): "
-            + _listed(means, stages, "ndcg") + "."
+            + _listed(means, told, "ndcg") + "."
         )  # fmt: skip
         sentences.append(_ndcg_words(means, [*stages, SHUFFLED]))
     sentences.append(_again_words(means, [*stages, SHUFFLED]))
     return " ".join(sentences)
+
+
+def _telling(stages: list[str]) -> list[str]:
+    """Return the head before training, after the fewest steps and after the most."""
+    steps = [s for s in stages if s.isdigit()]
+    return [s for s in dict.fromkeys([*stages[:1], *steps[:1], *steps[-1:]])]
+
+
+def _answer(means: pd.DataFrame, stages: list[str]) -> str:
+    """Say first whether convergence is needed, and whether labels are."""
+    what = "ndcg" if _has_siblings(means) else "known_again"
+    doing = "rank siblings" if what == "ndcg" else "know tasks again"
+    early = [
+        s for s in stages
+        if s.isdigit()
+        and _verdict(means, s, "accuracy") == "lower"
+        and _verdict(means, s, what) != "lower"
+    ]  # fmt: skip
+    first = (
+        f"A fully trained head is not needed here: after {_words(early[0])} it is clearly less "
+        f"accurate, and embeddings under it {doing} no worse that could be told."
+        if early
+        else f"That less training serves as well is not shown: no clearly less accurate head "
+        f"lets embeddings {doing} as well."
+    )
+    labels = _verdict(means, SHUFFLED, what) == "lower"
+    second = f"Heads of shuffled labels let embeddings {doing} clearly less well: labels count."
+    return (
+        f"{first} {second}"
+        if labels
+        else (
+            f"{first} Heads of shuffled labels let embeddings {doing} no worse that could be told."
+        )
+    )
+
+
+def _has_siblings(means: pd.DataFrame) -> bool:
+    return not np.isnan(_value(means, CONVERGED, "ndcg")["mean"])
 
 
 def _listed(means: pd.DataFrame, stages: list[str], what: str, *, without: str = "") -> str:
@@ -85,7 +122,10 @@ def _ndcg_words(means: pd.DataFrame, stages: list[str]) -> str:
     worse = [_words(s) for s in stages if _verdict(means, s, "ndcg") == "lower"]
     chance = _value(means, CONVERGED, "chance")["mean"]
     above = "lies above" if _value(means, CONVERGED, "ndcg")["low"] > chance else "reaches down to"
+    better = [_words(s) for s in stages if _verdict(means, s, "ndcg") == "higher"]
     tail = f"The converged head's interval {above} chance."
+    if better:
+        tail = f"Clearly better: {_and(better)}. {tail}"
     if not worse:
         return f"No stage ranks siblings clearly worse than the converged head does. {tail}"
     return f"Siblings are ranked clearly worse than by the converged head: {_and(worse)}. {tail}"
@@ -104,17 +144,6 @@ def _again_words(means: pd.DataFrame, stages: list[str]) -> str:
         said += (
             f" Under heads of {_and(unmoved)} tasks are known again as well: here the texts alone "
             "tell them apart."
-        )
-    early = [
-        s for s in stages
-        if s.isdigit()
-        and _verdict(means, s, "known_again") != "lower"
-        and _verdict(means, s, "accuracy") == "lower"
-    ]  # fmt: skip
-    if early:
-        said += (
-            f" After {_words(early[0])} the head is clearly less accurate, and its embedding "
-            "does not know the task again clearly less well."
         )
     return said
 
@@ -136,13 +165,16 @@ def figures_of(means: pd.DataFrame) -> dict[str, Figure]:
     placed = means.assign(place=means["stage"].replace(_PLACES))
     shown = placed[placed["what"].isin(lines)]
     moved = placed[placed["what"] == "moved"]
-    known, mixed = (_value(means, s, "known_again")["mean"] for s in (CONVERGED, SHUFFLED))
+    what = "ndcg" if _has_siblings(means) else "known_again"
+    first = next((s for s in means["stage"] if s.isdigit()), CONVERGED)
+    values = [float(_value(means, s, what)["mean"]) for s in (first, CONVERGED, SHUFFLED)]
+    chance = float(_value(means, CONVERGED, "chance")["mean"])
     main = interval_lines(
         shown.assign(line=shown["what"].map(lines)),
-        title=f"Tasks are known again in {known:.0%} of cases under converged heads, in "
-        f"{mixed:.0%} under heads of shuffled labels",
+        title=f"{lines[what]}: {values[0]:.2f} after {_words(first)}, {values[1]:.2f} converged, "
+        f"{values[2]:.2f} with shuffled labels",
         caption="Known again: share of other tasks that are farther than another sample of the "
-        "task. Bars: 90 % bootstrap intervals over corpora.",
+        f"task. Chance of NDCG: {chance:.2f}. Bars: 90 % bootstrap intervals over corpora.",
         across="steps of gradient descent",
         up="share, or NDCG",
         apart=_PLACES[SHUFFLED],

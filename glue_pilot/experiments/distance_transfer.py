@@ -1,0 +1,129 @@
+"""One task's head on another task with the same classes, against their distance."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from charkit.answers.fitted import heads_to_store
+from charkit.encoders import Encoder
+from charkit.fisher import pairwise
+from charkit.fisher.distances import MIN_REFERENCE
+from charkit.tasks import Split, Task, make_subset
+from glue_pilot.embedding_study import EmbeddingStudy, KnownTask
+from glue_pilot.embeddings import Sample, sample_states
+from glue_pilot.experiments.base import Bench
+from glue_pilot.experiments.distance_scores import Judged, judge
+from glue_pilot.experiments.samples import (
+    FISHER_METRICS,
+    LOG_RATIO,
+    embedded_samples,
+    evaluation_states,
+    last_embeddings,
+)
+
+Classes = tuple[str, ...]
+
+
+def same_classes(known: Sequence[KnownTask]) -> dict[Classes, list[KnownTask]]:
+    """Group tasks whose classes have the same names; larger ones join with a part of theirs.
+
+    Returns:
+        Class names, sorted -> tasks whose codes follow that order; groups of two or more corpora.
+    """
+    tasks = [k for k in known if k.task.kind == "classification"]
+    counted = Counter(tuple(sorted(k.task.class_names)) for k in tasks)
+    groups: dict[Classes, list[KnownTask]] = {}
+    for classes in [c for c, count in counted.items() if count > 1]:
+        held = [k for k in tasks if set(classes) <= set(k.task.class_names)]
+        groups[classes] = [replace(k, task=_in_order(k.task, classes)) for k in held]
+    return {c: g for c, g in groups.items() if len({k.corpus for k in g}) > 1}
+
+
+def _in_order(task: Task, classes: Classes) -> Task:
+    """Return a task with these classes alone, coded in this order."""
+    if task.class_names == classes:
+        return task
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(classes)
+    part = make_subset(task, f"classes:{line.getvalue()}", seed=0)
+    code = np.array([classes.index(c) for c in part.class_names])
+    assert task.evaluation is not None
+    assert part.evaluation_labels is not None
+    train, other = task.train.take(part.train_rows), task.evaluation.take(part.evaluation_rows)
+    return replace(
+        task,
+        train=Split(train.texts, train.pairs, code[part.train_labels.astype(np.int64)]),
+        evaluation=Split(other.texts, other.pairs, code[part.evaluation_labels.astype(np.int64)]),
+        class_names=classes,
+    )
+
+
+def transfer_table(
+    known: Sequence[KnownTask], study: EmbeddingStudy, encoder: Encoder, bench: Bench
+) -> pd.DataFrame:
+    """Return one row a pair: from a task whose head is used to another of other texts.
+
+    Columns: ``source``, ``target``, ``corpus`` (of the target), ``classes``, ``own_accuracy``
+    (of the target's own head), ``accuracy``, ``loss`` (the first less the second), and the
+    distances. Empty where no two tasks have the same classes.
+    """
+    rows: list[dict[str, Any]] = []
+    for classes, group in same_classes(known).items():
+        samples = embedded_samples(study, group, encoder, bench)
+        distances = _distances(samples, study, encoder, bench)
+        judged = _judged(samples, study, encoder, bench)
+        for a, source in enumerate(samples):
+            for b, target in enumerate(samples):
+                if source.known.corpus == target.known.corpus:
+                    continue
+                rows.append(
+                    {"source": source.known.task.name, "target": target.known.task.name}
+                    | {"corpus": target.known.corpus, "classes": " | ".join(classes)}
+                    | {"own_accuracy": judged[b, b].accuracy, "accuracy": judged[a, b].accuracy}
+                    | {"loss": judged[b, b].accuracy - judged[a, b].accuracy}
+                    | {"confidence": judged[a, a].confidence - judged[a, b].confidence}
+                    | {name: float(matrix[a, b]) for name, matrix in distances.items()}
+                )
+    return pd.DataFrame(rows)
+
+
+def _distances(
+    samples: list[Sample], study: EmbeddingStudy, encoder: Encoder, bench: Bench
+) -> dict[str, Any]:
+    embeddings = last_embeddings(samples)
+    found = {}
+    for name, metric in FISHER_METRICS.items():
+        if metric != "log_ratio" or len(embeddings) >= MIN_REFERENCE:
+            key = "fisher_log_ratio" if name == LOG_RATIO else "fisher_cosine"
+            found[key] = pairwise(embeddings, metric=metric).to_numpy()
+    means = np.stack(
+        [sample_states(s, study, encoder, bench.store).layer(-1).mean(0) for s in samples]
+    ).astype(np.float64)
+    centred = means - means.mean(0)
+    unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
+    return found | {"text_centred": 1 - unit @ unit.T}
+
+
+def _judged(
+    samples: list[Sample], study: EmbeddingStudy, encoder: Encoder, bench: Bench
+) -> dict[tuple[int, int], Judged]:
+    last, found = encoder.n_layers, {}
+    layers = study.heads_at(samples[0].n, last)
+    for a, source in enumerate(samples):
+        fitted = heads_to_store(
+            source.task, encoder, store=bench.store, layers=layers, max_length=study.max_length
+        )
+        for b, target in enumerate(samples):
+            states = evaluation_states(target, encoder, study.max_length, bench).layer(last)
+            assert target.task.evaluation is not None
+            assert target.task.evaluation.labels is not None
+            found[a, b] = judge(fitted[last].head, states, target.task.evaluation.labels)
+    return found

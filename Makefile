@@ -11,8 +11,20 @@ METADATA := $(if $(SMOKE),glue_pilot/metadata_smoke.toml,$(if $(TASKS),glue_pilo
 NEXT := $(if $(SMOKE),glue_pilot/next_smoke.toml,$(if $(TASKS),glue_pilot/next.toml,glue_pilot/next_smoke.toml))
 METADATA_NAME := $(if $(filter %/metadata.toml,$(METADATA)),metadata,metadata_smoke)
 TABLES ?= results
+ENCODERS ?=
+DEVICE ?= auto
+# The tables of an encoder lie in TABLES/NAME; of a folder the last part is the name.
+name_of = $(notdir $(patsubst %/,%,$(1)))
+ALL_TABLES = $(if $(ENCODERS),$(foreach e,$(ENCODERS),--tables $(TABLES)/$(call name_of,$(e))),--tables $(TABLES))
 EXPERIMENTS := $(if $(SMOKE),glue_pilot/experiments_smoke.toml,$(if $(TASKS),glue_pilot/experiments.toml,glue_pilot/experiments_smoke.toml))
 STUDY := $(if $(SMOKE),glue_pilot/smoke.toml,$(if $(TASKS),glue_pilot/study.toml,glue_pilot/smoke.toml))
+
+# Fisher embeddings for the library (real tasks, unless it is there), then the meta-dataset.
+define encoder_tables
+$(if $(filter metadata,$(METADATA_NAME)),$(if $(wildcard charkit/library/$(call name_of,$(1)).json),,$(BIN)/python -m glue_pilot embeddings $(EMBEDDINGS) --tasks $(TASKS) --encoder $(1) --device $(DEVICE) --out $(TABLES)/$(call name_of,$(1)) --library charkit/library/$(call name_of,$(1))))
+$(BIN)/python -m glue_pilot metadata $(METADATA) $(if $(TASKS),--tasks $(TASKS)) --encoder $(1) --device $(DEVICE) --out $(TABLES)/$(call name_of,$(1))
+
+endef
 
 .DEFAULT_GOAL := help
 .PHONY: experiment-layers experiment-classifier experiment-sensitivity experiment-clusters experiment-distinction experiment-norm experiment-distance experiment-experts experiment-intermediate experiment-failures \
@@ -20,7 +32,8 @@ STUDY := $(if $(SMOKE),glue_pilot/smoke.toml,$(if $(TASKS),glue_pilot/study.toml
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-24s %s\n", $$1, $$2}'
-	@echo "  Options: TASKS=folder with real tasks, SMOKE=1 for the small size, VENV=folder of the environment"
+	@echo "  Options: TASKS=folder with real tasks, SMOKE=1 for the small size, VENV=folder of the environment,"
+	@echo "  ENCODERS=\"names or folders\" and DEVICE=cuda for the metamodel and its scorecard"
 
 setup: $(READY) ## Make the environment in .venv (minutes, once)
 
@@ -51,11 +64,12 @@ metadata: setup ## Make the table that the metamodel learns from (an hour; SMOKE
 next-study: setup ## Simulate labelling: which texts to label first, and what it saves (ten minutes)
 	$(BIN)/python -m glue_pilot next-study $(NEXT) $(if $(TASKS),--tasks $(TASKS)) $(if $(filter %/next.toml,$(NEXT)),--policy charkit/answers/next_policy.json)
 
-metamodel: setup ## Fit the metamodel to the meta-dataset; with real tasks also what ships (minutes)
-	$(BIN)/python -m glue_pilot metamodel --tables $(TABLES) --name $(METADATA_NAME) $(if $(filter metadata,$(METADATA_NAME)),--ship,--trials 2)
+metamodel: setup ## Fit the metamodel to the meta-dataset; ENCODERS="minilm NAME" builds theirs first
+	$(foreach e,$(ENCODERS),$(call encoder_tables,$(e)))
+	$(BIN)/python -m glue_pilot metamodel $(ALL_TABLES) --name $(METADATA_NAME) $(if $(filter metadata,$(METADATA_NAME)),--ship,--trials 2)
 
 scorecard: setup ## Judge the metamodel, every corpus left out, beside its baselines (half an hour)
-	$(BIN)/python -m glue_pilot scorecard --tables $(TABLES) --name $(METADATA_NAME) $(if $(filter metadata,$(METADATA_NAME)),,--settings results)
+	$(BIN)/python -m glue_pilot scorecard $(ALL_TABLES) --name $(METADATA_NAME) $(if $(filter metadata,$(METADATA_NAME)),,--settings results)
 
 test: setup lint types ## Run the linter, the type checker and the whole test suite
 	$(BIN)/python -m pytest

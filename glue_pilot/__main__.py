@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 from charkit.cli import options as o
 from charkit.cli.show import Output, harmless, progress_shown, ready_folder, reported
+from charkit.config import people_name
 from glue_pilot.experiment_commands import experiment
 
 app = typer.Typer(
@@ -105,6 +107,10 @@ EmbeddingsFile = Annotated[
 ManyTasks = Annotated[
     Path | None, typer.Option("--tasks", help="Folder with MANIFEST.json and a folder a task.")
 ]
+OtherEncoder = Annotated[
+    str | None,
+    typer.Option("-e", "--encoder", help="Name or folder of an encoder. Default: the study's."),
+]
 
 
 @app.command()
@@ -116,6 +122,8 @@ def embeddings(
     library: Annotated[
         Path | None, typer.Option("--library", help="Where the library goes. Default: OUT/library.")
     ] = None,
+    encoder: OtherEncoder = None,
+    device: o.Device = "auto",
     cache_dir: o.CacheDir = None,
     quiet: o.Quiet = False,
 ) -> None:
@@ -128,14 +136,15 @@ def embeddings(
 
     begun = time.monotonic()
     spec = read_embedding_study(study)
+    spec = replace(spec, encoder=encoder or spec.encoder)
     ready_folder(out)
     known = load_known_tasks(spec, tasks)
     store = o.store_at(cache_dir) or Store()
-    encoder = load_encoder(spec.encoder)
+    loaded = load_encoder(spec.encoder, device=device)
     with progress_shown(output) as progress:
-        samples = list(embed_study(spec, known, encoder, store=store, progress=progress))
+        samples = list(embed_study(spec, known, loaded, store=store, progress=progress))
     table = write_norms(samples, out, name=spec.name)
-    about = build_library(samples, spec, library or out / "library" / encoder.name)
+    about = build_library(samples, spec, library or out / "library" / people_name(spec.encoder))
     seconds = time.monotonic() - begun
     typer.echo(
         f"{len(samples)} samples of {len(known)} tasks in {seconds:.0f} s: {len(table):,} norms in "
@@ -181,6 +190,8 @@ def metadata(
     out: Out = Path("results"),
     cache_dir: o.CacheDir = None,
     workers: o.Workers = None,
+    encoder: OtherEncoder = None,
+    device: o.Device = "auto",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be computed, and stop.")
     ] = False,
@@ -195,6 +206,7 @@ def metadata(
 
     begun = time.monotonic()
     spec = read_metadata_study(study)
+    spec = replace(spec, encoder=encoder or spec.encoder, device=device)
     bases = load_bases(spec, tasks)
     store = o.store_at(cache_dir) or Store()
     if dry_run:
@@ -283,7 +295,7 @@ def metamodel(
         place = write_metamodel(data, settings, rows, SHIPPED if ship else out)
         progress("fit", 1, 1)
     if ship:
-        ship_tables(tables[0], name)
+        ship_tables(tables, name)
     typer.echo(
         f"{len(data.targets.row):,} rows, {len(rows)} trials, {time.monotonic() - begun:.0f} s: "
         f"{harmless(str(place))}"

@@ -70,7 +70,7 @@ class BaseWork:
     @property
     def config(self) -> dict[str, Any]:
         """What determines the base; its `content_hash` is its key in the store."""
-        encoder = load_encoder(self.study.encoder)
+        encoder = load_encoder(self.study.encoder, device=self.study.device)
         part = self.task.evaluation
         assert part is not None
         states = [states_config(encoder, split) for split in (self.task.train, part)]
@@ -109,7 +109,7 @@ def _make(work: BaseWork, config: dict[str, Any], store: Store) -> None:
     )
     keys = ("", "", "")
     if variants:
-        encoder = load_encoder(study.encoder)
+        encoder = load_encoder(study.encoder, device=study.device)
         random = encoder.randomised(seed=RANDOM_ENCODER_SEED)
         train = encode_to_store(encoder, task.train, store=store)
         evaluation = encode_to_store(encoder, task.evaluation, store=store)

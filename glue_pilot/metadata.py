@@ -112,7 +112,7 @@ def pilot_work(
     study: MetadataStudy, kept: Sequence[tuple[Task, Base]], store: Store
 ) -> tuple[list[FisherWork], list[EvidenceWork]]:
     """Return the embeddings and the evidence that a study has, one piece a variant and draw."""
-    fingerprint = load_encoder(study.encoder).fingerprint
+    fingerprint = load_encoder(study.encoder, device=study.device).fingerprint
     embeddings, evidence = [], []
     for task, base in kept:
         for variant in base.variants:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from charkit.encoders.device import DeviceChoice
 from charkit.entry import check_name
 from charkit.errors import DataError, MissingError, UnknownNameError, UsageError
 from charkit.tasks import Task, load_task, nested_order
@@ -49,6 +50,7 @@ class MetadataStudy:
         fisher_variant_pilots: Pilot sizes of parts that are embedded, first draw alone.
         fisher_max_length: Most tokens of a text that is embedded.
         tasks: Sources that `charkit.load_task` takes; empty for all of a folder's manifest.
+        device: Where the encoder runs.
     """
 
     name: str
@@ -72,6 +74,7 @@ class MetadataStudy:
     fisher_variant_pilots: tuple[int, ...]
     fisher_max_length: int
     tasks: tuple[str, ...] = ()
+    device: DeviceChoice = "auto"
 
     def n_draws(self, subset: str, size: int) -> int:
         """Return how many draws the outcomes of a part have at a size."""

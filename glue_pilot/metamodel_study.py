@@ -103,24 +103,25 @@ def read_settings(place: Path) -> FitSettings:
     return FitSettings(**fields)
 
 
-def ship_tables(tables: Path, name: str, out: Path = SHIPPED) -> list[Path]:
+def ship_tables(tables: Sequence[Path], name: str, out: Path = SHIPPED) -> list[Path]:
     """Write the tables as they ship: parts of tasks named by kind and hash, numbers as float32.
 
     Args:
-        tables: Folder of the meta-dataset.
+        tables: Folders of the meta-dataset, one an encoder.
         name: Of its files.
         out: Where they go.
     """
     written = []
     for kind in _KINDS:
-        table = pd.read_parquet(tables / f"{name}_{kind}.parquet")
+        parts = [pd.read_parquet(place / f"{name}_{kind}.parquet") for place in tables]
+        table = pd.concat(parts, ignore_index=True)
         table["subset"] = table["subset"].map(short_name)
         floats = table.select_dtypes(np.float64).columns
         small = table.astype(dict.fromkeys(floats, np.float32))
         place = out / f"{SHIPPED_NAME}_{kind}.parquet"
         write_table(small, place)
         written.append(place)
-    card = (tables / f"{name}.md").read_bytes()
+    card = b"\n".join((place / f"{name}.md").read_bytes() for place in tables)
     return [*written, write_whole(out / f"{SHIPPED_NAME}.md", card)]
 
 

@@ -134,7 +134,7 @@ def _embedded(
     work: FisherWork, pilot: Pilot, labelled: Split, features: NDArray[np.float32]
 ) -> tuple[TaskEmbedding, TaskEmbedding]:
     """Embed a pilot's own texts and the unlabelled ones, under the head of the last layer."""
-    encoder = load_encoder(work.study.encoder)
+    encoder = load_encoder(work.study.encoder, device=work.study.device)
     rows, labels = work.variant.sample(pilot)
     head = _head(features[rows], labels, work.variant.n_classes)
     options = FisherOptions(estimator="sketch", max_length=work.study.fisher_max_length)

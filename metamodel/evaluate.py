@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from metamodel.choice import centre, differences_left_out, layer_features
+from metamodel.encoder_judging import encoders_left_out
 from metamodel.features import FEATURES, NAMES, TIERS, WITHOUT_LABELS, up_to
 from metamodel.fitting import FitSettings, Problem, problem_of, whole_pilots
 from metamodel.frame import JUDGED_MULTIPLES, WHOLE, ask, judged_pilots
@@ -83,6 +84,8 @@ def evaluate(data: MetaData, settings: FitSettings, progress: Progress) -> Judge
     figures = _figures(frame, main, bands, pilots)
     figures["evaluation"] = evaluation_figures(labelled, problem, settings, progress)
     figures["unlabelled"] = unlabelled_figures(without, settings, progress)
+    if frame["encoder"].nunique() > 1:
+        figures["encoders"] = encoders_left_out(problem, frame, asked, settings, labelled, progress)
     return Judgement(frame, main, bands, figures)
 
 
@@ -213,7 +216,7 @@ def _intervals(frame: pd.DataFrame, bands: Bands) -> dict[str, Any]:
 
 def _layer_figures(frame: pd.DataFrame, pilots: pd.DataFrame) -> list[dict[str, Any]]:
     """Return regrets with 64, 256 and 1,024 labels; for the last, pilots of 512 are asked."""
-    keys = ["task", "seed", "n0", "layer"]
+    keys = ["encoder", "task", "seed", "n0", "layer"]
     figures = pilots[
         [*keys, "n_layers", "logme", "h_score", "knn_accuracy", "oof_accuracy", "oof_loss"]
     ]
@@ -309,13 +312,14 @@ def unlabelled_figures(
         problem, asked, settings.unlabelled, settings, WITHOUT_LABELS, "no labels", progress
     )
     half = bands_of(found).half
-    frame = evidence.iloc[judged.row][["task", "corpus", "layer"]].reset_index(drop=True)
+    frame = evidence.iloc[judged.row][["encoder", "task", "corpus", "layer"]].reset_index(drop=True)
     frame = frame.assign(n=judged.size, truth=judged.accuracy, metamodel=found.mean)
     frame["chance"] = judged.features["chance"]
-    sums = frame.groupby(["layer", "n"])["truth"].transform("sum")
-    count = frame.groupby(["layer", "n"])["truth"].transform("count")
-    own = frame.groupby(["corpus", "layer", "n"])["truth"].transform("sum")
-    own_count = frame.groupby(["corpus", "layer", "n"])["truth"].transform("count")
+    keys = ["encoder", "layer", "n"]
+    sums = frame.groupby(keys)["truth"].transform("sum")
+    count = frame.groupby(keys)["truth"].transform("count")
+    own = frame.groupby(["corpus", *keys])["truth"].transform("sum")
+    own_count = frame.groupby(["corpus", *keys])["truth"].transform("count")
     frame["mean"] = (sums - own) / (count - own_count).where(count > own_count)
     frame["inside"] = (frame["truth"] - frame["metamodel"]).abs() <= half
     rows = []

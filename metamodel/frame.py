@@ -48,20 +48,21 @@ def ask(
         multiples: Of the pilots' labels.
 
     Returns:
-        Columns task, corpus, seed, layer, n0, pilot, multiple, n, truth (the mean accuracy over
-        draws of heads trained on n labels), and what simple predictors say: last, pow2, pow3,
-        mmf4, median3, spectral, mean (over the other corpora's tasks at n, NaN where there is
-        none).
+        Columns encoder, task, corpus, seed, layer, n0, pilot, multiple, n, truth (the mean
+        accuracy over draws of heads trained on n labels), and what simple predictors say: last,
+        pow2, pow3, mmf4, median3, spectral, mean (over the other corpora's tasks at n under the
+        same encoder, NaN where there is none).
     """
     described = describe(evidence)
     rows = np.repeat(np.arange(len(evidence)), len(multiples))
     multiple = np.tile(np.asarray(multiples, np.float64), len(evidence))
     size = np.round(described.n0[rows] * multiple)
-    frame = evidence.iloc[rows][["task", "corpus", "seed", "layer", "n0"]].reset_index(drop=True)
+    keys = ["encoder", "task", "corpus", "seed", "layer", "n0"]
+    frame = evidence.iloc[rows][keys].reset_index(drop=True)
     frame["pilot"] = described.pilot[rows]
     frame["multiple"], frame["n"] = multiple, size.astype(np.int64)
     truth = mean_outcomes(data)
-    frame = frame.merge(truth, on=["task", "layer", "n"], how="left")
+    frame = frame.merge(truth, on=["encoder", "task", "layer", "n"], how="left")
     for name, told in _simple(described, rows, size).items():
         frame[name] = told
     frame["mean"] = _mean_elsewhere(frame, truth)
@@ -70,7 +71,7 @@ def ask(
 
 
 def mean_outcomes(data: MetaData) -> pd.DataFrame:
-    """Return columns task, layer, n, truth of whole tasks: means over draws.
+    """Return columns encoder, task, layer, n, truth of whole tasks: means over draws.
 
     At a pilot's own size the draws are the pilots', else all.
     """
@@ -79,7 +80,7 @@ def mean_outcomes(data: MetaData) -> pd.DataFrame:
     known["n"], known["truth"] = targets.size.astype(np.int64), targets.accuracy
     whole = known[known["subset"] == WHOLE]
     own = whole["n"] == whole["n0"]
-    keys = ["task", "layer", "n"]
+    keys = ["encoder", "task", "layer", "n"]
     drawn = whole[own].groupby(keys, as_index=False)["truth"].mean()
     told = whole[~own].groupby(keys, as_index=False)["truth"].first()
     both: pd.DataFrame = pd.concat([told, drawn]).drop_duplicates(keys, keep="first")
@@ -98,10 +99,10 @@ def _simple(
 
 
 def _mean_elsewhere(frame: pd.DataFrame, truth: pd.DataFrame) -> FloatArray:
-    """Return the mean truth over tasks of other corpora, at the same layer and size."""
+    """Return the mean truth over tasks of other corpora, at the same encoder, layer and size."""
     corpora = frame[["task", "corpus"]].drop_duplicates()
     known = truth.merge(corpora, on="task")
-    keys = ["layer", "n"]
+    keys = ["encoder", "layer", "n"]
     total = known.groupby(keys)["truth"].agg(["sum", "count"])
     own = known.groupby(["corpus", *keys])["truth"].agg(["sum", "count"])
     at = pd.MultiIndex.from_frame(frame[keys])

@@ -38,8 +38,8 @@ def _no_network(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("CHARKIT_CACHE", str(tmp_path_factory.getbasetemp() / "charkit-cache"))
 
 
-def build_tiny_bert(folder: Path) -> Path:
-    """Write a random BERT of 2 layers, width 32, with a WordPiece tokenizer of real words."""
+def build_tiny_bert(folder: Path, *, n_layers: int = 2, seed: int = 0) -> Path:
+    """Write a random BERT of few layers, width 32, with a WordPiece tokenizer of real words."""
     import torch
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
@@ -52,13 +52,13 @@ def build_tiny_bert(folder: Path) -> Path:
     config = BertConfig(
         vocab_size=len(vocab),
         hidden_size=32,
-        num_hidden_layers=2,
+        num_hidden_layers=n_layers,
         num_attention_heads=4,
         intermediate_size=64,
         max_position_embeddings=64,
     )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         model = BertModel(config)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -85,6 +85,12 @@ def _reset_log() -> None:
 @pytest.fixture(scope="session")
 def tiny_bert(tmp_path_factory) -> Path:
     return build_tiny_bert(tmp_path_factory.mktemp("encoders") / "tiny-bert")
+
+
+@pytest.fixture(scope="session")
+def other_tiny_bert(tmp_path_factory) -> Path:
+    """Another random encoder, one layer deeper."""
+    return build_tiny_bert(tmp_path_factory.mktemp("encoders") / "other-bert", n_layers=3, seed=1)
 
 
 @pytest.fixture

@@ -79,13 +79,13 @@ def test_tables_ship_without_names_of_classes(tables, tmp_path):
     (tmp_path / "named.md").write_text("card\n")
     out = tmp_path / "out"
     out.mkdir()
-    ship_tables(tmp_path, "named", out)
+    ship_tables([tmp_path], "named", out)
     shipped = pd.read_parquet(out / "metadata_outcomes.parquet")
     assert set(shipped["subset"]) == {short_name("classes:yes,no")}
     assert shipped["accuracy"].dtype == np.float32
     again = tmp_path / "again"
     again.mkdir()
-    ship_tables(out, "metadata", again)
+    ship_tables([out], "metadata", again)
     pd.testing.assert_frame_equal(
         pd.read_parquet(again / "metadata_outcomes.parquet"), shipped, check_exact=True
     )

@@ -45,9 +45,8 @@ def finding_of(means: pd.DataFrame, *, n: int, draws: int) -> str:
     told = _telling(stages)
     tasks = int(means["tasks"].max())
     sentences = [
-        _answer(means, stages),
-        f"{tasks} tasks, {n} texts each, {draws} samples; the head reads the "
-        "last layer, and is stopped during gradient descent. In brackets: 90 % intervals, tasks "
+        f"{_answer(means, stages)}\n\n{tasks} tasks, {n} texts each, {draws} samples; the head "
+        "reads the last layer, and is stopped during gradient descent. In brackets: 90 % intervals, tasks "
         "drawn by corpus; clearly: the interval of the difference leaves out nought.",
         "Accuracy: " + _listed(means, told, "accuracy") + ".",
         "Distance of the embedding to the converged head's, in units of the mean distance "
@@ -69,7 +68,7 @@ def finding_of(means: pd.DataFrame, *, n: int, draws: int) -> str:
 def _telling(stages: list[str]) -> list[str]:
     """Return the head before training, after the fewest steps and after the most."""
     steps = [s for s in stages if s.isdigit()]
-    return [s for s in dict.fromkeys([*stages[:1], *steps[:1], *steps[-1:]])]
+    return list(dict.fromkeys([*stages[:1], *steps[:1], *steps[-1:]]))
 
 
 def _answer(means: pd.DataFrame, stages: list[str]) -> str:
@@ -82,22 +81,21 @@ def _answer(means: pd.DataFrame, stages: list[str]) -> str:
         and _verdict(means, s, "accuracy") == "lower"
         and _verdict(means, s, what) != "lower"
     ]  # fmt: skip
-    first = (
-        f"A fully trained head is not needed here: after {_words(early[0])} it is clearly less "
-        f"accurate, and embeddings under it {doing} no worse that could be told."
-        if early
-        else f"That less training serves as well is not shown: no clearly less accurate head "
-        f"lets embeddings {doing} as well."
-    )
-    labels = _verdict(means, SHUFFLED, what) == "lower"
-    second = f"Heads of shuffled labels let embeddings {doing} clearly less well: labels count."
-    return (
-        f"{first} {second}"
-        if labels
-        else (
-            f"{first} Heads of shuffled labels let embeddings {doing} no worse that could be told."
+    if early:
+        better = _verdict(means, early[0], what) == "higher"
+        first = (
+            f"A fully trained head is not needed here: after {_words(early[0])} it is clearly "
+            f"less accurate, and embeddings under it {doing} "
+            + ("clearly better." if better else "no worse, as far as can be told.")
+        )  # fmt: skip
+    else:
+        first = (
+            "That less training serves as well is not shown: no clearly less accurate head lets "
+            f"embeddings {doing} as well."
         )
-    )
+    lower = _verdict(means, SHUFFLED, what) == "lower"
+    end = "clearly less well: labels count." if lower else "no worse, as far as can be told."
+    return f"{first} Heads of shuffled labels let embeddings {doing} {end}"
 
 
 def _has_siblings(means: pd.DataFrame) -> bool:

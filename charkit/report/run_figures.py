@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import re
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from charkit.report.page_words import text
 from charkit.report.run_folder import Picture
 
-BUDGET = 1_700_000
-"""Bytes that figures and their numbers may take of a page."""
+PLAIN, PACKED, NUMBERS = 900_000, 500_000, 200_000
+"""Bytes of a page for figures that need no script, for those that do, and for their numbers."""
 
 _LARGEST_CSV = 40_000
 _FLUFF = (
@@ -28,24 +29,78 @@ _SIZE = re.compile(r'<svg\b[^>]*?\bviewBox="0 0 ([\d.]+) ([\d.]+)"')
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
-class Room:
-    """How many bytes of a page are left for figures.
+@dataclass(frozen=True, eq=False)
+class Inside:
+    """What of a run's figures is inside its page.
 
     Attributes:
-        left: So many.
-        named: Names of the figures that found no room.
+        plain: Drawing -> its address, which holds it.
+        packed: Drawing -> it, compressed; the page's script unpacks it.
+        numbers: Table of numbers -> its address, which holds it.
+        sizes: Drawing -> its width and height in pixels.
+        left_out: Names of the drawings for which there is no room, or which cannot be read.
     """
 
-    def __init__(self, left: int = BUDGET) -> None:
-        self.left = left
-        self.named: list[str] = []
+    plain: Mapping[Path, str]
+    packed: Mapping[Path, str]
+    numbers: Mapping[Path, str]
+    sizes: Mapping[Path, tuple[int, int]]
+    left_out: tuple[str, ...]
 
-    def take(self, size: int) -> bool:
-        """Take room, if there is enough; say whether there was."""
-        if size > self.left:
-            return False
-        self.left -= size
-        return True
+
+def put_inside(
+    pictures: Sequence[Picture],
+    *,
+    plain: int = PLAIN,
+    packed: int = PACKED,
+    numbers: int = NUMBERS,
+) -> Inside:
+    """Return what of figures fits into a page.
+
+    Args:
+        pictures: The most important ones first; these need no script.
+        plain: Bytes for drawings as they are.
+        packed: Bytes for further drawings, compressed.
+        numbers: Bytes for the plotted numbers.
+    """
+    plainly, packedly, tables = {}, {}, {}
+    sizes: dict[Path, tuple[int, int]] = {}
+    left_out: list[str] = []
+    for picture in pictures:
+        svg = _shrunk_file(picture.svg)
+        if svg is None:
+            left_out.append(picture.svg.name)
+            continue
+        sizes[picture.svg] = _pixels(svg)
+        if len(uri := data_uri(svg)) <= plain:
+            plainly[picture.svg] = uri
+            plain -= len(uri)
+        elif len(coded := _packed(svg)) <= packed:
+            packedly[picture.svg] = coded
+            packed -= len(coded)
+        else:
+            left_out.append(picture.svg.name)
+        coded = _coded_numbers(picture.csv)
+        if picture.csv is not None and 0 < len(coded) <= numbers:
+            tables[picture.csv] = f"data:text/csv;base64,{coded}"
+            numbers -= len(coded)
+    return Inside(plainly, packedly, tables, sizes, tuple(left_out))
+
+
+def _packed(svg: str) -> str:
+    return base64.b64encode(gzip.compress(svg.encode(), mtime=0)).decode()
+
+
+def _coded_numbers(csv: Path | None) -> str:
+    if csv is None or csv.stat().st_size > _LARGEST_CSV:
+        return ""
+    return base64.b64encode(csv.read_bytes()).decode()
+
+
+def _pixels(svg: str) -> tuple[int, int]:
+    found = _SIZE.search(svg)
+    points = (float(found[1]), float(found[2])) if found else (360.0, 270.0)
+    return round(points[0] * 4 / 3), round(points[1] * 4 / 3)
 
 
 def shrunk(svg: str) -> str:
@@ -83,37 +138,37 @@ def data_uri(svg: str) -> str:
     return "data:image/svg+xml;utf8," + coded.replace("&", "&amp;")
 
 
-def figure(picture: Picture, room: Room, *, words: str) -> str:
+def figure(picture: Picture, inside: Inside, *, words: str) -> str:
     """Return a figure with what is to be had of it, or where it lies if there is no room.
 
     Args:
         picture: Of a run.
-        room: What is left of the page.
+        inside: What the page holds.
         words: What it shows, for those who do not see it.
     """
-    svg = _shrunk_file(picture.svg)
-    if svg is None or not room.take(len(uri := data_uri(svg))):
-        room.named.append(picture.svg.name)
+    svg, name = picture.svg, text(picture.name)
+    if svg in inside.plain:
+        held = f"src='{inside.plain[svg]}'"
+    elif svg in inside.packed:
+        held = f'data-packed="{inside.packed[svg]}"'
+    else:
         return (
-            f'<p class="quiet small">Not in this page: figure <code>{text(picture.svg.name)}'
-            "</code>, in the folder of the run.</p>"
+            f'<p class="quiet small">Not in this page: figure <code>{text(svg.name)}</code>, in '
+            "the folder of the run.</p>"
         )
-    size = _SIZE.search(svg)
-    wide, high = (round(float(v) * 4 / 3) for v in size.groups()) if size else (480, 360)
-    name = text(picture.name)
+    wide, high = inside.sizes[svg]
     links = [f'<a class="as-svg" download="{name}.svg" hidden>SVG</a>']
     if picture.csv is not None:
-        links.append(_numbers(picture.csv, room))
+        links.append(_numbers(picture.csv, inside))
     return (
-        f'<figure class="picture"><img alt="{escape(words)}" width="{wide}" height="{high}" '
-        f"src='{uri}'><figcaption><span>{name}</span> {' '.join(links)}</figcaption></figure>"
+        f'<figure class="picture"><img alt="{text(words)}" width="{wide}" height="{high}" '
+        f"{held}><figcaption><span>{name}</span> {' '.join(links)}</figcaption></figure>"
     )
 
 
-def figures(pictures: Sequence[Picture], room: Room, *, words: str) -> str:
-    """Return figures beside each other."""
-    shown = "\n".join(figure(picture, room, words=words) for picture in pictures)
-    return f'<div class="pictures">{shown}</div>' if shown else ""
+def figures(pictures: Sequence[Picture], inside: Inside, *, words: str) -> str:
+    """Return figures one after the other."""
+    return "\n".join(figure(picture, inside, words=words) for picture in pictures)
 
 
 def _shrunk_file(path: Path) -> str | None:
@@ -124,11 +179,9 @@ def _shrunk_file(path: Path) -> str | None:
     return shrunk(svg) if "<svg" in svg and "<!ENTITY" not in svg else None
 
 
-def _numbers(csv: Path, room: Room) -> str:
+def _numbers(csv: Path, inside: Inside) -> str:
     """Return a link that holds the plotted numbers, or the name of their file."""
     name = text(csv.name)
-    if csv.stat().st_size <= _LARGEST_CSV:
-        coded = base64.b64encode(csv.read_bytes()).decode()
-        if room.take(len(coded)):
-            return f'<a download="{name}" href="data:text/csv;base64,{coded}">CSV</a>'
+    if csv in inside.numbers:
+        return f'<a download="{name}" href="{inside.numbers[csv]}">CSV</a>'
     return f"<code>{name}</code>"

@@ -3,7 +3,8 @@
     answer.json                 what ``charkit estimate --out`` writes
     table.parquet, *.svg        what ``charkit sweep --out`` writes
     NAME.parquet, figures/      the same, as a study writes it
-    experiments/NAME.json       question, finding (Markdown), figures, table, summary, manifest
+    experiments/NAME.json       question, headline, finding (Markdown), figures, table, summary,
+                                manifest
     scorecard.json              errors of methods beside each other
     answer/answer.json          an answer as an example
 
@@ -76,6 +77,7 @@ class Experiment:
         name: Of its files.
         question: Ends with a question mark.
         asked_by: What asks it.
+        headline: The finding in a sentence; empty where not told.
         finding: Markdown.
         pictures: Those that exist, the main one first.
         table: Name of the file with its numbers; empty where not told.
@@ -86,6 +88,7 @@ class Experiment:
     name: str
     question: str
     asked_by: str
+    headline: str
     finding: str
     pictures: tuple[Picture, ...]
     table: str
@@ -237,7 +240,7 @@ def _experiments(folder: Path) -> tuple[Experiment, ...]:
 def _experiment(path: Path) -> Experiment:
     said = _json(path)
     kinds: Mapping[str, type] = {
-        "question": str, "asked_by": str, "finding": str, "table": str,
+        "question": str, "asked_by": str, "headline": str, "finding": str, "table": str,
         "figures": list, "summary": dict, "manifest": dict,
     }  # fmt: skip
     told = {name: said.get(name) or kind() for name, kind in kinds.items()}

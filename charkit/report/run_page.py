@@ -18,8 +18,8 @@ from charkit.report.page_parts import about, asset, bullets, policy, verdict_lis
 from charkit.report.page_tables import named_values
 from charkit.report.page_words import text
 from charkit.report.run_curves import TaskCurve, curves_of, encoders_of
-from charkit.report.run_figures import Room
-from charkit.report.run_folder import RunFolder, read_run
+from charkit.report.run_figures import put_inside
+from charkit.report.run_folder import Picture, RunFolder, read_run
 from charkit.report.run_parts import (
     commit,
     curves_section,
@@ -78,14 +78,14 @@ def run_html(run: RunFolder, *, title: str | None = None) -> str:
     if run.only_answer and run.answer is not None and not run.scorecard:
         return page_html(run.answer, title=title)
     curves = curves_of(run.table) if run.table is not None else ()
-    room = Room()
+    inside = put_inside(_pictures(run))
     style, script = asset("page.css") + asset("run.css"), asset("run.js")
     parts = {
         "curves": curves_section(curves),
         "findings": short_section(run.experiments),
         "layers": layers_section(curves),
-        "experiments": experiment_sections(run.experiments, room),
-        "figures": pictures_section(run, room),
+        "experiments": experiment_sections(run.experiments, inside),
+        "figures": pictures_section(run, inside),
         "scorecard": scorecard_section(run),
         "example": example_section(run.answer),
         "record": _record(run),
@@ -103,10 +103,17 @@ def run_html(run: RunFolder, *, title: str | None = None) -> str:
         question=text(question_of(run)),
         headline=text(first),
         sentences=bullets(rest),
-        verdicts=verdict_list(warnings_of(run, curves, room.named)),
+        verdicts=verdict_list(warnings_of(run, curves, inside.left_out)),
         contents=_contents(parts),
         data=_data(curves),
     )
+
+
+def _pictures(run: RunFolder) -> list[Picture]:
+    """Return all figures: each experiment's main one, then the second ones, ..., then others."""
+    most = max((len(e.pictures) for e in run.experiments), default=0)
+    told = [e.pictures[k] for k in range(most) for e in run.experiments if k < len(e.pictures)]
+    return [*told, *run.pictures]
 
 
 def _about(run: RunFolder, curves: Sequence[TaskCurve]) -> list[str]:

@@ -16,7 +16,7 @@ from charkit.report.page_tables import named_values
 from charkit.report.page_words import headline, text
 from charkit.report.run_chart import described, run_charts, swatch
 from charkit.report.run_curves import TaskCurve, first_target, reach, reach_words, value_span
-from charkit.report.run_figures import Room, figure, figures
+from charkit.report.run_figures import Inside, figures
 from charkit.report.run_folder import Experiment, RunFolder
 from charkit.report.run_grids import best_table, task_tables
 from charkit.report.run_scorecard import scorecard_tables
@@ -103,9 +103,9 @@ def short_section(experiments: Sequence[Experiment]) -> str:
     return section("findings", "What was asked, what was found", body)
 
 
-def experiment_sections(experiments: Sequence[Experiment], room: Room) -> str:
+def experiment_sections(experiments: Sequence[Experiment], inside: Inside) -> str:
     """Return question, finding, figures and record of every experiment."""
-    return "\n".join(_experiment(e, at, room) for at, e in enumerate(experiments))
+    return "\n".join(_experiment(e, at, inside) for at, e in enumerate(experiments))
 
 
 def _ident(at: int) -> str:
@@ -120,16 +120,14 @@ def _changed_words(experiment: Experiment) -> str:
     return f" <small>{text(said)}</small>"
 
 
-def _experiment(experiment: Experiment, at: int, room: Room) -> str:
+def _experiment(experiment: Experiment, at: int, inside: Inside) -> str:
     words = f"Figure: {experiment.question}"
-    main = "".join(figure(p, room, words=words) for p in experiment.pictures[:1])
-    others = figures(experiment.pictures[1:], room, words=words)
+    drawn = figures(experiment.pictures, inside, words=words)
     asked = f'<p class="quiet small">Asked by: {text(experiment.asked_by)}</p>'
-    beside = " beside" if main else ""
-    body = (
-        f'<div class="told{beside}"><div class="md">{html_of(experiment.finding)}'
-        f"{asked if experiment.asked_by else ''}</div>{main}</div>{others}{_more(experiment)}"
-    )
+    lead = f'<p class="lead">{text(experiment.headline)}</p>' if experiment.headline else ""
+    said = f"{lead}{html_of(experiment.finding)}{asked if experiment.asked_by else ''}"
+    kind = "flow" if drawn else "alone"
+    body = f'<div class="{kind}"><div class="md">{said}</div>{drawn}</div>{_more(experiment)}'
     return section(_ident(at), text(experiment.question or experiment.name), body)
 
 
@@ -170,10 +168,11 @@ def commit(code: Mapping[str, Any]) -> str:
     return f"{str(code.get('commit') or 'unknown')[:12]}{changed}"
 
 
-def pictures_section(run: RunFolder, room: Room) -> str:
+def pictures_section(run: RunFolder, inside: Inside) -> str:
     """Return the figures that belong to no experiment."""
-    shown = figures(run.pictures, room, words="Figure of the study")
-    return section("figures", "More figures", shown)
+    shown = figures(run.pictures, inside, words="Figure of the study")
+    body = f'<div class="flow">{shown}</div>' if shown else ""
+    return section("figures", "More figures", body)
 
 
 def scorecard_section(run: RunFolder) -> str:

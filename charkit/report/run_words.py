@@ -110,7 +110,7 @@ def sentences_of(run: RunFolder, curves: Sequence[TaskCurve]) -> list[str]:
 
 def short_of(experiment: Experiment) -> str:
     """Return an experiment's finding in a sentence."""
-    return first_sentence(experiment.finding) or "No finding was written."
+    return experiment.headline or first_sentence(experiment.finding) or "No finding was written."
 
 
 def warnings_of(
@@ -138,7 +138,8 @@ def warnings_of(
         words = f"The folder holds more tables of sweeps that are not shown: {names}."
         found.append(("more_tables", words, "note"))
     if unseen:
-        words = f"{len(unseen)} figures found no room in this page; they lie in the folder."
+        count = f"{len(unseen)} figure{'s' * (len(unseen) > 1)}"
+        words = f"{count} found no room in this page: {', '.join(unseen[:_MOST_NAMED])}."
         found.append(("figures_left_out", words, "note"))
     if covered := coverage_words(run.scorecard):
         found.append(("coverage", covered, "note"))

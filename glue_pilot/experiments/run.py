@@ -79,6 +79,7 @@ def run_experiment(
         "name": stem,
         "question": experiment.question,
         "asked_by": experiment.asked_by,
+        "headline": headline(found),
         "finding": found.finding,
         "summary": dict(found.summary),
         "figures": list(figures.values()),
@@ -96,6 +97,13 @@ def run_experiment(
     text = json.dumps(record, indent=1, sort_keys=True, allow_nan=True) + "\n"
     place = write_whole(folder / f"{stem}.json", text.encode())
     return Ran(dict(changed or {}), found, [place, page, *table, *drawn], seconds)
+
+
+def headline(found: Found) -> str:
+    """Return the finding in a sentence: the title of the main figure."""
+    figures = list(found.figures.values())
+    texts = figures[0].texts if figures else []
+    return " ".join(texts[0].get_text().replace(r"\$", "$").split()) if texts else ""
 
 
 def page_of(experiment: Experiment, found: Found, figures: Sequence[str]) -> str:

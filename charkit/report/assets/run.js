@@ -10,10 +10,20 @@
     for (const name in values) element.setAttribute(name, values[name]);
   };
 
-  for (const link of all("a.as-svg")) {
-    link.href = link.closest("figure").querySelector("img").src;
+  async function unpack(image) {
+    const bytes = Uint8Array.from(atob(image.dataset.packed), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const svg = await new Response(stream).text();
+    image.src = `data:image/svg+xml;utf8,${encodeURIComponent(svg)}`;
+    delete image.dataset.packed;
+  }
+  async function offer(link) {
+    const image = link.closest("figure").querySelector("img");
+    if (image.dataset.packed) await unpack(image);
+    link.href = image.src;
     link.hidden = false;
   }
+  all("a.as-svg").forEach(offer);
 
   const chooser = at("grid-task");
   if (chooser) {

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,6 +81,15 @@ class Browser:
         found = self.send("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
+
+    def wait_for(self, expression: str, *, seconds: float = 10.0) -> bool:
+        """Wait until JavaScript in the page gives something true; say whether it did."""
+        end = time.monotonic() + seconds
+        while not self.evaluate(expression):
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.05)
+        return True
 
     def errors(self) -> list[str]:
         """Return what the console complained about: errors, warnings, refused content."""

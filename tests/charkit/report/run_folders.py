@@ -13,6 +13,9 @@ SVG = (
     'd="M 0 0 \nL 9 9 \nz\n"/></defs><g id="unused"><use href="#glyph" style="fill: #ff0000"/></g>'
     "</svg>"
 )
+VAST = SVG.replace("M 0 0 ", "M 0 0 \nL 5 5 " * 100_000)
+"""More than a page takes as it is."""
+
 ANSWER = {
     "task": NASTY,
     "question": "How many labels reach 0.7?",
@@ -75,6 +78,7 @@ def experiment(name, **changed):
         "name": name,
         "question": f"What do {name} say?",
         "asked_by": "the notes",
+        "headline": f"All of {name} is in layer 4",
         "finding": FINDING,
         "summary": {"gain": 3.0, "unknown": float("nan")},
         "figures": [f"figures/{name}.svg"],
@@ -100,6 +104,7 @@ def write_run(folder, *, experiments=("layers", "norm")):
         (figures / f"{name}.svg").write_text(SVG)
         (figures / f"{name}.csv").write_text("a,b\n1,2\n")
     (folder / "figures" / "next_labels.svg").write_text(SVG)
+    (folder / "figures" / "vast.svg").write_text(VAST)
     (folder / "figures" / "curves_reviews.svg").write_text(SVG)
     return folder
 

@@ -1,4 +1,5 @@
 import base64
+import gzip
 import json
 import re
 import time
@@ -25,7 +26,7 @@ from charkit.errors import DataError, MissingError, UsageError
 from charkit.heads.records import write_table
 from charkit.report.markdown import first_sentence, html_of
 from charkit.report.run_curves import curves_of, reach, reach_words, rough, share_of_gain
-from charkit.report.run_figures import Room, data_uri, figure, shrunk
+from charkit.report.run_figures import data_uri, figure, put_inside, shrunk
 from charkit.report.run_folder import Picture, read_run
 from charkit.report.run_page import run_html, write_report
 from charkit.report.run_scorecard import error_of, scorecard_tables
@@ -78,7 +79,7 @@ def test_a_whole_run_is_one_page_that_asks_for_nothing(run):
     assert all(url.startswith(("data:", "#")) for url in reader.asked)
     words = " ".join(reader.words)
     for said in (
-        *("What do layers say?", "What do norm say?", "Layer 4 is best on 2 of 2 tasks."),
+        *("What do layers say?", "What do norm say?", "All of norm is in layer 4"),
         *("power law, 2 parameters", "An answer as an example", "Other texts."),
     ):
         assert said in words
@@ -168,7 +169,7 @@ def test_figures_lie_in_the_run_or_are_not_shown(run):
     (run / "experiments" / "norm.json").write_text(json.dumps(experiment("norm", figures=named)))
     found = next(e for e in read_run(run).experiments if e.name == "norm")
     assert [p.name for p in found.pictures] == ["norm"]
-    assert [p.name for p in read_run(run).pictures] == ["next_labels"]
+    assert [p.name for p in read_run(run).pictures] == ["next_labels", "vast"]
 
 
 def test_experiments_stand_in_the_order_of_their_telling(tmp_path):
@@ -176,14 +177,28 @@ def test_experiments_stand_in_the_order_of_their_telling(tmp_path):
     assert [e.name for e in read_run(run).experiments] == ["layers", "norm", "another"]
 
 
-def test_figures_without_room_are_named(run):
-    picture = Picture("norm", run / "experiments/figures/norm.svg", None)
-    room = Room(10)
-    assert "<img" not in figure(picture, room, words="")
-    assert room.named == ["norm.svg"]
-    room = Room(1000)
-    assert "<img" in figure(picture, room, words="")
-    assert room.left < 1000
+def test_figures_without_room_are_packed_or_named(run):
+    pictures = [
+        Picture(name, run / f"experiments/figures/{name}.svg", None) for name in ("layers", "norm")
+    ]
+    pictures.append(Picture("vast", run / "figures/vast.svg", None))
+    inside = put_inside(pictures, plain=len(data_uri(shrunk(SVG))) + 9, packed=10_000)
+    assert list(inside.plain) == [pictures[0].svg]
+    assert list(inside.packed) == [p.svg for p in pictures[1:]]
+    packed = gzip.decompress(base64.b64decode(inside.packed[pictures[1].svg])).decode()
+    assert packed == shrunk(SVG)
+    assert "<img" in figure(pictures[1], inside, words="")
+    nothing = put_inside(pictures, plain=0, packed=0)
+    assert nothing.left_out == ("layers.svg", "norm.svg", "vast.svg")
+    assert "<img" not in figure(pictures[0], nothing, words="")
+
+
+def test_a_drawing_that_is_none_is_left_out(run):
+    for content in (b"\xff\xfe", b"no drawing", b"<!DOCTYPE svg [<!ENTITY a 'b'>]><svg/>"):
+        (run / "figures/next_labels.svg").write_bytes(content)
+        page = run_html(read_run(run))
+        assert "1 figure found no room" in page
+        assert "Not in this page: figure <code>next_labels.svg" in page
 
 
 def test_a_smaller_drawing_is_the_same_drawing():

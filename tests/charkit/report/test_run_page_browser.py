@@ -49,8 +49,8 @@ def test_the_page_fits_and_complains_of_nothing(shown, page, width, dark):
     shown.open(page, width=width, dark=dark)
     assert shown.evaluate("document.documentElement.scrollWidth") <= width
     assert shown.evaluate("document.title") == "pilot"
-    images = "[...document.images].every((i) => i.complete && i.naturalWidth)"
-    assert shown.evaluate(images)
+    assert shown.evaluate("document.images.length") == 4
+    assert shown.wait_for("[...document.images].every((i) => i.complete && i.naturalWidth)")
     assert shown.errors() == []
     assert shown.requests() == [page.as_uri()]
 

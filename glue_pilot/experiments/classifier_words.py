@@ -46,8 +46,9 @@ def finding_of(means: pd.DataFrame, *, n: int, draws: int) -> str:
     tasks = int(means["tasks"].max())
     sentences = [
         f"{_answer(means, stages)}\n\n{tasks} tasks, {n} texts each, {draws} samples; the head "
-        "reads the last layer, and is stopped during gradient descent. In brackets: 90 % intervals, tasks "
-        "drawn by corpus; clearly: the interval of the difference leaves out nought.",
+        "reads the last layer, and is stopped during gradient descent. In brackets: 90 % "
+        "intervals, tasks drawn by corpus; clearly: the interval of the difference leaves out "
+        "nought.",
         "Accuracy: " + _listed(means, told, "accuracy") + ".",
         "Distance of the embedding to the converged head's, in units of the mean distance "
         "between tasks: " + _listed(means, told, "moved", without=CONVERGED) + ".",

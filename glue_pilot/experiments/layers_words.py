@@ -27,7 +27,8 @@ def finding_of(
             f"**Distances.** Triples of two tasks with labels of one kind and other texts, and a "
             f"third ({int(matrices['triples'].iloc[0])} triples). The gap is how much farther "
             "the third lies, over the mean distance; intervals (90 %, in brackets) draw whole "
-            f"corpora. {distances}",
+            f"corpora. {distances} Tasks of one kind often have texts of one sort as well: the "
+            "gap does not say which of the two a layer tells.",
             f"**Heads.** {_regret_words(regrets, last)}",
             f"**Mixes.** {_mix_words(mixes)}",
         ]
@@ -63,10 +64,21 @@ def _distance_words(matrices: pd.DataFrame, metric: str, last: int) -> str:
         f"on the first layer alone, {_said(_value(matrices, late, metric, 'gap'))} on the last "
         f"alone, {_said(_value(matrices, whole, metric, 'gap'))} on all under the last layer's "
         f"head; the largest of all, {gap.max():.2f}, has features cached at layer {cache} and "
-        f"the head at layer {head} ({told['value']:.0%} of triples told right there)."
+        f"the head at layer {head} ({told['value']:.0%} of triples told right there, a third by "
+        f"chance){_lead(matrices, metric, (cache, head), whole)}."
     ]
     words.append(_uniform_words(matrices, metric, early, late))
     return " ".join(words)
+
+
+def _lead(
+    matrices: pd.DataFrame, metric: str, best: tuple[int, int], whole: tuple[int, int]
+) -> str:
+    """Say by how much the best place leads on all layers under the last layer's head."""
+    lead, low, high = difference(matrices, best, whole, metric=metric, measure="gap")
+    if best == whole or low != low:
+        return ""
+    return f", {lead:.2f} ({low:.2f} to {high:.2f}) more than on all under the last layer's head"
 
 
 def _uniform_words(
@@ -106,8 +118,8 @@ def _regret_words(regrets: pd.DataFrame, last: int) -> str:
             f"{_points(own, 'regret')} against the layer that is best on the task's other draws; "
             f"the cheapest fixed layer is {int(cheap['layer'])} with {_points(cheap, 'regret')}; "
             f"the one best on other corpora costs {_points(rule, 'regret')}. Most often best is "
-            f"layer {int(often['layer'])}, for {often['best']:.0%} of tasks; the last for "
-            f"{own['best']:.0%}."
+            f"layer {int(often['layer'])}, for {often['best']:.0%} of tasks"
+            + ("." if often["layer"] == last else f"; the last for {own['best']:.0%}.")
         )
     ends = regrets[regrets["layer"] == last].sort_values("n")
     clear = ends[ends["low"] > 0]["n"]

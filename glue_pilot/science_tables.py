@@ -311,6 +311,7 @@ def relabelled_cases(
                 yield {
                     "base": base,
                     "pair": _pair_name(labelling, other),
+                    "labellings": " or ".join(sorted((labelling, other))),
                     "same_texts": separation(near, matrix[anchor, [far]]),
                     "other_texts": separation(near, matrix[anchor, [there]]),
                 }

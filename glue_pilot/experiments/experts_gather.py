@@ -43,7 +43,7 @@ class ExpertSettings:
         frozen: Layers from below that are not fine-tuned.
         sizes: Labelled texts of the target, rising.
         library_n: Texts that the experts' own tasks are embedded from, one of the sizes.
-        probe_n: Texts at which other probes are compared, one of the sizes.
+        n: Labelled texts of the main answer, where other probes are compared too; one of the sizes.
         probe_layers: Heads at these layers are tried as probes.
         n_eval: Evaluation texts a target.
         max_length: Most tokens of a text, for experts.
@@ -85,7 +85,7 @@ class ExpertSettings:
     frozen: int = 2
     sizes: tuple[int, ...] = (32, 128, 512)
     library_n: int = 512
-    probe_n: int = 128
+    n: int = 128
     probe_layers: tuple[int, ...] = (2, 4)
     n_eval: int = 500
     max_length: int = 64
@@ -95,7 +95,7 @@ class ExpertSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("library_n", "probe_n"):
+        for name in ("library_n", "n"):
             if getattr(self, name) not in self.sizes:
                 raise UsageError(
                     f"{name}: expected one of the sizes {self.sizes}, got {getattr(self, name)}."
@@ -247,7 +247,7 @@ def _sample(task: Task, n: int, n_eval: int) -> Task:
 
 def _probe_layers(settings: ExpertSettings, encoder: Encoder, n: int) -> tuple[int, ...]:
     """Return the layers of heads: all where probes are compared, else the last."""
-    first = 1 if n == settings.probe_n else encoder.n_layers
+    first = 1 if n == settings.n else encoder.n_layers
     return tuple(range(first, encoder.n_layers + 1))
 
 

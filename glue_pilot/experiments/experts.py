@@ -1,0 +1,196 @@
+"""Which expert to take for a new task: Task2Vec's Table 1 and Figure 4, for text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from glue_pilot.experiments.base import Bench, Experiment, Found
+from glue_pilot.experiments.experts_figures import gain_figure, interval_figure, sizes_figure
+from glue_pilot.experiments.experts_gather import (
+    ExpertSettings,
+    Gathered,
+    embed_probe,
+    gather,
+    sample_of,
+)
+from glue_pilot.experiments.experts_select import (
+    ASYMMETRIC,
+    AVERAGE,
+    CHANCE,
+    COSINE,
+    GENERIC,
+    HALF,
+    LEFT_OUT,
+    LOG_RATIO,
+    LOGME,
+    MODEL2VEC,
+    NEAREST,
+    TEXT,
+    TEXT_CENTRED,
+    Board,
+    cost_rows,
+    embeddings_at,
+    fisher_scores,
+    make_board,
+    pick,
+)
+from glue_pilot.experiments.experts_words import ORDER, PROBE, Costs, finding, keyed, percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_FAMILIES = {
+    CHANCE: "no choice", GENERIC: "no choice", AVERAGE: "no look at the task",
+    TEXT: "texts", TEXT_CENTRED: "texts", LOGME: "runs every expert",
+    LEFT_OUT: "runs every expert", HALF: "runs every expert",
+}  # fmt: skip
+
+
+def run(settings: ExpertSettings, bench: Bench) -> Found:
+    """Fine-tune experts, choose among them in every way, and say what each way costs."""
+    gathered = gather(settings, bench)
+    board = make_board(gathered, settings, settings.n)
+    last = gathered.encoder.n_layers
+    rows = []
+    for n in settings.sizes:
+        for place, layer in enumerate((settings.layer, settings.other_layer)):
+            here = (
+                board
+                if (n, place) == (settings.n, 0)
+                else make_board(gathered, settings, n, layer=place)
+            )
+            number = layer % (last + 1)
+            rows += cost_rows(here, layer=number, probe=PROBE, seed=settings.seed)
+    for probe, other in other_probes(gathered, settings, board, bench):
+        rows += cost_rows(
+            other,
+            layer=settings.layer % (last + 1),
+            probe=probe,
+            seed=settings.seed,
+            methods=NEAREST,
+        )
+    table = pd.DataFrame(rows)
+    main = main_rows(table, settings, last)
+    gains = gains_of(gathered, board)
+    return Found(
+        table,
+        draw(table, main, gains, settings, last),
+        finding(table, main, gains, settings, last),
+        {method: costs["increase"] for method, costs in keyed(main).items()},
+    )
+
+
+def other_probes(
+    gathered: Gathered, settings: ExpertSettings, board: Board, bench: Bench
+) -> Iterator[tuple[str, Board]]:
+    """Yield other probes and what choosing the nearest under them costs, both tasks at one n."""
+    count, last = len(gathered.experts), gathered.encoder.n_layers
+    wanted: list[tuple[str, list[Any]]] = [
+        (f"head at layer {k}", embeddings_at(gathered, settings.n, k))
+        for k in (*settings.probe_layers, last)
+    ]
+    random = gathered.encoder.randomised(seed=settings.seed)
+    for word, encoder, cls in (
+        ("random encoder", random, False),
+        ("first token's state", gathered.encoder, True),
+    ):
+        made = []
+        for done, target in enumerate(gathered.targets):
+            bench.progress(f"probe: {word}", done, len(gathered.targets))
+            sample = sample_of(target.known, settings.n)
+            made.append(embed_probe(sample, encoder, (last,), bench, cls=cls)[last])
+        wanted.append((word, made))
+    for word, embeddings in wanted:
+        scores = fisher_scores(embeddings, embeddings[:count])
+        picked = {k: pick(v, board.errors, board.allowed) for k, v in scores.items()}
+        yield word, replace(board, scores=board.scores | scores, picked=board.picked | picked)
+
+
+def main_rows(table: pd.DataFrame, settings: ExpertSettings, n_layers: int) -> pd.DataFrame:
+    """Return the rows of the main answer, in the order of the story."""
+    layer = settings.layer % (n_layers + 1)
+    here = table[(table["n"] == settings.n) & (table["layer"] == layer) & (table["probe"] == PROBE)]
+    return here.set_index("method").loc[list(ORDER)].reset_index()
+
+
+def gains_of(gathered: Gathered, board: Board) -> pd.DataFrame:
+    """Return points of accuracy that each expert gains on each task; NaN for its own corpus."""
+    gains = 100 * (board.generic[:, None] - board.errors)
+    return pd.DataFrame(
+        np.where(board.allowed, gains, np.nan),
+        index=gathered.names,
+        columns=[expert.task for expert in gathered.experts],
+    )
+
+
+def draw(
+    table: pd.DataFrame,
+    main: pd.DataFrame,
+    gains: pd.DataFrame,
+    settings: ExpertSettings,
+    n_layers: int,
+) -> dict[str, Figure]:
+    """Draw costs, costs by size, and the gains of every expert."""
+    shown = main.assign(family=[_FAMILIES.get(m, "Fisher") for m in main["method"]])
+    for column in ("increase", "increase_low", "increase_high"):
+        shown[column] = 100 * shown[column]
+    keys = keyed(main)
+    best = min((COSINE, LOG_RATIO, ASYMMETRIC, MODEL2VEC), key=lambda m: keys[m]["increase"])
+    costs = interval_figure(
+        shown,
+        value="increase",
+        title=_title(keys, best),
+        caption=f"{int(main['n_targets'].iloc[0])} tasks, n = {settings.n} labelled texts, experts "
+        "of the task's own corpus left out. 0: the best expert, found on the evaluation texts. "
+        "Bars: 90 % bootstrap intervals over corpora.",
+        axis="relative increase of the error over the best expert (%)",
+    )
+    layer = settings.layer % (n_layers + 1)
+    part = table[(table["layer"] == layer) & (table["probe"] == PROBE)]
+    lines = [
+        part.loc[part["method"] == m, ["method", "n", "mean_error"]]
+        for m in (GENERIC, best, TEXT, CHANCE)
+    ]
+    optimal = part.loc[part["method"] == CHANCE, ["n", "optimal_error"]]
+    lines.append(
+        optimal.rename(columns={"optimal_error": "mean_error"}).assign(method="best expert")
+    )
+    by_size = [keyed(part[part["n"] == k(settings.sizes)]) for k in (min, max)]
+    gap = [costs[GENERIC]["increase"] - costs[best]["increase"] for costs in by_size]
+    sizes = sizes_figure(
+        pd.concat(lines, ignore_index=True),
+        title=f"Choosing by {best} saves {percent(gap[0])} of the best error at "
+        f"{min(settings.sizes)} texts, {percent(gap[1])} at {max(settings.sizes)}",
+        caption="Mean error over tasks of heads on the chosen expert's features. Saved: against "
+        "the generic encoder; below nought means lost.",
+    )
+    helped = float((gains.max(axis=1) > 0).mean())
+    matrix = gain_figure(
+        gains,
+        title=f"The best expert beats the generic encoder on {helped:.0%} of the tasks",
+        caption=f"Rows: tasks, n = {settings.n}. Columns: experts. Grey: of the task's own "
+        "corpus, left out.",
+    )
+    return {"": costs, "sizes": sizes, "matrix": matrix}
+
+
+def _title(keys: Costs, best: str) -> str:
+    text = min(keys[TEXT]["increase"], keys[TEXT_CENTRED]["increase"])
+    return (
+        f"Nearest expert by {best}: {percent(keys[best]['increase'])} above the best; by texts "
+        f"{percent(text)}, generic encoder {percent(keys[GENERIC]['increase'])}"
+    )
+
+
+EXPERIMENT = Experiment(
+    name="experts",
+    question="Which fine-tuned expert should a new task take, and can its embedding tell?",
+    asked_by="Task2Vec, section 4.2: Table 1, Figure 4 and the choice of probe",
+    settings=ExpertSettings,
+    run=run,
+)

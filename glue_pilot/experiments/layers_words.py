@@ -88,12 +88,15 @@ def _uniform_words(
     spread, low, high = difference(matrices, late, early, metric=metric, measure="spread")
     if low != low:
         return "Too few triples tell whether the first layer's matrix is more uniform."
-    said = f"the spread of a triple's distances is {spread:+.2f} ({low:+.2f} to {high:+.2f})"
+    said = (
+        "on the last layer alone the spread of a triple's distances differs from the first's by "
+        f"{spread:+.2f} ({low:+.2f} to {high:+.2f})"
+    )
     if low > 0:
-        return f"The matrix is more uniform from the first layer: {said} larger on the last."
+        return f"The matrix is more uniform from the first layer: {said}."
     if high < 0:
-        return f"The matrix is LESS uniform from the first layer: on the last, {said}."
-    return f"It is not shown that the first layer's matrix is more uniform: on the last, {said}."
+        return f"The matrix is LESS uniform from the first layer: {said}."
+    return f"It is not shown that the first layer's matrix is more uniform: {said}."
 
 
 # -- heads -----------------------------------------------------------------------------------

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
-import numpy as np
 import pandas as pd
 
-from charkit.answers.embed import KeptEmbeddings, embed_kept
+from charkit.answers.embed_plan import SplitName, choose_options, plan_embedding
 from charkit.answers.embedded import EmbeddedTask
-from charkit.config import Pooling, Progress, TaskKind, no_progress, staged_by
+from charkit.config import Pooling, Progress, TaskKind, no_progress
 from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.encoders.encoder import Encoder
-from charkit.encoders.load import load_encoder
-from charkit.errors import DataError, UnknownNameError, UsageError
-from charkit.fisher import FisherOptions
+from charkit.errors import UsageError
 from charkit.fisher.sites import DEFAULT_PARTS
 from charkit.heads.grid import Source
 from charkit.store import Store
 from charkit.tasks import load_task
 from charkit.tasks.rows import OnBadRows
-from charkit.tasks.sample import sample_task
-from charkit.tasks.task import Split, Task
-
-logger = logging.getLogger(__name__)
-
-SplitName = Literal["train", "evaluation"]
-"""What is embedded: the labelled training texts, or the evaluation texts."""
+from charkit.tasks.task import Task
 
 Place = str | Path | pd.DataFrame
 
@@ -48,6 +36,8 @@ def embed(
     n_draws: int = 1,
     relative_error: float | None = None,
     stop_at: float | None = None,
+    beta: float | None = None,
+    n_steps: int | None = None,
     split: SplitName = "train",
     unlabelled: Place | None = None,
     seed: int = 0,
@@ -81,14 +71,18 @@ def embed(
         cache_layer: Token states of this layer, below all chosen ones, are kept in the store
             too: other embeddings of the same texts begin there.
         parts: Which weights, see `charkit.fisher.PARTS`.
-        estimator: How labels are averaged over, see `charkit.fisher.labels.Estimator`.
+        estimator: How labels are averaged over, see `charkit.fisher.labels.Estimator`; or
+            ``variational``: how much noise the weights can bear, see `charkit.fisher.variational`.
+            It takes tens of times as long.
         n_draws: Draws a text, for estimators that draw.
         relative_error: Choose the number of draws instead, by the noise that they may add.
         stop_at: Stop as soon as random halves of the texts seen agree to this cosine.
+        beta: Variational alone: weight of the prior. Default: 1e-6.
+        n_steps: Variational alone: steps of the search. Default: 100.
         split: What is embedded.
         unlabelled: File or DataFrame of texts to embed instead, with the same columns of texts;
             labels in it are not read.
-        seed: Of the sample of n texts, and of the draws.
+        seed: Of the sample of n texts, and of draws and noise.
         pooling: How token states become one vector.
         max_length: Longest text in tokens. Default: the encoder's own choice.
         device: Where to compute.
@@ -108,6 +102,7 @@ def embed(
         UsageError: An argument is not legal.
         DataError: The source cannot be used, or has no labels or too few classes.
         MissingError: An encoder, a file or disk space is missing.
+        RefusalError: A variational search has not converged; the fit is attached.
     """
     whole = task
     if unlabelled is not None:
@@ -130,25 +125,34 @@ def embed(
             "unlabelled texts are read with a source: expected a file, folder or DataFrame, got "
             "a task. Make a task with these texts as its evaluation part, and split='evaluation'."
         )
-    if split not in get_args(SplitName):
-        raise UnknownNameError("split", split, get_args(SplitName))
-    sample = sample_task(whole, n, seed=seed)
-    if not isinstance(encoder, Encoder):
-        encoder = load_encoder(encoder, device=device, dtype=dtype, offline=offline)
-    logger.info("%s: %s; %s", encoder.name, encoder.device_reason, encoder.dtype_reason)
-    options = FisherOptions(
-        layers=None if layers is None else tuple(layers),
-        parts=tuple(parts),
-        pooling=pooling,
-        estimator=estimator,
+    options = choose_options(
+        estimator,
+        layers=layers,
+        parts=parts,
         n_draws=n_draws,
         relative_error=relative_error,
         stop_at=stop_at,
+        beta=beta,
+        n_steps=n_steps,
         seed=seed,
+        pooling=pooling,
         max_length=max_length,
     )
-    work = _Work(sample, encoder, tuple(head_layers), options, cache_layer, store, progress)
-    return work.answer(split)
+    plan = plan_embedding(
+        whole,
+        options,
+        n=n,
+        seed=seed,
+        encoder=encoder,
+        head_layers=head_layers,
+        cache_layer=cache_layer,
+        split=split,
+        device=device,
+        dtype=dtype,
+        offline=offline,
+        store=store,
+    )
+    return plan.answer(progress)
 
 
 def only_evaluation(evaluation: object, unlabelled: Place) -> Place:
@@ -163,54 +167,3 @@ def only_evaluation(evaluation: object, unlabelled: Place) -> Place:
             f"both ({unlabelled} and {evaluation}). Name one of them."
         )
     return unlabelled
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What is to be embedded, and how."""
-
-    task: Task
-    encoder: Encoder
-    head_layers: tuple[int, ...]
-    options: FisherOptions
-    cache_layer: int | None
-    store: Store | None
-    progress: Progress
-
-    def answer(self, split: SplitName) -> EmbeddedTask:
-        task, other = self.task, self.task.evaluation
-        if split == "evaluation" and other is None:
-            raise DataError(
-                f"{task.name} has no evaluation part: expected texts to embed, got none. Name a "
-                "file of texts as unlabelled."
-            )
-        trained = self._kept(task.train, "train")
-        sample, kept = "train", trained
-        if split == "evaluation" and other is not None:
-            sample = "unlabelled" if other.labels is None else "evaluation"
-            kept = self._kept(other, sample)
-        counts = np.bincount(np.asarray(task.train.labels, np.int64)) if task.n_classes else None
-        return EmbeddedTask(
-            name=task.name,
-            sample=sample,
-            embeddings=kept.embeddings,
-            heads=trained.heads,
-            trained={} if kept is trained else trained.embeddings,
-            majority=float("nan") if counts is None else float(counts.max() / counts.sum()),
-            key=kept.key,
-            found=kept.found and trained.found,
-        )
-
-    def _kept(self, split: Split, part: str) -> KeptEmbeddings:
-        name = self.task.name if part == "train" else f"{self.task.name} ({part})"
-        return embed_kept(
-            self.task,
-            self.encoder,
-            head_layers=self.head_layers,
-            split=split,
-            options=self.options,
-            cache_layer=self.cache_layer,
-            store=self.store,
-            name=name,
-            progress=staged_by(self.progress, name),
-        )

@@ -15,6 +15,7 @@ from charkit.report.canvas import (
     NORMAL,
     SMALL,
     blank,
+    ink_on,
     keep_numbers,
     readable,
     safe,
@@ -126,3 +127,39 @@ def interval_rows(
     axes.set_axisbelow(True)
     axes.set_xlabel(across, size=NORMAL, color=INK)
     return keep_numbers(figure, rows)
+
+
+def number_grid(numbers: pd.DataFrame, *, title: str, caption: str, across: str, up: str) -> Figure:
+    """Draw a table of numbers as cells, light where large; missing ones are left out.
+
+    Args:
+        numbers: One row and column a name.
+        title: The finding.
+        caption: How to read it.
+        across: What columns are.
+        up: What rows are.
+    """
+    from matplotlib import colormaps
+    from matplotlib.patches import Rectangle
+
+    figure, axes = blank(
+        title=title, caption=caption, height=0.36 * len(numbers) + 0.1, left=0.75, right=0.2
+    )
+    values = numbers.to_numpy(np.float64)
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    scale = colormaps["viridis"]
+    for row, column in np.argwhere(np.isfinite(values)):
+        colour = scale((values[row, column] - low) / ((high - low) or 1.0))
+        axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colour, linewidth=0))
+        axes.text(
+            column, row, f"{values[row, column]:.2f}", ha="center", va="center", size=SMALL,
+            color=ink_on(colour),
+        )  # fmt: skip
+    axes.set_xlim(-0.5, values.shape[1] - 0.5)
+    axes.set_ylim(len(values) - 0.5, -0.5)
+    axes.set_xticks(range(values.shape[1]), [str(c) for c in numbers.columns])
+    axes.set_yticks(range(len(values)), [str(r) for r in numbers.index])
+    axes.tick_params(length=0)
+    axes.set_xlabel(across, size=NORMAL, color=INK)
+    axes.set_ylabel(up, size=NORMAL, color=INK)
+    return keep_numbers(figure, numbers.reset_index())

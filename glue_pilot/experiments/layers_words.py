@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from glue_pilot.experiments.layers_figures import interval_lines
+from glue_pilot.experiments.layers_figures import interval_lines, number_grid
 from glue_pilot.experiments.layers_matrices import METRICS, difference
 from glue_pilot.experiments.layers_mixes import LAST, MIXES, SINGLE
 from glue_pilot.experiments.layers_regret import ELSEWHERE
@@ -171,10 +171,11 @@ def _from_which(rows: pd.DataFrame) -> str:
 def figures_of(
     matrices: pd.DataFrame, regrets: pd.DataFrame, mixes: pd.DataFrame, *, last: int
 ) -> dict[str, Figure]:
-    """Draw regret by n (the main one), the gap by layer, and what mixes gain."""
+    """Draw regret by n (the main one), the gap by layer and cache layer, and what mixes gain."""
     return {
         "": _regret_figure(regrets, last),
         "distances": _gap_figure(matrices, last),
+        "cache": _cache_figure(matrices, last),
         "mixes": _mix_figure(mixes),
     }
 
@@ -225,6 +226,24 @@ def _gap_figure(matrices: pd.DataFrame, last: int) -> Figure:
         across="layer",
         up="gap / mean distance",
         level=0,
+    )
+
+
+def _cache_figure(matrices: pd.DataFrame, last: int) -> Figure:
+    told = matrices[(matrices["measure"] == "told") & (matrices["metric"] == "log_ratio")]
+    grid = told.pivot_table(index="cache_layer", columns="head_layer", values="value")
+    best = told.iloc[int(told["value"].argmax())]
+    whole = _value(matrices, (0, last), "log_ratio", "told")
+    return number_grid(
+        grid,
+        title=f"Similar tasks are the nearest in {best['value']:.0%} of triples from cache layer "
+        f"{int(best['cache_layer'])} to head layer {int(best['head_layer'])}, in "
+        f"{whole['value']:.0%} from all layers",
+        caption="Share of triples where the two tasks with labels of one kind are nearer to each "
+        "other than to the third (log-ratio distance; a third by chance). The embedding has "
+        "the layers above the cache layer, up to the head's.",
+        across="layer that the head reads",
+        up="cache layer",
     )
 
 

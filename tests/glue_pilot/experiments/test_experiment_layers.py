@@ -140,7 +140,7 @@ def found(tiny_bert, tmp_path_factory):
 
 def test_a_run_says_all_three_parts(found):
     assert set(found.table["part"]) == {"distances", "heads", "mixes"}
-    assert list(found.figures) == ["", "distances", "mixes"]
+    assert list(found.figures) == ["", "distances", "cache", "mixes"]
     for word in ("**Distances.**", "**Heads.**", "**Mixes.**", "n = 32"):
         assert word in found.finding
     assert np.isfinite(list(found.summary.values())).all()

@@ -308,8 +308,8 @@ def _agreement_words(agree: pd.DataFrame, heads: str) -> list[str]:
     }.get(_helps(first.loc["difference"]), "no difference is shown")
     return [
         f"{what} {int(plain['small']):,} and {int(plain['large']):,} texts differ by "
-        f"{_apart(plain)} in the absolute logarithm (median over tasks), corrected ones by {_apart(corrected)}: "
-        f"{verdict}."
+        f"{_apart(plain)} in the absolute logarithm (median over tasks), corrected ones "
+        f"by {_apart(corrected)}: {verdict}."
     ]
 
 

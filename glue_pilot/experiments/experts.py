@@ -147,8 +147,10 @@ def draw(
         title=_title(keys, best),
         caption=f"{int(main['n_targets'].iloc[0])} tasks, n = {settings.n} labelled texts, experts "
         "of the task's own corpus left out. 0: the best expert, found on the evaluation texts. "
-        "Bars: 90 % bootstrap intervals over corpora.",
-        axis="relative increase of the error over the best expert (%)",
+        "Bars: 90 % bootstrap intervals over corpora. Squares: no choice; circles: the Fisher "
+        "information; triangles: mean states; diamond: without a look at the task; black: all "
+        "experts are run.",
+        axis="error above the best expert's (%)",
     )
     layer = settings.layer % (n_layers + 1)
     part = table[(table["layer"] == layer) & (table["probe"] == PROBE)]
@@ -164,15 +166,15 @@ def draw(
     gap = [costs[GENERIC]["increase"] - costs[best]["increase"] for costs in by_size]
     sizes = sizes_figure(
         pd.concat(lines, ignore_index=True),
-        title=f"Choosing by {best} saves {percent(gap[0])} of the best error at "
-        f"{min(settings.sizes)} texts, {percent(gap[1])} at {max(settings.sizes)}",
-        caption="Mean error over tasks of heads on the chosen expert's features. Saved: against "
-        "the generic encoder; below nought means lost.",
+        title=f"{best} against the generic encoder: {percent(-gap[0])} of the best error at n = "
+        f"{min(settings.sizes)}, {percent(-gap[1])} at {max(settings.sizes)}",
+        caption="Mean error over tasks of heads on the chosen expert's features. Below nought "
+        "in the title: fewer errors than with the generic encoder.",
     )
     helped = float((gains.max(axis=1) > 0).mean())
     matrix = gain_figure(
         gains,
-        title=f"The best expert beats the generic encoder on {helped:.0%} of the tasks",
+        title=f"The best expert beats the generic encoder on {100 * helped:.0f} % of tasks",
         caption=f"Rows: tasks, n = {settings.n}. Columns: experts. Grey: of the task's own "
         "corpus, left out.",
     )
@@ -182,8 +184,8 @@ def draw(
 def _title(keys: Costs, best: str) -> str:
     text = min(keys[TEXT]["increase"], keys[TEXT_CENTRED]["increase"])
     return (
-        f"Nearest expert by {best}: {percent(keys[best]['increase'])} above the best; by texts "
-        f"{percent(text)}, generic encoder {percent(keys[GENERIC]['increase'])}"
+        f"Above the best expert: {percent(keys[best]['increase'])} by {best}, {percent(text)} by "
+        f"texts, {percent(keys[GENERIC]['increase'])} with no expert"
     )
 
 

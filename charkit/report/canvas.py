@@ -62,7 +62,7 @@ def blank(
     _matplotlib()
     from matplotlib.figure import Figure
 
-    heads = textwrap.wrap(readable(title).replace(" = ", "\xa0=\xa0"), 50) or [""]
+    heads = _title_lines(title)
     notes = textwrap.wrap(readable(caption), 70)
     top = 0.12 + _TITLE_LINE * len(heads) + 0.12
     bottom = 0.58 + below + _LINE * len(notes)
@@ -82,6 +82,17 @@ def blank(
     )  # fmt: skip
     _plain_frame(axes)
     return figure, axes
+
+
+def _title_lines(title: str) -> list[str]:
+    """Wrap a title to 50 letters a line, fewer where wide ones would run over the edge."""
+    text = readable(title).replace(" = ", "\xa0=\xa0")
+    lines = [""]
+    for most in range(50, 39, -1):
+        lines = textwrap.wrap(text, most) or [""]
+        if max(text_inches(safe(line), bold=True) for line in lines) * TITLE / SMALL < WIDTH - 0.2:
+            break
+    return lines
 
 
 def _plain_frame(axes: Axes) -> None:

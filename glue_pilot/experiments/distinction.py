@@ -177,8 +177,8 @@ def draw(table: pd.DataFrame, settings: DistinctionSettings) -> dict[str, Figure
     """Return all figures, ending -> figure."""
     shown = table[(table["pair"] == "all") & table["part"].isin((REAL, GENERATED))]
     names = {
-        (REAL, SAME): "real tasks, the very same texts",
-        (REAL, OTHER): "real tasks, other texts",
+        (REAL, SAME): "tasks, the very same texts",
+        (REAL, OTHER): "tasks, other texts",
         (GENERATED, SAME): "generated, the very same texts",
         (GENERATED, OTHER): "generated, other texts",
     }

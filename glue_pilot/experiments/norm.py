@@ -227,18 +227,19 @@ def _agreement_rows(agree: pd.DataFrame) -> pd.DataFrame:
 
 
 def _agreement_title(agree: pd.DataFrame) -> str:
-    words = []
-    for heads, name in ((ONE, "under one head"), (OWN, "each under its own")):
+    words: dict[str, list[str]] = {}
+    for heads, name in ((ONE, "under one head"), (OWN, "under a head each")):
         rows = agree[(agree["heads"] == heads) & (agree["kind"] == "difference")]
         if len(rows):
-            words.append(f"{_helps(rows.iloc[0])} {name}")
-    return "The noise correction " + ", ".join(words)
+            words.setdefault(_helps(rows.iloc[0]), []).append(name)
+    said = ", ".join(f"{what} {' and '.join(names)}" for what, names in words.items())
+    return f"The noise correction {said}"
 
 
 def _helps(row: pd.Series) -> str:
     if row["apart_low"] > 0:
         return "brings sizes together"
-    return "drives sizes apart" if row["apart_high"] < 0 else "changes nothing shown"
+    return "drives sizes apart" if row["apart_high"] < 0 else "is not shown to help"
 
 
 # -- what was found ---------------------------------------------------------------------------

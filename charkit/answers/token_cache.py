@@ -29,6 +29,21 @@ FORMAT_VERSION = 2
 _FILE = "tokens.safetensors"
 
 
+def cache_config(
+    encoder: Encoder, split: Split, *, layer: int, max_length: int | None = None
+) -> dict[str, Any]:
+    """Return what determines token states; its `content_hash` is their key in the store."""
+    return {
+        "kind": KIND,
+        "format": FORMAT_VERSION,
+        "encoder": encoder.fingerprint,
+        "texts": split.text_fingerprint,
+        "layer": resolve_layer(layer, n_layers=encoder.n_layers),
+        "max_length": encoder.text_length(max_length),
+        "dtype": encoder.dtype,
+    }
+
+
 def cache_to_store(
     encoder: Encoder,
     split: Split,
@@ -54,15 +69,7 @@ def cache_to_store(
         UsageError: An argument is out of range.
         MissingError: The store cannot be written.
     """
-    config = {
-        "kind": KIND,
-        "format": FORMAT_VERSION,
-        "encoder": encoder.fingerprint,
-        "texts": split.text_fingerprint,
-        "layer": resolve_layer(layer, n_layers=encoder.n_layers),
-        "max_length": encoder.text_length(max_length),
-        "dtype": encoder.dtype,
-    }
+    config = cache_config(encoder, split, layer=layer, max_length=max_length)
     key = content_hash(config)
     if store.find(KIND, key, deep=True) is None:
         with store.lock(KIND, key, progress=progress):

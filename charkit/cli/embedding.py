@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from charkit.cli import options as o
-from charkit.cli.show import progress_shown, reported, whole_numbers
-from charkit.errors import MissingError
+from charkit.cli.show import Output, progress_shown, reported, whole_numbers
+from charkit.errors import MissingError, RefusalError
+
+if TYPE_CHECKING:
+    from charkit.answers.embed_plan import EmbedPlan
+    from charkit.answers.embedded import EmbeddedTask
 
 SHORT_PARTS = {"q": "query", "k": "key", "v": "value", "o": "attention_out"}
 
@@ -71,7 +75,8 @@ def embed(
         str,
         typer.Option(
             "--estimator",
-            help="auto, exact, sketch, monte_carlo, or empirical (reads the labels).",
+            help="auto, exact, sketch, monte_carlo, empirical (reads the labels), or variational "
+            "(the noise that weights can bear; tens of times as long).",
             rich_help_panel=HOW,
         ),
     ] = "auto",
@@ -97,6 +102,22 @@ def embed(
             rich_help_panel=HOW,
         ),
     ] = None,
+    beta: Annotated[
+        float | None,
+        typer.Option(
+            "--beta",
+            help="For variational: weight of the prior. Default: 1e-6.",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
+    n_steps: Annotated[
+        int | None,
+        typer.Option(
+            "--steps",
+            help="For variational: steps of the search. Default: 100.",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
     split: Annotated[
         Literal["train", "evaluation"],
         typer.Option("--split", help="Which texts are embedded.", rich_help_panel=o.READ),
@@ -109,7 +130,9 @@ def embed(
             rich_help_panel=o.READ,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the sample of --n, and of draws.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Of the sample of --n, and of draws and noise.")
+    ] = 0,
     pooling: o.Pool = "mean",
     max_length: o.MaxLength = None,
     device: o.Device = "auto",
@@ -120,6 +143,9 @@ def embed(
         Path | None,
         typer.Option("--out", help="File for the numbers, such as reviews.safetensors."),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be computed, and stop.")
+    ] = False,
     fmt: o.FormatOption = "table",
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
@@ -131,13 +157,25 @@ def embed(
     Example: charkit embed reviews.csv --text body --label stars --out reviews.safetensors
     """
     output = o.output_of(fmt, quiet, verbose, log_file)
-    from charkit.answers.embedding import embed as embed_source
+    from charkit.answers.embed_plan import choose_options, plan_embedding
     from charkit.answers.embedding import only_evaluation
     from charkit.fisher.sites import DEFAULT_PARTS
     from charkit.tasks.card import LazyTask
 
+    options = choose_options(
+        estimator,
+        layers=whole_numbers(layers, "--layers"),
+        parts=DEFAULT_PARTS if parts is None else part_names(parts),
+        n_draws=n_draws,
+        relative_error=relative_error,
+        stop_at=stop_at,
+        beta=beta,
+        n_steps=n_steps,
+        seed=seed,
+        pooling=pooling,
+        max_length=max_length,
+    )
     heads = whole_numbers(head_layers, "--head-layer") or ()
-    chosen_layers = whole_numbers(layers, "--layers")
     if unlabelled is not None:
         split, evaluation = "evaluation", str(only_evaluation(evaluation, unlabelled))
     reading = o.reading(
@@ -151,45 +189,70 @@ def embed(
         offline=offline,
         evaluation_labels=unlabelled is None,
     )
-    ready_file(out)
+    if not dry_run:
+        ready_file(out)
     o.announce_hub(output, task, offline)
-    store = o.store_at(cache_dir)
-    lazy = LazyTask(task, store, reading)
+    lazy = LazyTask(task, o.store_at(cache_dir), reading)
     for line in lazy.card.description:
         output.note(line)
-    with progress_shown(output) as progress:
-        answer = embed_source(
-            lazy.open(),
-            n=n,
-            encoder=encoder,
-            layers=chosen_layers,
-            head_layers=heads,
-            cache_layer=cache_layer,
-            parts=DEFAULT_PARTS if parts is None else part_names(parts),
-            estimator=estimator,
-            n_draws=n_draws,
-            relative_error=relative_error,
-            stop_at=stop_at,
-            split=split,
-            seed=seed,
-            pooling=pooling,
-            max_length=max_length,
-            device=device,
-            dtype=dtype,
-            offline=offline or None,
-            store=store,
-            progress=progress,
-        )
+    plan = plan_embedding(
+        lazy.open(),
+        options,
+        n=n,
+        seed=seed,
+        encoder=encoder,
+        head_layers=heads,
+        cache_layer=cache_layer,
+        split=split,
+        device=device,
+        dtype=dtype,
+        offline=offline or None,
+        store=lazy.store,
+    )
+    if dry_run:
+        _show_plan(output, plan)
+    else:
+        _show(output, _answer(output, plan), plan, out)
+
+
+def _show_plan(output: Output, plan: EmbedPlan) -> None:
+    from charkit.answers.embed_estimate import estimate_embedding
+
+    expected = estimate_embedding(plan)
+    extra = {"total": expected.total(), "notes": expected.lines()}
+    output.rows(expected.rows(), key="samples", extra=extra)
+
+
+def _answer(output: Output, plan: EmbedPlan) -> EmbeddedTask:
+    """Embed under a progress bar; say first how long a search will take."""
+    from charkit.answers.embed_estimate import estimate_embedding
+    from charkit.fisher import VariationalFit, VariationalOptions
+
+    if isinstance(plan.options, VariationalOptions) and not output.quiet:
+        for line in estimate_embedding(plan).lines():
+            output.note(line)
+    try:
+        with progress_shown(output) as progress:
+            return plan.answer(progress)
+    except RefusalError as error:
+        if isinstance(error.partial, VariationalFit):
+            norms = error.partial.embedding.norms().reset_index()
+            rows = [{str(k): v for k, v in row.items()} for row in norms.to_dict("records")]
+            output.rows(rows, key="norms", extra={"residual": error.partial.residual})
+        raise
+
+
+def _show(output: Output, answer: EmbeddedTask, plan: EmbedPlan, out: Path | None) -> None:
     rows, extra = answer.rows(), answer.about() | {"lines": answer.lines()}
     if output.format == "table":
         extra = {"lines": answer.lines()}
-        if len(heads) == 1:
+        if len(answer.embeddings) == 1:
             rows = [{k: v for k, v in row.items() if k != "head_layer"} for row in rows]
     output.rows(rows, key="norms", extra=extra)
     if answer.found:
         output.note("it was in the store already: nothing was computed")
     if out is None:
-        output.note(f"the numbers lie in {store.root}; --out FILE.safetensors writes them")
+        output.note(f"the numbers lie in {plan.store.root}; --out FILE.safetensors writes them")
     else:
         output.note(f"wrote {', '.join(map(str, answer.save(out)))}")
 

@@ -91,16 +91,16 @@ class Estimate:
         found, n_jobs = (sum(getattr(t, n) for t in self.tasks) for n in ("n_found", "n_jobs"))
         there = f" ({found} of {n_jobs} jobs are in the store already)" if found else ""
         first = (
-            f"{total['cells']:,} cells{there}, about {_duration(60 * total['minutes'])} of work, "
+            f"{total['cells']:,} cells{there}, about {duration(60 * total['minutes'])} of work, "
             f"{total['disk_bytes'] / 1e6:,.0f} MB of disk"
         )
         return [first, *self.devices]
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Return a time in the unit that suits it.
 
-    >>> _duration(5.2), _duration(600), _duration(9000)
+    >>> duration(5.2), duration(600), duration(9000)
     ('6 s', '10 min', '2.5 h')
     """
     if seconds < 90:

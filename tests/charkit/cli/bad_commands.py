@@ -222,8 +222,12 @@ CASES = [
         (*EMBED, "--layers", "0-2"), 2, "layers are out of range",
     ),
     BadCommand(
+        "embed_layer_out_of_range", "charkit embed --layers that the encoder lacks.",
+        (*EMBED, "--layers", "3"), 2, "layers are out of range: expected some of 1 to 2",
+    ),
+    BadCommand(
         "embed_head_layer_out_of_range", "charkit embed --head-layer that the encoder lacks.",
-        (*EMBED, "--head-layer", "3"), 2, "layer is out of range: expected 0 (embeddings) to 2",
+        (*EMBED, "--head-layer", "3"), 2, "head_layer is out of range: expected 1 to 2",
     ),
     BadCommand(
         "embed_head_on_embeddings", "charkit embed --head-layer 0: no layer lies below.",
@@ -252,6 +256,31 @@ CASES = [
     BadCommand(
         "embed_no_draws", "charkit embed --draws 0.",
         (*EMBED, "--estimator", "monte_carlo", "--draws", "0"), 2, "n_draws is out of range",
+    ),
+    BadCommand(
+        "embed_variational_draws", "charkit embed --estimator variational with draws.",
+        (*EMBED, "--estimator", "variational", "--draws", "3"), 2, "got n_draws with 'variational'",
+    ),
+    BadCommand(
+        "embed_variational_stop_at", "charkit embed --estimator variational with an early stop.",
+        (*EMBED, "--estimator", "variational", "--stop-at", "0.9"), 2,
+        "got stop_at with 'variational'",
+    ),
+    BadCommand(
+        "embed_beta_of_another", "charkit embed --beta with another estimator.",
+        (*EMBED, "--beta", "1e-5"), 2, "got beta with 'auto'",
+    ),
+    BadCommand(
+        "embed_beta_nought", "charkit embed --beta 0.",
+        (*EMBED, "--estimator", "variational", "--beta", "0"), 2, "beta is out of range",
+    ),
+    BadCommand(
+        "embed_one_step", "charkit embed --steps 1.",
+        (*EMBED, "--estimator", "variational", "--steps", "1"), 2, "n_steps is out of range",
+    ),
+    BadCommand(
+        "embed_variational_bias", "charkit embed --estimator variational of biases.",
+        (*EMBED, "--estimator", "variational", "--parts", "q,bias"), 2, "parts are out of range",
     ),
     BadCommand(
         "embed_stop_at_one", "charkit embed --stop-at of a cosine that no sample reaches.",

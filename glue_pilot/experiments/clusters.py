@@ -22,8 +22,10 @@ from glue_pilot.experiments.clusters_scores import (
     by_chance,
     draw_fives,
     fives_by_chance,
+    interval_of,
     is_told,
     jackknife,
+    kept_sets,
 )
 from glue_pilot.experiments.samples import (
     CENTRED,
@@ -170,30 +172,22 @@ def score_table(
 def _agreement(
     distances: FloatArray, rival: FloatArray, words: FloatArray, settings: ClusterSettings
 ) -> dict[str, float]:
-    observed = agreement(distances, words.tolist())
     swapped = by_chance(distances, words.tolist(), n_permuted=settings.n_permuted)
-
-    def scored(matrix: FloatArray, kept: IntArray, measure: str) -> float:
-        return agreement(matrix[np.ix_(kept, kept)], words[kept].tolist())[measure]
-
+    sets = [np.arange(len(words)), *kept_sets(len(words), n_resamples=settings.n_resamples)]
+    ours, theirs = (
+        pd.DataFrame([agreement(m[np.ix_(k, k)], words[k].tolist()) for k in sets])
+        for m in (distances, rival)
+    )
     row: dict[str, float] = {}
     for measure in MEASURES:
-
-        def gained(kept: IntArray, measure: str = measure) -> float:
-            return scored(distances, kept, measure) - scored(rival, kept, measure)
-
-        reached = (swapped[measure] >= observed[measure]).sum()
-        found = jackknife(
-            lambda kept, m=measure: scored(distances, kept, m),  # type: ignore[misc]
-            len(words),
-            n_resamples=settings.n_resamples,
-        )
-        row |= {measure: found.mean, f"{measure}_low": found.low, f"{measure}_high": found.high}
+        values = ours[measure].to_numpy(np.float64)
+        gains = values - theirs[measure].to_numpy(np.float64)
+        for name, scored in ((measure, values), (f"{measure}_gain", gains)):
+            found = interval_of(float(scored[0]), scored[1:], len(words))
+            row |= {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
+        reached = (swapped[measure] >= values[0]).sum()
         row[f"{measure}_chance"] = float(swapped[measure].mean())
         row[f"{measure}_p"] = float((1 + reached) / (1 + len(swapped)))
-        gain = jackknife(gained, len(words), n_resamples=settings.n_resamples)
-        row |= {f"{measure}_gain": gain.mean}
-        row |= {f"{measure}_gain_low": gain.low, f"{measure}_gain_high": gain.high}
     return row
 
 

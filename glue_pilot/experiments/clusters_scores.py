@@ -122,15 +122,27 @@ def jackknife(
         n_resamples: How often some are left out.
         seed: Of the draws.
     """
+    sets = kept_sets(n_tasks, n_resamples=n_resamples, seed=seed)
+    return interval_of(score(np.arange(n_tasks)), np.array([score(kept) for kept in sets]), n_tasks)
+
+
+def kept_sets(n_tasks: int, *, n_resamples: int, seed: int = 0) -> list[IntArray]:
+    """Return which tasks are kept each time: four in five."""
     rng = np.random.default_rng(seed)
-    n_kept = max(2, round(_KEPT * n_tasks))
-    found = np.array(
-        [score(np.sort(rng.permutation(n_tasks)[:n_kept])) for _ in range(n_resamples)]
-    )
+    n_kept = _n_kept(n_tasks)
+    return [np.sort(rng.permutation(n_tasks)[:n_kept]) for _ in range(n_resamples)]
+
+
+def interval_of(whole: float, found: FloatArray, n_tasks: int) -> Interval:
+    """Return the interval of a score from those of the kept sets, (n_resamples,)."""
+    n_kept = _n_kept(n_tasks)
     spread = float(np.nanstd(found)) if np.isfinite(found).any() else float("nan")
     half = _Z * spread * (n_kept / max(n_tasks - n_kept, 1)) ** 0.5
-    whole = score(np.arange(n_tasks))
     return Interval(whole, whole - half, min(1.0, whole + half))
+
+
+def _n_kept(n_tasks: int) -> int:
+    return max(2, round(_KEPT * n_tasks))
 
 
 # -- three alike, two that differ -------------------------------------------------------------

@@ -281,6 +281,7 @@ def finding_of(table: pd.DataFrame, settings: SensitivitySettings, tasks: int) -
     first, last = own.iloc[0], own.iloc[-1]
     shift = shares[shares["level"] == "shift"]["mean"].sum()
     sentences = [
+        _answer(task, own[own["factor"] != SAMPLE]) + "\n\n"
         f"{tasks} tasks, {settings.n} texts each; one thing is varied at a time. In brackets: "
         "90 % intervals over tasks.",
         f"Of the variation of log embeddings, tasks hold {_share(task)}; shifts that all tasks "
@@ -293,6 +294,21 @@ def finding_of(table: pd.DataFrame, settings: SensitivitySettings, tasks: int) -
         sentences.append(_nearer_words(table, metric))
     sentences.append(_agreement_words(table))
     return " ".join(sentences)
+
+
+def _answer(task: pd.Series, own: pd.DataFrame) -> str:
+    """Say first whether tasks differ more than any hyper-parameter moves them."""
+    most, rest = own.iloc[0], own["mean"].sum()
+    if task["low"] > most["high"]:
+        said = "Tasks differ more than any one hyper-parameter moves them"
+    elif task["high"] < most["low"]:
+        said = f"The {most['factor']} moves embeddings more than tasks differ"
+    else:
+        said = f"The {most['factor']} moves embeddings about as much as tasks differ"
+    return (
+        f"{said}: {_share(task)} of the variation against {_share(most)}; all hyper-parameters "
+        f"together {rest:.0%}."
+    )
 
 
 def _share(row: pd.Series) -> str:

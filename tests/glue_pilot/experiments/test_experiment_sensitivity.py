@@ -18,6 +18,7 @@ from glue_pilot.experiments.sensitivity import (
     SAMPLE,
     SensitivitySettings,
     distance_table,
+    finding_of,
     settings_of,
 )
 from glue_pilot.experiments.sensitivity_heads import rule_head
@@ -142,6 +143,34 @@ def test_a_run_has_every_factor(found):
     }  # fmt: skip
     assert list(found.figures) == ["", "distances"]
     assert f"tasks hold {found.summary['share_task']:.0%}" in found.finding
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        (0.7, "Tasks differ more than any one hyper-parameter moves them"),
+        (0.3, "The pooling moves embeddings about as much as tasks differ"),
+        (0.1, "The pooling moves embeddings more than tasks differ"),
+    ],
+)
+def test_the_finding_follows_the_table(task, said):
+    shares = [("task", "all", task), (SAMPLE, "rest", 0.1), ("pooling", "rest", 0.3)]
+    shares += [("pooling", "shift", 0.2), ("sketch seed", "rest", 0.0)]
+    rows = [
+        {"factor": f, "level": part, "metric": "variance", "what": "share", "mean": v}
+        for f, part, v in shares
+    ]
+    rows += [
+        {"factor": f, "level": "1", "metric": metric, "what": what, "mean": v}
+        for f, v in (("pooling", 0.5), ("sketch seed", 0.0))
+        for metric in ("log_ratio", "cosine")
+        for what in ("nearer", "agreement")
+    ]
+    table = pd.DataFrame(rows)
+    text = finding_of(table.assign(low=table["mean"] - 0.05, high=table["mean"] + 0.05), TINY, 3)
+    assert said in text
+    assert "clearly more than it: pooling" in text
+    assert "under another setting in 25% of all cases" in text
 
 
 @pytest.mark.parametrize(

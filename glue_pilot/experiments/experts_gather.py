@@ -35,7 +35,8 @@ class ExpertSettings:
         device: Where to compute, ``auto`` for what is there.
         tasks: Each becomes an expert, and a target of the experts of other corpora.
         targets: Further targets.
-        n_tune: Texts that an expert is fine-tuned on, none of those that heads read.
+        skip: Texts of each task that are left for heads.
+        n_tune: Texts after these that an expert is fine-tuned on.
         epochs: Passes over them.
         batch: Texts a step.
         rate: Learning rate of the encoder.
@@ -77,6 +78,7 @@ class ExpertSettings:
         "clickbait",
         "glue_cola",
     )
+    skip: int = 512
     n_tune: int = 1000
     epochs: int = 2
     batch: int = 32
@@ -100,6 +102,8 @@ class ExpertSettings:
                 raise UsageError(
                     f"{name}: expected one of the sizes {self.sizes}, got {getattr(self, name)}."
                 )
+        if self.skip < max(self.sizes):
+            raise UsageError(f"skip: expected {max(self.sizes)} or more, got {self.skip}.")
         if len(set(self.tasks)) < 3 or set(self.tasks) & set(self.targets):
             raise UsageError(
                 "tasks and targets: expected at least 3 different tasks and none of them among "
@@ -111,7 +115,7 @@ class ExpertSettings:
         """How experts are fine-tuned."""
         return Tuning(
             n=self.n_tune,
-            skip=max(self.sizes),
+            skip=self.skip,
             frozen=self.frozen,
             epochs=self.epochs,
             batch=self.batch,

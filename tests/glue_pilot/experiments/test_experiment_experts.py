@@ -44,6 +44,7 @@ SMALL = {
         for name in ("sentiment", "topic", "acceptability", "paraphrase")
     ),
     "targets": (),
+    "skip": 32,
     "n_tune": 48,
     "epochs": 1,
     "batch": 16,
@@ -233,6 +234,8 @@ def test_the_experiment_runs_and_a_second_run_makes_nothing(tiny_bert, tmp_store
 def test_settings_are_checked():
     with pytest.raises(UsageError, match="library_n"):
         ExpertSettings(library_n=77)
+    with pytest.raises(UsageError, match="skip: expected 512 or more"):
+        ExpertSettings(skip=100)
     with pytest.raises(UsageError, match="at least 3"):
         ExpertSettings(tasks=("a", "b"))
     with pytest.raises(UsageError, match="none of them among"):

@@ -55,6 +55,7 @@ def test_the_experiment_runs(tiny_bert, tmp_store):
         device="cpu",
         tasks=tuple(f"generated/{name}?n_train=110&n_eval=40&seed=1" for name in names),
         targets=("generated/entailment?n_train=110&n_eval=40&seed=1",),
+        skip=32,
         n_tune=32,
         epochs=1,
         batch=16,

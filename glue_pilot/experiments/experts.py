@@ -10,7 +10,17 @@ import numpy as np
 import pandas as pd
 
 from glue_pilot.experiments.base import Bench, Experiment, Found
-from glue_pilot.experiments.experts_figures import gain_figure, interval_figure, sizes_figure
+from glue_pilot.experiments.experts_figures import (
+    ALL_RUN,
+    BLIND,
+    FISHER,
+    KEY,
+    NO_CHOICE,
+    TEXTS,
+    gain_figure,
+    interval_figure,
+    sizes_figure,
+)
 from glue_pilot.experiments.experts_gather import (
     ExpertSettings,
     Gathered,
@@ -29,6 +39,7 @@ from glue_pilot.experiments.experts_select import (
     LOG_RATIO,
     LOGME,
     MODEL2VEC,
+    MODEL2VEC_GENERIC,
     NEAREST,
     TEXT,
     TEXT_CENTRED,
@@ -44,11 +55,12 @@ from glue_pilot.experiments.experts_words import ORDER, PROBE, Costs, finding, k
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_FAMILIES = {
-    CHANCE: "no choice", GENERIC: "no choice", AVERAGE: "no look at the task",
-    TEXT: "texts", TEXT_CENTRED: "texts", LOGME: "runs every expert",
-    LEFT_OUT: "runs every expert", HALF: "runs every expert",
+FAMILIES = {
+    CHANCE: NO_CHOICE, GENERIC: NO_CHOICE, COSINE: FISHER, LOG_RATIO: FISHER, ASYMMETRIC: FISHER,
+    MODEL2VEC: FISHER, MODEL2VEC_GENERIC: FISHER, TEXT: TEXTS, TEXT_CENTRED: TEXTS,
+    AVERAGE: BLIND, LOGME: ALL_RUN, LEFT_OUT: ALL_RUN, HALF: ALL_RUN,
 }  # fmt: skip
+"""Way of choosing -> what it looks at."""
 
 
 def run(settings: ExpertSettings, bench: Bench) -> Found:
@@ -136,7 +148,7 @@ def draw(
     n_layers: int,
 ) -> dict[str, Figure]:
     """Draw costs, costs by size, and the gains of every expert."""
-    shown = main.assign(family=[_FAMILIES.get(m, "Fisher") for m in main["method"]])
+    shown = main.assign(family=main["method"].map(FAMILIES))
     for column in ("increase", "increase_low", "increase_high"):
         shown[column] = 100 * shown[column]
     keys = keyed(main)
@@ -147,9 +159,7 @@ def draw(
         title=_title(keys, best),
         caption=f"{int(main['n_targets'].iloc[0])} tasks, n = {settings.n} labelled texts, experts "
         "of the task's own corpus left out. 0: the best expert, found on the evaluation texts. "
-        "Bars: 90 % bootstrap intervals over corpora. Squares: no choice; circles: the Fisher "
-        "information; triangles: mean states; diamond: without a look at the task; black: all "
-        "experts are run.",
+        f"Bars: 90 % bootstrap intervals over corpora. {KEY}",
         axis="error above the best expert's (%)",
     )
     layer = settings.layer % (n_layers + 1)

@@ -28,6 +28,19 @@ BLUE, ORANGE, GREEN, PINK, BLACK = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "
 _LINES = ((ORANGE, "s"), (BLUE, "o"), (GREEN, "^"), (PINK, "D"), (BLACK, "v"))
 _ROW = 0.27
 
+NO_CHOICE, FISHER, TEXTS = "no choice", "the Fisher information", "mean states of texts"
+BLIND, ALL_RUN = "without a look at the task", "all experts are run"
+_STYLES = {
+    NO_CHOICE: (ORANGE, "s"),
+    FISHER: (BLUE, "o"),
+    TEXTS: (GREEN, "^"),
+    BLIND: (PINK, "D"),
+    ALL_RUN: (BLACK, "v"),
+}
+KEY = "Squares: no choice; circles: the Fisher information; triangles: mean states of texts; "
+KEY += "diamonds: without a look at the task; black: all experts are run."
+"""What the marks of `interval_figure` stand for, for a caption."""
+
 
 def interval_figure(
     rows: pd.DataFrame, *, value: str, title: str, caption: str, axis: str, mark: float = 0.0
@@ -35,7 +48,7 @@ def interval_figure(
     """Draw one dot a row with its 90 % interval.
 
     Args:
-        rows: Columns ``method``, ``family`` (coloured by it), value, value_low, value_high.
+        rows: Columns ``method``, ``family`` (see `KEY`), value, value_low, value_high.
         value: Which column.
         title: The finding.
         caption: How to read it.
@@ -48,9 +61,8 @@ def interval_figure(
         title=title, caption=caption, height=_ROW * (len(names) + 1), left=left, right=0.2
     )
     axes.axvline(mark, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0.6)
-    colours = dict(zip(dict.fromkeys(rows["family"]), _LINES, strict=False))
     for place, (_, row) in enumerate(rows.iterrows()):
-        colour, shape = colours[row["family"]]
+        colour, shape = _STYLES[row["family"]]
         axes.hlines(place, row[f"{value}_low"], row[f"{value}_high"], color=colour, linewidth=1.6)
         axes.plot(row[value], place, shape, color=colour, markersize=6)
     axes.set_yticks(range(len(names)), [safe(readable(n)) for n in names])

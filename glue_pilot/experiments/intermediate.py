@@ -11,7 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from glue_pilot.experiments.base import Bench, Experiment, Found
-from glue_pilot.experiments.experts_figures import interval_figure
+from glue_pilot.experiments.experts import FAMILIES
+from glue_pilot.experiments.experts_figures import BLIND, KEY, interval_figure
 from glue_pilot.experiments.experts_gather import ExpertSettings, Gathered, gather
 from glue_pilot.experiments.experts_select import (
     ASYMMETRIC,
@@ -41,10 +42,7 @@ ORDER = (
     CHANCE, SIZE, OWN, TEXT, TEXT_CENTRED, COSINE, LOG_RATIO, ASYMMETRIC, MODEL2VEC, AVERAGE, LOGME,
 )  # fmt: skip
 _FISHER = (COSINE, LOG_RATIO, ASYMMETRIC, MODEL2VEC)
-_FAMILIES = {
-    CHANCE: "none", SIZE: "the intermediate task alone", OWN: "the intermediate task alone",
-    TEXT: "texts", TEXT_CENTRED: "texts", AVERAGE: "other tasks", LOGME: "other tasks",
-}  # fmt: skip
+_FAMILIES = FAMILIES | {SIZE: BLIND, OWN: BLIND}
 
 
 def run(settings: ExpertSettings, bench: Bench) -> Found:
@@ -184,12 +182,12 @@ def _with_ends(
 
 def draw(here: pd.DataFrame, settings: ExpertSettings) -> dict[str, Figure]:
     """Draw NDCG and regret of every way of ranking."""
-    shown = here.assign(family=[_FAMILIES.get(m, "Fisher") for m in here["method"]])
+    shown = here.assign(family=here["method"].map(_FAMILIES))
     by_name = shown.set_index("method")
     best = by_name["ndcg"].drop(CHANCE).idxmax()
     caption = (
-        f"{int(here['n_targets'].iloc[0])} tasks, n = {settings.n} labelled texts. Circles: "
-        "the Fisher information. Bars: 90 % bootstrap intervals over corpora. Dashed: chance."
+        f"{int(here['n_targets'].iloc[0])} tasks, n = {settings.n} labelled texts. Bars: "
+        f"90 % bootstrap intervals over corpora. Dashed: chance. {KEY}"
     )
     ndcg = interval_figure(
         shown,

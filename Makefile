@@ -28,7 +28,7 @@ endef
 
 .DEFAULT_GOAL := help
 .PHONY: experiment-layers experiment-classifier experiment-sensitivity experiment-clusters experiment-distinction experiment-norm experiment-distance experiment-experts experiment-intermediate experiment-failures \
-  help setup demo pilot plan embeddings science-embeddings metadata metamodel scorecard next-study experiments toy test lint types check wheel bench bench-fisher docs clean
+  help setup demo pilot plan embeddings science-embeddings metadata metamodel scorecard next-study experiments report notebook toy test lint types check wheel bench bench-fisher docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-24s %s\n", $$1, $$2}'
@@ -125,6 +125,15 @@ experiment-intermediate: setup ## Experiment: which task to train on first
 
 experiment-failures: setup ## Experiment: where it fails, and whether it says so
 	$(RUN_EXPERIMENT) failures
+
+report: setup ## Write the results as one page, results/report.html (seconds)
+	$(BIN)/charkit report $(TABLES)
+
+notebook: setup ## Run the example notebooks; with what they show they lie in results/notebooks (3 minutes)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group notebook
+	mkdir -p results/notebooks
+	cp examples/*.ipynb results/notebooks
+	$(BIN)/jupyter execute --inplace results/notebooks/*.ipynb
 
 toy: setup ## Draw the 64 toy tasks on a plane again (seconds)
 	$(BIN)/python examples/plane_tasks.py --out docs/img

@@ -14,7 +14,7 @@ import pandas as pd
 
 from charkit.answers.fitted import heads_to_store
 from charkit.encoders import Encoder
-from charkit.fisher import pairwise
+from charkit.fisher import TaskEmbedding, pairwise
 from charkit.fisher.distances import MIN_REFERENCE
 from charkit.tasks import Split, Task, make_subset
 from glue_pilot.embedding_study import EmbeddingStudy, KnownTask
@@ -76,9 +76,11 @@ def transfer_table(
     distances. Empty where no two tasks have the same classes.
     """
     rows: list[dict[str, Any]] = []
-    for classes, group in same_classes(known).items():
+    groups = same_classes(known)
+    every = embedded_samples(study, list(known), encoder, bench) if groups else []
+    for classes, group in groups.items():
         samples = embedded_samples(study, group, encoder, bench)
-        distances = _distances(samples, study, encoder, bench)
+        distances = _distances(samples, last_embeddings(every), study, encoder, bench)
         judged = _judged(samples, study, encoder, bench)
         for a, source in enumerate(samples):
             for b, target in enumerate(samples):
@@ -96,14 +98,19 @@ def transfer_table(
 
 
 def _distances(
-    samples: list[Sample], study: EmbeddingStudy, encoder: Encoder, bench: Bench
+    samples: list[Sample],
+    library: list[TaskEmbedding],
+    study: EmbeddingStudy,
+    encoder: Encoder,
+    bench: Bench,
 ) -> dict[str, Any]:
+    """Return the distances of a group; all tasks together are what log-ratio centres by."""
     embeddings = last_embeddings(samples)
     found = {}
     for name, metric in FISHER_METRICS.items():
-        if metric != "log_ratio" or len(embeddings) >= MIN_REFERENCE:
+        if metric != "log_ratio" or len(library) >= MIN_REFERENCE:
             key = "fisher_log_ratio" if name == LOG_RATIO else "fisher_cosine"
-            found[key] = pairwise(embeddings, metric=metric).to_numpy()
+            found[key] = pairwise(embeddings, metric=metric, reference=library).to_numpy()
     means = np.stack(
         [sample_states(s, study, encoder, bench.store).layer(-1).mean(0) for s in samples]
     ).astype(np.float64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,20 +21,21 @@ from glue_pilot.embedding_study import EmbeddingStudy, KnownTask, draw_sample
 from glue_pilot.embeddings import embed_sample, options_of
 from glue_pilot.experiments.base import Bench, Experiment, Found
 from glue_pilot.experiments.classifier_heads import embed_under
-from glue_pilot.experiments.layers_figures import interval_rows
 from glue_pilot.experiments.layers_kinds import study_of
 from glue_pilot.experiments.sensitivity_heads import RULES, rule_head
 from glue_pilot.experiments.sensitivity_parts import shares_of
+from glue_pilot.experiments.sensitivity_words import (
+    METRICS,
+    SAMPLE,
+    figures_of,
+    finding_of,
+    summary_of,
+)
 from glue_pilot.siblings import resampled
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FloatArray = NDArray[np.float64]
 
 BASE = "base"
-SAMPLE = "sample"
-METRICS = ("log_ratio", "cosine")
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,12 @@ def run(settings: SensitivitySettings, bench: Bench) -> Found:
     numbers = np.stack([raised(row, EPSILON) for row in rows])
     table = pd.concat([distance_table(numbers, varied, known), parts_table(numbers, varied)])
     table = table.reset_index(drop=True)
-    return Found(table, _figures(table), finding_of(table, settings, len(known)), _summary(table))
+    return Found(
+        table,
+        figures_of(table),
+        finding_of(table, n=settings.n, tasks=len(known)),
+        summary_of(table),
+    )
 
 
 # -- embeddings ----------------------------------------------------------------------------
@@ -266,126 +272,6 @@ def parts_table(numbers: FloatArray, varied: list[Setting]) -> pd.DataFrame:
     shares = shares_of(logs, factors, sample=SAMPLE)
     shares = shares.rename(columns={"part": "level", "share": "mean"})
     return shares.assign(metric="variance", what="share")
-
-
-# -- words and figures -----------------------------------------------------------------------
-
-_PARTS = {"all": "", "shift": " (shift)", "rest": " (own)"}
-
-
-def finding_of(table: pd.DataFrame, settings: SensitivitySettings, tasks: int) -> str:
-    """Say what the table says."""
-    shares = table[table["what"] == "share"]
-    task = shares[shares["factor"] == "task"].iloc[0]
-    own = shares[shares["level"] == "rest"].sort_values("mean", ascending=False)
-    first, last = own.iloc[0], own.iloc[-1]
-    shift = shares[shares["level"] == "shift"]["mean"].sum()
-    sentences = [
-        _answer(task, own[own["factor"] != SAMPLE]) + "\n\n"
-        f"{tasks} tasks, {settings.n} texts each; one thing is varied at a time. In brackets: "
-        "90 % intervals over tasks.",
-        f"Of the variation of log embeddings, tasks hold {_share(task)}; shifts that all tasks "
-        f"share hold {shift:.0%} (they do no harm as long as all tasks are embedded alike).",
-        f"What moves each task its own way: most the {first['factor']}, {_share(first)}; least "
-        f"the {last['factor']}, {_share(last)}. Shares depend on how far each thing was varied.",
-        _sample_words(own),
-    ]
-    for metric in METRICS:
-        sentences.append(_nearer_words(table, metric))
-    sentences.append(_agreement_words(table))
-    return " ".join(sentences)
-
-
-def _answer(task: pd.Series, own: pd.DataFrame) -> str:
-    """Say first whether tasks differ more than any hyper-parameter moves them."""
-    most, rest = own.iloc[0], own["mean"].sum()
-    if task["low"] > most["high"]:
-        said = "Tasks differ more than any one hyper-parameter moves them"
-    elif task["high"] < most["low"]:
-        said = f"The {most['factor']} moves embeddings more than tasks differ"
-    else:
-        said = f"The {most['factor']} moves embeddings about as much as tasks differ"
-    return (
-        f"{said}: {_share(task)} of the variation against {_share(most)}; all hyper-parameters "
-        f"together {rest:.0%}."
-    )
-
-
-def _share(row: pd.Series) -> str:
-    return f"{row['mean']:.0%} ({row['low']:.0%} to {row['high']:.0%})"
-
-
-def _sample_words(own: pd.DataFrame) -> str:
-    """Compare hyper-parameters with the draw of texts, which nobody can choose."""
-    sample = own[own["factor"] == SAMPLE].iloc[0]
-    above = own[own["low"] > sample["high"]]["factor"]
-    said = f"Another draw of texts holds {_share(sample)}"
-    if len(above):
-        return f"{said}; clearly more than it: {', '.join(above)}."
-    return f"{said}; no hyper-parameter holds clearly more."
-
-
-def _nearer_words(table: pd.DataFrame, metric: str) -> str:
-    rows = table[(table["what"] == "nearer") & (table["metric"] == metric)]
-    worst, rest = rows.iloc[int(rows["mean"].argmax())], rows["mean"].median()
-    none = int((rows["mean"] == 0).sum())
-    return (
-        f"By {metric}, another task is nearer than the same task under another setting in "
-        f"{rows['mean'].mean():.0%} of all cases (median setting {rest:.0%}, none at all for "
-        f"{none} of {len(rows)} settings); most with {worst['factor']} {worst['level']}, "
-        f"{_share(worst)}."
-    )
-
-
-def _agreement_words(table: pd.DataFrame) -> str:
-    rows = table[(table["what"] == "agreement") & (table["metric"] == "log_ratio")]
-    low, high = (rows.iloc[int(k)] for k in (rows["mean"].argmin(), rows["mean"].argmax()))
-    return (
-        "Where all tasks are embedded alike, the order of a task's distances to the others (by "
-        f"log_ratio) keeps a rank correlation with the base setting's of {rows['mean'].mean():.2f} "
-        f"on average: least with {low['factor']} {low['level']}, {low['mean']:.2f} "
-        f"({low['low']:.2f} to {low['high']:.2f}), most with {high['factor']} {high['level']}, "
-        f"{high['mean']:.2f}."
-    )
-
-
-def _figures(table: pd.DataFrame) -> dict[str, Figure]:
-    shares = table[table["what"] == "share"]
-    task = shares[shares["factor"] == "task"].iloc[0]
-    own = shares[shares["level"] == "rest"]
-    most = own.iloc[int(own["mean"].argmax())]
-    words = shares["level"].map(_PARTS)
-    names = shares["factor"] + words
-    parts = interval_rows(
-        shares.assign(name=names, group=words),
-        title=f"Tasks hold {task['mean']:.0%} of the variation of log embeddings, the "
-        f"{most['factor']} moves {most['mean']:.0%}",
-        caption="Share of the variance components' sum: of tasks, and of each thing that was "
-        "varied alone. Shift: all tasks move alike; own: each its own way. Bars: 90 % bootstrap "
-        "intervals over tasks.",
-        across="share of the variation",
-    )
-    ratio = table[(table["what"] == "ratio") & (table["metric"] == "log_ratio")]
-    beyond = int((ratio["low"] > 1).sum())
-    names = ratio["factor"] + ": " + ratio["level"]
-    moved = interval_rows(
-        ratio.assign(name=names, group=ratio["factor"]),
-        title=f"{beyond} of {len(ratio)} settings move a task farther than other tasks lie",
-        caption="Distance (log_ratio) of a task from itself at the base setting, over the mean "
-        "distance of other tasks (dashed). Bars: 90 % bootstrap intervals over corpora.",
-        across="distance / distance between tasks",
-        levels=(1.0,),
-    )
-    return {"": parts, "distances": moved}
-
-
-def _summary(table: pd.DataFrame) -> dict[str, float]:
-    shares = table[table["what"] == "share"]
-    own = shares[shares["level"] != "shift"].set_index("factor")["mean"]
-    nearer = table[table["what"] == "nearer"].groupby("metric")["mean"].mean()
-    return {f"share_{str(name).replace(' ', '_')}": float(v) for name, v in own.items()} | {
-        f"nearer_{name}": float(v) for name, v in nearer.items()
-    }
 
 
 EXPERIMENT = Experiment(

@@ -15,14 +15,13 @@ from charkit.tasks import load_task
 from glue_pilot.experiments.base import Bench
 from glue_pilot.experiments.sensitivity import (
     EXPERIMENT,
-    SAMPLE,
     SensitivitySettings,
     distance_table,
-    finding_of,
     settings_of,
 )
 from glue_pilot.experiments.sensitivity_heads import rule_head
 from glue_pilot.experiments.sensitivity_parts import shares_of, variance_parts
+from glue_pilot.experiments.sensitivity_words import SAMPLE, finding_of
 
 TINY = SensitivitySettings(
     tasks=tuple(
@@ -167,7 +166,9 @@ def test_the_finding_follows_the_table(task, said):
         for what in ("nearer", "agreement")
     ]
     table = pd.DataFrame(rows)
-    text = finding_of(table.assign(low=table["mean"] - 0.05, high=table["mean"] + 0.05), TINY, 3)
+    text = finding_of(
+        table.assign(low=table["mean"] - 0.05, high=table["mean"] + 0.05), n=16, tasks=3
+    )
     assert said in text
     assert "clearly more than it: pooling" in text
     assert "under another setting in 25% of all cases" in text

@@ -42,6 +42,7 @@ def test_a_notebook_holds_no_outputs(path):
         assert cell["execution_count"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.bundled
 def test_the_cells_of_the_example_run(bundled_encoder, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")

@@ -1,0 +1,231 @@
+"""Cases in which an estimate may fail, made of tasks whose labels are known."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charkit.answers.verdicts import FEWEST_A_CLASS, MANY_CLASSES, Code
+from charkit.tasks import Split, Task, nested_order
+
+IntArray = NDArray[np.int64]
+
+PLAIN = "nothing wrong"
+NO_SIGNAL = "no signal"
+TINY = "tiny sample"
+MANY = "many classes, few labels"
+LANGUAGE = "another language"
+NOISE = "noisy labels"
+SHIFT = "shifted texts"
+KINDS = (PLAIN, NO_SIGNAL, TINY, MANY, LANGUAGE, NOISE, SHIFT)
+
+FLIPPED_SEED = 11
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One case.
+
+    Attributes:
+        kind: One of `KINDS`.
+        name: What was done, in words.
+        task: The task it was made of, to compute with.
+        corpus: Tasks with the same corpus share texts.
+        generated: Whether the task is a generated one, which no metamodel learned from.
+        train: Labelled texts that samples are drawn from, (n_pool).
+        n: Labels of the sample.
+        same: Labelled texts like those of the sample: what the curve speaks of.
+        evaluated: Labelled texts that the tool is given without labels.
+        expected: Codes of verdicts of which one ought to be said; empty where none is called for.
+    """
+
+    kind: str
+    name: str
+    task: Task
+    corpus: str
+    generated: bool
+    train: Split
+    n: int
+    same: Split
+    evaluated: Split
+    expected: tuple[Code, ...]
+
+    def rows(self, n: int, seed: int) -> IntArray:
+        """Return the rows of a draw of n labels; draw 0 begins with the sample."""
+        assert self.train.labels is not None
+        return nested_order(self.train.labels, seed=seed, kind="classification")[:n]
+
+    @property
+    def sample(self) -> Task:
+        """What the tool is given: the sample, and the evaluation texts."""
+        part = self.train.take(self.rows(self.n, 0))
+        texts = Split(self.evaluated.texts, self.evaluated.pairs)
+        return replace(self.task, train=part, evaluation=texts, corpus=self.corpus)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large cases are.
+
+    Attributes:
+        n: Labels of a sample.
+        pool: Labelled texts that samples are drawn from, at most.
+        n_eval: Labelled evaluation texts, at most.
+        tiny: Labels of tiny samples.
+        noise: Shares of labels that are changed.
+        many: Labels of samples of many classes.
+    """
+
+    n: int
+    pool: int
+    n_eval: int
+    tiny: tuple[int, ...]
+    noise: tuple[float, ...]
+    many: tuple[int, ...]
+
+
+def base_of(task: Task, corpus: str, sizes: Sizes) -> Case:
+    """Return the case in which nothing is wrong, cut to the sizes."""
+    assert task.train.labels is not None
+    assert task.evaluation is not None
+    pool = nested_order(task.train.labels, seed=0, kind="classification")[: sizes.pool]
+    rows = np.random.default_rng(0).permutation(len(task.evaluation))[: sizes.n_eval]
+    judged = task.evaluation.take(np.sort(rows))
+    return Case(
+        kind=PLAIN,
+        name="as it is",
+        task=task,
+        corpus=corpus,
+        generated=task.source.startswith("generated/"),
+        train=task.train.take(pool),
+        n=sizes.n,
+        same=judged,
+        evaluated=judged,
+        expected=(),
+    )
+
+
+def cases_of(base: Case, sizes: Sizes) -> Iterator[Case]:
+    """Yield what can go wrong with a task that can be learnt, and the task as it is.
+
+    Args:
+        base: From `base_of`.
+        sizes: How large the cases are.
+    """
+    yield base
+    yield shuffled(base)
+    for n in sizes.tiny:
+        yield replace(base, kind=TINY, name=f"{n} labels", n=n, expected=("tiny_sample",))
+    for share in sizes.noise:
+        yield noisy(base, share)
+    foreign = replace(base, kind=LANGUAGE, expected=("language", "shift"))
+    other = scrambled(base.evaluated)
+    yield replace(foreign, name="evaluation texts in other letters", evaluated=other)
+    yield replace(
+        foreign, name="labelled texts in other letters", train=scrambled(base.train), same=other
+    )
+    yield longer(base)
+
+
+def shuffled(base: Case) -> Case:
+    """Return a task whose labels were dealt out anew: nothing can be learnt of them."""
+    rng = np.random.default_rng(FLIPPED_SEED)
+    train, same = (_dealt(part, rng) for part in (base.train, base.same))
+    return replace(
+        base,
+        kind=NO_SIGNAL,
+        name="shuffled labels",
+        train=train,
+        same=same,
+        evaluated=same,
+        expected=("no_signal",),
+    )
+
+
+def _dealt(part: Split, rng: np.random.Generator) -> Split:
+    assert part.labels is not None
+    return Split(part.texts, part.pairs, rng.permutation(part.labels))
+
+
+def noisy(base: Case, share: float) -> Case:
+    """Return a task of which a share of the labels, drawn at random, name another class.
+
+    Evaluation labels are as noisy: they were made by the same people.
+    """
+    rng = np.random.default_rng(FLIPPED_SEED)
+    n_classes = base.task.n_classes
+    train, same = (_flipped(part, share, n_classes, rng) for part in (base.train, base.same))
+    name = f"{share:.0%} of the labels changed"
+    return replace(base, kind=NOISE, name=name, train=train, same=same, evaluated=same)
+
+
+def _flipped(part: Split, share: float, n_classes: int, rng: np.random.Generator) -> Split:
+    labels = np.array(part.labels, np.int64)
+    rows = rng.permutation(len(labels))[: round(share * len(labels))]
+    labels[rows] = (labels[rows] + rng.integers(1, n_classes, len(rows))) % n_classes
+    return Split(part.texts, part.pairs, labels)
+
+
+def longer(base: Case) -> Case:
+    """Return a task whose sample has the shorter texts, and is judged on the longer ones."""
+    cut = float(np.median([len(text) for text in base.train.texts]))
+
+    def part(split: Split, *, long: bool) -> Split:
+        return split.take([i for i, text in enumerate(split.texts) if (len(text) > cut) is long])
+
+    return replace(
+        base,
+        kind=SHIFT,
+        name="judged on the longer half",
+        train=part(base.train, long=False),
+        same=part(base.same, long=False),
+        evaluated=part(base.evaluated, long=True),
+        expected=("shift",),
+    )
+
+
+def other_domain(base: Case, other: Case) -> Case:
+    """Return a task that is judged on the texts of another one with the same classes."""
+    return replace(
+        base,
+        kind=SHIFT,
+        name=f"judged on {other.task.name}",
+        evaluated=other.evaluated,
+        expected=("shift",),
+    )
+
+
+def hard(base: Case) -> Case:
+    """Return a task that is known to show no signal in small samples."""
+    return replace(base, kind=NO_SIGNAL, expected=("no_signal",))
+
+
+def many_classes(base: Case, sizes: Sizes) -> Iterator[Case]:
+    """Yield samples of a task of many classes; what ought to be said goes by labels a class."""
+    n_classes = base.task.n_classes
+    for n in sizes.many:
+        expected: tuple[Code, ...] = ()
+        if n < FEWEST_A_CLASS * n_classes:
+            expected += ("tiny_sample",)
+        if n_classes > MANY_CLASSES:
+            expected += ("many_classes",)
+        name = f"{n} labels for {n_classes} classes"
+        yield replace(base, kind=MANY, name=name, n=n, expected=expected)
+
+
+def scrambled(split: Split) -> Split:
+    """Return texts with each letter replaced by another one: a language nobody speaks.
+
+    Lengths, white space and what is no Latin letter stay; equal words stay equal.
+    """
+    letters = string.ascii_lowercase
+    order = np.random.default_rng(FLIPPED_SEED).permutation(len(letters))
+    other = "".join(letters[i] for i in order)
+    table = str.maketrans(letters + letters.upper(), other + other.upper())
+    texts = tuple(text.translate(table) for text in split.texts)
+    pairs = None if split.pairs is None else tuple(t.translate(table) for t in split.pairs)
+    return Split(texts, pairs, split.labels)

@@ -50,7 +50,7 @@ def percent(share: float) -> str:
     >>> percent(0.074)
     '+7 %'
     """
-    return f"{100 * share:+.0f} %"
+    return f"{round(100 * share):+d} %"
 
 
 def costs_at(table: pd.DataFrame, *, n: int, layer: int, probe: str = PROBE) -> Costs:

@@ -85,8 +85,9 @@ def rank_scores(score: FloatArray, accuracy: FloatArray) -> dict[str, float]:
     """Score one ranking of candidates by the accuracies that they lead to.
 
     The relevance of a candidate is (accuracy - lowest) / (highest - lowest); where all are
-    equal every order is perfect. Candidates of one score share the mean of their places, and
-    regret takes them in the order of the candidates.
+    equal every order is perfect. Candidates of one score come in random order: every measure is
+    the mean over these orders (the rank of the best that of its place), so that equal scores
+    score what chance would.
 
     Args:
         score: The lowest comes first, (n_candidates,).
@@ -101,7 +102,7 @@ def rank_scores(score: FloatArray, accuracy: FloatArray) -> dict[str, float]:
         pre-train on?" (regret).
     """
     relevance = _relevance(accuracy)
-    places = pd.Series(score).rank(method="average").to_numpy()
+    places = pd.Series(score).rank(method="average").to_numpy(np.float64)
     gains = 1 / np.log2(np.arange(1, len(score) + 1) + 1)
     order = np.argsort(score, kind="stable")
     discount = np.empty(len(score))
@@ -113,25 +114,25 @@ def rank_scores(score: FloatArray, accuracy: FloatArray) -> dict[str, float]:
         "rank_of_best": float(places[accuracy == best].min()),
     }
     for k in (1, 3):
-        found[f"regret_{k}"] = float((best - accuracy[order[:k]].max()) / best) if best else 0.0
+        reached = _best_of_first(places, accuracy, k)
+        found[f"regret_{k}"] = 1 - reached / float(best) if best else 0.0
     return found
 
 
-def chance_scores(accuracy: FloatArray) -> dict[str, float]:
-    """Return what a random order is expected to score; see `rank_scores`."""
-    relevance, count = _relevance(accuracy), len(accuracy)
-    gains = 1 / np.log2(np.arange(1, count + 1) + 1)
-    falling, best = np.sort(accuracy)[::-1], float(accuracy.max())
-    n_best = int((accuracy == best).sum())
-    found = {
-        "ndcg": _ratio(float(relevance.mean() * gains.sum()), relevance),
-        "rank_of_best": (count + 1) / (n_best + 1),
-    }
-    for k in (1, 3):
-        drawn = min(k, count)
-        share = [comb(count - 1 - i, drawn - 1) / comb(count, drawn) for i in range(count)]
-        found[f"regret_{k}"] = 1 - float(falling @ share) / best if best else 0.0
-    return found
+def _best_of_first(places: FloatArray, accuracy: FloatArray, k: int) -> float:
+    """Return the expected best accuracy among the first k, ties in random order.
+
+    Args:
+        places: Mean places of the candidates, ties share one, (n_candidates,).
+        accuracy: The same shape.
+        k: How many are tried.
+    """
+    edge = np.sort(places)[min(k, len(places)) - 1]
+    sure, tied = accuracy[places < edge], np.sort(accuracy[places == edge])[::-1]
+    drawn = min(k, len(places)) - len(sure)
+    share = [comb(len(tied) - 1 - i, drawn - 1) / comb(len(tied), drawn) for i in range(len(tied))]
+    floor = sure.max(initial=-np.inf)
+    return float(np.maximum(tied, floor) @ np.array(share))
 
 
 def _relevance(accuracy: FloatArray) -> FloatArray:
@@ -153,7 +154,7 @@ def rows_of(board: Board, scores: dict[str, FloatArray], *, seed: int) -> list[d
         for row, allowed in enumerate(board.allowed):
             here = accuracy[row, allowed]
             if method == CHANCE:
-                told.append(chance_scores(here))
+                told.append(rank_scores(np.zeros(len(here)), here))
             else:
                 told.append(rank_scores(scores[method][row, allowed], here))
         found[method] = pd.DataFrame(told)

@@ -169,9 +169,6 @@ def draw(
     shown = pd.DataFrame(
         rows.assign(error=1 - rows["accuracy"]), columns=["task", "l2", "error", "n_classes"]
     )
-    first = by_size[by_size["n"] == by_size["n"].min()].set_index("task")["l2"]
-    ratios = by_size.assign(ratio=by_size["l2"] / by_size["task"].map(first))
-    ratios = pd.DataFrame(ratios[ratios["ratio"] > 0])
     figures = {
         "": error_figure(
             shown,
@@ -179,12 +176,7 @@ def draw(
             caption=f"One mark a task, n = {n:,}, head on layer {n_layers}. Norms next to nought: "
             "heads that found next to nothing, under a large penalty.",
         ),
-        "sizes": sizes_figure(
-            ratios,
-            title=f"Norm by number of labels, against that of {int(by_size['n'].min()):,}",
-            caption="One thin line a task, the median thick. All layers, last head, fitted to as "
-            "many labels.",
-        ),
+        "sizes": _sizes_figure(by_size),
         "agreement": dots_figure(
             _agreement_rows(agree),
             title=_agreement_title(agree),
@@ -194,6 +186,23 @@ def draw(
             chance=0.0,
         ),
     }
+    figures["layers"] = _layers_figure(related, n, n_layers)
+    return figures
+
+
+def _sizes_figure(by_size: pd.DataFrame) -> Figure:
+    smallest = by_size["n"].min()
+    first = by_size[by_size["n"] == smallest].set_index("task")["l2"]
+    ratios = by_size.assign(ratio=by_size["l2"] / by_size["task"].map(first))
+    return sizes_figure(
+        pd.DataFrame(ratios[ratios["ratio"] > 0]),
+        title=f"Norm by number of labels, against that of {smallest:,}",
+        caption="One thin line a task, the median thick. All layers, last head, fitted to as "
+        "many labels.",
+    )
+
+
+def _layers_figure(related: pd.DataFrame, n: int, n_layers: int) -> Figure:
     layers = related[(related["n"] == n) & (related["head_layer"] == n_layers)]
     layers = layers[(layers["first"] == "norm") & (layers["second"] == "error")]
     named = layers.assign(
@@ -201,7 +210,7 @@ def draw(
         series=["classes held fixed" if g else "norm and error" for g in layers["given"]],
         value=layers["spearman"],
     )
-    figures["layers"] = dots_figure(
+    return dots_figure(
         named[["method", "series", "value", "low", "high"]],
         title="Norm of each layer and error of the head",
         caption=f"n = {n:,}, head on layer {n_layers}. Bars: 90 % bootstrap intervals over "
@@ -210,7 +219,6 @@ def draw(
         chance=0.0,
         limits=(-1, 1),
     )
-    return figures
 
 
 def _agreement_rows(agree: pd.DataFrame) -> pd.DataFrame:

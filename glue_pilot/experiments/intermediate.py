@@ -102,7 +102,7 @@ def rank_scores(score: FloatArray, accuracy: FloatArray) -> dict[str, float]:
         pre-train on?" (regret).
     """
     relevance = _relevance(accuracy)
-    places = pd.Series(score).rank(method="average").to_numpy(np.float64)
+    places: FloatArray = np.asarray(pd.Series(score).rank(method="average"), np.float64)
     gains = 1 / np.log2(np.arange(1, len(score) + 1) + 1)
     order = np.argsort(score, kind="stable")
     discount = np.empty(len(score))

@@ -46,8 +46,11 @@ $(READY): pyproject.toml constraints.txt
 demo: setup ## Run the whole road offline on generated tasks: answer, table, figures (under 5 minutes)
 	$(BIN)/python -m glue_pilot.demo
 
-pilot: setup ## Run the GLUE pilot; TASKS=folder for real tasks, else generated ones (under 25 minutes)
+pilot: setup ## The whole study, sweep to report; TASKS=folder for real tasks, else generated ones
 	$(BIN)/python -m glue_pilot run $(STUDY) $(if $(TASKS),--tasks $(TASKS))
+	$(RUN_EXPERIMENT) all
+	@test -e results/scorecard.json || cp docs/scorecard.json results/scorecard.json
+	$(BIN)/charkit report results
 
 plan: setup ## Say what the pilot would compute: cells, minutes, disk
 	$(BIN)/python -m glue_pilot plan $(STUDY) $(if $(TASKS),--tasks $(TASKS))

@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -83,12 +84,26 @@ def _table(path: str) -> ModuleType:
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
+ANSWER = ("<!-- answer: begin -->", "<!-- answer: end -->")
 STUDY = ("<!-- study: begin -->", "<!-- study: end -->")
 
 
 def readme() -> str:
     """Return README.md with the block of measured figures made anew."""
     return _with_block(ROOT / "README.md", figures_block(), (BEGIN, END))
+
+
+def with_answer(page: str) -> str:
+    """Return README's text with the answer of `make demo` made anew, where the demo has run."""
+    place = ROOT / "results" / "demo" / "answer"
+    if not (place / "answer.json").is_file():
+        return page
+    answer = json.loads((place / "answer.json").read_text(encoding="utf-8"))
+    (HERE / "img").mkdir(exist_ok=True)
+    shutil.copy(place / "curve.svg", HERE / "img" / "answer.svg")
+    lines = ["```text", *answer["sentences"], "```", ""]
+    picture = "![Expected accuracy by number of labels, with its 90 % interval](docs/img/answer.svg)"
+    return _replaced(page, "\n".join([*lines, picture, ""]), ANSWER)
 
 
 def next_page() -> str:
@@ -100,7 +115,11 @@ def next_page() -> str:
 
 def _with_block(page: Path, block: str, marks: tuple[str, str]) -> str:
     """Return a page with what stands between two marks replaced."""
-    head, rest = page.read_text(encoding="utf-8").split(marks[0])
+    return _replaced(page.read_text(encoding="utf-8"), block, marks)
+
+
+def _replaced(text: str, block: str, marks: tuple[str, str]) -> str:
+    head, rest = text.split(marks[0])
     return f"{head}{marks[0]}\n{block}{marks[1]}{rest.split(marks[1])[1]}"
 
 
@@ -156,6 +175,56 @@ def pilot_page() -> str:
     return f"{title.replace('pilot:', 'The GLUE pilot:')}\n\n{note}\n\n{pictures}{body}"
 
 
+EXPERIMENTS = ROOT / "results" / "experiments"
+
+
+def study_page() -> str:
+    """Return the page of the experiments' findings, from results/experiments/*.json."""
+    from glue_pilot.experiments.registry import NAMES
+
+    lines = [
+        "# The study: every question, what was found",
+        "",
+        "Made by `make pilot TASKS=...` and `make docs`; encoder: minilm. Each finding is written by",
+        "code from its table. [questions.md](questions.md) says which question of the project's",
+        "beginnings each experiment answers; [pilot.md](pilot.md) has the sweep over GLUE,",
+        "[embeddings.md](embeddings.md) and [scorecard.md](scorecard.md) the two larger studies.",
+        "",
+    ]
+    for name in NAMES:
+        record = _experiment(name)
+        if record is None:
+            continue
+        seconds = record["manifest"]["seconds"]
+        lines += [f"## {name}", "", f"**{record['question']}** Asked by: {record['asked_by']}.", ""]
+        lines += [record["finding"], ""]
+        for place in record["figures"]:
+            stem = Path(place).stem
+            lines += [f"![{stem.replace('_', ' ')}](img/study_{stem}.svg)", ""]
+        lines += [f"`make experiment-{name}`: {seconds:,.0f} s from what was cached.", ""]
+    return "\n".join(lines)
+
+
+def _experiment(name: str) -> dict[str, Any] | None:
+    place = EXPERIMENTS / f"{name}.json"
+    if not place.is_file():
+        return None
+    record: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
+    return record
+
+
+def _write_study() -> None:
+    from glue_pilot.experiments.registry import NAMES
+
+    records = [record for record in map(_experiment, NAMES) if record is not None]
+    if not records:
+        return
+    (HERE / "study.md").write_text(study_page(), encoding="utf-8")
+    for record in records:
+        for place in record["figures"]:
+            shutil.copy(EXPERIMENTS / place, HERE / "img" / f"study_{Path(place).name}")
+
+
 def embeddings_page() -> str:
     """Return the page of what embeddings know, from results/science_embeddings.md."""
     found = (ROOT / "results" / "science_embeddings.md").read_text(encoding="utf-8")
@@ -197,14 +266,17 @@ def main() -> None:
     """Write all pages; those of studies only where their results are."""
     for name, page in PAGES.items():
         (HERE / name).write_text(page(), encoding="utf-8")
-    (ROOT / "README.md").write_text(readme(), encoding="utf-8")
+    (ROOT / "README.md").write_text(with_answer(readme()), encoding="utf-8")
     if (ROOT / "results" / "pilot.md").is_file():
         (HERE / "img").mkdir(exist_ok=True)
         (HERE / "pilot.md").write_text(pilot_page(), encoding="utf-8")
         for name in PICTURES:
             shutil.copy(ROOT / "results" / "figures" / f"{name}.svg", HERE / "img")
+    _write_study()
     if (ROOT / "results" / "scorecard.md").is_file():
         (HERE / "scorecard.md").write_text(scorecard_page(), encoding="utf-8")
+        figures = json.loads((ROOT / "results" / "scorecard.json").read_text(encoding="utf-8"))
+        (HERE / "scorecard.json").write_text(json.dumps(figures) + "\n", encoding="utf-8")
     if (ROOT / "results" / "next.md").is_file():
         (HERE / "img").mkdir(exist_ok=True)
         (HERE / "next.md").write_text(next_page(), encoding="utf-8")

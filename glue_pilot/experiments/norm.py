@@ -114,6 +114,9 @@ def _related(
     return rows.iloc[0] if len(rows) else None
 
 
+NEGLIGIBLE = 0.01
+"""Gaps of logarithms below this are a hundredth of the norm or less."""
+
 ERROR, GIVEN = ("norm", "error", ""), ("norm", "error", "classes")
 
 
@@ -245,6 +248,9 @@ def _agreement_title(agree: pd.DataFrame) -> str:
 
 
 def _helps(row: pd.Series) -> str:
+    """Return what the correction does to the gap between sizes, in words."""
+    if abs(row["apart"]) < NEGLIGIBLE and max(-row["apart_low"], row["apart_high"]) < NEGLIGIBLE:
+        return "changes next to nothing"
     if row["apart_low"] > 0:
         return "brings sizes together"
     return "drives sizes apart" if row["apart_high"] < 0 else "is not shown to help"
@@ -311,10 +317,11 @@ def _agreement_words(agree: pd.DataFrame, heads: str) -> list[str]:
     first = rows[(rows["small"] == rows["small"].min())].set_index("kind")
     plain, corrected = first.loc["l2"], first.loc["l2_corrected"]
     what = "Under one and the same head, norms of" if heads == ONE else "With a head each, norms of"
-    verdict = {
-        "brings sizes together": "the correction makes sizes agree better",
-        "drives sizes apart": "the correction makes sizes agree worse",
-    }.get(_helps(first.loc["difference"]), "no difference is shown")
+    gain = first.loc["difference"]
+    verdict = (
+        f"the correction {_helps(gain)} ({gain['apart']:+.3f}, {gain['apart_low']:+.3f} to "
+        f"{gain['apart_high']:+.3f}; above 0 it helps)"
+    )
     return [
         f"{what} {int(plain['small']):,} and {int(plain['large']):,} texts differ by "
         f"{_apart(plain)} in the absolute logarithm (median over tasks), corrected ones "

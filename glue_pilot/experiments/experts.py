@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from charkit.fisher import TaskEmbedding
 from glue_pilot.experiments.base import Bench, Experiment, Found
 from glue_pilot.experiments.experts_figures import (
     ALL_RUN,
@@ -50,7 +51,7 @@ from glue_pilot.experiments.experts_select import (
     make_board,
     pick,
 )
-from glue_pilot.experiments.experts_words import ORDER, PROBE, Costs, finding, keyed, percent
+from glue_pilot.experiments.experts_words import ORDER, PROBE, finding, keyed, percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -91,7 +92,11 @@ def run(settings: ExpertSettings, bench: Bench) -> Found:
     gains = gains_of(gathered, board)
     return Found(
         table,
-        draw(table, main, gains, settings, last),
+        {
+            "": draw_costs(main),
+            "sizes": draw_sizes(rows_at(table, settings, last)),
+            "matrix": draw_gains(gains, settings.n),
+        },
         finding(table, main, gains, settings, last),
         {method: costs["increase"] for method, costs in keyed(main).items()},
     )
@@ -102,7 +107,7 @@ def other_probes(
 ) -> Iterator[tuple[str, Board]]:
     """Yield other probes and what choosing the nearest under them costs, both tasks at one n."""
     count, last = len(gathered.experts), gathered.encoder.n_layers
-    wanted: list[tuple[str, list[Any]]] = [
+    wanted: list[tuple[str, list[TaskEmbedding]]] = [
         (f"head at layer {k}", embeddings_at(gathered, settings.n, k))
         for k in (*settings.probe_layers, last)
     ]
@@ -123,11 +128,16 @@ def other_probes(
         yield word, replace(board, scores=board.scores | scores, picked=board.picked | picked)
 
 
+def rows_at(table: pd.DataFrame, settings: ExpertSettings, n_layers: int) -> pd.DataFrame:
+    """Return the rows of the layer that heads read and of the probe that experts are made from."""
+    layer = settings.layer % (n_layers + 1)
+    return table[(table["layer"] == layer) & (table["probe"] == PROBE)]
+
+
 def main_rows(table: pd.DataFrame, settings: ExpertSettings, n_layers: int) -> pd.DataFrame:
     """Return the rows of the main answer, in the order of the story."""
-    layer = settings.layer % (n_layers + 1)
-    here = table[(table["n"] == settings.n) & (table["layer"] == layer) & (table["probe"] == PROBE)]
-    return here.set_index("method").loc[list(ORDER)].reset_index()
+    rows = rows_at(table, settings, n_layers)
+    return rows[rows["n"] == settings.n].set_index("method").loc[list(ORDER)].reset_index()
 
 
 def gains_of(gathered: Gathered, board: Board) -> pd.DataFrame:
@@ -140,62 +150,52 @@ def gains_of(gathered: Gathered, board: Board) -> pd.DataFrame:
     )
 
 
-def draw(
-    table: pd.DataFrame,
-    main: pd.DataFrame,
-    gains: pd.DataFrame,
-    settings: ExpertSettings,
-    n_layers: int,
-) -> dict[str, Figure]:
-    """Draw costs, costs by size, and the gains of every expert."""
+def draw_costs(main: pd.DataFrame) -> Figure:
+    """Draw what every way of choosing costs, with intervals."""
     shown = main.assign(family=main["method"].map(FAMILIES))
     for column in ("increase", "increase_low", "increase_high"):
         shown[column] = 100 * shown[column]
     keys = keyed(main)
-    best = min((COSINE, LOG_RATIO, ASYMMETRIC, MODEL2VEC), key=lambda m: keys[m]["increase"])
-    costs = interval_figure(
+    text = min(keys[TEXT]["increase"], keys[TEXT_CENTRED]["increase"])
+    return interval_figure(
         shown,
         value="increase",
-        title=_title(keys, best),
-        caption=f"{int(main['n_targets'].iloc[0])} tasks, n = {settings.n} labelled texts, experts "
-        "of the task's own corpus left out. 0: the best expert, found on the evaluation texts. "
-        f"Bars: 90 % bootstrap intervals over corpora. {KEY}",
+        title=f"Above the best expert: {percent(keys[MODEL2VEC]['increase'])} by {MODEL2VEC}, "
+        f"{percent(text)} by texts, {percent(keys[GENERIC]['increase'])} with no expert",
+        caption=f"{int(main['n_targets'].iloc[0])} tasks, n = {int(main['n'].iloc[0])} labelled "
+        "texts, experts of the task's own corpus left out. 0: the best expert, found on the "
+        f"evaluation texts. Bars: 90 % bootstrap intervals over corpora. {KEY}",
         axis="error above the best expert's (%)",
     )
-    layer = settings.layer % (n_layers + 1)
-    part = table[(table["layer"] == layer) & (table["probe"] == PROBE)]
+
+
+def draw_sizes(part: pd.DataFrame) -> Figure:
+    """Draw the mean error by sample size from the rows of one layer and probe."""
     lines = [
         part.loc[part["method"] == m, ["method", "n", "mean_error"]]
-        for m in (GENERIC, best, TEXT, CHANCE)
+        for m in (GENERIC, MODEL2VEC, TEXT, CHANCE)
     ]
-    optimal = part.loc[part["method"] == CHANCE, ["n", "optimal_error"]]
-    lines.append(
-        optimal.rename(columns={"optimal_error": "mean_error"}).assign(method="best expert")
-    )
-    by_size = [keyed(part[part["n"] == k(settings.sizes)]) for k in (min, max)]
-    gap = [costs[GENERIC]["increase"] - costs[best]["increase"] for costs in by_size]
-    sizes = sizes_figure(
+    best = part.loc[part["method"] == CHANCE, ["n", "optimal_error"]]
+    lines.append(best.rename(columns={"optimal_error": "mean_error"}).assign(method="best expert"))
+    ends = [int(part["n"].min()), int(part["n"].max())]
+    costs = [keyed(part[part["n"] == n])[MODEL2VEC]["versus_generic"] for n in ends]
+    return sizes_figure(
         pd.concat(lines, ignore_index=True),
-        title=f"{best} against the generic encoder: {percent(-gap[0])} of the best error at n = "
-        f"{min(settings.sizes)}, {percent(-gap[1])} at {max(settings.sizes)}",
+        title=f"{MODEL2VEC} against the generic encoder: {percent(costs[0])} of the best error at "
+        f"n = {ends[0]}, {percent(costs[1])} at {ends[1]}",
         caption="Mean error over tasks of heads on the chosen expert's features. Below nought "
         "in the title: fewer errors than with the generic encoder.",
     )
+
+
+def draw_gains(gains: pd.DataFrame, n: int) -> Figure:
+    """Draw what every expert gains on every task."""
     helped = float((gains.max(axis=1) > 0).mean())
-    matrix = gain_figure(
+    return gain_figure(
         gains,
         title=f"The best expert beats the generic encoder on {100 * helped:.0f} % of tasks",
-        caption=f"Rows: tasks, n = {settings.n}. Columns: experts. Grey: of the task's own "
-        "corpus, left out.",
-    )
-    return {"": costs, "sizes": sizes, "matrix": matrix}
-
-
-def _title(keys: Costs, best: str) -> str:
-    text = min(keys[TEXT]["increase"], keys[TEXT_CENTRED]["increase"])
-    return (
-        f"Above the best expert: {percent(keys[best]['increase'])} by {best}, {percent(text)} by "
-        f"texts, {percent(keys[GENERIC]['increase'])} with no expert"
+        caption=f"Rows: tasks, n = {n}; the best was found on the evaluation texts. Columns: "
+        "experts. Grey: of the task's own corpus, left out.",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -90,6 +90,7 @@ def _matrices(
         max_length=settings.max_length,
         n_eval=settings.n_eval,
     )
+    study = replace(study, all_heads_up_to=settings.n)  # every layer is asked for, whatever n
     draws = []
     for draw in range(settings.draws):
         bench.progress("embeddings", draw, settings.draws)

@@ -77,7 +77,7 @@ class DistinctionSettings:
     kinds: tuple[str, ...] = ("topic", "sentiment", "acceptability")
     n: int = 512
     seeds: tuple[int, ...] = (1, 2, 3, 4)
-    n_generated: int = 256
+    n_generated: int = 128
     difficulty: float = 0.3
     all_heads_up_to: int = 128
     max_length: int = 128

@@ -15,6 +15,9 @@ N_COLOURS = 7
 _MOST_NAMED = 16
 """More lines than this are named in the table alone."""
 
+_CROWD = 12
+"""With more lines than this, bands are shown only for the one that is pointed at."""
+
 _BETWEEN = 16.0
 _LETTERS = 19
 
@@ -52,9 +55,10 @@ def described(curves: Sequence[TaskCurve]) -> str:
     last = max(p.n for c in curves for p in c.points)
     first = min(p.n for c in curves for p in c.points)
     tasks = "One line a task" if len(curves) > 1 else "One task"
+    band = "Band" if len(curves) <= _CROWD else "Band of the line under the pointer"
     return (
         f"{tasks} from {first:,} to {last:,} labels, each at the layer that is best at its "
-        "largest size. Band: 90 % interval over evaluation texts and training draws."
+        f"largest size. {band}: 90 % interval over evaluation texts and training draws."
     )
 
 
@@ -68,8 +72,9 @@ def axis_name(curves: Sequence[TaskCurve]) -> str:
 
 def _drawing(curves: Sequence[TaskCurve], target: float, frame: Frame) -> str:
     ticks = f'data-n="{frame.n_low:g} {frame.n_high:g}" data-v="{frame.low:g} {frame.high:g}"'
+    kind = "chart crowd" if len(curves) > _CROWD else "chart"
     parts = [
-        f'<svg class="chart" viewBox="0 0 {frame.width} {frame.height}" role="img" '
+        f'<svg class="{kind}" viewBox="0 0 {frame.width} {frame.height}" role="img" '
         f'aria-label="{text(described(curves))}" data-x="{frame.left} {frame.width - frame.right}" '
         f'data-y="{frame.height - frame.bottom} {frame.top}" {ticks}>',
         *_axes(frame, axis_name(curves)),

@@ -123,7 +123,7 @@ def _accuracy(rows: _Rows) -> str:
     found = _by_place(rows)
     places = [p for p in _PLACES if any(p in own for own in found.values())]
     body = {m: [_number(own.get(p)) for p in places] for m, own in found.items()}
-    return _table("method", [f"{n0}\u00a0×\u00a0{k}" for n0, k in places], body)
+    return _table("method", [f"{n0} ×\u00a0{k}" for n0, k in places], body)
 
 
 def _needs(rows: _Rows) -> str:

@@ -97,3 +97,14 @@ def test_of_many_texts_those_of_the_pilot_are_looked_at():
     rows = looked_at(MOST_UNLABELLED + 500)
     assert len(rows) == MOST_UNLABELLED
     assert (np.diff(rows) > 0).all()
+
+
+def test_without_any_label_it_says_where_to_begin(encoder, tmp_store, tmp_path):
+    pytest.importorskip("skactiveml")
+    path = tmp_path / "none.csv"
+    pd.DataFrame({"text": texts(40)}).to_csv(path, index=False)
+    sample = load_partly_labelled(str(path), reading=SourceOptions(), n_classes=2)
+    advice = advise(sample, make_pilot(sample), encoder, store=tmp_store)
+    assert advice.adequacy is None
+    assert len(set(advice.next.places)) == SHOWN
+    assert advice.next.strategy == "maxherding"

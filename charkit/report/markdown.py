@@ -31,7 +31,7 @@ def html_of(markdown: str) -> str:
 
 
 def first_sentence(markdown: str) -> str:
-    """Return the first sentence of Markdown as plain text.
+    """Return the first sentence of Markdown as plain text; a lone word before it is kept.
 
     >>> first_sentence("Layer **4** leads (vs. 6). It is so.")
     'Layer 4 leads (vs. 6).'
@@ -50,7 +50,7 @@ def first_sentence(markdown: str) -> str:
 def _first(words: str) -> str:
     for end in _SENTENCE.finditer(words):
         sentence = words[: end.start()]
-        if not sentence.lower().endswith(_ABBREVIATED):
+        if " " in sentence and not sentence.lower().endswith(_ABBREVIATED):
             return sentence
     return words
 

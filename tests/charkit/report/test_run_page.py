@@ -307,6 +307,7 @@ def test_markdown_is_a_small_safe_part():
     [
         ("It gains 2.5 points (vs. The rest). Then more.", "It gains 2.5 points (vs. The rest)."),
         ("# Head\n\nOne\nline. Two.", "One line."),
+        ("**Heads.** Layer 4 leads. More.", "Heads. Layer 4 leads."),
         ("", ""),
         ("no end", "no end"),
     ],

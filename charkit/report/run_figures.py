@@ -16,16 +16,13 @@ PLAIN, PACKED, NUMBERS = 900_000, 500_000, 200_000
 """Bytes of a page for figures that need no script, for those that do, and for their numbers."""
 
 _LARGEST_CSV = 40_000
-_FLUFF = (
-    re.compile(r"<\?xml.*?\?>", re.DOTALL),
-    re.compile(r"<!DOCTYPE[^>\[]*>", re.DOTALL),
-    re.compile(r"<!--.*?-->", re.DOTALL),
-    re.compile(r"<metadata>.*?</metadata>", re.DOTALL),
-)
+_LARGEST_SVG = 8_000_000
+_FLUFF = (("<?xml", "?>"), ("<!--", "-->"), ("<metadata>", "</metadata>"))
+_DOCTYPE = re.compile(r"<!DOCTYPE[^<>\[]*>")
 _ID = re.compile(r'\sid="([^"]+)"')
-_USED = re.compile(r'href="#([^"]+)"|url\(#([^)]+)\)')
+_USED = re.compile(r'href="#([^"]+)"|url\(#([^()]+)\)')
 _BETWEEN_TAGS = re.compile(r">\s+<")
-_SIZE = re.compile(r'<svg\b[^>]*?\bviewBox="0 0 ([\d.]+) ([\d.]+)"')
+_SIZE = re.compile(r'<svg\b[^<>]*?\bviewBox="0 0 (\d+(?:\.\d+)?) (\d+(?:\.\d+)?)"')
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -109,8 +106,9 @@ def shrunk(svg: str) -> str:
     Args:
         svg: As matplotlib writes it; any other SVG may be given.
     """
-    for fluff in _FLUFF:
-        svg = fluff.sub("", svg)
+    for start, end in _FLUFF:
+        svg = _without(svg, start, end)
+    svg = _DOCTYPE.sub("", svg)
     used = {a or b for a, b in _USED.findall(svg)}
     short = {name: _name(at) for at, name in enumerate(sorted(used))}
     svg = _ID.sub(lambda m: f' id="{short[m[1]]}"' if m[1] in short else "", svg)
@@ -121,6 +119,15 @@ def shrunk(svg: str) -> str:
     for command in "MLQCz":  # a path's line breaks
         svg = svg.replace(f" \n{command} ", command).replace(f" \n{command}", command)
     return _BETWEEN_TAGS.sub("><", svg).replace('z\n"', 'z"').strip()
+
+
+def _without(svg: str, start: str, end: str) -> str:
+    """Return a drawing without what stands from each start to its end; one pass."""
+    kept, at = [], 0
+    while (first := svg.find(start, at)) >= 0 and (last := svg.find(end, first)) >= 0:
+        kept.append(svg[at:first])
+        at = last + len(end)
+    return "".join([*kept, svg[at:]])
 
 
 def _name(at: int) -> str:
@@ -135,6 +142,8 @@ def _name(at: int) -> str:
 def data_uri(svg: str) -> str:
     """Return a drawing as an address that holds it, for an attribute in single quotes."""
     coded = svg.replace("%", "%25").replace("#", "%23").replace("'", "%27")
+    for space in "\n\r\t":  # which an address loses
+        coded = coded.replace(space, f"%{ord(space):02X}")
     return "data:image/svg+xml;utf8," + coded.replace("&", "&amp;")
 
 
@@ -173,6 +182,8 @@ def figures(pictures: Sequence[Picture], inside: Inside, *, words: str) -> str:
 
 def _shrunk_file(path: Path) -> str | None:
     try:
+        if path.stat().st_size > _LARGEST_SVG:
+            return None
         svg = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return None

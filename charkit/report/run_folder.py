@@ -272,9 +272,14 @@ def _inside(folder: Path, named: str) -> Picture | None:
 
 def _picture(svg: Path) -> Picture:
     csv = svg.with_suffix(".csv")
-    return Picture(svg.stem, svg, csv if csv.is_file() else None)
+    return Picture(svg.stem, svg, csv if csv.is_file() and _lies_here(csv) else None)
+
+
+def _lies_here(place: Path) -> bool:
+    """Tell whether a file is no link to another folder."""
+    return place.resolve().parent == place.parent.resolve()
 
 
 def _pictures(folder: Path) -> Sequence[Picture]:
     places = [*sorted(folder.glob("*.svg")), *sorted((folder / FIGURES).glob("*.svg"))]
-    return [_picture(place) for place in places]
+    return [_picture(place) for place in places if _lies_here(place)]

@@ -82,14 +82,29 @@ def scorecard_tables(scorecard: Mapping[str, Any]) -> list[tuple[str, str]]:
         ]
         return [(head, table) for head, table in made if table]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"scorecard.json holds something else: expected what 'make scorecard' writes, got "
-            f"{printable(repr(error))}. Make it again, or take it out of the folder."
-        ) from error
+        raise _something_else(error) from error
+
+
+def _something_else(error: Exception) -> DataError:
+    return DataError(
+        f"scorecard.json holds something else: expected what 'make scorecard' writes, got "
+        f"{printable(repr(error))}. Make it again, or take it out of the folder."
+    )
 
 
 def coverage_words(scorecard: Mapping[str, Any]) -> str:
-    """Return what the 90 % intervals covered, or nothing where it is not told."""
+    """Return what the 90 % intervals covered, or nothing where it is not told.
+
+    Raises:
+        DataError: The part does not hold what it should.
+    """
+    try:
+        return _coverage(scorecard)
+    except (AttributeError, TypeError) as error:
+        raise _something_else(error) from error
+
+
+def _coverage(scorecard: Mapping[str, Any]) -> str:
     found = ((scorecard.get("figures") or {}).get("intervals") or {}).get("pilots_64_to_256") or {}
     rows, tasks, n_tasks = (found.get(name) for name in ("rows", "tasks", "n_tasks"))
     if rows is None or tasks is None:
@@ -114,7 +129,7 @@ def _by_place(rows: _Rows) -> dict[str, dict[tuple[int, int], float]]:
     found: dict[str, dict[tuple[int, int], float]] = {}
     for row in rows:
         own = found.setdefault(str(row["method"]), {})
-        if row["error"] is not None:
+        if row["error"] is not None and math.isfinite(row["error"]):
             own[int(row["n0"]), int(row["multiple"])] = float(row["error"])
     return found
 
@@ -134,7 +149,7 @@ def _needs(rows: _Rows) -> str:
         cells = [_share(own[m]["within_2"]) if m in own else "" for m in multiples]
         first = own[multiples[0]]
         body[method] = [*cells, _share(first["reachable_though_not"])]
-    heads = [f"truth {m}\u00a0×" for m in multiples]
+    heads = [f"truth {text(m)}\u00a0×" for m in multiples]
     return _table("method", [*heads, "told though out of reach"], body)
 
 

@@ -60,7 +60,7 @@ def data_words(curves: Sequence[TaskCurve]) -> str:
     needed = share_of_gain(curves, 0.9)
     if not needed:
         return ""
-    last = max(p.n for c in curves for p in c.points)
+    last = max(p.n for c in curves if c.signal for p in c.points)
     if len(needed) == 1:
         return f"{rough(needed[0]):,} of {last:,} labels bring 90 % of the measured gain."
     return (

@@ -85,9 +85,10 @@ def _answer(means: pd.DataFrame, stages: list[str]) -> str:
     if early:
         better = _verdict(means, early[0], what) == "higher"
         first = (
-            f"A fully trained head is not needed here: after {_words(early[0])} it is clearly "
-            f"less accurate, and embeddings under it {doing} "
-            + ("clearly better." if better else "no worse, as far as can be told.")
+            ("A fully trained head is not needed here" if better
+             else "That a fully trained head is needed is not shown")
+            + f": after {_words(early[0])} it is clearly less accurate, and embeddings under it "
+            + f"{doing} " + ("clearly better." if better else "no worse, as far as can be told.")
         )  # fmt: skip
     else:
         first = (

@@ -78,16 +78,15 @@ def matrix_table(draws: Sequence[Embedded]) -> pd.DataFrame:
     Features are cached at ``cache_layer``, so that the embedding has the layers above it up to
     ``head_layer``. Kinds of label count alike, however many triples they have. The interval
     (90 %) draws whole corpora with replacement: a triple counts as often as its three together.
+    Corpora are drawn alike for all samples, though some tasks may be too small for all of them.
 
     Returns:
         Columns ``cache_layer``, ``head_layer``, ``metric``, ``measure``, ``value``, ``low``,
         ``high``, ``triples``; empty where no triple of tasks exists.
     """
-    frames = []
-    for embedded in draws:
-        places = triples(embedded.known)
-        if len(places):
-            frames.append(_one_draw(embedded, places))
+    corpora = list(dict.fromkeys(k.corpus for embedded in draws for k in embedded.known))
+    found = [(embedded, triples(embedded.known)) for embedded in draws]
+    frames = [_one_draw(one, places, corpora) for one, places in found if len(places)]
     if not frames:
         return pd.DataFrame()
     keys = ["cache_layer", "head_layer", "metric", "measure"]
@@ -98,11 +97,12 @@ def matrix_table(draws: Sequence[Embedded]) -> pd.DataFrame:
         named = dict(zip(keys, key, strict=True))
         value = float(part["value"].mean())
         rows.append(named | {"value": value, "low": low, "high": high, "resampled": drawn})
-    return pd.DataFrame(rows).assign(triples=len(places))
+    return pd.DataFrame(rows).assign(triples=max(len(places) for _, places in found))
 
 
-def _one_draw(embedded: Embedded, places: IntArray) -> pd.DataFrame:
-    weights = _weights(embedded.known, places)
+def _one_draw(embedded: Embedded, places: IntArray, corpora: Sequence[str]) -> pd.DataFrame:
+    weights = _weights(embedded.known, places, corpora)
+    total = weights.sum(1)
     rows = []
     for head in sorted(embedded.embeddings[0]):
         own = [found[head] for found in embedded.embeddings]
@@ -111,7 +111,8 @@ def _one_draw(embedded: Embedded, places: IntArray) -> pd.DataFrame:
             for metric in METRICS:
                 matrix = pairwise(own, metric=metric, layers=layers).to_numpy()
                 for measure, values in triple_measures(matrix, places).items():
-                    means = weights @ values / weights.sum(1)
+                    means = np.full(len(total), np.nan)  # where no triple was drawn
+                    np.divide(weights @ values, total, out=means, where=total > 0)
                     rows.append(
                         {"cache_layer": cache, "head_layer": head, "metric": metric}
                         | {"measure": measure, "value": means[0], "resampled": means[1:]}
@@ -119,15 +120,13 @@ def _one_draw(embedded: Embedded, places: IntArray) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _weights(known: Sequence[KnownTask], places: IntArray) -> FloatArray:
+def _weights(known: Sequence[KnownTask], places: IntArray, corpora: Sequence[str]) -> FloatArray:
     """Return how much each triple counts, (1 + n_resamples, n_triples), unresampled first."""
     kinds = np.array(kinds_of(known))[places[:, 0]]
     _, code, counts = np.unique(kinds, return_inverse=True, return_counts=True)
     alike = 1 / counts[code]
-    corpora, names = pd.factorize(np.array([k.corpus for k in known]))
-    drawn = drawn_groups(len(names), 0)[:, corpora]
+    drawn = drawn_groups(len(corpora), 0)[:, [corpora.index(k.corpus) for k in known]]
     together = drawn[:, places[:, 0]] * drawn[:, places[:, 1]] * drawn[:, places[:, 2]]
-    together = together[together.sum(1) > 0]
     return np.asarray(np.concatenate([alike[None], together * alike]))
 
 
@@ -142,9 +141,10 @@ def difference(
 
 def _ends(resampled: FloatArray) -> tuple[float, float]:
     """Return the ends of a 90 % interval; NaN where resamples do not differ, as of one triple."""
-    if np.ptp(resampled) == 0:
+    known = resampled[np.isfinite(resampled)]
+    if not len(known) or np.ptp(known) == 0:
         return float("nan"), float("nan")
-    low, high = np.quantile(resampled, [0.05, 0.95])
+    low, high = np.quantile(known, [0.05, 0.95])
     return float(low), float(high)
 
 

@@ -63,7 +63,8 @@ def _distance_words(matrices: pd.DataFrame, metric: str, last: int) -> str:
         f"By {METRIC_WORDS[metric]}, the gap is {_said(_value(matrices, early, metric, 'gap'))} "
         f"on the first layer alone, {_said(_value(matrices, late, metric, 'gap'))} on the last "
         f"alone, {_said(_value(matrices, whole, metric, 'gap'))} on all under the last layer's "
-        f"head; the largest of all, {gap.max():.2f}, has features cached at layer {cache} and "
+        f"head; the largest, {gap.max():.2f} (picked among {len(gap)}, so a little lucky), has "
+        f"features cached at layer {cache} and "
         f"the head at layer {head} ({told['value']:.0%} of triples told right there, a third by "
         f"chance){_lead(matrices, metric, (cache, head), whole)}."
     ]

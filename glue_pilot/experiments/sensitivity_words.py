@@ -51,12 +51,12 @@ def finding_of(table: pd.DataFrame, *, n: int, tasks: int) -> str:
 def _answer(task: pd.Series, own: pd.DataFrame) -> str:
     """Say first whether tasks differ more than any hyper-parameter moves them."""
     most, rest = own.iloc[0], own["mean"].sum()
-    if task["low"] > most["high"]:
+    if task["low"] > own["high"].max():
         said = "Tasks differ more than any one hyper-parameter moves them"
     elif task["high"] < most["low"]:
         said = f"The {most['factor']} moves embeddings more than tasks differ"
     else:
-        said = f"The {most['factor']} moves embeddings about as much as tasks differ"
+        said = "It is not shown that tasks differ more than any one hyper-parameter moves them"
     return (
         f"{said}: of the variation, tasks hold {_share(task)}, the {most['factor']} "
         f"{_share(most)}, all hyper-parameters together {rest:.0%}."

@@ -122,12 +122,21 @@ def test_the_finding_follows_the_table():
     worse = finding_of(mean_table(made(0.5, 0.7)), n=64, draws=2)
     assert "known again clearly less well than under the converged head: shuffled" in worse
     assert "ranked clearly worse than by the converged head: shuffled labels" in worse
-    assert "not needed here: after 1 step it is clearly less accurate" in worse
+    assert "is needed is not shown: after 1 step it is clearly less accurate" in worse
+    assert "no worse, as far as can be told. Heads" in worse
     assert "labels count" in worse
     alike = finding_of(mean_table(made(1.0, 1.0)), n=64, draws=2)
     assert "the texts alone tell them apart" in alike
     assert "No stage ranks siblings clearly worse" in alike
     assert "labels count" not in alike
+
+
+def test_a_head_that_ranks_better_early_is_not_needed_in_full():
+    table = made(0.5, 0.7)
+    table.loc[table["stage"] == CONVERGED, "ndcg"] = 0.8
+    said = finding_of(mean_table(table), n=64, draws=2)
+    assert "is not needed here: after 1 step" in said
+    assert "rank siblings clearly better." in said
 
 
 @pytest.mark.parametrize("change", [{"draws": 1}, {"steps": ()}, {"steps": (-2,)}])

@@ -9,12 +9,14 @@ import pandas as pd
 import pytest
 
 from charkit.errors import DataError, UsageError
+from charkit.fisher import TaskEmbedding
+from charkit.fisher.layout import Slice
 from charkit.tasks import load_task
 from glue_pilot.embedding_study import KnownTask
 from glue_pilot.experiments.base import Bench
 from glue_pilot.experiments.layers import EXPERIMENT, LayersSettings
 from glue_pilot.experiments.layers_kinds import share_texts, siblings, triples
-from glue_pilot.experiments.layers_matrices import triple_measures
+from glue_pilot.experiments.layers_matrices import Embedded, matrix_table, triple_measures
 from glue_pilot.experiments.layers_mixes import MIXES, SINGLE, compare_mixes, mix_table
 from glue_pilot.experiments.layers_regret import ELSEWHERE, regret_table
 from glue_pilot.experiments.layers_words import finding_of
@@ -173,6 +175,7 @@ def test_the_finding_follows_the_table(sign, said):
     text = finding_of(pd.DataFrame(rows), regret_table(outcomes(scores)), mixes, last=2)
     assert said in text
     assert "costs 10.0 points" in text
+    assert "picked among 3, so a little lucky" in text
     assert "clearly better from" not in text
 
 
@@ -186,3 +189,35 @@ def test_tasks_without_siblings_are_refused(tiny_bert, tmp_store):
     settings = replace(TINY, encoder=str(tiny_bert), tasks=(SENTIMENT, TOPIC), draws=1)
     with pytest.raises(DataError, match="no tasks to compare"):
         EXPERIMENT.run(settings, Bench(tmp_store))
+
+
+def embedding(values: np.ndarray) -> TaskEmbedding:
+    slices = (Slice(1, "query", 0, 4), Slice(2, "query", 4, 8))
+    return TaskEmbedding(
+        values=values, standard_error=np.zeros(8), slices=slices, name="", encoder="tiny",
+        encoder_fingerprint="f", head_layer=2, head_fingerprint="", pooling="mean", max_length=64,
+        dtype="float32", kind="classification", n_classes=2, estimand="fisher",
+        estimator="exact", n_draws=1, seed=0, n_samples=10, frac_truncated=0.0,
+        text_fingerprint="",
+    )  # fmt: skip
+
+
+def test_a_task_may_be_too_small_for_a_second_draw():
+    rng = np.random.default_rng(0)
+    tasks = [known(c, "sentiment") for c in "abc"] + [known(c, "topic") for c in "de"]
+    middles = rng.gamma(2, 1, (2, 8))[[0, 0, 0, 1, 1]]
+    whole, smaller = (
+        Embedded(
+            [tasks[k] for k in kept],
+            [{2: embedding(middles[k] * rng.uniform(0.5, 1.5, 8))} for k in kept],
+        )
+        for kept in (range(5), (0, 1, 3, 4))
+    )
+    table = matrix_table([whole, smaller])
+    assert (table["triples"] == 9).all()
+    alone = matrix_table([whole])
+    assert (alone["low"] < alone["value"]).any()
+    unsure = table[table["measure"] != "told"]
+    assert unsure[["value", "low", "high"]].notna().all(axis=None)
+    both = (alone["value"] + matrix_table([smaller])["value"]) / 2
+    assert table["value"].to_numpy() == pytest.approx(both.to_numpy())

@@ -14,6 +14,7 @@ import pandas as pd
 
 from charkit.answers.fitted import heads_to_store
 from charkit.encoders import Encoder
+from charkit.errors import UsageError
 from charkit.fisher import TaskEmbedding, pairwise
 from charkit.fisher.distances import MIN_REFERENCE
 from charkit.tasks import Split, Task, make_subset
@@ -74,9 +75,17 @@ def transfer_table(
     Columns: ``source``, ``target``, ``corpus`` (of the target), ``classes``, ``own_accuracy``
     (of the target's own head), ``accuracy``, ``loss`` (the first less the second), and the
     distances. Empty where no two tasks have the same classes.
+
+    Raises:
+        UsageError: Some have, but there are too few tasks to centre distances by.
     """
     rows: list[dict[str, Any]] = []
     groups = same_classes(known)
+    if groups and len(known) < MIN_REFERENCE:
+        raise UsageError(
+            f"too few tasks for transfer: expected at least {MIN_REFERENCE} tasks, which distances "
+            f"are centred by, got {[k.task.name for k in known]}. Name more."
+        )
     every = embedded_samples(study, list(known), encoder, bench) if groups else []
     for classes, group in groups.items():
         samples = embedded_samples(study, group, encoder, bench)
@@ -108,9 +117,8 @@ def _distances(
     embeddings = last_embeddings(samples)
     found = {}
     for name, metric in FISHER_METRICS.items():
-        if metric != "log_ratio" or len(library) >= MIN_REFERENCE:
-            key = "fisher_log_ratio" if name == LOG_RATIO else "fisher_cosine"
-            found[key] = pairwise(embeddings, metric=metric, reference=library).to_numpy()
+        key = "fisher_log_ratio" if name == LOG_RATIO else "fisher_cosine"
+        found[key] = pairwise(embeddings, metric=metric, reference=library).to_numpy()
     means = np.stack(
         [sample_states(s, study, encoder, bench.store).layer(-1).mean(0) for s in samples]
     ).astype(np.float64)

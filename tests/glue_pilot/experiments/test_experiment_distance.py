@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from charkit.encoders import load_encoder
 from charkit.errors import UsageError
 from charkit.fisher import make_head
 from charkit.store import Store
@@ -21,7 +22,8 @@ from glue_pilot.experiments.distance_scores import (
     state_distance,
 )
 from glue_pilot.experiments.distance_shifts import FEWEST, make_shifts
-from glue_pilot.experiments.distance_transfer import same_classes
+from glue_pilot.experiments.distance_transfer import same_classes, transfer_table
+from glue_pilot.experiments.samples import known_tasks, study_of
 
 SOURCE = "generated/{}?n_train=400&n_eval=100&difficulty=0.3&seed={}"
 
@@ -137,6 +139,14 @@ def test_generated_tasks_are_shifted_and_heads_handed_on(tiny_bert, tmp_path):
     assert (pairs["source"] != pairs["target"]).all()
     assert {"", "drops", "transfer", "pairs"} == set(found.figures)
     assert "Within a task" in found.finding
+
+
+def test_two_tasks_are_too_few_to_hand_heads_on(tiny_bert, tmp_path):
+    bench = Bench(Store(tmp_path))
+    settings = DistanceSettings(encoder=str(tiny_bert), max_length=16, n_eval=20)
+    known = known_tasks([SOURCE.format("sentiment", seed) for seed in (1, 2)], bench)
+    with pytest.raises(UsageError, match="at least 3 tasks"):
+        transfer_table(known, study_of(settings, (16,), (1,)), load_encoder(str(tiny_bert)), bench)
 
 
 @pytest.mark.parametrize("changes", [{"n": 4}, {"n_embedded": 100}, {"n": 390}])

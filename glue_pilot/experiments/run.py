@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from charkit.config import content_hash
+from charkit.config import content_hash, people_name
 from charkit.durable import write_whole
 from charkit.heads.records import write_table
 from charkit.manifest import available_cores, code_version, package_versions
@@ -85,9 +85,9 @@ def run_experiment(
         "figures": list(figures.values()),
         "table": table[1].name,
         "manifest": {
-            "settings": asdict(settings),
+            "settings": _named(asdict(settings)),
             "settings_hash": content_hash(asdict(settings)),
-            "changed": dict(changed or {}),
+            "changed": _named(changed or {}),
             "versions": package_versions(),
             "code": code_version(),
             "cores": available_cores(),
@@ -123,4 +123,15 @@ def _shown(changed: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _words(changed: Mapping[str, Any]) -> list[str]:
-    return [f"{name}-{value}" for name, value in _shown(changed).items()]
+    return [f"{name}-{value}" for name, value in _shown(_named(changed)).items()]
+
+
+def _named(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with the last part of every whole path: results are passed on."""
+
+    def named(value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return [named(one) for one in value]
+        return people_name(value) if isinstance(value, str) else value
+
+    return {name: named(value) for name, value in values.items()}

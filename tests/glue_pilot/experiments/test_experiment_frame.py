@@ -68,6 +68,18 @@ def test_an_unknown_name_is_answered_with_those_there_are():
         registry.load_experiment("layer")
 
 
+def test_results_name_no_folder_of_the_machine(bench, tmp_path):
+    settings = Settings(word=str(tmp_path / "encoder"))
+    changed = {"word": settings.word, "sizes": [1, 2]}
+    ran = run_experiment(COUNTING, settings, bench, out=tmp_path / "out", changed=changed)
+    text = ran.files[0].read_text()
+    assert str(tmp_path) not in text
+    assert tmp_path.name not in ran.files[0].name
+    record = json.loads(text)
+    assert record["manifest"]["settings"]["word"] == "encoder"
+    assert record["manifest"]["changed"] == {"word": "encoder", "sizes": [1, 2]}
+
+
 def test_a_run_writes_table_finding_figures_and_manifest(bench, tmp_path):
     ran = run_experiment(COUNTING, Settings(), bench, out=tmp_path)
     folder = tmp_path / "experiments"

@@ -102,7 +102,9 @@ def with_answer(page: str) -> str:
     (HERE / "img").mkdir(exist_ok=True)
     shutil.copy(place / "curve.svg", HERE / "img" / "answer.svg")
     lines = ["```text", *answer["sentences"], "```", ""]
-    picture = "![Expected accuracy by number of labels, with its 90 % interval](docs/img/answer.svg)"
+    picture = (
+        "![Expected accuracy by number of labels, with its 90 % interval](docs/img/answer.svg)"
+    )
     return _replaced(page, "\n".join([*lines, picture, ""]), ANSWER)
 
 

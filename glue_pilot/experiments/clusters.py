@@ -299,9 +299,9 @@ def _gain_words(row: pd.Series, measure: str) -> str:
     gain, low, high = (row[f"{measure}_gain{end}"] for end in ("", "_low", "_high"))
     verdict = "no difference is shown"
     if low > 0:
-        verdict = "reading the labels helps"
+        verdict = "the Fisher distance does better"
     elif high < 0:
-        verdict = "texts alone do better"
+        verdict = "texts do better"
     return f"{gain:+.2f} ({low:+.2f} to {high:+.2f}): {verdict}"
 
 

@@ -41,6 +41,9 @@ from glue_pilot.relabelled import Relabelled, embed_relabelled
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+FEW_BASES = 6
+"""From fewer base tasks, or tasks asked of, no verdict is given."""
+
 REAL, GENERATED = "tasks under other labels", "generated attributes"
 
 
@@ -251,7 +254,7 @@ def _part_words(table: pd.DataFrame, ratio: dict[str, float], part: str, what: s
     words = [
         f"**On {ours['bases']} {what}base tasks** ({ours['cases']} cases): {_said(ours)} told "
         f"right with the log-ratio distance, {_said(cosine)} with Task2Vec's cosine, {_said(norm)} "
-        f"with norms alone, {100 * texts['value']:.0f} % with texts. By log-ratio that is "
+        f"with norms alone, {100 * texts['value']:.0f} % with texts. By log-ratio: "
         f"{_verdict(ours)}.",
         f"Of other texts of the same source: {_said(other)}. Other labels of the very same texts "
         f"lie {ratio['ratio']:.2f} times as far as another draw under the same labels "
@@ -270,6 +273,8 @@ def _part_words(table: pd.DataFrame, ratio: dict[str, float], part: str, what: s
 
 
 def _verdict(row: pd.Series) -> str:
+    if row["bases"] < FEW_BASES:
+        return f"from {row['bases']} base tasks only, so the interval says little"
     if row["low"] > 0.5:
         return "better than guessing"
     return "worse than guessing" if row["high"] < 0.5 else "not shown to be better than guessing"

@@ -118,14 +118,11 @@ def _bar_words(method: str, row: dict[str, float]) -> str:
 def _worth_words(gains: pd.DataFrame, keys: Costs) -> str:
     best, middle = gains.max(axis=1), gains.mean(axis=1)
     winners = gains.idxmax(axis=1).value_counts()
-    why = (
-        "so most experts are worse than no expert and a wrong choice costs more than none"
-        if keys[GENERIC]["increase"] < keys[CHANCE]["increase"]
-        else "so even a random expert is no worse than none"
-    )
+    better = (gains.to_numpy() > 0).sum() / gains.notna().to_numpy().sum()
+    why = f"{better:.0%} of the pairs of expert and task do better with the expert"
     return (
         f"Against the generic encoder the best expert gains {best.mean():+.1f} points of accuracy "
-        f"on average and a random one {middle.mean():+.1f}, {why}. The expert of "
+        f"on average and a random one {middle.mean():+.1f}; {why}. The expert of "
         f"{winners.index[0]} is the best for {int(winners.iloc[0])} of {len(gains)} tasks; taking "
         f"the expert that was best on the other tasks costs {_told(keys[AVERAGE])}."
     )

@@ -86,7 +86,8 @@ def run(settings: FailureSettings, bench: Bench) -> Found:
 def case_table(settings: FailureSettings, encoder: Encoder, bench: Bench) -> pd.DataFrame:
     """Return one row a case: see `glue_pilot.experiments.failures_asked.ask`."""
     cases = list(make_cases(settings, bench))
-    corpora = set() if settings.seen else {case.corpus for case in cases if not case.generated}
+    real = [case for case in cases if not case.generated and not settings.seen]
+    corpora = {name for case in real for name in (case.corpus, case.other_corpus) if name}
     model = metamodel_without(corpora, encoder, bench.store, bench.progress)
     rows = []
     for done, case in enumerate(cases):

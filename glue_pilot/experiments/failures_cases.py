@@ -41,6 +41,7 @@ class Case:
         same: Labelled texts like those of the sample: what the curve speaks of.
         evaluated: Labelled texts that the tool is given without labels.
         expected: Codes of verdicts of which one ought to be said; empty where none is called for.
+        other_corpus: Of the evaluation texts, where it is not the task's own.
     """
 
     kind: str
@@ -53,6 +54,7 @@ class Case:
     same: Split
     evaluated: Split
     expected: tuple[Code, ...]
+    other_corpus: str = ""
 
     def rows(self, n: int, seed: int) -> IntArray:
         """Return the rows of a draw of n labels; draw 0 begins with the sample."""
@@ -196,6 +198,7 @@ def other_domain(base: Case, other: Case) -> Case:
         name=f"judged on {other.task.name}",
         evaluated=other.evaluated,
         expected=("shift",),
+        other_corpus=other.corpus,
     )
 
 

@@ -134,8 +134,9 @@ def _limits(seen: bool) -> str:
         "verdicts were once set on a few of them, and stayed."
     )
     return (
-        f"{metamodel} Another language is played by Latin letters changed for others, which is "
-        "easier to notice than a language close to English."
+        f"{metamodel} The truths are accuracies on a few hundred texts, whose own sampling error "
+        "counts against the interval here. Another language is played by Latin letters changed "
+        "for others, which is easier to notice than a language close to English."
     )
 
 

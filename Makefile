@@ -33,6 +33,7 @@ endef
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-24s %s\n", $$1, $$2}'
 	@echo "  Options: TASKS=folder with real tasks, SMOKE=1 for the small size, VENV=folder of the environment,"
+	@echo "  SET='n=256' and OVER='n=128;512' for experiments (times: real tasks, embeddings cached),"
 	@echo "  ENCODERS=\"names or folders\" and DEVICE=cuda for the metamodel and its scorecard"
 
 setup: $(READY) ## Make the environment in .venv (minutes, once)
@@ -46,7 +47,7 @@ $(READY): pyproject.toml constraints.txt
 demo: setup ## Run the whole road offline on generated tasks: answer, table, figures (under 5 minutes)
 	$(BIN)/python -m glue_pilot.demo
 
-pilot: setup ## The whole study, sweep to report; TASKS=folder for real tasks, else generated ones
+pilot: setup ## The whole study, sweep to report: an hour on real TASKS, 15 minutes from caches; SMOKE=1 five
 	$(BIN)/python -m glue_pilot run $(STUDY) $(if $(TASKS),--tasks $(TASKS))
 	$(RUN_EXPERIMENT) all
 	@test -e results/scorecard.json || cp docs/scorecard.json results/scorecard.json
@@ -96,37 +97,37 @@ bench-fisher: setup ## Measure Fisher embeddings against their floor and peers (
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps --group peers
 	$(BIN)/python benchmarks/run_all.py --only fisher distances $(if $(TASKS),--tasks $(TASKS)) $(if $(SMOKE),--smoke)
 
-experiments: setup ## All experiments, one after the other; OVER='n=128;512' for several runs
+experiments: setup ## All experiments, one after the other (an hour; SMOKE=1 four minutes); OVER='n=128;512'
 	$(RUN_EXPERIMENT) all
 
-experiment-layers: setup ## Experiment: which layer carries the information
+experiment-layers: setup ## Experiment: which layer carries the information (3 minutes)
 	$(RUN_EXPERIMENT) layers
 
-experiment-classifier: setup ## Experiment: is a good classifier needed
+experiment-classifier: setup ## Experiment: is a good classifier needed (8 minutes)
 	$(RUN_EXPERIMENT) classifier
 
-experiment-sensitivity: setup ## Experiment: how sensitive to hyper-parameters
+experiment-sensitivity: setup ## Experiment: how sensitive to hyper-parameters (5 minutes)
 	$(RUN_EXPERIMENT) sensitivity
 
-experiment-clusters: setup ## Experiment: do embeddings cluster as expected
+experiment-clusters: setup ## Experiment: do embeddings cluster as expected (1 minute)
 	$(RUN_EXPERIMENT) clusters
 
-experiment-distinction: setup ## Experiment: how fine is the distinction
+experiment-distinction: setup ## Experiment: how fine is the distinction (3 minutes)
 	$(RUN_EXPERIMENT) distinction
 
-experiment-norm: setup ## Experiment: what the norm says
+experiment-norm: setup ## Experiment: what the norm says (3 minutes)
 	$(RUN_EXPERIMENT) norm
 
-experiment-distance: setup ## Experiment: what the distance says
+experiment-distance: setup ## Experiment: what the distance says (5 minutes)
 	$(RUN_EXPERIMENT) distance
 
-experiment-experts: setup ## Experiment: which expert for which task
+experiment-experts: setup ## Experiment: which expert for which task (20 minutes)
 	$(RUN_EXPERIMENT) experts
 
-experiment-intermediate: setup ## Experiment: which task to train on first
+experiment-intermediate: setup ## Experiment: which task to train on first (1 minute after experts)
 	$(RUN_EXPERIMENT) intermediate
 
-experiment-failures: setup ## Experiment: where it fails, and whether it says so
+experiment-failures: setup ## Experiment: where it fails, and whether it says so (8 minutes)
 	$(RUN_EXPERIMENT) failures
 
 report: setup ## Write the results as one page, results/report.html (seconds)

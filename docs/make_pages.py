@@ -155,8 +155,9 @@ def scorecard_page() -> str:
     found = (ROOT / "results" / "scorecard.md").read_text(encoding="utf-8")
     title, body = found.split("\n", 1)
     note = (
-        "Made by `make scorecard TASKS=...` and `make docs` from the table that ships "
-        "(`metamodel/shipped/`). Settings and features were chosen on the same corpora that are left "
+        "Made by `make metadata`, `make metamodel`, `make scorecard` (TASKS=...) and `make docs`. "
+        "The table that ships (`metamodel/shipped/`) holds the same with fewer digits and parts "
+        "renamed; a scorecard of it differs a little, for other rows are drawn to learn from. Settings and features were chosen on the same corpora that are left "
         "out here one at a time, so the figures are a little better than on corpora never looked at. "
         "Pieces of tasks that share a corpus are always left out together."
     )

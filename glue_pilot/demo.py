@@ -10,8 +10,8 @@ from charkit.cli.show import Output, harmless, progress_shown, reported
 from glue_pilot.__main__ import run_study
 
 HERE = Path(__file__).parent
-QUESTION = "generated/sentiment?n_train=256&n_eval=500&difficulty=0.4"
-TARGET = 0.85
+QUESTION = "generated/sentiment?n_train=256&n_eval=500&difficulty=0.8"
+TARGET = 0.9
 
 
 @reported

@@ -10,7 +10,8 @@ be the accuracy reached there:
 
 That the target is reached at all by the largest size is judged by the errors that were seen. A
 target that is asked for counts as not reached yet, unless what is expected of the labels at hand
-exceeds it by more than its typical error.
+exceeds it by more than its typical error; then the errors that were seen say how probable it is at
+each size.
 
 Reference:
     Hoadley 1970, "A Bayesian look at inverse linear regression".
@@ -102,11 +103,22 @@ def need_distribution(
     total = np.maximum(steps.sum(-1, keepdims=True), 1e-300)
     ever = (mean[..., -1:] + quantiles * spread[..., -1:] >= wanted).mean(-1)
     reached = ever[..., None] * np.minimum(steps.cumsum(-1) / total, 1.0)
-    already = mean[..., 0] >= wanted[..., 0] + spread[..., 0]
+    already = mean[..., :1] >= wanted + spread[..., :1]
     return NeedDistribution(
         np.asarray(sizes, np.float64),
-        np.where(already[..., None], np.maximum(ever, 0.5)[..., None], reached),
+        np.where(already, _chances(mean, spread, quantiles, wanted), reached),
     )
+
+
+def _chances(
+    mean: FloatArray, spread: FloatArray, quantiles: FloatArray, wanted: FloatArray
+) -> FloatArray:
+    """Return how probable a target is at every size, not falling, (..., n_sizes)."""
+    chances = [
+        (mean[..., k, None] + quantiles * spread[..., k, None] >= wanted).mean(-1)
+        for k in range(mean.shape[-1])
+    ]
+    return np.maximum.accumulate(np.maximum(np.stack(chances, -1), 0.5), axis=-1)
 
 
 def first_size(sizes: FloatArray, curves: FloatArray, target: ArrayLike) -> FloatArray:

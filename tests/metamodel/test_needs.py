@@ -56,6 +56,16 @@ def test_a_hopeless_target_needs_infinitely_many():
     assert np.isinf(told.draws()).all()
 
 
+def test_a_target_exceeded_by_little_is_reached_now_only_as_likely_as_its_interval_says():
+    told = believed(curve(64) - 0.02, spread=0.015)
+    now = 1 - 0.5 * np.exp(-0.02 / 0.015)
+    assert told.reached[0] == pytest.approx(now, abs=0.002)
+    assert told.typical == pytest.approx(64)
+    assert told.quantile(0.05) == pytest.approx(64)
+    assert 66 < told.quantile(0.95) < 90
+    assert (np.diff(told.reached) >= 0).all()
+
+
 def test_what_is_well_exceeded_is_reached_already():
     told = believed(curve(64) - 0.05, spread=0.02)
     assert told.typical == pytest.approx(64)

@@ -30,6 +30,9 @@ class Interval:
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{self.mean:.2f} ({self.low:.2f} to {self.high:.2f})"
+
 
 def rank_siblings(distances: FloatArray, siblings: BoolArray) -> pd.DataFrame:
     """Score the ranking that each row of a distance matrix gives.

@@ -273,7 +273,7 @@ def finding(
         f"{_said(_told(told, 'shift', 'across', COSINE))}, "
         f"{_said(_told(told, 'shift', 'across', STATES))} and "
         f"{_said(_told(told, 'shift', 'across', CONFIDENCE))}.",
-        f"With confidence held fixed the Fisher distance keeps {_plain(beyond)}: "
+        f"With confidence held fixed the Fisher distance keeps {beyond}: "
         + ("it adds to confidence." if beyond.low > 0 else "nothing is shown beyond confidence."),
         _verdict(fisher, doc),
     ]
@@ -308,11 +308,7 @@ def _transfer_words(pairs: pd.DataFrame, told: pd.DataFrame) -> list[str]:
 
 
 def _said(row: pd.Series) -> str:
-    return _plain(Interval(row["value"], row["low"], row["high"]))
-
-
-def _plain(found: Interval) -> str:
-    return f"{found.mean:.2f} ({found.low:.2f} to {found.high:.2f})"
+    return str(Interval(row["value"], row["low"], row["high"]))
 
 
 EXPERIMENT = Experiment(

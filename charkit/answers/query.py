@@ -131,7 +131,7 @@ def _activeml() -> Any:
             raise
         raise MissingError(
             "scikit-activeml is not installed: expected it for this strategy. Run: pip install "
-            "'charkit[next]', or use --strategy random."
+            '"charkit[next]", or use --strategy random.'
         ) from None
     return activeml
 

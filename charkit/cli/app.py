@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import os
+import sys
 from typing import Annotated
 
 import typer
 
 from charkit import __version__
+from charkit.cli import options as o
 from charkit.cli.cache import cache_app, verify
 from charkit.cli.compare import distances, nearest
 from charkit.cli.comparing_encoders import encoders
@@ -16,13 +20,14 @@ from charkit.cli.labelling import next_labels
 from charkit.cli.machine import doctor, fetch
 from charkit.cli.probe import encode, layers
 from charkit.cli.reporting import report
+from charkit.cli.show import reported
 from charkit.cli.sweeping import sweep
+from charkit.errors import UnknownNameError, UsageError
 
 app = typer.Typer(
     name="charkit",
     help="How many labels do you need, what accuracy can you expect, which layer of which encoder?",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -44,6 +49,30 @@ def _root(
     pass
 
 
+@reported
+def help_of(
+    context: typer.Context,
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(help="A command, such as sweep or cache list.", show_default=False),
+    ] = None,
+) -> None:
+    """Show the help of charkit or of one command."""
+    o.output_of("table", quiet=False, verbose=False, log_file=None)
+    shown = context.parent or context
+    for name in command or ():
+        known = getattr(shown.command, "commands", None)
+        if known is None:
+            raise UsageError(
+                f"{shown.info_name} has no commands of its own: expected nothing after it, got "
+                f"{name!r}. Run: charkit help {shown.info_name}"
+            )
+        if name not in known:
+            raise UnknownNameError("command", name, known, hint="'charkit help' lists them all.")
+        shown = type(context)(known[name], info_name=name, parent=shown)
+    typer.echo(shown.get_help())
+
+
 ASK = "Questions"
 PREPARE = "Encoders, texts, files"
 CARE = "Store and machine"
@@ -61,9 +90,28 @@ app.command(rich_help_panel=PREPARE)(encode)
 app.command(rich_help_panel=PREPARE)(fetch)
 app.command(rich_help_panel=CARE)(doctor)
 app.command(rich_help_panel=CARE)(verify)
+app.command("help", rich_help_panel=CARE)(help_of)
 app.add_typer(cache_app, name="cache", rich_help_panel=CARE)
 
 
 def main() -> None:
     """Run the command line."""
-    app()
+    _make_streams_safe()
+    app(prog_name="charkit")  # also for python -m charkit: completion scripts hold this name
+
+
+def _make_streams_safe() -> None:
+    """Let no character of a name or a text end a command with a UnicodeEncodeError.
+
+    Windows gives a pipe or a file the encoding of the country (cp1252): a table written there
+    could not be read back, so that it gets UTF-8. Elsewhere, and on a screen, what the encoding
+    lacks is spelled out.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if not isinstance(stream, io.TextIOWrapper):
+            continue
+        chosen = "PYTHONIOENCODING" in os.environ
+        if os.name == "nt" and not chosen and not stream.isatty():
+            stream.reconfigure(encoding="utf-8")
+        if stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")

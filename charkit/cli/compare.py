@@ -162,7 +162,7 @@ def _save(output: Output, answer: DistancesAnswer, out: Path | None) -> None:
         return
     drawable = find_spec("matplotlib") is not None
     if not drawable:
-        output.note("no figures: matplotlib is not installed. Run: pip install 'charkit[report]'")
+        output.note('no figures: matplotlib is not installed. Run: pip install "charkit[report]"')
     files = answer.save(out, figures=drawable)
     output.note(f"wrote {', '.join(sorted(f.name for f in files))} to {out}")
 

@@ -142,7 +142,7 @@ def _show(output: Output, answer: EstimateAnswer, out: Path | None) -> None:
     else:
         if find_spec("matplotlib") is None:
             output.note(
-                "no figure: matplotlib is not installed. Run: pip install 'charkit[report]'"
+                'no curve.svg: matplotlib is not installed. Run: pip install "charkit[report]"'
             )
         output.note(f"wrote {', '.join(sorted(f.name for f in answer.save(out)))} to {out}")
     if not answer.trustworthy:

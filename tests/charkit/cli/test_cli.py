@@ -56,6 +56,63 @@ def test_version():
     assert result.stdout.strip() == f"charkit {__version__}"
 
 
+@pytest.mark.parametrize("names", [(), ("sweep",), ("cache", "list")])
+def test_help_of_a_command_is_what_its_option_shows(names):
+    assert run("help", *names).stdout.strip() == run(*names, "--help").stdout.strip()
+
+
+def test_no_arguments_show_the_help():
+    assert "charkit [OPTIONS] COMMAND" in run().stdout
+    assert "estimate" in run().stdout
+
+
+def test_a_command_that_is_not_known_gets_a_suggestion():
+    assert "estimate" in run("estmate").stderr
+    assert "did you mean 'estimate'" in run("help", "estmate").stderr
+    result = run("help", "sweep", "data.csv")
+    assert result.exit_code == 2
+    assert "sweep has no commands of its own" in result.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
+def test_completion_completes_commands(shell):
+    environment = os.environ | {"_CHARKIT_COMPLETE": f"complete_{shell}"}
+    environment |= {"COMP_WORDS": "charkit esti", "COMP_CWORD": "1"}
+    environment |= {
+        "_TYPER_COMPLETE_ARGS": "charkit esti",
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+    }
+    environment |= {"_TYPER_COMPLETE_WORD_TO_COMPLETE": "esti"}
+    command = [sys.executable, "-m", "charkit"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert "estimate" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("ascii", "caf\\xe9"), ("cp1252", "café")])
+def test_a_name_that_stdout_cannot_hold_is_spelled_out(encoding, shown, tmp_path):
+    code = "from charkit.cli.app import _make_streams_safe as f; f(); print('caf\xe9 \u03b3')"
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, check=True
+    )
+    assert done.stdout.decode(encoding).strip() == shown + " \\u03b3"
+
+
+def test_windows_writes_files_and_pipes_in_utf8(monkeypatch):
+    """As there: a stream to a pipe with the encoding of the country."""
+    from charkit.cli import app as module
+
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="cp1252", errors="strict")
+    monkeypatch.setattr(module.os, "name", "nt")
+    monkeypatch.delenv("PYTHONIOENCODING", raising=False)
+    monkeypatch.setattr(module.sys, "stdout", stream)
+    module._make_streams_safe()
+    stream.write("γάτα")
+    stream.flush()
+    assert raw.getvalue().decode("utf-8") == "γάτα"
+
+
 def test_notes_and_the_plan_come_before_the_work(monkeypatch, reviews, tiny_bert, tmp_path):
     def stop(*args, **kwargs):
         raise KeyboardInterrupt

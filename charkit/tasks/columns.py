@@ -155,6 +155,8 @@ def _absent(table: RawTable, argument: str, name: str) -> DataError:
 
 
 def _separator_hint(table: RawTable) -> str:
+    if table.hint:
+        return f" {table.hint}"
     only = next(iter(table.columns)) if len(table.columns) == 1 else ""
     for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (",", "commas")):
         if mark in only:

@@ -12,14 +12,13 @@ import io
 import json
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charkit.config import printable
 from charkit.errors import DataError, MissingError, UnknownNameError
+from charkit.tasks.files.table import LazyColumns, RawTable, some
+
+__all__ = ["FORMATS", "RawTable", "format_of", "frame_table", "read_table", "stem_of"]
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,33 +26,8 @@ if TYPE_CHECKING:
 FORMATS = (".csv", ".tsv", ".jsonl", ".json", ".ndjson", ".parquet")
 """File endings that can be read; all but .parquet also with .gz behind."""
 
-_SHOWN = 12
 _UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
-
-
-@dataclass(frozen=True)
-class RawTable:
-    """The rows of one file or frame, column by column.
-
-    Attributes:
-        where: What messages call it, for instance ``"reviews.csv"``.
-        columns: Values by column name; all of length n_rows. A missing value is None.
-        numbers: Where each row stands: its first line in the file (from 1), or its row number.
-        unit: What ``numbers`` count: ``"line"`` or ``"row"``.
-        class_names: Columns of class codes whose source names the classes.
-        notes: What was unusual about the reading.
-    """
-
-    where: str
-    columns: Mapping[str, Sequence[Any]]
-    numbers: Sequence[int]
-    unit: str = "line"
-    class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.numbers)
 
 
 def format_of(path: Path) -> str | None:
@@ -205,7 +179,7 @@ def _rectangle(
     doubled = sorted(name for name, count in Counter(header).items() if count > 1)
     if doubled:
         raise DataError(
-            f"{where}: expected distinct column names, got {_some(map(repr, doubled))} more "
+            f"{where}: expected distinct column names, got {some(map(repr, doubled))} more "
             "than once. Rename the columns in the first line."
         )
     width = len(header)
@@ -219,17 +193,11 @@ def _rectangle(
         )
     if not rows:
         raise DataError(
-            f"{where} has a header ({_some(header)}) and no rows: expected rows of data. "
+            f"{where} has a header ({some(header)}) and no rows: expected rows of data. "
             "Check how it was written."
         )
     columns = dict(zip(header, zip(*rows, strict=True), strict=True))
     return RawTable(where, columns, lines, notes=notes)
-
-
-def _some(names: Iterable[str]) -> str:
-    """Return the first few of any number of names, in one line."""
-    first = list(islice(names, _SHOWN + 1))
-    return ", ".join(map(printable, first[:_SHOWN])) + (", ..." if len(first) > _SHOWN else "")
 
 
 def _json_table(text: str, where: str) -> RawTable:
@@ -277,7 +245,7 @@ def _parquet_table(raw: bytes, where: str) -> RawTable:
         raise DataError(f"{where}: expected distinct column names. Rename the columns.")
     if not table.num_rows:
         raise DataError(f"{where} has no rows: expected rows of data. Check how it was written.")
-    columns = {name: table.column(name).to_pylist() for name in names}
+    columns = LazyColumns(names, lambda name: table.column(name).to_pylist())
     return RawTable(where, columns, range(1, table.num_rows + 1), unit="row")
 
 

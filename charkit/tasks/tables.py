@@ -6,17 +6,16 @@ Parquet values keep their types. Every row knows its line in the file.
 
 from __future__ import annotations
 
-import csv
-import gzip
 import io
 import json
-import zlib
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charkit.errors import DataError, MissingError, UnknownNameError
-from charkit.tasks.files.table import LazyColumns, RawTable, some
+from charkit.errors import DataError, UnknownNameError
+from charkit.tasks.files.content import read_content
+from charkit.tasks.files.delimited import read_delimited
+from charkit.tasks.files.encoding import decode
+from charkit.tasks.files.table import LazyColumns, RawTable
 
 __all__ = ["FORMATS", "RawTable", "format_of", "frame_table", "read_table", "stem_of"]
 
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".json", ".ndjson", ".parquet")
 """File endings that can be read; all but .parquet also with .gz behind."""
-
-_UTF8_BOM = b"\xef\xbb\xbf"
-_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
 
 def format_of(path: Path) -> str | None:
@@ -67,137 +63,12 @@ def read_table(path: Path) -> RawTable:
             FORMATS,
             hint=f"{path.name} is read by its ending; all but .parquet may end in .gz as well.",
         )
-    raw = _read_bytes(path)
-    if not raw.removeprefix(_UTF8_BOM).strip():
-        raise DataError(f"{path.name} is empty: expected rows of data. Check how it was written.")
+    raw = read_content(path, parquet=ending == ".parquet")
     if ending == ".parquet":
         return _parquet_table(raw, path.name)
-    text = decode(raw, path.name)
-    if ending == ".csv":
-        return _csv_table(text, path.name)
-    if ending == ".tsv":
-        return _tsv_table(text, path.name)
-    return _json_table(text, path.name)
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise MissingError(
-            f"{path} cannot be read: {error.strerror}. Check the path and its permissions."
-        ) from error
-    if path.suffix.lower() != ".gz":
-        return raw
-    try:
-        return gzip.decompress(raw)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(
-            f"{path.name} is not a whole gzip file: {error}. Copy or compress it again."
-        ) from error
-
-
-def decode(raw: bytes, where: str) -> str:
-    """Decode UTF-8 (a byte order mark is dropped).
-
-    Raises:
-        DataError: Another encoding; the message gives the offset of the first wrong byte.
-    """
-    advice = "Save the file as UTF-8 (for instance: iconv -f LATIN1 -t UTF-8 old > new)."
-    if raw.startswith(_UTF16_BOMS):
-        raise DataError(f"{where}: expected UTF-8, got UTF-16 (mark at byte 0). {advice}")
-    start = len(_UTF8_BOM) if raw.startswith(_UTF8_BOM) else 0
-    if b"\0" in raw:
-        raise DataError(
-            f"{where}: expected text in UTF-8, got a zero byte at byte {raw.index(0)}: a binary "
-            f"file, or UTF-16. {advice}"
-        )
-    try:
-        return raw[start:].decode("utf-8")
-    except UnicodeDecodeError as error:
-        offset = start + error.start
-        line = raw.count(b"\n", 0, offset) + 1
-        raise DataError(
-            f"{where}: expected UTF-8, got byte 0x{raw[offset]:02x} at byte {offset} "
-            f"(line {line}). {advice}"
-        ) from error
-
-
-def _csv_table(text: str, where: str) -> RawTable:
-    header, rows, lines = _delimited(text, where, delimiter=",", quoted=True)
-    return _rectangle(header, rows, lines, where)
-
-
-def _tsv_table(text: str, where: str) -> RawTable:
-    """Read with quotes as in CSV; where that does not fit, take quotes as plain characters."""
-    try:
-        header, rows, lines = _delimited(text, where, delimiter="\t", quoted=True)
-        return _rectangle(header, rows, lines, where)
-    except DataError:
-        header, rows, lines = _delimited(text, where, delimiter="\t", quoted=False)
-        note = f"{where}: quotation marks were read as plain characters"
-        return _rectangle(header, rows, lines, where, notes=(note,))
-
-
-def _delimited(
-    text: str, where: str, *, delimiter: str, quoted: bool
-) -> tuple[list[str], list[list[str]], list[int]]:
-    rows: list[list[str]] = []
-    lines: list[int] = []
-    limit = csv.field_size_limit(max(len(text) + 1, 131_072))
-    reader = csv.reader(
-        io.StringIO(text, newline=""),
-        delimiter=delimiter,
-        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
-        strict=True,
-    )
-    start = 1
-    try:
-        for row in reader:
-            if row:
-                rows.append(row)
-                lines.append(start)
-            start = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(
-            f"{where}: the row that starts at line {start} is not well-formed: {error}. Put texts "
-            'with quotation marks in quotes and double the marks inside ("She said ""no""").'
-        ) from error
-    finally:
-        csv.field_size_limit(limit)
-    return rows[0], rows[1:], lines[1:]
-
-
-def _rectangle(
-    header: list[str],
-    rows: list[list[str]],
-    lines: list[int],
-    where: str,
-    *,
-    notes: tuple[str, ...] = (),
-) -> RawTable:
-    doubled = sorted(name for name, count in Counter(header).items() if count > 1)
-    if doubled:
-        raise DataError(
-            f"{where}: expected distinct column names, got {some(map(repr, doubled))} more "
-            "than once. Rename the columns in the first line."
-        )
-    width = len(header)
-    ragged = [i for i, row in enumerate(rows) if len(row) != width]
-    if ragged:
-        first = ragged[0]
-        raise DataError(
-            f"{where}, line {lines[first]}: expected {width} fields as in the first line, got "
-            f"{len(rows[first])} ({len(ragged)} such rows). Put texts that contain the separator "
-            "in quotation marks."
-        )
-    if not rows:
-        raise DataError(
-            f"{where} has a header ({some(header)}) and no rows: expected rows of data. "
-            "Check how it was written."
-        )
-    columns = dict(zip(header, zip(*rows, strict=True), strict=True))
-    return RawTable(where, columns, lines, notes=notes)
+    if ending in (".csv", ".tsv"):
+        return read_delimited(raw, path.name, delimiter="," if ending == ".csv" else "\t")
+    return _json_table(decode(raw, path.name), path.name)
 
 
 def _json_table(text: str, where: str) -> RawTable:

@@ -113,7 +113,8 @@ FILES = [
     ),
     BadInput(
         "wrong_encoding", "Latin-1 instead of UTF-8; the byte offset is given.", "t.csv",
-        DataError, "byte 0xe9 at byte 14 (line 2)",
+        DataError, "byte 0xe9 at byte 14 (line 2). It looks like Windows-1252, in which it reads "
+        "'caf\u00e9,a'. If that is right, convert it: iconv -f CP1252 -t UTF-8 old > new",
         {"t.csv": b"text,label\ncaf\xe9,a\n"},
     ),
     BadInput(
@@ -140,9 +141,58 @@ FILES = [
         {"t.csv": csv_of("x,y,a", header="text,text,label")},
     ),
     BadInput(
-        "semicolons", "Fields separated by semicolons.", "t.csv", DataError,
-        "separated by semicolons",
-        {"t.csv": "text;label\nfine;a\ngood;b\n"},
+        "semicolons", "Fields separated by semicolons, one of them missing.", "t.csv", DataError,
+        "line 3: expected 2 fields as in the first line, got 1 (1 such rows). Fields are missing "
+        "there: complete the row, or remove it. The fields seem to be separated by semicolons.",
+        {"t.csv": "text;label\nfine, and good;a\nnothing, else\n"},
+    ),
+    BadInput(
+        "swallowed_rows", "A quotation mark that ends in another row.", "t.csv", DataError,
+        "line 4: a field runs over 3 lines that look like rows (to line 6)",
+        {"t.csv": csv_of("one,a", "two,b", '"three,a', "four,b", 'five",a', "six,b", "seven,a")},
+    ),
+    BadInput(
+        "title_line", "Lines above the names of the columns.", "t.csv", DataError,
+        "got 'Export of May', and 2 fields from line 3 on. Remove the lines above the names: "
+        "tail -n +3 old > new",
+        {"t.csv": "Export of May\n\n" + GOOD},
+    ),
+    BadInput(
+        "no_header", "A file without the names of its columns.", "t.csv", DataError,
+        "The first line seems to be a row of data ('a' stands below it too, 5 times)",
+        {"t.csv": csv_of(*_good_rows(), header="text number 10,a")},
+    ),
+    BadInput(
+        "comment_line", "A comment among the rows.", "t.csv", DataError,
+        "line 3: expected 2 fields as in the first line, got 1 (1 such rows). That line looks like "
+        "a comment: remove it.",
+        {"t.csv": csv_of("one,a", "# checked", "two,b")},
+    ),
+    BadInput(
+        "row_names", "Names of rows without a name of their column, as R writes them.", "t.csv",
+        DataError, "Every row has a number more in front, as R writes names of rows",
+        {"t.csv": csv_of('"1","one","a"', '"2","two","b"')},
+    ),
+    BadInput(
+        "decimal_comma", "Numbers with a decimal comma, not in quotation marks.", "t.csv",
+        DataError, "Numbers seem to be written with a decimal comma",
+        {"t.csv": csv_of("one,3,5", "two,1,25")},
+    ),
+    BadInput(
+        "nameless_column", "A comma in a text, hidden by an empty column.", "t.csv", DataError,
+        "line 3: column 3 has no name, and holds 'b'. If it belongs to a text that contains the "
+        "separator, put that text in quotation marks",
+        {"t.csv": csv_of("one,a,", "two, three,b", "four,a,", header="text,label,")},
+    ),
+    BadInput(
+        "backslash_quotes", "Quotation marks written with a backslash.", "t.csv", DataError,
+        'are written with a backslash (\\"): expected them doubled ("")',
+        {"t.csv": csv_of('"a \\"good\\" one",a', "two,b")},
+    ),
+    BadInput(
+        "apostrophe_quotes", "Texts in apostrophes instead of quotation marks.", "t.csv",
+        DataError, "Texts stand in apostrophes: put them in quotation marks",
+        {"t.csv": csv_of("'one, two',a", "'three',b")},
     ),
     BadInput(
         "malformed_json", "A line that is not JSON.", "t.jsonl", DataError,

@@ -1,0 +1,160 @@
+"""The bytes of a file: unpacked within limits, and known by how they begin."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from pathlib import Path
+
+from charkit.errors import DataError, MissingError
+
+LARGEST_BYTES = 4 * 2**30
+"""A larger file, unpacked, is refused: its texts would need several times that in memory."""
+
+_BOMB_BYTES = 64 * 2**20
+_BOMB_RATIO = 150
+"""gzip makes real texts up to about 20 times smaller, rows that repeat up to 100 times; zeros
+1,000 times. Below 64 MB nothing is refused for it."""
+
+_STEP = 2**20
+UTF8_BOM = b"\xef\xbb\xbf"
+
+_KINDS: tuple[tuple[bytes, str, str], ...] = (
+    (b"\xd0\xcf\x11\xe0", "an old Excel or Office file",
+     "Open it there and save it as CSV UTF-8"),
+    (b"PAR1", "a Parquet file", "Rename it to {stem}.parquet"),
+    (b"ARROW1", "an Arrow file", "Rename it to {stem}.arrow"),
+    (b"FEA1", "an old Feather file", "Write it again as Parquet"),
+    (b"BZh", "a bzip2 archive", "Unpack it (bunzip2) and give the file inside"),
+    (b"\xfd7zXZ\0", "an xz archive", "Unpack it (unxz) and give the file inside"),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive", "Unpack it (unzstd) and give the file inside"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "Unpack it and give the file inside"),
+    (b"Rar!", "a rar archive", "Unpack it and give the file inside"),
+    (b"SQLite format 3", "an SQLite database", "Write the table that you want as CSV UTF-8"),
+    (b"%PDF", "a PDF document", "Write the texts as CSV UTF-8"),
+    (b"\x89HDF", "an HDF5 file", "Write the texts as Parquet or CSV UTF-8"),
+    (b"\x93NUMPY", "a NumPy array", "Write the texts as CSV UTF-8"),
+    (b"\x89PNG", "a picture", "Give the file with the texts"),
+    (b"version https://git-lfs", "a pointer of Git LFS instead of the data",
+     "Fetch the data: git lfs pull"),
+    (b"<!doctype html", "a web page instead of data", "Download the file itself again"),
+    (b"<html", "a web page instead of data", "Download the file itself again"),
+    (b"<?xml", "an XML file", "Write the texts as CSV UTF-8 or JSON lines"),
+    (b"{\\rtf", "a rich text document", "Save it as plain text in UTF-8"),
+)  # fmt: skip
+"""How files begin that are no tables of text, what they are, and what to do."""
+
+
+def read_content(path: Path, *, parquet: bool = False) -> bytes:
+    """Return the content of a file, unpacked where its name ends in .gz.
+
+    Args:
+        path: The file.
+        parquet: The name says Parquet or Arrow, so only other kinds are refused.
+
+    Raises:
+        MissingError: The file cannot be opened.
+        DataError: It is empty, too large, broken, or of another kind than its name says.
+    """
+    raw = _read(path)
+    name = path.name
+    if path.suffix.lower() == ".gz":
+        raw = _unpacked(raw, name)
+        name = name[: -len(".gz")]
+    elif raw.startswith(b"\x1f\x8b"):
+        raise DataError(
+            f"{path.name} is a gzip file (it begins with the bytes 1f 8b): expected one whose name "
+            f"ends in .gz. Rename it to {path.name}.gz."
+        )
+    if not raw[:_STEP].removeprefix(UTF8_BOM).strip() and not raw.removeprefix(UTF8_BOM).strip():
+        raise DataError(f"{path.name} is empty: expected rows of data. Check how it was written.")
+    _refuse_other_kinds(raw, name, parquet=parquet)
+    return raw
+
+
+def _read(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > LARGEST_BYTES:
+            raise too_large(path.name, size)
+        return path.read_bytes()
+    except OSError as error:
+        raise MissingError(
+            f"{path} cannot be read: {error.strerror}. Check the path and its permissions."
+        ) from error
+
+
+def too_large(where: str, n_bytes: int) -> DataError:
+    """Return the refusal of what would not fit into memory."""
+    return DataError(
+        f"{where} holds {n_bytes / 2**30:.1f} GB: expected at most {LARGEST_BYTES // 2**30} GB. "
+        "Keep the columns that are needed, or a random sample of the rows."
+    )
+
+
+def _unpacked(raw: bytes, name: str) -> bytes:
+    """Unpack gzip step by step, so that a bomb is refused before it fills the memory."""
+    largest = max(_BOMB_BYTES, min(LARGEST_BYTES, _BOMB_RATIO * len(raw)))
+    parts, total, rest = [], 0, raw
+    try:
+        while rest:
+            unpacker = zlib.decompressobj(wbits=31)
+            while not unpacker.eof:
+                part = unpacker.decompress(rest, _STEP)
+                rest = unpacker.unconsumed_tail
+                total += len(part)
+                if total > largest:
+                    raise _bomb(name, len(raw), total)
+                if not part and not rest and not unpacker.eof:
+                    raise EOFError("it ends too early")
+                parts.append(part)
+            rest = unpacker.unused_data.lstrip(b"\0")
+    except (EOFError, zlib.error) as error:
+        raise DataError(
+            f"{name} is not a whole gzip file: {error}. Copy or compress it again."
+        ) from error
+    return b"".join(parts)
+
+
+def _bomb(name: str, packed: int, unpacked: int) -> DataError:
+    return DataError(
+        f"{name}: {packed:,} bytes of gzip unpack to more than {unpacked:,}: expected texts, which "
+        f"shrink at most {_BOMB_RATIO} times, and at most {LARGEST_BYTES // 2**30} GB. If the "
+        f"file is right, unpack it first (gunzip) and check its size."
+    )
+
+
+def _refuse_other_kinds(raw: bytes, name: str, *, parquet: bool) -> None:
+    stem = Path(name).stem
+    if raw.startswith(b"PK\x03\x04"):
+        what, advice = _zip_kind(raw)
+    elif raw.startswith(b"\x80") and raw[1:2] in b"\2\3\4\5" and raw.endswith(b"."):
+        what, advice = "a pickle, which can run code", "Write the data as Parquet or CSV UTF-8"
+    else:
+        begins = raw[:64].lstrip(UTF8_BOM + b" \r\n\t").lower()
+        found = [k for k in _KINDS if raw.startswith(k[0]) or begins.startswith(k[0])]
+        if not found or (parquet and found[0][0] in (b"PAR1", b"ARROW1")):
+            return
+        what, advice = found[0][1:]
+    raise DataError(
+        f"{name} is {what}: expected a table of texts, as its name says. "
+        f"{advice.format(stem=stem)}."
+    )
+
+
+def _zip_kind(raw: bytes) -> tuple[str, str]:
+    try:
+        names = zipfile.ZipFile(io.BytesIO(raw)).namelist()
+    except (zipfile.BadZipFile, ValueError, OSError, EOFError, RuntimeError, NotImplementedError):
+        return "a damaged zip archive or spreadsheet", "Download or save it again"
+    if any(n.startswith("xl/") for n in names):
+        return (
+            "an Excel workbook (xlsx)",
+            "Open it in Excel and save it as CSV UTF-8 (comma delimited)",
+        )
+    if "content.xml" in names and "mimetype" in names:
+        return "an OpenDocument file", "Open it and save it as CSV, with character set UTF-8"
+    if any(n.startswith("word/") for n in names):
+        return "a Word document", "Write the texts as CSV UTF-8"
+    return "a zip archive", "Unpack it (unzip) and give the file inside"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from charkit.config import listing
 from charkit.errors import DataError, UsageError
+from charkit.tasks.looks import shown
 from charkit.tasks.tables import RawTable
 
 TEXT_NAMES = ("text", "sentence", "review", "body", "content", "tweet", "question", "title")
@@ -21,6 +25,8 @@ PAIR_NAMES = (
     ("question", "sentence"),
 )
 """Names that are taken for a text and its pair when both are there."""
+
+_PAIR_KEYS = tuple((a.replace("_", " "), b.replace("_", " ")) for a, b in PAIR_NAMES)
 
 LABEL_NAMES = ("label", "labels", "target", "class", "category", "stars")
 """Names that are taken for the label when exactly one of them is there."""
@@ -49,10 +55,11 @@ def choose_columns(
         DataError: A column is not there, or several or none could be meant.
         UsageError: The same column is asked for twice.
     """
-    if label is not None and label not in table.columns:
-        raise _absent(table, "label", label)
+    notes: tuple[str, ...] = ()
+    if label is not None:
+        label, notes = _asked(table, "label", label)
     chosen = choose_texts(table, text=text, pair=pair, taken=label)
-    notes = chosen.notes
+    notes = (*chosen.notes, *notes)
     if label is None:
         label = _guess_label(table, taken=(chosen.text, chosen.pair))
         notes = (*notes, f"column {label!r} taken as label")
@@ -79,10 +86,13 @@ def choose_texts(
         DataError: A column is not there, or several or none could be meant.
         UsageError: The same column is asked for twice.
     """
-    for argument, name in (("text", text), ("pair", pair)):
-        if name is not None and name not in table.columns:
-            raise _absent(table, argument, name)
-    notes = []
+    notes: list[str] = []
+    if text is not None:
+        text, more = _asked(table, "text", text)
+        notes += more
+    if pair is not None:
+        pair, more = _asked(table, "pair", pair)
+        notes += more
     if text is None:
         text, guessed_pair = _guess_text(table, free=pair is None, taken=(pair, taken))
         pair = pair if pair is not None else guessed_pair
@@ -97,22 +107,112 @@ def choose_texts(
     return Columns(text, pair, "", tuple(notes))
 
 
-def require_texts(table: RawTable, columns: Columns) -> None:
-    """Refuse an evaluation table that lacks the columns of the texts.
+def match_columns(
+    table: RawTable, columns: Columns, *, labelled: bool = True
+) -> tuple[RawTable, Columns]:
+    """Find the columns of the training part in an evaluation table.
+
+    Args:
+        table: The evaluation table.
+        columns: The columns of the training part.
+        labelled: Look for the label too.
+
+    Returns:
+        The table with a note where names differ by case or spaces, and its columns; the label is
+        empty where there is none.
 
     Raises:
-        DataError: A column is not there.
+        DataError: A column of texts is not there, or the label seems to have another name.
     """
+    notes, found = [], {}
     for argument, name in (("text", columns.text), ("pair", columns.pair)):
-        if name is not None and name not in table.columns:
-            raise _absent(table, argument, name)
+        if name is not None:
+            found[argument] = _same_name(table, name)
+            if found[argument] is None:
+                raise _other_name(table, argument, name)
+    if labelled and columns.label:
+        found["label"] = _same_name(table, columns.label)
+        if found["label"] is None and _known(table, LABEL_NAMES, taken=set(found.values())):
+            raise _other_name(table, "label", columns.label)
+    for argument, name in found.items():
+        if name is not None and name != getattr(columns, argument):
+            notes.append(f"{table.where}: column {name!r} taken as {argument}")
+    own = Columns(found["text"] or "", found.get("pair"), found.get("label") or "")
+    return replace(table, notes=(*table.notes, *notes)), own
+
+
+def same_key(name: str) -> str:
+    """Return what two spellings of a column's name have in common: case, spaces, marks apart.
+
+    >>> same_key("\ufeffText ") == same_key("text")
+    True
+    """
+    plain = "".join(c for c in unicodedata.normalize("NFKC", name) if c.isprintable())
+    return " ".join(plain.casefold().replace("_", " ").split())
+
+
+def _same_name(table: RawTable, name: str) -> str | None:
+    """Return the column of this name, or the only one that differs by case or spaces."""
+    if name in table.columns:
+        return name
+    near = [n for n in table.columns if same_key(n) == same_key(name)]
+    return near[0] if len(near) == 1 else None
+
+
+def _known(table: RawTable, names: Iterable[str], *, taken: set[str | None]) -> list[str]:
+    free = {same_key(n): n for n in table.columns if n not in taken}
+    return [free[key] for key in map(same_key, names) if key in free]
+
+
+def _other_name(table: RawTable, argument: str, name: str) -> DataError:
+    """The evaluation part has no such column: say which of its columns it could be."""
+    known = TEXT_NAMES if argument == "text" else LABEL_NAMES
+    if argument == "pair":
+        known = tuple(second for _, second in PAIR_NAMES)
+    near = _known(table, known, taken=set())
+    advice = f"Rename {near[0]!r} to {name!r}" if near else f"Call its {argument} column {name!r}"
+    without = ", or remove the column to leave its labels out" if argument == "label" else ""
+    return DataError(
+        f"evaluation: {table.where} has no column {name!r}, the {argument} column of the training "
+        f"part; columns found: {listing(table.columns, most=20)}. {advice}, as in the training part"
+        f"{without}.{_separator_hint(table)}"
+    )
+
+
+def _asked(table: RawTable, argument: str, name: Any) -> tuple[str, tuple[str, ...]]:
+    """Return the column that was asked for, and a note if its name is written otherwise."""
+    found = _same_name(table, column_name(name))
+    if found is None:
+        raise _absent(table, argument, column_name(name))
+    if found == column_name(name):
+        return found, ()
+    return found, (f"column {found!r} taken as {argument}",)
+
+
+def column_name(name: Any) -> str:
+    """Return a column's name as tables have it: numbers and tuples as Python writes them.
+
+    >>> column_name(0), column_name(("en", "text"))
+    ('0', "('en', 'text')")
+    """
+    if isinstance(name, str):
+        return str(name)
+    item = getattr(name, "item", None)
+    if callable(item) and getattr(name, "ndim", 1) == 0:
+        return str(item())
+    return str(tuple(map(_plain, name))) if isinstance(name, tuple | list) else str(name)
+
+
+def _plain(value: Any) -> Any:
+    item = getattr(value, "item", None)
+    return item() if callable(item) else str(value) if isinstance(value, str) else value
 
 
 def _guess_text(
     table: RawTable, *, free: bool, taken: tuple[str | None, ...]
 ) -> tuple[str, str | None]:
-    found = {n.lower(): n for n in table.columns if n not in taken}
-    pairs = [(found[a], found[b]) for a, b in PAIR_NAMES if free and a in found and b in found]
+    found = {same_key(n): n for n in table.columns if n not in taken}
+    pairs = [(found[a], found[b]) for a, b in _PAIR_KEYS if free and a in found and b in found]
     in_pairs = {name for both in pairs for name in both}
     singles = [found[n] for n in TEXT_NAMES if n in found and found[n] not in in_pairs]
     guesses: list[tuple[str, str | None]] = [*pairs, *((name, None) for name in singles)]
@@ -122,7 +222,7 @@ def _guess_text(
 
 
 def _guess_label(table: RawTable, *, taken: tuple[str | None, ...]) -> str:
-    found = {n.lower(): n for n in table.columns if n not in taken}
+    found = {same_key(n): n for n in table.columns if n not in taken}
     guesses = [found[n] for n in LABEL_NAMES if n in found]
     if len(guesses) != 1:
         raise _undecided(table, "label", set(guesses), LABEL_NAMES)
@@ -146,7 +246,7 @@ def _absent(table: RawTable, argument: str, name: str) -> DataError:
     from difflib import get_close_matches
 
     near = get_close_matches(name, table.columns, n=1, cutoff=0.6)
-    meant = f" Did you mean {near[0]!r}?" if near else ""
+    meant = f" Did you mean {shown(near[0])}?" if near else ""
     return DataError(
         f"{table.where} has no column {listing([name])} (asked for as {argument}); columns found: "
         f"{listing(table.columns, most=20)}.{meant or f' Say which one: --{argument} COLUMN.'}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,15 +12,17 @@ import numpy as np
 
 from charkit.config import TaskKind
 from charkit.errors import DataError
+from charkit.tasks.looks import alike_notes, are_dates, is_integer, is_number, number_problem, shown
 from charkit.tasks.rows import OnBadRows, Rows, settle_bad_rows
 from charkit.tasks.task import LabelArray
-
-_INTEGER = re.compile(r"[+-]?\d+")
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.I)
 
 MANY_DISTINCT = 50
 """Whole numbers with more distinct values than this, and than a tenth of the rows, are neither
 clearly classes nor clearly targets: the kind must be said."""
+
+MOST_ALONE = 32
+"""Up to so many labels may each be of another class (the first ones of many); more are no
+classes."""
 
 LARGEST_TARGET = 1e12
 """Targets beyond it lose their differences in single precision, which predictions have."""
@@ -59,9 +61,9 @@ def label_type(labels: Sequence[Any]) -> LabelType | None:
 
 
 def _string_type(values: set[str]) -> LabelType:
-    if all(_INTEGER.fullmatch(v) for v in values):
+    if all(is_integer(v) for v in values):
         return "integer"
-    if all(_NUMBER.fullmatch(v) for v in values):
+    if all(is_number(v) for v in values):
         return _float_type({float(v) for v in values})
     return "string"
 
@@ -77,7 +79,7 @@ def read_meaning(rows: Rows, column: str, *, kind: TaskKind | None) -> Meaning:
         DataError: Types are mixed, or the kind cannot be decided without being told.
     """
     assert rows.labels is not None
-    if rows.known_classes and kind != "regression":
+    if has_codes(rows) and kind != "regression":
         present = {int(v) for v in rows.labels if isinstance(v, int)}
         names = tuple(n for code, n in enumerate(rows.known_classes) if code in present)
         return Meaning("classification", names)
@@ -87,11 +89,20 @@ def read_meaning(rows: Rows, column: str, *, kind: TaskKind | None) -> Meaning:
     if kind == "regression":
         return Meaning("regression")
     names = class_names(rows.labels)
+    _refuse_identifiers(rows, column, found)
+    if kind is None and found == "string":
+        _refuse_odd_numbers(rows, column, set(rows.labels))
     if kind is None:
         _require_clear(rows, column, found, len(names))
         if found == "float":
             return Meaning("regression", (), (f"column {column!r} holds numbers: regression",))
-    return Meaning("classification", names, _near_equal(names))
+    return Meaning("classification", names, alike_notes(names))
+
+
+def has_codes(rows: Rows) -> bool:
+    """Tell whether labels are codes of classes that the source names; else they are names."""
+    labels = rows.labels or ()
+    return bool(rows.known_classes) and not any(isinstance(v, str) for v in labels)
 
 
 def _require_clear(rows: Rows, column: str, found: LabelType, n_distinct: int) -> None:
@@ -106,6 +117,37 @@ def _require_clear(rows: Rows, column: str, found: LabelType, n_distinct: int) -
         f"{rows.where}: column {column!r} holds {problem}: these may be classes or amounts. "
         "Say which: --kind classification or --kind regression."
     )
+
+
+def _refuse_identifiers(rows: Rows, column: str, found: LabelType) -> None:
+    """Refuse words of which hardly any occurs twice."""
+    assert rows.labels is not None
+    if found != "string" or len(rows) <= MOST_ALONE:
+        return
+    counts = Counter(rows.labels)
+    alone = sum(n == 1 for n in counts.values())
+    if len(counts) == len(rows) or (len(rows) > 100 and alone > 0.9 * len(rows)):
+        share = "each" if alone == len(rows) else f"{alone:,}"
+        raise DataError(
+            f"{rows.where}: column {column!r} has another label in {share} of {len(rows):,} rows, "
+            f"such as {shown(rows.labels[0])}: expected classes, each in several rows. Check the "
+            "label column."
+        )
+
+
+def _refuse_odd_numbers(rows: Rows, column: str, values: set[str]) -> None:
+    """Refuse numbers and dates that would become classes since Python does not read them."""
+    problem = number_problem(values)
+    if problem is not None:
+        raise DataError(
+            f"{rows.where}: column {column!r} holds {problem[0]}: expected numbers, or names of "
+            f"classes. {problem[1]}; if they name classes, give --kind classification."
+        )
+    if are_dates(values):
+        raise DataError(
+            f"{rows.where}: column {column!r} holds dates, such as {shown(min(values))}: expected "
+            "classes or amounts. Choose another label column, or give --kind classification."
+        )
 
 
 def _mixed(rows: Rows, column: str) -> DataError:
@@ -134,20 +176,9 @@ def class_names(labels: Sequence[Any]) -> tuple[str, ...]:
     (('9', '10'), ('a', 'b'))
     """
     names = set(label_names(labels))
-    if all(_NUMBER.fullmatch(n) for n in names):
+    if all(is_number(n) for n in names):
         return tuple(sorted(names, key=lambda n: (float(n), n)))
     return tuple(sorted(names))
-
-
-def _near_equal(names: tuple[str, ...]) -> tuple[str, ...]:
-    seen: dict[str, str] = {}
-    notes = []
-    for name in names:
-        key = name.strip().casefold()
-        if key in seen:
-            notes.append(f"classes {seen[key]!r} and {name!r} differ only by spaces or case")
-        seen.setdefault(key, name)
-    return tuple(notes)
 
 
 def encode_labels(
@@ -165,7 +196,7 @@ def encode_labels(
         return _encode_targets(rows, column, on_bad_rows=on_bad_rows)
     assert rows.labels is not None
     code = {name: c for c, name in enumerate(meaning.class_names)}
-    if rows.known_classes:
+    if has_codes(rows):
         names = [_known_name(rows, column, row) for row in range(len(rows))]
     else:
         names = label_names(rows.labels)
@@ -182,19 +213,19 @@ def _known_name(rows: Rows, column: str, row: int) -> str:
         return rows.known_classes[value]
     raise DataError(
         f"{rows.where}, {rows.unit} {rows.numbers[row]}: column {column!r}: expected a class code "
-        f"0..{len(rows.known_classes) - 1}, got {value!r}. A label of -1 means that the labels of "
-        "this split are kept secret: choose a labelled split with --eval."
+        f"0..{len(rows.known_classes) - 1}, got {shown(value)}. Correct the label, or leave it "
+        "empty."
     )
 
 
 def _only_in_evaluation(rows: Rows, column: str, unseen: list[str]) -> DataError:
-    shown = ", ".join(repr(name) for name in unseen[:5]) + (", ..." if len(unseen) > 5 else "")
+    first = ", ".join(shown(name) for name in unseen[:5]) + (", ..." if len(unseen) > 5 else "")
     advice = "Add training rows of these classes, or remove these rows."
     if unseen == ["-1"]:
         advice = "-1 marks hidden labels: use a labelled file for evaluation."
     return DataError(
         f"{rows.where}: {len(unseen)} classes in column {column!r} occur only in the evaluation "
-        f"part and not in training: {shown}. {advice}"
+        f"part and not in training: {first}. {advice}"
     )
 
 
@@ -208,7 +239,7 @@ def _encode_targets(
         try:
             targets[row] = float(value)
         except ValueError:
-            bad[row] = f"{column!r} is {value!r}, not a number"
+            bad[row] = f"{column!r} is {shown(value)}, not a number"
             continue
         if not math.isfinite(targets[row]):
             bad[row] = f"{column!r} is {value}, not finite"

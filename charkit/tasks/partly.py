@@ -15,20 +15,18 @@ from charkit.config import TaskKind, printable
 from charkit.errors import DataError, UsageError
 from charkit.tasks.card import SourceOptions
 from charkit.tasks.checks import check_pairs, row_keys
-from charkit.tasks.columns import Columns, choose_columns, choose_texts, require_texts
+from charkit.tasks.columns import Columns, choose_columns, choose_texts, match_columns
 from charkit.tasks.generated import load_generated
 from charkit.tasks.glue import glue_order
 from charkit.tasks.labels import Meaning, encode_labels, read_meaning
 from charkit.tasks.rows import OnBadRows, Rows, usable_rows
+from charkit.tasks.settle import settle
 from charkit.tasks.sources import Tables, check_choices, glue_columns, open_tables, refuse_columns
 from charkit.tasks.tables import RawTable
 from charkit.tasks.task import Split, Task
 
 MOST_CLASSES = 1_000
 """With more classes, labels are hardly classes, and no answer about them would mean anything."""
-
-MOST_ALONE = 32
-"""So many labels may each be of another class where few are expected; more are no classes."""
 
 
 @dataclass(frozen=True)
@@ -178,8 +176,9 @@ class _Reader:
     few: bool
 
     def unlabelled(self, columns: Columns, n_classes: int) -> PartlyLabelled:
-        rows = self._texts(self.tables.train, columns)
-        notes = [*self._notes(columns), *rows.notes]
+        table = settle(self.tables.train, columns)
+        rows = self._texts(table, columns)
+        notes = [*self._notes(table, columns), *rows.notes]
         pool = Split(rows.texts, rows.pairs)
         check_pairs(pool, where=rows.where)
         evaluation = self._evaluation(columns, notes)
@@ -198,8 +197,9 @@ class _Reader:
         )
 
     def labelled(self, columns: Columns, kind: TaskKind | None) -> PartlyLabelled:
-        with_label, without = _parted(self.tables.train, columns.label)
-        notes = list(self._notes(columns))
+        table = settle(self.tables.train, columns, kind=kind)
+        with_label, without = _parted(table, columns.label)
+        notes = list(self._notes(table, columns))
         if not len(with_label):
             raise DataError(
                 f"{with_label.where}: column {columns.label!r} is empty in all {len(without)} "
@@ -242,10 +242,8 @@ class _Reader:
     def _corpus(self) -> str:
         return self.tables.corpus or self.name
 
-    def _notes(self, columns: Columns) -> tuple[str, ...]:
-        tables = self.tables
-        more = tables.evaluation.notes if tables.evaluation is not None else ()
-        return (*tables.notes, *tables.train.notes, *more, *columns.notes)
+    def _notes(self, table: RawTable, columns: Columns) -> tuple[str, ...]:
+        return (*self.tables.notes, *table.notes, *columns.notes)
 
     def _texts(self, table: RawTable, columns: Columns) -> Rows:
         return usable_rows(table, columns, on_bad_rows=self.on_bad_rows, labelled=False)
@@ -254,9 +252,10 @@ class _Reader:
         table = self.tables.evaluation
         if table is None:
             return None
-        require_texts(table, columns)
-        rows = self._texts(table, columns)
-        notes += rows.notes
+        table, own = match_columns(table, columns, labelled=False)
+        table = settle(table, own)
+        rows = self._texts(table, own)
+        notes += [*table.notes, *rows.notes]
         if columns.label and columns.label in table.columns:
             notes.append(f"{rows.where}: the labels of the evaluation rows are not read")
         return rows
@@ -273,12 +272,9 @@ def _places(rows: Rows | None) -> Places | None:
 def _parted(table: RawTable, column: str) -> tuple[RawTable, RawTable]:
     """Return the rows with a label and those without."""
     values = table.columns[column]
-    empty = [v is None or (isinstance(v, str) and (not v or v.isspace())) for v in values]
 
-    def rows(wanted: bool) -> RawTable:
-        keep = [i for i, e in enumerate(empty) if e is wanted]
-        columns = {name: [column[i] for i in keep] for name, column in table.columns.items()}
-        return replace(table, columns=columns, numbers=[table.numbers[i] for i in keep])
+    def rows(empty: bool) -> RawTable:
+        return table.take([i for i, value in enumerate(values) if (value is None) is empty])
 
     return rows(False), rows(True)
 
@@ -307,13 +303,7 @@ def _classes(rows: Rows, column: str, kind: TaskKind | None, *, few: bool) -> Me
             f"{rows.where}: {n_classes:,} classes in {len(rows):,} rows: expected at most "
             f"{MOST_CLASSES:,}. Check that the label column holds classes, and merge classes."
         )
-    if few:
-        if n_classes == len(rows) > MOST_ALONE:
-            raise DataError(
-                f"{rows.where}: column {column!r} has another label in each of {len(rows):,} rows: "
-                "expected classes. Check the label column."
-            )
-    elif len(rows) < max(4, 3 * n_classes // 2):
+    if not few and len(rows) < max(4, 3 * n_classes // 2):
         raise DataError(
             f"{rows.where}: {len(rows)} labelled rows for {n_classes} classes are too few: "
             f"expected at least {max(4, 3 * n_classes // 2)}. Label more, or leave out --label "

@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 from charkit.errors import DataError
 from charkit.tasks.columns import Columns
+from charkit.tasks.looks import shown
+from charkit.tasks.settle import is_blank
 from charkit.tasks.tables import RawTable
 
 OnBadRows = Literal["refuse", "drop"]
-"""Rows with an empty text or label: stop and name them, or leave them out and count them."""
+"""Rows with a label and no text: stop and name them, or leave them out and count them."""
 
 _SHOWN = 5
 
@@ -57,23 +59,26 @@ class Rows:
 def usable_rows(
     table: RawTable, columns: Columns, *, on_bad_rows: OnBadRows, labelled: bool = True
 ) -> Rows:
-    """Take the chosen columns and refuse, or drop, the rows that cannot be used.
+    """Take the chosen columns; leave out rows without a label, refuse or drop those without text.
 
     Args:
-        table: The table.
+        table: The table, as `charkit.tasks.settle.settle` returns it.
         columns: Its chosen columns.
-        on_bad_rows: What to do with empty texts and labels.
-        labelled: False where the table has no label column.
+        on_bad_rows: What to do with empty texts.
+        labelled: False where labels are not read; then no row is left out for want of one.
 
     Raises:
         DataError: A value has the wrong type, or rows are bad and are to be refused, or no row
             is left.
     """
+    n_rows, unlabelled = len(table), ()
+    if labelled:
+        table, unlabelled = _labelled(table, columns.label)
     texts = _texts(table, columns.text)
     pairs = None if columns.pair is None else _texts(table, columns.pair)
-    labels = _labels(table, columns.label) if labelled else None
+    labels = table.columns[columns.label] if labelled else None
     bad: dict[int, str] = {}
-    for name, values in ((columns.text, texts), (columns.pair, pairs), (columns.label, labels)):
+    for name, values in ((columns.text, texts), (columns.pair, pairs)):
         if values is not None:
             for row, value in enumerate(values):
                 if value is None:
@@ -81,7 +86,9 @@ def usable_rows(
     notes = settle_bad_rows(table.where, table.unit, table.numbers, bad, on_bad_rows=on_bad_rows)
     good = [row for row in range(len(table)) if row not in bad]
     if not good:
-        raise DataError(f"{table.where}: no usable row is left of {len(table)}. Check the columns.")
+        raise DataError(
+            f"{table.where}: no usable row is left of {n_rows}. Check the columns {_read(columns)}."
+        )
     rows = Rows(
         where=table.where,
         unit=table.unit,
@@ -90,9 +97,30 @@ def usable_rows(
         pairs=None if pairs is None else tuple(pairs),  # type: ignore[arg-type]
         labels=None if labels is None else tuple(labels),
         known_classes=table.class_names.get(columns.label, ()),
-        notes=notes,
+        notes=(*unlabelled, *notes),
     )
     return rows.keep(good) if bad else rows
+
+
+def _read(columns: Columns) -> str:
+    named = (columns.text, columns.pair, columns.label)
+    return ", ".join(shown(name) for name in named if name)
+
+
+def _labelled(table: RawTable, column: str) -> tuple[RawTable, tuple[str, ...]]:
+    """Return the rows that have a label, and the note that counts the others."""
+    values = table.columns[column]
+    rows = [row for row, value in enumerate(values) if value is not None]
+    n_out = len(values) - len(rows)
+    if not n_out:
+        return table, ()
+    if not rows:
+        raise DataError(
+            f"{table.where}: column {column!r} is empty in all {n_out} rows: expected some labels, "
+            "got none. Label some rows; 'charkit encode' and 'charkit next --classes C' need none."
+        )
+    note = f"{table.where}: {n_out:,} of {len(values):,} rows have no label: left out"
+    return table.take(rows), (note,)
 
 
 def settle_bad_rows(
@@ -139,37 +167,11 @@ def _texts(table: RawTable, column: str) -> list[str | None]:
             raise _nested(table, column, odd[0])
         raise DataError(
             f"{_place(table, odd[0])}: column {column!r} should hold texts: expected strings, got "
-            f"{type(value).__name__} {value!r} ({len(odd)} such rows). Choose another column, or "
-            "write the values as strings."
+            f"{type(value).__name__} {shown(value)} ({len(odd)} such rows). Choose another "
+            "column, or write the values as strings."
         )
     _check_unicode(table, column)
-    return [v if v and not v.isspace() else None for v in values]
-
-
-def _labels(table: RawTable, column: str) -> list[Any]:
-    """Return the labels; None where there is none."""
-    values = table.columns[column]
-    for row, value in enumerate(values):
-        if isinstance(value, list | tuple):
-            raise DataError(
-                f"{_place(table, row)}: column {column!r} holds lists of labels: expected one "
-                "label a row. Tasks with several labels a text are not supported: choose one "
-                "label, or make one yes/no task for each."
-            )
-        if isinstance(value, dict):
-            raise _nested(table, column, row)
-        if value is not None and not isinstance(value, str | bool | int | float):
-            raise DataError(
-                f"{_place(table, row)}: column {column!r}: expected strings, numbers or booleans "
-                f"as labels, got {type(value).__name__}. Convert the column."
-            )
-        if isinstance(value, int) and abs(value) >= 2**63:
-            raise DataError(
-                f"{_place(table, row)}: column {column!r}: expected whole numbers of 64 bits as "
-                f"labels, got one of {len(str(value))} digits. Write identifiers as strings."
-            )
-    blank = [isinstance(v, str) and (not v or v.isspace()) for v in values]
-    return [None if empty else v for v, empty in zip(values, blank, strict=True)]
+    return [None if is_blank(v) else v for v in values]
 
 
 def _nested(table: RawTable, column: str, row: int) -> DataError:

@@ -12,11 +12,13 @@ from charkit.config import TaskKind, is_offline, printable
 from charkit.errors import MissingError, UnknownNameError, UsageError
 from charkit.tasks import hub
 from charkit.tasks.assemble import Request, assemble
-from charkit.tasks.columns import choose_columns, require_texts
+from charkit.tasks.columns import Columns, choose_columns, match_columns
 from charkit.tasks.folder import corpus_of, find_parts
 from charkit.tasks.generated import generated_names, load_generated
 from charkit.tasks.glue import GLUE_NAMES, HUB_NAME, GlueSpec, spec_of_folder
-from charkit.tasks.rows import OnBadRows, usable_rows
+from charkit.tasks.labels import label_names
+from charkit.tasks.rows import OnBadRows, Rows, usable_rows
+from charkit.tasks.settle import settle
 from charkit.tasks.tables import RawTable, format_of, frame_table, read_table, stem_of
 from charkit.tasks.task import Task
 
@@ -87,14 +89,14 @@ def load_task(
     if tables.glue is not None and text is None and pair is None:
         text, pair = glue_columns(tables)
     columns = choose_columns(tables.train, text=text, pair=pair, label=label)
-    train = usable_rows(tables.train, columns, on_bad_rows=on_bad_rows)
+    table = settle(tables.train, columns, kind=kind)
+    train = usable_rows(table, columns, on_bad_rows=on_bad_rows)
     held_out = None
     if tables.evaluation is not None:
-        labelled = evaluation_labels and columns.label in tables.evaluation.columns
-        require_texts(tables.evaluation, columns)
-        held_out = usable_rows(
-            tables.evaluation, columns, on_bad_rows=on_bad_rows, labelled=labelled
-        )
+        held_out = _evaluation_rows(
+            tables.evaluation, columns, train, kind=kind, on_bad_rows=on_bad_rows,
+            labelled=evaluation_labels,
+        )  # fmt: skip
     request = Request(
         name=name or tables.name,
         source="DataFrame" if not isinstance(source, str | Path) else str(source),
@@ -105,7 +107,7 @@ def load_task(
         on_bad_rows=on_bad_rows,
         corpus=tables.corpus,
         glue=tables.glue,
-        notes=(*tables.notes, *_reading_notes(tables), *columns.notes),
+        notes=(*tables.notes, *table.notes, *columns.notes),
     )
     return assemble(train, held_out, request)
 
@@ -148,8 +150,25 @@ def refuse_columns(what: str, *given: object) -> None:
         )
 
 
-def _reading_notes(tables: Tables) -> tuple[str, ...]:
-    return tables.train.notes + (tables.evaluation.notes if tables.evaluation else ())
+def _evaluation_rows(
+    table: RawTable,
+    columns: Columns,
+    train: Rows,
+    *,
+    kind: TaskKind | None,
+    on_bad_rows: OnBadRows,
+    labelled: bool,
+) -> Rows:
+    """Return the evaluation rows, with labels where there are any and they are wanted."""
+    table, own = match_columns(table, columns, labelled=labelled)
+    labelled = labelled and bool(own.label)
+    if labelled:
+        table = settle(table, own, kind=kind, seen=frozenset(label_names(train.labels or ())))
+        labelled = any(value is not None for value in table.columns[own.label])
+    else:
+        table = settle(table, replace(own, label=""))
+    rows = usable_rows(table, own, on_bad_rows=on_bad_rows, labelled=labelled)
+    return replace(rows, notes=(*table.notes, *rows.notes))
 
 
 def glue_columns(tables: Tables) -> tuple[str | None, str | None]:

@@ -336,8 +336,49 @@ LABELS = [
         {"t.parquet": _parquet({"text": ["x", None, "y", "z"], "label": ["a", "b", "a", "b"]})},
     ),
     BadInput(
-        "empty_label", "A row without a label.", "t.csv", DataError, "line 3 (empty 'label')",
-        {"t.csv": csv_of("one,a", "two,", "three,b", "four,a")},
+        "no_label", "A label column that is empty in every row.", "t.csv", DataError,
+        "is empty in all 3 rows",
+        {"t.csv": csv_of("one,", "two,nan", "three,  ")},
+    ),
+    BadInput(
+        "minus_one", "Labels -1, 0 and 1: three classes, or two and rows without a label.",
+        "t.csv", DataError, "-1 may be a class, or mark rows without a label",
+        {"t.csv": csv_of(*(f"text {i},{i % 3 - 1}" for i in range(12)))},
+    ),
+    BadInput(
+        "lists_as_text", "Lists of labels, written as text.", "t.csv", DataError,
+        "line 3: column 'label' holds lists of labels written as text",
+        {"t.csv": csv_of("one,['a']", "two,\"['a', 'b']\"", "three,['b']")},
+    ),
+    BadInput(
+        "decimal_commas", "Amounts with decimal commas.", "t.csv", DataError,
+        "holds numbers with commas ('0,5')",
+        {"t.csv": csv_of(*(f'text {i},"{i % 4},5"' for i in range(12)))},
+    ),
+    BadInput(
+        "percentages", "Amounts with a percent sign.", "t.csv", DataError,
+        "holds percentages ('10%')",
+        {"t.csv": csv_of(*(f"text {i},{i % 4 + 1}0%" for i in range(12)))},
+    ),
+    BadInput(
+        "dates", "Dates as labels.", "t.csv", DataError, "holds dates, such as '2024-01-01'",
+        {"t.csv": csv_of(*(f"text {i},2024-01-0{i % 4 + 1}" for i in range(12)))},
+    ),
+    BadInput(
+        "identifiers", "Another label in every row.", "t.csv", DataError,
+        "another label in each of 40 rows, such as 'id 0'",
+        {"t.csv": csv_of(*(f"text {i},id {i}" for i in range(40)))},
+    ),
+    BadInput(
+        "number_and_words", "Amounts, and a few words among them.", "t.csv", DataError,
+        "holds numbers and 'high'",
+        {"t.csv": csv_of(*(f"text {i},{i % 12}.5" for i in range(24)), "x,high")},
+    ),
+    BadInput(
+        "eval_label_name", "An evaluation file whose label column has another name.", "t.csv",
+        DataError, "Rename 'target' to 'label'",
+        {"t.csv": GOOD, "e.csv": csv_of("x,a", "y,b", header="text,target")},
+        {"evaluation": "e.csv"},
     ),
     BadInput(
         "nothing_left", "Every row is bad and is to be dropped.", "t.csv", DataError,

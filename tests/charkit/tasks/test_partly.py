@@ -82,7 +82,8 @@ def test_tasks_and_generated_names_are_read_alike():
     [
         (["a", "b"], "2 labelled rows for 2 classes are too few"),
         (["a"] * 6, "only one class"),
-        ([f"class {i}" for i in range(2000)], "at most 1,000"),
+        ([f"class {i % 2000}" for i in range(4000)], "at most 1,000"),
+        ([f"class {i}" for i in range(2000)], "another label in each of 2,000 rows"),
         ([0.5, 1.5, 2.25, 3.0], "regression"),
         ([None, None, None], "is empty in all 3 rows"),
     ],

@@ -167,7 +167,7 @@ def test_explicit_columns_are_taken_and_not_commented(tmp_path):
         (["0.5", "1.5", "2"] * 5, None, ()),
         ([1, 2, 3] * 5, "regression", ()),
         ([1.0, 2.0, 3.0] * 5, "classification", ("1.0", "2.0", "3.0")),
-        (["NA", "null", "nan"] * 5, None, ("NA", "nan", "null")),
+        (["NA", "null", "nan"] * 5, None, ("NA", "null")),
         (["01", "1", "1.0"] * 5, "classification", ("01", "1", "1.0")),
     ],
 )
@@ -179,15 +179,16 @@ def test_kinds_and_class_names(labels, kind, expected):
     assert task.metric == ("accuracy" if expected else "pearson_spearman")
 
 
-def test_missing_values_of_a_frame_are_bad_rows():
+def test_missing_texts_of_a_frame_are_bad_rows_and_missing_labels_are_left_out():
     data = pd.DataFrame({"text": list("a_cdefghij"), "label": [1, 2, None, 1, 2, 2, 1, 2, 1, 2]})
     data.loc[1, "text"] = None
-    with pytest.raises(DataError, match=r"row 2 \(empty 'text'\), row 3 \(empty 'label'\)"):
+    with pytest.raises(DataError, match=r"1 of 9 rows cannot be used: row 2 \(empty 'text'\)"):
         load_task(data)
     data["label"] = data["label"].astype("Int64").astype("category")
     task = load_task(data, on_bad_rows="drop")
     assert len(task.train) + len(task.evaluation) == 8
-    assert any("2 of 10 rows dropped: row 2" in note for note in task.notes)
+    assert any("1 of 10 rows have no label: left out" in note for note in task.notes)
+    assert any("1 of 9 rows dropped: row 2" in note for note in task.notes)
     assert task.class_names == ("1", "2")
 
 

@@ -1,0 +1,364 @@
+"""Labels as they are written, before anything is made of them: which are missing, which are lists.
+
+Whether a column holds classes or amounts is decided afterwards (`charkit.tasks.labels`), on the
+labels that are left, so that a missing label never changes the kind of a task.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from charkit.config import TaskKind
+from charkit.errors import DataError
+from charkit.tasks.columns import Columns
+from charkit.tasks.looks import (
+    difference,
+    is_integer,
+    is_number,
+    label_list,
+    near_key,
+    same_number,
+    shown,
+)
+from charkit.tasks.tables import RawTable
+
+MISSING_WORDS = frozenset(
+    ("na", "n/a", "n.a.", "none", "null", "nil", "<na>", "#n/a", "#na", "nat", "missing",
+     "undefined", "unlabelled", "unlabeled", "tbd", "todo", "-", "--", "---", "?", "??", ".",
+     "...", "_", "\u2013", "\u2014")
+)  # fmt: skip
+"""What people and programs write for a missing value, in lower case. Next to numbers it is one;
+next to other words it may be a class ("None" in stance, "NA" in relations), so it is kept, and
+a note names it. Only "nan" is always missing: no label set of words was seen that has it."""
+
+MARKS = (-1, -100)
+"""Numbers that mark rows without a label: -1 in SNLI, snorkel and scikit-learn, -100 in torch."""
+
+_POLARITY = {0.0, 1.0}
+"""Next to these -1 may be a class (negative, neutral, positive) as well as a mark."""
+
+_PLACES = 5
+_MOST_SEEN = 2_000
+
+
+def is_blank(value: Any) -> bool:
+    """Tell whether a value is nothing to read: None, or only spaces and invisible characters.
+
+    >>> is_blank("\u200b "), is_blank("x"), is_blank(0)
+    (True, False, False)
+    """
+    if value is None:
+        return True
+    if not isinstance(value, str) or (value and value[0].isalnum()):
+        return False
+    return all(c.isspace() or unicodedata.category(c) in ("Cf", "Cc", "Zs") for c in value)
+
+
+def is_missing(value: Any) -> bool:
+    """Tell whether a label is missing whatever stands around it: blank, NaN, an empty list."""
+    if isinstance(value, str):
+        return is_blank(value) or value.strip().lower() == "nan"
+    if isinstance(value, float):
+        return value != value
+    return value is None or (isinstance(value, list | tuple) and not value)
+
+
+def settle(
+    table: RawTable,
+    columns: Columns,
+    *,
+    kind: TaskKind | None = None,
+    seen: Collection[str] | None = None,
+) -> RawTable:
+    """Return a table without blank rows, in which every missing label is None.
+
+    Args:
+        table: The table.
+        columns: Its chosen columns; ``label`` is empty where labels are not read.
+        kind: What the labels are, where that was asked for.
+        seen: For an evaluation part: the names of the training labels.
+
+    Raises:
+        DataError: The labels are lists of several, or -1 may be a class or a mark.
+    """
+    label = columns.label if columns.label in table.columns else ""
+    if label:
+        work = _Labels(table, label, kind, seen)
+        table = table.with_columns({label: work.settled()})
+        table = replace(table, notes=(*table.notes, *work.notes))
+    return _without_odd_rows(table, columns, label)
+
+
+def _without_odd_rows(table: RawTable, columns: Columns, label: str) -> RawTable:
+    """Leave out rows with neither text nor label, and rows that repeat the names of columns."""
+    names = [n for n in (columns.text, columns.pair) if n is not None and n in table.columns]
+    texts = [table.columns[name] for name in names]
+    labels = table.columns[label] if label else ()
+    drop: dict[str, list[int]] = {"blank": [], "header": []}
+    for row in range(len(table)):
+        if all(is_blank(column[row]) for column in texts):
+            if not label or labels[row] is None:
+                drop["blank"].append(row)
+        elif label and labels[row] == label and texts[0][row] == names[0]:
+            drop["header"].append(row)
+    out = {row for rows in drop.values() for row in rows}
+    if not out:
+        return table
+    notes = []
+    if drop["blank"]:
+        what = "neither text nor label" if label else "no text"
+        notes.append(
+            f"{table.where}: {len(drop['blank'])} blank rows ({what}) left out"
+            f"{_places(table, drop['blank'])}"
+        )
+    if drop["header"]:
+        notes.append(
+            f"{table.where}: {len(drop['header'])} rows repeat the header: left out"
+            f"{_places(table, drop['header'])}"
+        )
+    kept = table.take([row for row in range(len(table)) if row not in out])
+    return replace(kept, notes=(*table.notes, *notes))
+
+
+def _places(table: RawTable, rows: Sequence[int]) -> str:
+    first = ", ".join(str(table.numbers[row]) for row in rows[:_PLACES])
+    more = ", ..." if len(rows) > _PLACES else ""
+    return f" ({table.unit}{'s' if len(rows) > 1 else ''} {first}{more})"
+
+
+@dataclass
+class _Labels:
+    """The labels of one table on their way."""
+
+    table: RawTable
+    column: str
+    kind: TaskKind | None
+    seen: Collection[str] | None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def _what(self) -> str:
+        return f"{self.table.where}: column {self.column!r}"
+
+    def settled(self) -> list[Any]:
+        """Return the labels, None where one is missing."""
+        values = self._unwrapped(self.table.columns[self.column])
+        self._check(values)
+        values = self._nan_left_out(values)
+        values = self._words_left_out(values)
+        values = self._marks_left_out(self._whole(self._truth(values)))
+        return values if self.seen is None else self._as_in_training(values, self.seen)
+
+    def _unwrapped(self, values: Sequence[Any]) -> list[Any]:
+        """Take the one label out of lists of one label, also where they are written as text."""
+        read: dict[str, Any] = {}
+        result, n_lists, n_written = [], 0, 0
+        for row, value in enumerate(values):
+            found = label_list(value, read)
+            if found is None:
+                result.append(value)
+                continue
+            if not isinstance(found, list | tuple) or len(found) > 1:
+                raise self._several(row, value)
+            n_written += isinstance(value, str)
+            n_lists += 1
+            result.append(found[0] if found else None)
+        if n_lists:
+            how = " written as text" if n_written else ""
+            self.notes.append(f"{self._what} holds lists of one label{how}: read as that label")
+        return result
+
+    def _several(self, row: int, value: Any) -> DataError:
+        where = f"{self.table.where}, {self.table.unit} {self.table.numbers[row]}"
+        if isinstance(value, dict):
+            return DataError(
+                f"{where}: field {self.column!r} is nested (dict): expected a plain value. "
+                "Write the part that is meant as a field of its own."
+            )
+        how = " written as text" if isinstance(value, str) else ""
+        return DataError(
+            f"{where}: column {self.column!r} holds lists of labels{how}: expected one label a "
+            f"row, got {shown(value)}. Tasks with several labels a text are not supported: choose "
+            "one label, or make one yes/no task for each."
+        )
+
+    def _check(self, values: Iterable[Any]) -> None:
+        for row, value in enumerate(values):
+            if isinstance(value, str) or value is None:
+                continue
+            where = f"{self.table.where}, {self.table.unit} {self.table.numbers[row]}"
+            if not isinstance(value, bool | int | float):
+                raise DataError(
+                    f"{where}: column {self.column!r}: expected strings, numbers or booleans as "
+                    f"labels, got {type(value).__name__}. Convert the column."
+                )
+            if isinstance(value, int) and abs(value) >= 2**63:
+                raise DataError(
+                    f"{where}: column {self.column!r}: expected whole numbers of 64 bits as "
+                    f"labels, got one of {len(str(value))} digits. Write identifiers as strings."
+                )
+
+    def _nan_left_out(self, values: list[Any]) -> list[Any]:
+        found: Counter[str] = Counter()
+        result = []
+        for value in values:
+            if is_missing(value):
+                if value is not None and not is_blank(value):
+                    found[str(value).strip()] += 1
+                value = None
+            result.append(value)
+        self._note_left_out(found)
+        return result
+
+    def _words_left_out(self, values: list[Any]) -> list[Any]:
+        """Leave out words for a missing value where the other labels are numbers."""
+        words = {
+            v for v in set(values) if isinstance(v, str) and v.strip().lower() in MISSING_WORDS
+        }
+        if self.seen is not None:
+            words -= set(self.seen)
+        if not words:
+            return values
+        others = {v for v in set(values) if v is not None and v not in words}
+        if self.seen is not None:
+            others |= set(self.seen)
+        numbers = bool(others) and all(not isinstance(v, str) or is_number(v) for v in others)
+        if numbers or self.seen is not None:
+            return self._left_out(values, lambda v: isinstance(v, str) and v in words)
+        n_rows = sum(isinstance(v, str) and v in words for v in values)
+        listed = ", ".join(shown(w) for w in sorted(words)[:_PLACES])
+        self.notes.append(
+            f"{self._what}: {'class' if len(words) == 1 else 'classes'} {listed} ({n_rows:,} "
+            "rows) look like missing labels: kept as classes. Leave the cell empty for texts "
+            "still to label"
+        )
+        return values
+
+    def _whole(self, values: list[Any]) -> list[Any]:
+        """Read 1.0 as 1 where labels are missing: a column of numbers with gaps becomes so."""
+        present = {v for v in set(values) if v is not None}
+        if self.column in self.table.class_names:
+            return [int(v) if isinstance(v, float) and v.is_integer() else v for v in values]
+        if self.kind == "regression" or not any(v is None for v in values):
+            return values
+        if not present or not all(_is_decimal(v) for v in present):
+            return values
+        first = min(present, key=float)
+        as_one = {v: int(float(v)) for v in present}
+        self.notes.append(
+            f"{self._what} holds whole numbers written as decimals next to missing labels: read "
+            f"as whole numbers ({first} as {as_one[first]})"
+        )
+        return [None if v is None else as_one[v] for v in values]
+
+    def _truth(self, values: list[Any]) -> list[Any]:
+        """Read "true" and "false" as truth values, as pandas and JSON do."""
+        present = {v for v in set(values) if v is not None}
+        words = {v.lower() for v in present if isinstance(v, str)}
+        if len(words) < len(present) or not words or not words <= {"true", "false"}:
+            return values
+        if self.seen is not None and not set(self.seen) <= {"True", "False"}:
+            return values
+        return [None if v is None else v.lower() == "true" for v in values]
+
+    def _as_in_training(self, values: list[Any], seen: Collection[str]) -> list[Any]:
+        """Read numbers as training writes them; note names that are hardly different."""
+        new = {v for v in set(values) if v is not None} - set(seen)
+        new = {v for v in new if str(v) not in seen}
+        amounts = all(is_number(s) for s in seen) and not all(_is_whole(s) for s in seen)
+        if not new or len(seen) > _MOST_SEEN or self.kind == "regression" or amounts:
+            return values
+        number_of = {float(s): s for s in seen if is_number(s)}
+        as_seen = {v: number_of[float(v)] for v in new if is_number(v) and float(v) in number_of}
+        if as_seen and len(number_of) == len(seen):
+            first = min(as_seen, key=str)
+            self.notes.append(
+                f"{self._what}: {len(as_seen)} labels are written otherwise than in training: "
+                f"read as there ({shown(first)} as {shown(as_seen[first])})"
+            )
+            values = [as_seen.get(v, v) for v in values]
+        keys = {near_key(s): s for s in seen}
+        for name in sorted(str(v) for v in new if v not in as_seen)[:_PLACES]:
+            if near_key(name) in keys:
+                self.notes.append(f"{self._what}: {difference(keys[near_key(name)], name)}")
+        return values
+
+    def _marks_left_out(self, values: list[Any]) -> list[Any]:
+        present = {v for v in set(values) if v is not None}
+        marks = {v for v in present if _is_mark(v)}
+        if not marks or self.kind == "regression" or not all(is_integer(v) for v in present):
+            return values
+        if self.column in self.table.class_names:
+            return self._left_out(values, lambda v: v in marks, hidden=marks == present)
+        if self.seen is not None:
+            new = {v for v in marks if not any(same_number(v, s) for s in self.seen)}
+            whole = all(is_integer(s) for s in self.seen)
+            if not new or not whole:
+                return values
+            return self._left_out(values, lambda v: v in new, hidden=new == present)
+        others = {float(v) for v in present - marks}
+        if not others or min(others) < 0 or others in ({0.0}, {1.0}):
+            return values
+        listed = " and ".join(str(v) for v in sorted(marks, key=str))
+        if self.kind == "classification":
+            self.notes.append(
+                f"{self._what}: {listed} is kept as a class, as the kind was given; next to "
+                f"{_range(others)} it usually marks rows without a label"
+            )
+            return values
+        if others == _POLARITY and any(same_number(v, "-1") for v in marks):
+            raise DataError(
+                f"{self._what} holds -1, 0 and 1: -1 may be a class, or mark rows without a "
+                "label. If it is a class, give --kind classification; if it marks rows without a "
+                "label, leave their label empty."
+            )
+        rows = sum(v in marks for v in values)
+        self.notes.append(
+            f"{self._what}: {rows:,} rows with {listed} have no label: next to {_range(others)} "
+            "it marks rows without one. If it is a class, give --kind classification"
+        )
+        return [None if v in marks else v for v in values]
+
+    def _left_out(
+        self, values: list[Any], is_out: Callable[[Any], bool], *, hidden: bool = False
+    ) -> list[Any]:
+        found = Counter(str(v) for v in values if v is not None and is_out(v))
+        if hidden:
+            where = "Choose a labelled part or file with --eval."
+            raise DataError(
+                f"{self._what}: all {sum(found.values()):,} labels are {min(found)}: {min(found)} "
+                "marks hidden labels, expected some that are not. "
+                f"{where if self.seen is not None else 'Use a labelled file.'}"
+            )
+        self._note_left_out(found)
+        return [None if v is not None and is_out(v) else v for v in values]
+
+    def _note_left_out(self, found: Counter[str]) -> None:
+        if found:
+            listed = ", ".join(shown(word) for word in sorted(found)[:_PLACES])
+            self.notes.append(
+                f"{self._what}: {sum(found.values()):,} rows with {listed} have no label"
+            )
+
+
+def _is_whole(value: str) -> bool:
+    return float(value).is_integer()
+
+
+def _is_decimal(value: Any) -> bool:
+    """Tell whether a value is a whole number with a decimal point: 1.0, or "1.0" in a file."""
+    if isinstance(value, float):
+        return value.is_integer() and abs(value) < 2**53
+    return isinstance(value, str) and value.endswith(".0") and is_integer(value[:-2])
+
+
+def _is_mark(value: Any) -> bool:
+    return not isinstance(value, bool) and is_number(value) and float(value) in MARKS
+
+
+def _range(numbers: Collection[float]) -> str:
+    return f"{min(numbers):g}..{max(numbers):g}"

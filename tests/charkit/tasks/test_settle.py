@@ -1,0 +1,198 @@
+"""Missing labels are settled before the kind of a task: whatever stands for one, wherever."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charkit.errors import DataError
+from charkit.tasks import load_task
+from charkit.tasks.card import SourceOptions
+from charkit.tasks.columns import Columns
+from charkit.tasks.partly import load_partly_labelled
+from charkit.tasks.settle import MISSING_WORDS, is_blank, settle
+from charkit.tasks.tables import RawTable
+
+COLUMNS = Columns("text", None, "label")
+
+
+def table(labels, texts=None, **more):
+    texts = [f"text {i}" for i in range(len(labels))] if texts is None else texts
+    columns = {"text": texts, "label": labels}
+    return RawTable("t.csv", columns, range(2, len(labels) + 2), **more)
+
+
+def frame(labels):
+    return pd.DataFrame({"text": [f"text {i}" for i in range(len(labels))], "label": labels})
+
+
+def settled(labels, **options):
+    more = {} if "names" not in options else {"class_names": {"label": options.pop("names")}}
+    return settle(table(labels, **more), COLUMNS, **options)
+
+
+LABEL_SETS = {
+    "words": ["good", "bad", "so so"],
+    "integers": [0, 1, 2],
+    "integer texts": ["0", "1", "2"],
+    "amounts": [0.5, 1.25, 3.0],
+    "amount texts": ["0.5", "1.25", "3"],
+    "truth values": [True, False],
+}
+ALWAYS = [None, "", "  ", "\u200b", "\ufeff", "\u00a0", "nan", "NaN", float("nan"), []]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(sorted(LABEL_SETS)), st.lists(st.sampled_from(ALWAYS), min_size=1), st.data()
+)
+def test_rows_without_a_label_change_neither_kind_nor_classes(name, gaps, data):
+    labels = LABEL_SETS[name] * 4
+    both = data.draw(st.permutations([*labels, *gaps]))
+    expected = load_task(frame(pd.Series(labels, dtype=object)))
+    task = load_task(frame(pd.Series(list(both), dtype=object)))
+    assert (task.kind, task.class_names) == (expected.kind, expected.class_names)
+    assert len(task.train) + len(task.evaluation) == len(labels)
+    left_out = [n for n in task.notes if "left out" in n]
+    assert left_out == [f"DataFrame: {len(gaps)} of {len(both)} rows have no label: left out"]
+    if task.kind == "classification":
+        partly = load_partly_labelled(frame(list(both)), reading=SourceOptions())
+        assert (len(partly.labelled), len(partly.pool)) == (len(labels), len(gaps))
+
+
+@given(st.sampled_from(sorted(MISSING_WORDS)), st.sampled_from(["upper", "title", "lower"]))
+def test_words_for_missing_are_none_next_to_numbers_and_named_next_to_words(word, case):
+    word = getattr(word, case)()
+    among_numbers = settled(["0", "1", word, "2"])
+    assert list(among_numbers.columns["label"]) == ["0", "1", None, "2"]
+    assert repr(word) in among_numbers.notes[0]
+    among_words = settled(["good", "bad", word])
+    assert list(among_words.columns["label"]) == ["good", "bad", word]
+    assert repr(word) in among_words.notes[0]
+    assert "look like missing labels" in among_words.notes[0]
+
+
+@given(st.integers(2, 9), st.sampled_from([-1, -100]), st.booleans(), st.booleans())
+def test_marks_next_to_classes_have_no_label_and_are_counted(k, mark, as_text, from_one):
+    labels = [*range(from_one, k + 1), mark, mark]
+    result = settled([str(v) for v in labels] if as_text else labels)
+    kept = [v for v in result.columns["label"] if v is not None]
+    assert [int(v) for v in kept] == list(range(from_one, k + 1))
+    assert f"2 rows with {mark} have no label" in result.notes[0]
+    asked = settled(labels, kind="classification")
+    assert list(asked.columns["label"]) == labels
+    assert "kept as a class" in asked.notes[0]
+
+
+@pytest.mark.parametrize(
+    "labels", [[-1, 1], [-2, -1, 0, 1, 2], [-1, 0], [-1, -1], [-1.5, 0.0, 1.0], ["-1", "a", "b"]]
+)
+def test_minus_one_is_a_class_or_an_amount_where_it_can_be(labels):
+    result = settled(labels)
+    assert (list(result.columns["label"]), result.notes) == (labels, ())
+
+
+def test_amounts_keep_minus_one():
+    assert list(settled([0, 1, 2, -1], kind="regression").columns["label"]) == [0, 1, 2, -1]
+
+
+@pytest.mark.parametrize("seen", [None, {"0", "1", "2"}])
+def test_minus_one_among_codes_is_missing_and_all_of_them_are_hidden(seen):
+    result = settled([0, -1, 2.0, 1], names=("a", "b", "c"), seen=seen)
+    assert list(result.columns["label"]) == [0, None, 2, 1]
+    with pytest.raises(DataError, match="hidden"):
+        settled([-1, -1], names=("a", "b", "c"), seen=seen)
+
+
+def test_codes_with_gaps_give_the_training_part_of_snli():
+    data = frame([0, 1, 2, -1] * 6)
+    task = load_task(data, kind=None)
+    assert task.class_names == ("0", "1", "2")
+    assert any("6 rows with -1 have no label" in note for note in task.notes)
+
+
+@pytest.mark.parametrize("labels", [[1.0, 0.0, None, 2.0], ["1.0", "0.0", "", "2.0"]])
+def test_whole_numbers_with_gaps_are_classes(labels):
+    task = load_task(frame(labels * 5))
+    assert task.class_names == ("0", "1", "2")
+    assert any("read as whole numbers (0.0 as 0)" in note for note in task.notes)
+
+
+def test_evaluation_labels_are_read_as_in_training():
+    train, test = frame(["0", "1"] * 6), frame([1.0, 0.0, -1.0, None])
+    task = load_task(train, evaluation=test)
+    assert task.evaluation.labels.tolist() == [1, 0]
+    train, test = frame(["good", "bad"] * 6), frame(["good", "NA", "bad", ""])
+    task = load_task(train, evaluation=test)
+    assert len(task.evaluation) == 2
+    assert any("1 rows with 'NA' have no label" in note for note in task.notes)
+
+
+def test_an_evaluation_part_whose_labels_are_empty_is_unlabelled():
+    task = load_task(frame(["a", "b"] * 6), evaluation=frame(["", None, "nan"]))
+    assert task.evaluation.labels is None
+    assert len(task.evaluation) == 3
+
+
+@given(st.lists(st.sampled_from(["blank", "header", "row"]), max_size=12))
+def test_blank_rows_and_repeated_headers_are_left_out_and_counted(kinds):
+    rows = {"blank": (" ", None), "header": ("text", "label"), "row": ("a text", "a")}
+    texts, labels = zip(*(rows[k] for k in [*kinds, "row"]), strict=True)
+    result = settle(table(list(labels), list(texts)), COLUMNS)
+    assert set(result.columns["text"]) == {"a text"}
+    assert len(result) == kinds.count("row") + 1
+    for kind, words in (("blank", "blank rows"), ("header", "repeat the header")):
+        counted = [n for n in result.notes if words in n]
+        assert bool(counted) == (kind in kinds)
+        assert all(f"t.csv: {kinds.count(kind)} " in n for n in counted)
+
+
+def test_blank_rows_at_the_end_leave_the_rest_to_every_reader():
+    data = pd.concat(
+        [frame(["a", "b"] * 12), pd.DataFrame({"text": ["", None], "label": ["", ""]})]
+    )
+    assert len(load_task(data).train) + len(load_task(data).evaluation) == 24
+    partly = load_partly_labelled(data, reading=SourceOptions(), few=True)
+    assert (len(partly.labelled), len(partly.pool)) == (24, 0)
+    assert any("2 blank rows" in note for note in partly.notes)
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        ([["a"], ["b"]], ("a", "b")),
+        (["['a']", '["b"]', "b"], ("a", "b")),
+        (["['a']", "[]", "['b']"], ("a", "b")),
+        (["[1]", "[0]"], ("0", "1")),
+        (["[PAD]", "(x)", "{y}"], ("(x)", "[PAD]", "{y}")),
+    ],
+)
+def test_lists_of_one_label_are_that_label(labels, names):
+    task = load_task(frame(pd.Series(labels * 5, dtype=object)))
+    assert task.class_names == names
+    assert any("lists of one label" in n for n in task.notes) == (names[0][0] in "a0")
+
+
+@pytest.mark.parametrize(
+    "label",
+    [["a", "b"], ("a", "b"), "['a', 'b']", '["a", "b"]', "('a', 'b')", "{'a', 'b'}", "['a' 'b']",
+     "[0 1 0]", "[0, 1]", '{"choices": ["a", "b"]}', {"choices": ["a"]}],
+)  # fmt: skip
+def test_lists_of_several_labels_are_refused(label):
+    with pytest.raises(DataError, match=r"one label a row|nested"):
+        settled(["a", label, "b"])
+
+
+@given(st.text())
+def test_blank_is_what_nobody_can_read(text):
+    if any(c.isalnum() for c in text):
+        assert not is_blank(text)
+    if not text.strip():
+        assert is_blank(text)
+    assert is_blank(text + "\u200b") == is_blank(text)
+
+
+def test_numbers_of_numpy_are_numbers():
+    labels = np.array([0, 1, 2, -1], dtype=np.int8)
+    assert load_task(frame(np.tile(labels, 5))).class_names == ("0", "1", "2")

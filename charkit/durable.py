@@ -11,24 +11,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from charkit.errors import CharkitError, MissingError
+from charkit.config import printable
+from charkit.errors import CharkitError, MissingError, UsageError
 
 CACHE_VARIABLE = "CHARKIT_CACHE"
 """Environment variable that names the store's folder."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_ELSEWHERE = f"choose another folder (for the store {CACHE_VARIABLE} or --cache-dir, else --out)"
+ELSEWHERE = f"choose another folder (for the store {CACHE_VARIABLE} or --cache-dir, else --out)"
 
 
 def default_root() -> Path:
     """Return the store's folder: $CHARKIT_CACHE, or "charkit" in the user's cache folder.
 
+    A variable that is empty or blank counts as not set.
+
     Raises:
-        MissingError: The variable is not set and platformdirs is not installed.
+        MissingError: The variable is not set, and platformdirs is not installed or the user has
+            no home folder.
+        UsageError: The variable names a home folder that is not known.
     """
-    named = os.environ.get(CACHE_VARIABLE, "").strip()
-    if named:
-        return Path(named)
+    named = os.environ.get(CACHE_VARIABLE, "")
+    if named.strip():
+        return absolute_folder(named, CACHE_VARIABLE)
     try:
         import platformdirs
     except ImportError as error:
@@ -36,7 +41,43 @@ def default_root() -> Path:
             "no place for results: expected the package platformdirs or the environment "
             f"variable {CACHE_VARIABLE}, got neither. Set {CACHE_VARIABLE} to a folder."
         ) from error
-    return Path(platformdirs.user_cache_dir("charkit"))
+    try:
+        found = Path(platformdirs.user_cache_dir("charkit")).expanduser()
+    except (RuntimeError, KeyError) as error:
+        found = Path("~")
+        reason = str(error)
+    else:
+        reason = f"{str(found)!r}"
+    if not found.is_absolute():
+        raise MissingError(
+            f"no place for results: expected the user's home folder or {CACHE_VARIABLE}, got "
+            f"{reason}. Set {CACHE_VARIABLE} or HOME to a folder, or give --cache-dir."
+        )
+    return found
+
+
+def absolute_folder(named: str | Path, what: str) -> Path:
+    """Return a folder that a user named, absolute, with ``~`` read as a home folder.
+
+    Args:
+        named: The name.
+        what: What messages call it.
+
+    Raises:
+        UsageError: The name is empty, or ``~`` names a home folder that is not known.
+    """
+    if not str(named).strip() or "\0" in str(named):
+        raise UsageError(
+            f"{what}: expected the name of a folder, got {str(named)!r}. Name one; '.' is the "
+            "working directory."
+        )
+    try:
+        return Path(named).expanduser().absolute()
+    except RuntimeError as error:
+        raise UsageError(
+            f"{what}: expected a folder, got {printable(str(named))!r} ({error}). Give the whole "
+            "path, without '~'."
+        ) from error
 
 
 def is_full(error: BaseException) -> bool:
@@ -67,7 +108,7 @@ def room(folder: Path) -> Iterator[None]:
             raise
         raise MissingError(
             f"no space to write: expected free space at {folder}, got {str(error)!r}. "
-            f"Free some space ('charkit cache prune' removes old results) or {_ELSEWHERE}."
+            f"Free some space ('charkit cache prune' removes old results) or {ELSEWHERE}."
         ) from error
 
 
@@ -90,7 +131,7 @@ def writing(folder: Path) -> Iterator[None]:
             reason = error.strerror or str(error)
             raise MissingError(
                 f"cannot write: expected a writable folder at {folder}, got {reason!r}. "
-                f"Check that it is a folder you may write to, or {_ELSEWHERE}."
+                f"Check that it is a folder you may write to, or {ELSEWHERE}."
             ) from error
 
 

@@ -210,7 +210,7 @@ def check_entry(folder: Path, *, deep: bool) -> list[StoreProblem]:
     if deep:
         messages = (_self_problem(run), _key_problem(key, run))
         found += [problem(RUN_FILE, message) for message in messages if message]
-        unlisted = {p.name for p in folder.iterdir()} - set(run["files"]) - {RUN_FILE}
+        unlisted = _names_in(folder) - set(run["files"]) - {RUN_FILE}
         found += [problem(name, f"is not listed in {RUN_FILE}") for name in sorted(unlisted)]
     return found
 
@@ -218,17 +218,41 @@ def check_entry(folder: Path, *, deep: bool) -> list[StoreProblem]:
 def describe_entry(kind: str, folder: Path, state: EntryState) -> StoreEntry | None:
     """Describe a folder of a store; None when another process has just taken it away."""
     try:
-        sizes = [p.stat().st_size for p in folder.rglob("*") if p.is_file()]
+        sizes = [p.lstat().st_size for p in folder.rglob("*") if _is_file(p)]
         changed = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
     except FileNotFoundError:
         return None
+    except OSError:  # a folder that may not be read is there all the same
+        sizes, changed = [], datetime.fromtimestamp(0, UTC)
     try:
         run = read_run(folder)
     except ValueError:
         run = {}
-    created = datetime.fromisoformat(run["created"]) if state == "complete" else changed
+    created = _created(run) if state == "complete" and run else changed
     key = folder.name.partition("~")[0]
     return StoreEntry(kind, key, folder, sum(sizes), created, state, run)
+
+
+def _names_in(folder: Path) -> set[str]:
+    """Return the names in a folder; a folder that cannot be read has none that are known."""
+    try:
+        return {p.name for p in folder.iterdir()}
+    except OSError:
+        return set()
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether a path is a plain file that is still there."""
+    try:
+        return _is_plain(path)
+    except OSError:
+        return False
+
+
+def _created(run: Mapping[str, Any]) -> datetime:
+    """Return when an entry was made; a date without a zone is taken for UTC."""
+    when = datetime.fromisoformat(run["created"])
+    return when if when.tzinfo is not None else when.replace(tzinfo=UTC)
 
 
 def _is_plain(path: Path) -> bool:

@@ -15,6 +15,7 @@ from charkit.config import Progress
 
 logger = logging.getLogger(__name__)
 
+_FIRST_NOTICE_S = 5.0
 _NOTICE_S = 60.0
 
 
@@ -39,19 +40,24 @@ class Locks:
         Args:
             kind: The kind of entry.
             key: Its key.
-            progress: Called as ``progress("waiting for <kind>/<key>", 0, 1)`` once a minute.
+            progress: Called as ``progress("waiting for <kind>/<key>", 0, 1)`` after a few seconds
+                and once a minute from then on, when a warning is logged, too.
 
         Raises:
             OSError: The lock file cannot be made.
         """
         lock = self._object(kind, key)
-        name, wait_s = f"{kind}/{key}", 0.0
+        name, wait_s = f"{kind}/{key}", _FIRST_NOTICE_S
         while True:
             try:
                 lock.acquire(timeout=wait_s)
             except Timeout:
                 wait_s = _NOTICE_S
-                logger.info("waiting for %s: another process or thread is making it", name)
+                logger.warning(
+                    "waiting for %s: another process or thread is making it. If none is at work "
+                    "any more, look for one that is stopped, and continue or end it",
+                    name,
+                )
                 progress(f"waiting for {name}", 0, 1)
             else:
                 return lock

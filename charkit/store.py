@@ -23,7 +23,15 @@ from pathlib import Path
 from typing import Any
 
 from charkit.config import Progress, no_progress
-from charkit.durable import default_root, room, sync, write_whole, writing
+from charkit.durable import (
+    ELSEWHERE,
+    absolute_folder,
+    default_root,
+    room,
+    sync,
+    write_whole,
+    writing,
+)
 from charkit.entry import (
     RUN_FILE,
     EntryState,
@@ -57,11 +65,13 @@ class Store:
     Attributes:
         root: The folder, absolute.
         damaged: Every entry that this object found damaged and set aside.
+
+    Raises:
+        UsageError: ``root`` is empty, or names a home folder that is not known.
     """
 
     def __init__(self, root: str | Path | None = None) -> None:
-        chosen = default_root() if root is None else Path(root)
-        self.root = chosen.expanduser().absolute()
+        self.root = default_root() if root is None else absolute_folder(root, "the store's folder")
         self.damaged: list[StoreProblem] = []
         self._locks = Locks(self.root)
 
@@ -83,10 +93,15 @@ class Store:
             kind: What is looked for.
             key: Its content hash.
             deep: Compare the hash of every file too (reads them all).
+
+        Raises:
+            MissingError: The store cannot be read, or a damaged entry cannot be set aside: it
+                would pass a shallow look later.
         """
         folder = self._place(kind, key)
-        if not folder.is_dir():
-            return None
+        with writing(self.root):
+            if not folder.is_dir():
+                return None
         if not check_entry(folder, deep=deep):
             return folder
         return self._set_aside(kind, key, deep=deep)
@@ -208,7 +223,9 @@ class Store:
         folder = self.root / kind / ".partial" / key
         with writing(self.root):
             (self.root / kind / ".locks").mkdir(parents=True, exist_ok=True)
-            folder.mkdir(parents=True, exist_ok=True)
+            for place in (folder.parent, folder):
+                _clear_way(place)
+                place.mkdir(exist_ok=True)
         return folder
 
     def commit(self, kind: str, key: str, folder: Path, manifest_fields: Mapping[str, Any]) -> Path:
@@ -240,7 +257,7 @@ class Store:
             )
         fields = plain_fields(key, manifest_fields)
         with self.lock(kind, key), writing(self.root):
-            if self.find(kind, key) is not None:
+            if self.find(kind, key, deep=True) is not None:
                 shutil.rmtree(folder, ignore_errors=True)
                 return place
             files = seal_files(folder)
@@ -277,7 +294,7 @@ class Store:
             check_name("file name", name)
         plain_fields(key, manifest_fields)
         with self.lock(kind, key):
-            existing = self.find(kind, key)
+            existing = self.find(kind, key, deep=True)
             if existing is not None:
                 return existing
             folder = self.partial(kind, key)
@@ -298,6 +315,7 @@ class Store:
         kinds: Collection[str] | None = None,
         *,
         keep_partial: bool = False,
+        only_damaged: bool = False,
         dry_run: bool = False,
     ) -> list[StoreEntry]:
         """Remove entries; never one whose lock is held.
@@ -310,6 +328,8 @@ class Store:
                 ago. Default: everything.
             kinds: Only these kinds. Default: all.
             keep_partial: Leave work in progress where it is.
+            only_damaged: Only what `verify` finds a problem in (reads every file), and what was
+                set aside.
             dry_run: Remove nothing; return what would be removed.
 
         Returns:
@@ -324,7 +344,13 @@ class Store:
             age = (now - entry.created).total_seconds()
             if older_than_s is not None and age < older_than_s:
                 continue
-            if entry.state == "partial" and keep_partial:
+            if entry.state == "partial" and (keep_partial or only_damaged):
+                continue
+            if (
+                only_damaged
+                and entry.state == "complete"
+                and not check_entry(entry.path, deep=True)
+            ):
                 continue
             with writing(self.root):
                 if dry_run or self._remove(entry):
@@ -372,13 +398,18 @@ class Store:
                 if not problems:
                     return folder
                 _move(folder, self.root / kind / ".damaged")
-                outcome = "set aside"
+        except FileNotFoundError:  # taken away by someone else since
+            return None
         except OSError as error:
-            outcome = f"cannot be set aside: {error.strerror or error}"
+            raise MissingError(
+                f"a damaged result cannot be set aside ({problems[0]}): expected that {folder} can "
+                f"be moved into .damaged beside it, got {error.strerror or str(error)!r}. Remove "
+                f"that folder by hand, or {ELSEWHERE}."
+            ) from error
         new = [p for p in problems if p not in self.damaged]
         self.damaged += new
         for problem in new:
-            logger.warning("damaged result %s (%s); it will be made again", problem, outcome)
+            logger.warning("damaged result %s (set aside); it will be made again", problem)
         return None
 
     def _remove(self, entry: StoreEntry) -> bool:
@@ -391,11 +422,18 @@ class Store:
 
 def _move(folder: Path, target: Path) -> None:
     """Rename an entry's folder into ``target`` under a name that nothing else has."""
-    if target.is_symlink():
-        target.unlink()  # the name is the store's own, and it writes nothing elsewhere
+    _clear_way(target)
     target.mkdir(exist_ok=True)
     key = folder.name.partition("~")[0]
     os.rename(folder, target / f"{key}~{secrets.token_hex(4)}")
+
+
+def _clear_way(target: Path) -> None:
+    """Make room for a folder of the store's own: a link is removed, a file renamed."""
+    if target.is_symlink():
+        target.unlink()  # the store writes nothing elsewhere
+    elif target.exists() and not target.is_dir():
+        os.rename(target, target.with_name(f"{target.name}~{secrets.token_hex(4)}"))
 
 
 def _empty(folder: Path) -> None:

@@ -92,7 +92,7 @@ def run_base(work: BaseWork) -> str:
     config, store = work.config, Store(work.root)
     key = content_hash(config)
     with store.lock(KIND, key):
-        if store.find(KIND, key) is None:
+        if store.find(KIND, key, deep=True) is None:
             _make(work, config, store)
     return key
 

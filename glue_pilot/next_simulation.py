@@ -97,7 +97,7 @@ def run_simulation(work: SimulationWork) -> str:
     config, store = work.config, Store(work.root)
     key = content_hash(config)
     with store.lock(KIND, key):
-        if store.find(KIND, key) is None:
+        if store.find(KIND, key, deep=True) is None:
             clock = Clock()
             table = simulate(work, store)
             folder = store.partial(KIND, key)

@@ -79,7 +79,7 @@ def run_evidence(work: EvidenceWork) -> str:
     config, store = work.config, Store(work.root)
     key = content_hash(config)
     with store.lock(KIND, key):
-        if store.find(KIND, key) is None:
+        if store.find(KIND, key, deep=True) is None:
             clock = Clock()
             table = gather(work, store)
             folder = store.partial(KIND, key)

@@ -110,7 +110,7 @@ def run_fisher(work: FisherWork) -> str:
     config, store = work.config, Store(work.root)
     key = content_hash(config)
     with store.lock(KIND, key):
-        if store.find(KIND, key) is None:
+        if store.find(KIND, key, deep=True) is None:
             clock = Clock()
             folder = store.partial(KIND, key)
             features = open_states(store, work.base.train_states).layer(-1)

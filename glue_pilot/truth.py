@@ -91,7 +91,7 @@ def run_truth(work: TruthWork) -> str:
     config, store = work.config, Store(work.root)
     key = content_hash(config)
     with store.lock(KIND, key):
-        if store.find(KIND, key) is None:
+        if store.find(KIND, key, deep=True) is None:
             clock = Clock()
             table = compute_outcomes(work, store)
             folder = store.partial(KIND, key)

@@ -19,10 +19,10 @@ from charkit.answers.fitted import (
 )
 from charkit.answers.token_cache import cache_to_store
 from charkit.answers.variational_fits import FitFigures, fit_each, read_fits, write_fits
-from charkit.config import Progress, content_hash, no_progress
+from charkit.cached import cached
+from charkit.config import Progress, no_progress
 from charkit.durable import write_whole
 from charkit.encoders import Encoder, encode, encode_to_store
-from charkit.errors import VanishedError
 from charkit.fisher import (
     Head,
     TaskEmbedding,
@@ -253,14 +253,16 @@ def embed_kept(
         task, encoder, split, head_layers=head_layers, options=options, strengths=strengths
     )
     check_cache_layer(cache_layer, min(config["options"]["layers"]), n_layers=encoder.n_layers)
-    key = content_hash(config)
-    found = store.find(KIND, key, deep=True) is not None
-    if not found:
-        with store.lock(KIND, key, progress=progress):
-            if store.find(KIND, key) is None:
-                work = _Work(task, encoder, split, options, strengths, cache_layer, progress)
-                work.run(store, config)
-    return _read(store, key, encoder, task.name if name is None else name, found=found)
+    work = _Work(task, encoder, split, options, strengths, cache_layer, progress)
+    kept = cached(
+        store,
+        KIND,
+        config,
+        make=lambda folder: work.run(folder, store, config),
+        load=lambda folder: _read(folder, encoder, task.name if name is None else name),
+        progress=progress,
+    )
+    return replace(kept.value, key=kept.key, found=kept.found)
 
 
 @dataclass(frozen=True)
@@ -275,8 +277,8 @@ class _Work:
     cache_layer: int | None
     progress: Progress
 
-    def run(self, store: Store, config: dict[str, Any]) -> None:
-        clock, key = Clock(), content_hash(config)
+    def run(self, folder: Path, store: Store, config: dict[str, Any]) -> dict[str, Any]:
+        clock = Clock()
         fitted = heads_to_store(
             self.task,
             self.encoder,
@@ -296,13 +298,12 @@ class _Work:
             name="",
             progress=self.progress,
         )
-        folder = store.partial(KIND, key)
         for layer, embedding in embeddings.items():
             save_embedding(embedding, folder / _file(layer))
         if fits:
             write_fits(folder, fits)
         self._write_index(folder, [plain_figures(f.figures) for f in fitted.values()])
-        fields = run_manifest(
+        return run_manifest(
             config,
             clock=clock,
             seeds={"draws": self.options.seed},
@@ -314,7 +315,6 @@ class _Work:
             device=self.encoder.device,
             dtype=self.encoder.dtype,
         )
-        store.commit(KIND, key, folder, fields)
 
     def _states(self, store: Store) -> TokenStates | None:
         if self.cache_layer is None:
@@ -343,17 +343,11 @@ def _file(layer: int) -> str:
     return f"head-{layer:03d}.safetensors"
 
 
-def _read(store: Store, key: str, encoder: Encoder, name: str, *, found: bool) -> KeptEmbeddings:
-    folder = store.find(KIND, key)
-    if folder is None:
-        raise VanishedError(
-            f"no such embeddings: expected a finished entry {KIND}/{key} in {store.root}, got "
-            "none. Run it again."
-        )
+def _read(folder: Path, encoder: Encoder, name: str) -> KeptEmbeddings:
     index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
     heads = {f.layer: f for f in map(read_figures, index["heads"])}
     embeddings = {
         layer: replace(load_embedding(folder / _file(layer)), name=name, encoder=encoder.name)
         for layer in heads
     }
-    return KeptEmbeddings(key, embeddings, heads, found, read_fits(folder))
+    return KeptEmbeddings(folder.name, embeddings, heads, True, read_fits(folder))

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charkit.config import Pooling, Progress, TaskKind, content_hash, no_progress
+from charkit.cached import cached
+from charkit.config import Pooling, Progress, TaskKind, no_progress
 from charkit.durable import write_whole
 from charkit.encoders import Encoder, LayerStates, encode_to_store
 from charkit.encoders.states import resolve_layer
-from charkit.errors import DataError, UsageError, VanishedError
+from charkit.errors import DataError, UsageError
 from charkit.fisher import Head, make_head
 from charkit.manifest import Clock, run_manifest
 from charkit.store import Store
@@ -272,25 +274,25 @@ def heads_to_store(
         pooling=pooling,
         max_length=max_length,
     )
-    key = content_hash(config)
-    if store.find(KIND, key, deep=True) is None:
-        with store.lock(KIND, key, progress=progress):
-            if store.find(KIND, key) is None:
-                _make(task, encoder, config, strengths, store, progress)
-    return _read(store, key)
+
+    def make(folder: Path) -> dict[str, Any]:
+        return _make(folder, task, encoder, config, strengths, store, progress)
+
+    return cached(store, KIND, config, make=make, load=_read, progress=progress).value
 
 
 def _make(
+    folder: Path,
     task: Task,
     encoder: Encoder,
     config: dict[str, Any],
     strengths: Sequence[float] | None,
     store: Store,
     progress: Progress,
-) -> None:
+) -> dict[str, Any]:
     from safetensors.numpy import save
 
-    clock, key = Clock(), content_hash(config)
+    clock = Clock()
     states = encode_to_store(
         encoder,
         task.train,
@@ -313,7 +315,6 @@ def _make(
         tensors[f"weights.{layer}"] = np.ascontiguousarray(found.head.weights)
         tensors[f"bias.{layer}"] = np.ascontiguousarray(found.head.bias)
         tensors[f"variance.{layer}"] = np.array([found.head.variance])
-    folder = store.partial(KIND, key)
     write_whole(folder / "heads.safetensors", save(tensors))
     index = {
         "name": task.name,
@@ -323,7 +324,7 @@ def _make(
         "heads": [plain_figures(f.figures) for f in fitted.values()],
     }
     write_whole(folder / "index.json", json.dumps(index, indent=1, sort_keys=True).encode())
-    fields = run_manifest(
+    return run_manifest(
         config,
         clock=clock,
         seeds={} if encoder.random_seed is None else {"weights": encoder.random_seed},
@@ -331,18 +332,11 @@ def _make(
         device="cpu",
         dtype="float64",
     )
-    store.commit(KIND, key, folder, fields)
 
 
-def _read(store: Store, key: str) -> dict[int, FittedHead]:
+def _read(folder: Path) -> dict[int, FittedHead]:
     from safetensors.numpy import load_file
 
-    folder = store.find(KIND, key)
-    if folder is None:
-        raise VanishedError(
-            f"no such heads: expected a finished entry {KIND}/{key} in {store.root}, got none. "
-            "Run it again."
-        )
     index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
     tensors = load_file(folder / "heads.safetensors")
     found = {}

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,13 @@ from charkit.answers.library import SHIPPED, shipped_library
 from charkit.answers.pilot_fisher import last_head, pilot_fisher
 from charkit.answers.pilot_signal import pilot_signal
 from charkit.answers.text_figures import TextFigures, text_figures
-from charkit.config import Progress, content_hash, no_progress, staged
-from charkit.durable import sha256_file
+from charkit.cached import cached
+from charkit.config import Progress, no_progress, staged
+from charkit.durable import sha256_file, write_whole
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.states import LayerStates
 from charkit.encoders.stream import encode_to_store
-from charkit.errors import VanishedError
+from charkit.entry import read_run
 from charkit.heads.grid import RANDOM_ENCODER_SEED
 from charkit.manifest import Clock, package_versions, run_manifest
 from charkit.store import Store
@@ -217,13 +219,16 @@ def pilot_evidence(
         MissingError: The store cannot be written.
     """
     config = _config(pilot, encoder, max_length)
-    key = content_hash(config)
-    found = store.find(KIND, key, deep=True) is not None
-    if not found:
-        with store.lock(KIND, key, progress=progress):
-            if store.find(KIND, key) is None:
-                _Work(pilot, encoder, store, config["max_length"], progress).run(config)
-    return _read(store, key, pilot, found=found)
+    work = _Work(pilot, encoder, store, config["max_length"], progress)
+    kept = cached(
+        store,
+        KIND,
+        config,
+        make=lambda folder: work.run(folder, config),
+        load=lambda folder: _read(folder, pilot),
+        progress=progress,
+    )
+    return replace(kept.value, found=kept.found)
 
 
 def _config(pilot: Pilot, encoder: Encoder, max_length: int | None) -> dict[str, Any]:
@@ -256,8 +261,8 @@ class _Work:
     max_length: int
     progress: Progress
 
-    def run(self, config: dict[str, Any]) -> None:
-        clock, key, pilot = Clock(), content_hash(config), self.pilot
+    def run(self, folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+        clock, pilot = Clock(), self.pilot
         labelled = self._states(pilot.labelled, "labelled texts")
         unlabelled = self._states(pilot.unlabelled, "unlabelled texts")
         rows = self._rows(labelled, unlabelled)
@@ -273,11 +278,9 @@ class _Work:
             "frac_truncated": cut,
             "max_length": self.max_length,
         }
-        files = {
-            "rows.parquet": rows.to_parquet(index=False),
-            "about.json": json.dumps(said, sort_keys=True).encode(),
-        }
-        fields = run_manifest(
+        write_whole(folder / "rows.parquet", rows.to_parquet(index=False))
+        write_whole(folder / "about.json", json.dumps(said, sort_keys=True).encode())
+        return run_manifest(
             config,
             clock=clock,
             seeds={"random_encoder": RANDOM_ENCODER_SEED},
@@ -285,7 +288,6 @@ class _Work:
             device=self.encoder.device,
             dtype=self.encoder.dtype,
         )
-        self.store.put(KIND, key, files, fields)
 
     def _states(
         self, split: Split | None, what: str, encoder: Encoder | None = None
@@ -355,15 +357,9 @@ class _Work:
         return rows.assign(**names, seed=0)
 
 
-def _read(store: Store, key: str, pilot: Pilot, *, found: bool) -> PilotEvidence:
-    folder = store.find(KIND, key)
-    if folder is None:
-        raise VanishedError(
-            f"no such evidence: expected a finished entry {KIND}/{key} in {store.root}, got none. "
-            "Run it again."
-        )
+def _read(folder: Path, pilot: Pilot) -> PilotEvidence:
     said = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-    run = store.read_manifest(KIND, key)
+    run = read_run(folder)
     return PilotEvidence(
         rows=pd.read_parquet(folder / "rows.parquet").assign(task=pilot.name),
         signal=None if said["signal"] is None else PilotSignal(**said["signal"]),
@@ -371,8 +367,8 @@ def _read(store: Store, key: str, pilot: Pilot, *, found: bool) -> PilotEvidence
         unlabelled_texts=_figures_of(said["unlabelled_texts"]),
         frac_truncated=said["frac_truncated"],
         max_length=said["max_length"],
-        about={"evidence": key, "charkit": run["versions"]["charkit"], "code": run["code"]},
-        found=found,
+        about={"evidence": folder.name, "charkit": run["versions"]["charkit"], "code": run["code"]},
+        found=True,
     )
 
 

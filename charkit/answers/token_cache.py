@@ -7,14 +7,15 @@ numbers. What lies below the layer is then computed once for all heads, labels a
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charkit.config import Progress, content_hash, no_progress
+from charkit.cached import cached
+from charkit.config import Progress, no_progress
 from charkit.durable import write_whole
 from charkit.encoders import Encoder
 from charkit.encoders.states import resolve_layer
 from charkit.encoders.tokens import Tokens
-from charkit.errors import VanishedError
 from charkit.fisher.token_states import TokenStates, cache_states
 from charkit.manifest import Clock, run_manifest
 from charkit.store import Store
@@ -70,36 +71,40 @@ def cache_to_store(
         MissingError: The store cannot be written.
     """
     config = cache_config(encoder, split, layer=layer, max_length=max_length)
-    key = content_hash(config)
-    if store.find(KIND, key, deep=True) is None:
-        with store.lock(KIND, key, progress=progress):
-            if store.find(KIND, key) is None:
-                clock = Clock()
-                states = cache_states(
-                    encoder,
-                    split,
-                    layer=layer,
-                    max_length=max_length,
-                    token_budget=token_budget,
-                    progress=progress,
-                )
-                _write(store, config, states, encoder, clock)
-    return _read(store, key)
+
+    def make(folder: Path) -> dict[str, Any]:
+        clock = Clock()
+        states = cache_states(
+            encoder,
+            split,
+            layer=layer,
+            max_length=max_length,
+            token_budget=token_budget,
+            progress=progress,
+        )
+        _write(folder, states, encoder)
+        return run_manifest(
+            config,
+            clock=clock,
+            seeds={} if encoder.random_seed is None else {"weights": encoder.random_seed},
+            fingerprints={"encoder": encoder.fingerprint, "texts": config["texts"]},
+            device=encoder.device,
+            dtype=encoder.dtype,
+        )
+
+    return cached(store, KIND, config, make=make, load=_read, progress=progress).value
 
 
-def _write(
-    store: Store, config: dict[str, Any], states: TokenStates, encoder: Encoder, clock: Clock
-) -> None:
+def _write(folder: Path, states: TokenStates, encoder: Encoder) -> None:
     import torch
     from safetensors.torch import save_file
 
-    key, tokens = content_hash(config), states.tokens
+    tokens = states.tokens
     arrays = {"ids": tokens.ids, "lengths": tokens.lengths, "full_lengths": tokens.full_lengths}
     if tokens.segments is not None:
         arrays["segments"] = tokens.segments
     tensors: dict[str, torch.Tensor] = {k: torch.from_numpy(v) for k, v in arrays.items()}
     tensors["hidden"] = states.hidden.contiguous()
-    folder = store.partial(KIND, key)
     save_file(tensors, folder / _FILE)
     index = {
         "encoder": encoder.name,
@@ -111,26 +116,11 @@ def _write(
         "text_fingerprint": states.text_fingerprint,
     }
     write_whole(folder / "index.json", json.dumps(index, indent=1, sort_keys=True).encode())
-    fields = run_manifest(
-        config,
-        clock=clock,
-        seeds={} if encoder.random_seed is None else {"weights": encoder.random_seed},
-        fingerprints={"encoder": encoder.fingerprint, "texts": config["texts"]},
-        device=encoder.device,
-        dtype=encoder.dtype,
-    )
-    store.commit(KIND, key, folder, fields)
 
 
-def _read(store: Store, key: str) -> TokenStates:
+def _read(folder: Path) -> TokenStates:
     from safetensors.torch import load_file
 
-    folder = store.find(KIND, key)
-    if folder is None:
-        raise VanishedError(
-            f"no such token states: expected a finished entry {KIND}/{key} in {store.root}, got "
-            "none. Run it again."
-        )
     index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
     tensors = load_file(folder / _FILE)
     segments = tensors.get("segments")

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from charkit.cached import cached
 from charkit.config import Pooling, Progress, content_hash, no_progress
 from charkit.durable import write_whole
 from charkit.encoders.encoder import Encoder
@@ -112,27 +113,31 @@ def encode_to_store(
 
     """
     config = states_config(encoder, split, pooling=pooling, max_length=max_length)
-    key = content_hash(config)
-    if store.find(KIND, key, deep=True) is not None:
-        return open_states(store, key)
-    budget = choose_token_budget(encoder, token_budget)
-    with store.lock(KIND, key, progress=progress):
-        if store.find(KIND, key) is None:
-            clock = Clock()
-            folder = store.partial(KIND, key)
-            runner = BatchRunner(encoder, pooling=pooling, token_budget=budget)
-            _ShardWriter(runner, config["max_length"], folder, progress).write(split)
-            _write_index(folder, encoder, config, n_samples=len(split.texts))
-            fields = run_manifest(
-                config,
-                clock=clock,
-                seeds={} if encoder.random_seed is None else {"weights": encoder.random_seed},
-                fingerprints={"encoder": encoder.fingerprint, "texts": split.text_fingerprint},
-                device=encoder.device,
-                dtype=encoder.dtype,
-            )
-            store.commit(KIND, key, folder, fields)
-    return open_states(store, key)
+    n_samples, key = len(split.texts), content_hash(config)
+
+    def make(folder: Path) -> dict[str, Any]:
+        clock, budget = Clock(), choose_token_budget(encoder, token_budget)
+        runner = BatchRunner(encoder, pooling=pooling, token_budget=budget)
+        _ShardWriter(runner, config["max_length"], folder, progress).write(split)
+        _write_index(folder, encoder, config, n_samples=n_samples)
+        return run_manifest(
+            config,
+            clock=clock,
+            seeds={} if encoder.random_seed is None else {"weights": encoder.random_seed},
+            fingerprints={"encoder": encoder.fingerprint, "texts": split.text_fingerprint},
+            device=encoder.device,
+            dtype=encoder.dtype,
+        )
+
+    return cached(
+        store,
+        KIND,
+        config,
+        make=make,
+        load=lambda folder: _opened(folder, key),
+        resume=[_shard_name(first) for first, _ in _ranges(n_samples)],
+        progress=progress,
+    ).value
 
 
 def open_states(store: Store, key: str) -> LayerStates:
@@ -148,6 +153,10 @@ def open_states(store: Store, key: str) -> LayerStates:
             f"no such states: expected a finished entry {KIND}/{key} in {store.root}, got "
             "none. Encode the texts again."
         )
+    return _opened(folder, key)
+
+
+def _opened(folder: Path, key: str) -> LayerStates:
     index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
     return LayerStates(
         shards=tuple(

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from charkit.cached import cached
+from charkit.durable import write_whole
 from charkit.encoders.states import LayerStates
 from charkit.encoders.stream import open_states
 from charkit.errors import DataError
@@ -77,18 +79,16 @@ def run_job(work: Work) -> str:
         DataError: The sample allows none of the sizes.
         MissingError: The store cannot be written, or the states are gone.
     """
-    job, store = work.job, Store(work.root)
-    with store.lock("heads", job.key):
-        if store.find("heads", job.key) is not None:
-            return job.key
+    job = work.job
+
+    def make(folder: Path) -> dict[str, Any]:
+        from safetensors.numpy import save
+
         clock = Clock()
         cells, rows = compute(work)
-        folder = store.partial("heads", job.key)
         write_table(to_frame(cells), folder / "table.parquet")
-        from safetensors.numpy import save_file
-
-        save_file(rows, folder / "rows.safetensors")
-        fields = run_manifest(
+        write_whole(folder / "rows.safetensors", save(rows))
+        return run_manifest(
             job.config,
             clock=clock,
             seeds={"draw": job.seed},
@@ -101,8 +101,8 @@ def run_job(work: Work) -> str:
             device="cpu",
             dtype="float32",
         )
-        store.commit("heads", job.key, folder, fields)
-    return job.key
+
+    return cached(Store(work.root), "heads", job.config, make=make, load=lambda _: None).key
 
 
 def compute(work: Work) -> tuple[list[Cell], dict[str, NDArray[Any]]]:

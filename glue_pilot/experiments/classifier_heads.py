@@ -133,7 +133,7 @@ def embed_under(
         clock = Clock()
         made = fisher_embedding(encoder, part, head, head_layer=head_layer, options=options)
         with store.lock(KIND, key):
-            if store.find(KIND, key) is None:
+            if store.find(KIND, key, deep=True) is None:
                 place = store.partial(KIND, key)
                 save_embedding(made, place / "embedding.safetensors")
                 fields = run_manifest(

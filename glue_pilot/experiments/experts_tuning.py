@@ -122,7 +122,7 @@ def expert_to_store(
     }
     key = content_hash(config)
     with store.lock(KIND, key):
-        place = store.find(KIND, key)
+        place = store.find(KIND, key, deep=True)
         if place is None:
             place = _make(config, key, texts, task.n_classes, encoder, tuning, store)
     told = json.loads((place / "tuning.json").read_text(encoding="utf-8"))

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from charkit.cached import cached
 from charkit.config import content_hash
 from charkit.durable import default_root, is_full, room, write_whole, writing
 from charkit.errors import DataError, MissingError, UnknownNameError, UsageError
@@ -365,9 +366,104 @@ def test_damage_in_a_store_that_cannot_be_written(tmp_store, monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(os, "rename", refuse)
-    assert tmp_store.find("heads", key) is None
-    assert tmp_store.find("heads", key) is None
-    assert len(tmp_store.damaged) == 1
+    for _ in range(2):  # whoever looks again must not take it for whole
+        with pytest.raises(MissingError, match=r"cannot be set aside .*Remove that folder by hand"):
+            tmp_store.find("heads", key)
+
+
+def test_damage_of_the_same_size_is_never_used_where_it_cannot_be_set_aside(tmp_store, monkeypatch):
+    key = filled(tmp_store)
+    flip(tmp_store.root / "heads" / key / "table.bin")
+    monkeypatch.setattr(os, "rename", lambda *_: (_ for _ in ()).throw(PermissionError(13, "no")))
+    with pytest.raises(MissingError, match="cannot be set aside"):
+        cached(tmp_store, "heads", {"number": 0}, make=lambda _: {}, load=lambda _: "used")
+
+
+@pytest.mark.parametrize("name", [".damaged", ".trash", ".partial"])
+def test_a_file_or_a_link_in_the_place_of_a_side_folder_is_no_obstacle(tmp_store, tmp_path, name):
+    key = filled(tmp_store)
+    side = tmp_store.root / "heads" / name
+    side.parent.mkdir(exist_ok=True)
+    for foreign in ("file", "link"):
+        if side.is_dir():
+            side.rename(tmp_path / f"{name}-{foreign}")
+        if foreign == "file":
+            side.write_text("not the store's")
+        else:
+            side.symlink_to(tmp_path)
+        flip(tmp_store.root / "heads" / key / "table.bin")
+        assert tmp_store.find("heads", key, deep=True) is None
+        filled(tmp_store)
+        tmp_store.prune()
+        filled(tmp_store)
+        assert tmp_store.verify() == []
+    assert not any(tmp_path.glob(f"{key}*"))
+
+
+def test_cached_sweeps_what_is_not_its_own_and_takes_up_what_is(tmp_store):
+    key = content_hash({"number": 0})
+    folder = tmp_store.partial("heads", key)
+    (folder / "inner").mkdir()
+    (folder / "inner" / "x").write_text("x")
+    (folder / "foreign.txt").write_text("x")
+    (folder / "link").symlink_to(folder)
+    (folder / "rows-2").mkdir()
+    (folder / "rows-1").write_text("kept")
+    seen = []
+
+    def make(place):
+        seen.extend(p.name for p in place.iterdir())
+        return {"config": {"number": 0}}
+
+    made = cached(
+        tmp_store, "heads", {"number": 0}, make=make, load=lambda _: 1, resume=["rows-1", "rows-2"]
+    )
+    assert (seen, made.found, made.key) == (["rows-1"], False, key)
+    assert sorted(p.name for p in tmp_store.find("heads", key).iterdir()) == ["rows-1", "run.json"]
+    assert cached(tmp_store, "heads", {"number": 0}, make=make, load=lambda _: 1).found
+
+
+def test_cached_leaves_nothing_of_a_failure_unless_it_can_go_on(tmp_store):
+    def make(place):
+        write_whole(place / "rows-1", b"1")
+        raise ValueError("failed")
+
+    key = content_hash({"number": 0})
+    for resume, left in ((["rows-1"], True), ([], False)):
+        with pytest.raises(ValueError, match="failed"):
+            cached(tmp_store, "heads", {"number": 0}, make=make, load=str, resume=resume)
+        assert (tmp_store.root / "heads" / ".partial" / key).exists() == left
+
+
+def test_prune_removes_what_verify_names(tmp_store):
+    keys = [filled(tmp_store, i) for i in range(3)]
+    flip(tmp_store.root / "heads" / keys[1] / "table.bin")
+    (tmp_store.root / "heads" / keys[2] / "stray").write_text("x")
+    named = {p.key for p in tmp_store.verify()}
+    assert {e.key for e in tmp_store.prune(only_damaged=True, dry_run=True)} == named
+    assert {e.key for e in tmp_store.prune(only_damaged=True)} == named == set(keys[1:])
+    assert tmp_store.verify() == []
+    assert [e.key for e in tmp_store.entries()] == keys[:1]
+
+
+@pytest.mark.parametrize("named", ["", "  ", "~nosuchuser/x", "a\0b"])
+def test_a_root_that_is_no_folder_is_refused(named):
+    with pytest.raises(UsageError, match="expected"):
+        Store(named)
+
+
+def test_a_root_of_too_long_a_name_is_refused(tmp_path):
+    with pytest.raises(MissingError, match="File name too long"):
+        Store(tmp_path / ("x" * 300)).find("heads", "0" * 24)
+
+
+def test_without_a_home_the_message_says_what_to_set(monkeypatch):
+    monkeypatch.delenv("CHARKIT_CACHE", raising=False)
+    for name in ("HOME", "XDG_CACHE_HOME", "USERPROFILE", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    with pytest.raises(MissingError, match="Set CHARKIT_CACHE or HOME"):
+        Store()
 
 
 def test_damage_under_anothers_lock_is_left_to_it(tmp_store):

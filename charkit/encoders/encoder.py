@@ -3,105 +3,43 @@
 from __future__ import annotations
 
 import inspect
-import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from charkit.config import RANDOM_PREFIX
+from charkit.encoders.declared import log_once
 from charkit.encoders.device import torch_dtype
-from charkit.encoders.fingerprint import VOCABULARIES, fingerprint_folder
+from charkit.encoders.files import (
+    CONFIG,
+    SENTENCEPIECE,
+    TOKENIZER_CONFIG,
+    VOCABULARIES,
+    only_these,
+    read_json,
+    tokenizer_files,
+)
+from charkit.encoders.fingerprint import fingerprint_folder
+from charkit.encoders.foreign import AGAIN, foreign
 from charkit.encoders.known import BLOCKS
-from charkit.encoders.source import weight_files
+from charkit.encoders.shape import Shape, check_architecture, read_config, read_shape, runnable
+from charkit.encoders.weights import check_headers, check_report, read_headers, read_tensors
 from charkit.errors import DataError, MissingError, UsageError
+
+__all__ = ["DEFAULT_MAX_LENGTH", "Encoder", "Shape", "read_shape"]
 
 DEFAULT_MAX_LENGTH = 256
 """Tokens kept of a text unless asked otherwise: the cost of attention grows with the square of
 the length, and the texts of GLUE are shorter. What is cut is counted."""
 
 _SHORTEST = 8
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The facts of an encoder that its config.json states.
-
-    Attributes:
-        family: ``model_type``, one of `BLOCKS`.
-        n_layers: Number of transformer layers L; states count from 0 to L.
-        width: Numbers in one state.
-        max_length: Most tokens a text may have, special tokens included.
-
-    """
-
-    family: str
-    n_layers: int
-    width: int
-    max_length: int
-
-
-def _first(config: dict[str, Any], *names: str) -> int | None:
-    for name in names:
-        if isinstance(config.get(name), int):
-            return int(config[name])
-    return None
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path} is damaged: expected a JSON object, got {error}.") from error
-    if not isinstance(value, dict):
-        raise DataError(f"{path} is damaged: expected a JSON object, got {type(value).__name__}.")
-    return value
-
-
-def read_shape(folder: Path) -> Shape:
-    """Read family, layers, width and length limit from a folder's config.json.
-
-    The limit is the smallest of the position embeddings, the tokenizer's own limit and, where
-    there is one, the limit that sentence-transformers recorded.
-
-    Raises:
-        MissingError: There is no config.json.
-        DataError: It is damaged or lacks a number.
-        UsageError: The model is not of a family that charkit reads.
-
-    """
-    path = folder / "config.json"
-    if not path.is_file():
-        raise MissingError(
-            f"no encoder there: expected config.json in {folder}, got no such file. "
-            "Name a folder that transformers' save_pretrained has written."
-        )
-    config = _read_json(path)
-    family = str(config.get("model_type", ""))
-    if family not in BLOCKS:
-        raise UsageError(
-            f"encoder family is not supported: expected one of {', '.join(sorted(BLOCKS))}, "
-            f"got {family!r} in {path}."
-        )
-    n_layers = _first(config, "num_hidden_layers", "n_layers")
-    width = _first(config, "hidden_size", "dim")
-    if n_layers is None or width is None:
-        raise DataError(f"{path} lacks a number: expected the count of layers and their width.")
-    limits = [_first(config, "max_position_embeddings") or 512]
-    if family in {"roberta", "xlm-roberta", "camembert", "mpnet"}:
-        limits[0] -= (_first(config, "pad_token_id") or 1) + 1  # positions start after it
-    for name, key in (
-        ("tokenizer_config.json", "model_max_length"),
-        ("sentence_bert_config.json", "max_seq_length"),
-    ):
-        limit = _first(_read_json(folder / name), key) if (folder / name).is_file() else None
-        if limit is not None and limit > 0:
-            limits.append(limit)
-    return Shape(family, n_layers, width, min(limits))
 
 
 @dataclass(frozen=True)
@@ -153,7 +91,15 @@ class Encoder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of configuration, tokenizer and weights (or seed); 24 hex digits."""
+        """Hash of configuration, tokenizer and weights (or seed); 24 hex digits.
+
+        Raises:
+            MissingError: There are no safetensors weights.
+            DataError: The headers of the weights show that they cannot be used.
+
+        """
+        if self.random_seed is None:
+            check_headers(read_headers(self.folder), read_config(self.folder), self.folder)
         return fingerprint_folder(self.folder, random_seed=self.random_seed)
 
     def text_length(self, max_length: int | None = None) -> int:
@@ -198,23 +144,7 @@ class Encoder:
             DataError: It cannot be read.
 
         """
-        from transformers import AutoTokenizer
-
-        if not any((self.folder / name).is_file() for name in VOCABULARIES):
-            raise MissingError(
-                f"no tokenizer: expected one of {', '.join(VOCABULARIES)} in {self.folder}, got "
-                "none. Copy the tokenizer's files beside the weights."
-            )
-        try:
-            with _quiet_transformers():
-                return AutoTokenizer.from_pretrained(
-                    str(self.folder), local_files_only=True, trust_remote_code=False
-                )
-        except (OSError, ValueError, TypeError) as error:
-            raise DataError(
-                f"the tokenizer in {self.folder} cannot be read: expected the files of a "
-                f"{self.family} tokenizer, got {_first_line(error)!r}."
-            ) from error
+        return _read_tokenizer(self)
 
     @cached_property
     def model(self) -> torch.nn.Module:
@@ -249,10 +179,6 @@ class Encoder:
         return "token_type_ids" in known and n_types > 1
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
 @contextmanager
 def _quiet_transformers() -> Iterator[None]:
     """Keep transformers' progress bars and load reports off the terminal, then restore."""
@@ -269,47 +195,153 @@ def _quiet_transformers() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _read_model(encoder: Encoder) -> torch.nn.Module:
-    from safetensors import SafetensorError
-    from transformers import AutoModel
-
-    if not weight_files(encoder.folder):
+def _read_tokenizer(encoder: Encoder) -> Any:
+    folder = encoder.folder
+    names = tokenizer_files(folder)
+    if not set(names) & set(VOCABULARIES):
         raise MissingError(
-            f"no weights: expected model.safetensors in {encoder.folder}, got none. Weights "
-            "in other formats are not read."
+            f"no tokenizer: expected one of {', '.join(VOCABULARIES)} in {folder}, got none. "
+            "Copy the tokenizer's files beside the weights."
         )
-    try:
-        model, report = AutoModel.from_pretrained(
-            str(encoder.folder),
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            output_loading_info=True,
+    _require_sentencepiece(folder, names)
+    made: dict[str, object] = {CONFIG: runnable(read_config(folder))}
+    if TOKENIZER_CONFIG in names:
+        made[TOKENIZER_CONFIG] = _own_settings(folder)
+    what = f"the tokenizer in {folder}"
+    with (
+        foreign(what, expected=f"the files of a {encoder.family} tokenizer", advice=AGAIN),
+        only_these(folder, names, made) as place,
+        _quiet_transformers(),
+    ):
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(
+            str(place), local_files_only=True, trust_remote_code=False
         )
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise DataError(
-            f"the weights in {encoder.folder} cannot be read: expected those of a "
-            f"{encoder.family} encoder, got {_first_line(error)!r}. Fetch it again."
-        ) from error
-    missing = sorted(k for k in report["missing_keys"] if not k.startswith("pooler."))
+        if not len(tokenizer):
+            raise ValueError("a vocabulary without a piece")
+    return tokenizer
+
+
+def _require_sentencepiece(folder: Path, names: list[str]) -> None:
+    """Name the packages that turn a sentencepiece model into a tokenizer, where one must be."""
+    others = {"tokenizer.json", "vocab.txt", "vocab.json"}
+    models = [name for name in names if name in SENTENCEPIECE]
+    if not models or others & set(names):
+        return
+    wanted = {"sentencepiece": "sentencepiece", "protobuf": "google.protobuf"}
+    missing = [package for package, module in wanted.items() if not _is_installed(module)]
     if missing:
-        raise DataError(
-            f"the weights in {encoder.folder} are incomplete: expected a whole "
-            f"{encoder.family} encoder, got none for {len(missing)} tensors ({missing[0]}, "
-            "...). Fetch it again."
+        raise MissingError(
+            f"the tokenizer in {folder} cannot be read: expected the packages sentencepiece and "
+            f"protobuf, which {models[0]} needs, got no {' and no '.join(missing)}. Run: "
+            "pip install sentencepiece protobuf"
         )
-    return _checked_model(model)
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of a parent package
+        return False
+
+
+def _own_settings(folder: Path) -> dict[str, Any]:
+    """Return a tokenizer's settings without those that name files, code or chat templates."""
+    settings = read_json(folder / TOKENIZER_CONFIG)
+    if settings.get("auto_map"):
+        raise DataError(
+            f"the tokenizer in {folder} needs its own code, which is never run: expected no "
+            f"auto_map in {TOKENIZER_CONFIG}, got one. Use another encoder."
+        )
+    return {
+        name: value
+        for name, value in settings.items()
+        if not name.endswith("_file") and name not in {"chat_template", "name_or_path", "auto_map"}
+    }
+
+
+def _config_of(encoder: Encoder) -> Any:
+    """Return the configuration of transformers, after charkit's own checks."""
+    config = read_config(encoder.folder)
+    with foreign(
+        f"{encoder.folder / CONFIG}",
+        expected=f"the configuration of a {encoder.family} encoder",
+        advice=AGAIN,
+    ):
+        from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+        note = check_architecture(config, encoder.folder)
+        made = CONFIG_MAPPING[encoder.family].from_dict(runnable(config))
+    if note:
+        log_once(encoder.folder, note)
+    return made
+
+
+def _read_model(encoder: Encoder) -> torch.nn.Module:
+    folder = encoder.folder
+    headers = read_headers(folder)
+    check_headers(headers, read_config(folder), folder)
+    config = _config_of(encoder)
+    tensors = read_tensors(headers, folder)
+    with foreign(
+        f"the weights in {folder}",
+        expected=f"those of a {encoder.family} encoder",
+        advice=AGAIN,
+    ):
+        from transformers.models.auto.modeling_auto import MODEL_MAPPING
+
+        wide = torch.float64 if encoder.dtype == "float64" else torch.float32
+        model, report = MODEL_MAPPING[type(config)].from_pretrained(
+            None, config=config, state_dict=tensors, output_loading_info=True, dtype=wide
+        )
+        checked = _checked_model(model)
+    for note in check_report(report, headers, checked, folder):
+        log_once(folder, note)
+    return checked
 
 
 def _draw_model(encoder: Encoder) -> torch.nn.Module:
-    from transformers import AutoConfig, AutoModel
-
-    config = AutoConfig.from_pretrained(
-        str(encoder.folder), local_files_only=True, trust_remote_code=False
-    )
+    config = _config_of(encoder)
     assert encoder.random_seed is not None
-    torch.manual_seed(encoder.random_seed)  # inside fork_rng: nothing leaks
-    return _checked_model(AutoModel.from_config(config))
+    with foreign(
+        f"a random encoder of the shape of {encoder.folder}",
+        expected="a configuration that can be built",
+        advice="Use another encoder.",
+    ):
+        from transformers import AutoModel
+
+        _require_memory(config, encoder)
+        torch.manual_seed(encoder.random_seed)  # inside fork_rng: nothing leaks
+        return _checked_model(AutoModel.from_config(config))
+
+
+def _require_memory(config: Any, encoder: Encoder) -> None:
+    """Refuse a shape whose weights would not fit in this machine's memory.
+
+    Raises:
+        MissingError: They would not.
+
+    """
+    from transformers import AutoModel
+
+    with torch.device("meta"):
+        wanted = 4 * sum(p.numel() for p in AutoModel.from_config(config).parameters())
+    room = physical_memory()
+    if room is not None and wanted > room / 2:  # twice: the copy in another number format
+        raise MissingError(
+            f"memory does not suffice: expected room for {wanted / 1e9:,.0f} GB of random weights "
+            f"in the shape of {encoder.folder}, got {room / 1e9:,.0f} GB in all. Use a smaller "
+            "encoder."
+        )
+
+
+def physical_memory() -> int | None:
+    """Return this machine's memory in bytes, where the system says it."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return None
 
 
 def _checked_model(model: object) -> torch.nn.Module:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from charkit.config import is_offline
-from charkit.encoders.source import download, find_source, locate, weight_files
+from charkit.config import is_offline, listing
+from charkit.encoders.files import CONFIG, no_weights, weight_files
+from charkit.encoders.source import download, find_source, locate
 from charkit.errors import MissingError, OfflineError
 
 
@@ -35,10 +36,12 @@ def fetch_encoder(name: str, *, revision: str | None = None, offline: bool | Non
         )
     else:
         folder = download(source)
-    if not (folder / "config.json").is_file() or not weight_files(folder):
+    if not (folder / CONFIG).is_file():
         raise MissingError(
-            f"encoder {name!r} cannot be used: expected config.json and model.safetensors in "
-            f"{folder}, got {sorted(p.name for p in folder.iterdir())}. Weights in other "
-            "formats are not read."
+            f"encoder {name!r} cannot be used: expected config.json in {folder}, got "
+            f"{listing(sorted(p.name for p in folder.iterdir()))}."
         )
+    if not weight_files(folder):
+        elsewhere = "" if source.kind != "hub" else " Its repository has none at this revision."
+        raise MissingError(f"encoder {name!r} cannot be used: {no_weights(folder)}{elsewhere}")
     return folder

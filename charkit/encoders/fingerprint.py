@@ -6,14 +6,13 @@ from pathlib import Path
 
 from charkit.config import content_hash
 from charkit.durable import sha256_file
-from charkit.encoders.source import weight_files
-
-VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "spm.model",
-                "sentencepiece.bpe.model")  # fmt: skip
-"""The files that hold a tokenizer's vocabulary; a folder with none of them has no tokenizer."""
-
-_TOKENIZER = (*VOCABULARIES, "tokenizer_config.json", "special_tokens_map.json",
-              "added_tokens.json", "merges.txt")  # fmt: skip
+from charkit.encoders.files import (
+    CONFIG,
+    WEIGHTS,
+    WEIGHTS_INDEX,
+    tokenizer_files,
+    weight_files,
+)
 
 _hashes: dict[tuple[Path, int, int], str] = {}
 
@@ -29,7 +28,10 @@ def _hash(path: Path) -> str:
 
 
 def fingerprint_folder(folder: Path, *, random_seed: int | None = None) -> str:
-    """Return the hash of an encoder's configuration, tokenizer and weights.
+    """Return the hash of exactly those files of an encoder that are read.
+
+    They are config.json, the tokenizer's files and the weights: ``model.safetensors``, or the
+    index and the files that it names. Links count as what they point to.
 
     Args:
         folder: Where its files are.
@@ -38,11 +40,16 @@ def fingerprint_folder(folder: Path, *, random_seed: int | None = None) -> str:
     Returns:
         24 hex digits. The folder's place and name do not enter.
 
+    Raises:
+        DataError: A file names one elsewhere, or one that is not there.
+
     """
-    names = ["config.json", *_TOKENIZER]
+    names = [CONFIG, *tokenizer_files(folder)]
     parts: dict[str, object] = {n: _hash(folder / n) for n in names if (folder / n).is_file()}
     if random_seed is None:
         parts["weights"] = [_hash(path) for path in weight_files(folder)]
+        if not (folder / WEIGHTS).is_file():  # which tensor is read from which file
+            parts["index"] = _hash(folder / WEIGHTS_INDEX)
     else:
         parts["random_seed"] = random_seed
     return content_hash(parts)

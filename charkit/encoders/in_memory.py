@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from charkit.config import Pooling, Progress, no_progress
+from charkit.config import Pooling, Progress, no_progress, people_name
+from charkit.encoders.declared import note_declared
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.run import BatchRunner, check_pooling, choose_token_budget
 from charkit.encoders.states import LayerStates, MemoryShard
@@ -53,6 +54,7 @@ def encode(
 
     """
     check_pooling(pooling)
+    note_declared(encoder.folder, name=people_name(encoder.name), pooling=pooling)
     length = encoder.text_length(max_length)
     budget = choose_token_budget(encoder, token_budget)
     runner = BatchRunner(encoder, pooling=pooling, token_budget=budget)

@@ -9,6 +9,7 @@ from typing import Literal
 
 from charkit.config import is_offline
 from charkit.durable import sha256_file
+from charkit.encoders.files import CONFIG, no_weights, weight_files
 from charkit.encoders.known import (
     BUNDLED_NAME,
     BUNDLED_PACKAGE,
@@ -149,7 +150,14 @@ def _in_hub_cache(source: Source) -> Path | None:
         )
     except LocalEntryNotFoundError:
         return None
-    return folder if (folder / "config.json").is_file() and weight_files(folder) else None
+    if not (folder / CONFIG).is_file():
+        return None
+    if not weight_files(folder):
+        message = no_weights(folder)
+        if "but only as" in message:
+            raise MissingError(f"encoder {source.name!r} cannot be used: {message}")
+        return None
+    return folder
 
 
 def _hub_cache_folder(source: Source) -> Path:
@@ -183,13 +191,3 @@ def locate(source: Source, *, offline: bool | None = None) -> Path:
             f"not to be used. Run 'charkit fetch {source.name}' where there is a network."
         )
     return download(source)
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """Return the safetensors files that hold an encoder's weights, sorted by name."""
-    single = folder / "model.safetensors"
-    if single.is_file():
-        return [single]
-    if (folder / "model.safetensors.index.json").is_file():
-        return sorted(folder.glob("model-*.safetensors"))
-    return []

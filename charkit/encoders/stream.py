@@ -20,8 +20,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from charkit.cached import cached
-from charkit.config import Pooling, Progress, content_hash, no_progress
+from charkit.config import Pooling, Progress, content_hash, no_progress, people_name
 from charkit.durable import write_whole
+from charkit.encoders.declared import note_declared
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.run import BatchRunner, check_pooling, choose_token_budget
 from charkit.encoders.states import FileShard, LayerStates
@@ -68,6 +69,7 @@ def states_config(
     Batches, device and shards are left out: they change the states by rounding alone.
     """
     check_pooling(pooling)
+    note_declared(encoder.folder, name=people_name(encoder.name), pooling=pooling)
     return {
         "kind": KIND,
         "format": FORMAT_VERSION,

@@ -1,0 +1,181 @@
+"""Which files of an encoder's folder are read: these, and no others.
+
+transformers is shown a folder of links with exactly these files (`only_these`), so that whatever a
+configuration points to, nothing is read that the fingerprint does not cover.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from charkit.config import printable
+from charkit.errors import DataError
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+WEIGHTS_INDEX = "model.safetensors.index.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+
+SENTENCEPIECE = ("spiece.model", "spm.model", "sentencepiece.bpe.model")
+
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", *SENTENCEPIECE)
+"""The files that hold a tokenizer's vocabulary; a folder with none of them has no tokenizer."""
+
+_TOKENIZER = (*VOCABULARIES, TOKENIZER_CONFIG, "special_tokens_map.json", "added_tokens.json",
+              "merges.txt")  # fmt: skip
+
+_LARGEST_JSON = 64 * 2**20
+"""Bytes. The largest tokenizers of encoders have 17 MB; one of 100 MB took 4 GB to read."""
+
+_OTHER_FORMATS = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5",
+                  "flax_model.msgpack", "model.onnx", "onnx/model.onnx", "rust_model.ot",
+                  "openvino_model.xml", "model.ckpt.index")  # fmt: skip
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file.
+
+    Raises:
+        DataError: It is too large, unreadable or not an object.
+
+    """
+    try:
+        _require_bounded(path)
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = printable(str(error) or type(error).__name__, longest=200)
+        raise DataError(f"{path} is damaged: expected a JSON object, got {reason}.") from error
+    if not isinstance(value, dict):
+        raise DataError(f"{path} is damaged: expected a JSON object, got {type(value).__name__}.")
+    return value
+
+
+def _require_bounded(path: Path) -> None:
+    size = path.stat().st_size
+    if size > _LARGEST_JSON:
+        raise DataError(
+            f"{path} is too large: expected at most {_LARGEST_JSON:,} bytes, got {size:,}."
+        )
+
+
+def tokenizer_files(folder: Path) -> list[str]:
+    """Return the names of the tokenizer's files, those for other versions of transformers too.
+
+    Raises:
+        DataError: ``fast_tokenizer_files`` names a file elsewhere, or a file is too large.
+
+    """
+    names = [name for name in _TOKENIZER if (folder / name).is_file()]
+    if TOKENIZER_CONFIG in names:
+        versions = read_json(folder / TOKENIZER_CONFIG).get("fast_tokenizer_files") or []
+        for name in versions if isinstance(versions, list) else [versions]:
+            _require_plain(name, folder / TOKENIZER_CONFIG)
+            if name not in names and (folder / name).is_file():
+                names.append(name)
+    for name in names:
+        _require_bounded(folder / name)
+    return names
+
+
+def _require_plain(name: object, where: Path) -> None:
+    """Refuse a name that is not that of a file in the same folder."""
+    if not isinstance(name, str) or not name or name in {".", ".."} or set(name) & set("/\\:\0"):
+        raise DataError(
+            f"{where} names a file elsewhere: expected names of files in its own folder, got "
+            f"{printable(str(name))!r}. Put the file there, and write its plain name."
+        )
+
+
+def weight_map(folder: Path) -> dict[str, str]:
+    """Return which file holds each tensor, as ``model.safetensors.index.json`` says.
+
+    Raises:
+        DataError: The index is damaged, names a file elsewhere or one that is not there.
+
+    """
+    path = folder / WEIGHTS_INDEX
+    named = read_json(path).get("weight_map")
+    if not isinstance(named, dict) or not named:
+        raise DataError(
+            f"{path} is damaged: expected weight_map, the file of each tensor, got "
+            f"{type(named).__name__}."
+        )
+    for name in dict.fromkeys(map(str, named.values())):
+        _require_plain(name, path)
+        if not name.endswith(".safetensors"):
+            raise DataError(
+                f"{path} names a file of another format: expected safetensors, got "
+                f"{printable(name)!r}."
+            )
+        if not (folder / name).is_file():
+            raise DataError(
+                f"the weights in {folder} are incomplete: expected {printable(name)}, which "
+                f"{WEIGHTS_INDEX} names, got no such file. Copy it there."
+            )
+    return {str(tensor): str(name) for tensor, name in named.items()}
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the safetensors files that hold an encoder's weights, sorted by name.
+
+    Raises:
+        DataError: The index of several files is wrong.
+
+    """
+    single = folder / WEIGHTS
+    if single.is_file():
+        return [single]
+    if (folder / WEIGHTS_INDEX).is_file():
+        return [folder / name for name in sorted(set(weight_map(folder).values()))]
+    return []
+
+
+def no_weights(folder: Path) -> str:
+    """Return the message for a folder without safetensors weights: what is there, what to do."""
+    others = [name for name in _OTHER_FORMATS if (folder / name).is_file()]
+    others += sorted(p.name for p in folder.glob("*.gguf"))
+    if not others:
+        return (
+            f"no weights: expected {WEIGHTS} in {folder}, got none. Copy the file there, or name "
+            "a folder that transformers' save_pretrained has written."
+        )
+    return (
+        f"no weights that can be read: expected {WEIGHTS} in {folder}; the encoder is here, but "
+        f"only as {printable(others[0])}. Weights in other formats are not read, since some can "
+        "run code. If it is your own model, save it again with transformers' save_pretrained, "
+        "which writes safetensors; on the hub, many such repositories have a revision with "
+        "safetensors: use NAME@REVISION."
+    )
+
+
+@contextmanager
+def only_these(folder: Path, names: Sequence[str], made: Mapping[str, object]) -> Iterator[Path]:
+    """Give a temporary folder that holds some files of a folder, and some made anew.
+
+    Args:
+        folder: The encoder's folder.
+        names: The files that are shown, as links where the system has them, else as copies.
+        made: Name to content, written as JSON, in place of files of these names.
+
+    """
+    with tempfile.TemporaryDirectory(prefix="charkit-") as place:
+        for name in names:
+            if name not in made:
+                _link((folder / name).resolve(), Path(place, name))
+        for name, content in made.items():
+            Path(place, name).write_text(json.dumps(content), encoding="utf-8")
+        yield Path(place)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.symlink(source, target)
+    except (OSError, NotImplementedError):  # Windows allows links to administrators only
+        shutil.copyfile(source, target)

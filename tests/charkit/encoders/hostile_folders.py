@@ -1,0 +1,428 @@
+"""Encoder folders that are damaged, misleading or hostile, made from a good one.
+
+`FOLDERS` maps a name to a `Hostile`: what is done to a copy of a tiny BERT's folder, and what must
+come of it. Anything that breaks one of these rules is a fault: an exception that is no
+CharkitError, code that is run, or states that are not those of the folder's own network.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+TEXTS = ("the cat runs", "a good book", "the dog sees the bird and sleeps")
+
+
+@dataclass(frozen=True)
+class Hostile:
+    """A way to spoil a folder.
+
+    Attributes:
+        make: Spoils a folder that holds a good tiny BERT.
+        match: A pattern of the message that refuses it; None where it must be read.
+        exit_code: The refusal's exit code.
+        note: A pattern of the note that must be given where it is read.
+        same_states: Whether the states must equal those of the good folder where it is read.
+
+    """
+
+    make: Callable[[Path], None]
+    match: str | None
+    exit_code: int = 3
+    note: str | None = None
+    same_states: bool = True
+
+
+FOLDERS: dict[str, Hostile] = {}
+
+
+def hostile(
+    match: str | None, *, code: int = 3, note: str | None = None, same_states: bool = True
+) -> Callable[[Callable[[Path], None]], Callable[[Path], None]]:
+    """Enter a function into `FOLDERS` under its own name."""
+
+    def enter(make: Callable[[Path], None]) -> Callable[[Path], None]:
+        FOLDERS[make.__name__] = Hostile(make, match, code, note, same_states)
+        return make
+
+    return enter
+
+
+def edit(path: Path, **values: Any) -> None:
+    """Change entries of a JSON file; None as a value removes the entry."""
+    content = json.loads(path.read_text()) if path.is_file() else {}
+    content.update(values)
+    path.write_text(json.dumps({k: v for k, v in content.items() if v is not None}))
+
+
+def tensors(folder: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+def save(folder: Path, found: dict[str, Any], name: str = "model.safetensors") -> None:
+    from safetensors.torch import save_file
+
+    save_file({k: v.contiguous() for k, v in found.items()}, folder / name, {"format": "pt"})
+
+
+def add(folder: Path, **named: Any) -> None:
+    save(folder, tensors(folder) | {k.replace("__", "."): v for k, v in named.items()})
+
+
+def config_case(
+    name: str, match: str | None, *, code: int = 3, note: str | None = None,
+    same_states: bool = True, **values: Any
+) -> None:  # fmt: skip
+    """Enter a folder whose config.json has other values."""
+
+    def make(folder: Path) -> None:
+        edit(folder / "config.json", **values)
+
+    FOLDERS[name] = Hostile(make, match, code, note, same_states)
+
+
+def tokenizer_case(name: str, match: str | None, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Enter a folder whose tokenizer.json is changed."""
+
+    def make(folder: Path) -> None:
+        content = json.loads((folder / "tokenizer.json").read_text())
+        changed = change(content)
+        (folder / "tokenizer.json").write_text(json.dumps(content if changed is None else changed))
+
+    FOLDERS[name] = Hostile(make, match)
+
+
+CODE = "import pathlib; pathlib.Path(__file__).with_name('ran').touch()"
+
+# Networks that would be run as another one
+for _type in ("relative_key", "relative_key_query", "alibi", "rope"):
+    config_case(f"positions_{_type}", "position_embedding_type", position_embedding_type=_type)
+config_case("own_code", "auto_map", auto_map={"AutoModel": "modeling_x.XModel"})
+config_case("own_code_elsewhere", "auto_map", auto_map={"AutoModel": "a/b--modeling_x.XModel"})
+config_case("rotary", "rotary_emb_base", rotary_emb_base=1000)
+config_case("gated", "feed_forward_type", feed_forward_type="geglu")
+config_case("decoder", "is_decoder", is_decoder=True)
+config_case("cross_attention", "add_cross_attention", add_cross_attention=True)
+config_case("pruned", "pruned_heads", pruned_heads={"0": [1]})
+config_case("quantised", "quantization_config", quantization_config={"load_in_8bit": True})
+config_case("quantiser", "quantization_config", quantization_config={"quant_method": "gptq"})
+config_case("weights_elsewhere", "transformers_weights", transformers_weights="o.safetensors")
+config_case("config_elsewhere", "configuration_files", configuration_files=["config.4.0.0.json"])
+config_case("family_of_decoders", "family is not supported", code=2, model_type="gpt2")
+config_case("family_of_encoder_decoders", "family is not supported", code=2, model_type="t5")
+config_case("family_of_images", "family is not supported", code=2, model_type="vit")
+config_case("family_is_no_word", "family is not supported", code=2, model_type=["bert"])
+config_case("another_family", "contradicts itself", architectures=["XLMRobertaModel"])
+config_case("another_family_of_text", "contradicts itself", architectures=["T5EncoderModel"])
+config_case("unknown_class", None, note="not one of transformers'", architectures=["MyBert"])
+# Numbers
+config_case("many_layers", "layers", num_hidden_layers=100_000)
+config_case("endless_layers", "num_hidden_layers", num_hidden_layers=10**9)
+config_case("some_layers_more", "expected 30 layers, got those of 2", num_hidden_layers=30)
+config_case("a_layer_less", "expected 1 layers, got those of 2", num_hidden_layers=1)
+config_case("negative_layers", "num_hidden_layers", num_hidden_layers=-1)
+config_case("layers_as_text", "num_hidden_layers", num_hidden_layers="2")
+config_case("absurd_width", "hidden_size", hidden_size=10**9)
+config_case("wide", "embeddings of 64000 numbers", hidden_size=64_000)
+config_case("no_width", "lacks a number", hidden_size=None)
+config_case("no_heads", "num_attention_heads", num_attention_heads=0)
+config_case("odd_heads", "divide", num_attention_heads=5)
+config_case("absurd_words", "vocab_size", vocab_size=10**12)
+config_case("other_words", "vocabulary of 50 pieces", vocab_size=50)
+config_case("absurd_inside", "intermediate_size", intermediate_size=10**12)
+config_case("other_inside", "cannot be read", intermediate_size=128)
+config_case("absurd_positions", "max_position_embeddings", max_position_embeddings=10**12)
+config_case("other_positions", "cannot be read", max_position_embeddings=128)
+config_case("unknown_activation", "cannot be read", hidden_act="wobble")
+config_case("dropout_as_text", "cannot be read", hidden_dropout_prob="much")
+config_case("norm_as_text", "cannot be read", layer_norm_eps="small")
+config_case("pad_beyond", "cannot be read", pad_token_id=10**9)
+# How to run: charkit decides that
+config_case("flash_attention", None, attn_implementation="flash_attention_2")
+config_case("kernels_of_the_hub", None, _attn_implementation="kernels-community/x")
+config_case("tuples", None, return_dict=False)
+config_case("all_attentions", None, output_attentions=True, output_hidden_states=True)
+config_case("dtype_that_is_none", None, dtype="float7", torch_dtype="float7")
+config_case("fusion", None, fusion_config={"x": 1})
+
+
+@hostile("damaged")
+def config_is_a_list(folder: Path) -> None:
+    (folder / "config.json").write_text("[]")
+
+
+@hostile("damaged")
+def config_is_deep(folder: Path) -> None:
+    (folder / "config.json").write_text("[" * 100_000)
+
+
+@hostile("damaged")
+def config_is_no_text(folder: Path) -> None:
+    (folder / "config.json").write_bytes(b"\xff\xfe\x00")
+
+
+@hostile("damaged")
+def config_with_an_endless_number(folder: Path) -> None:
+    (folder / "config.json").write_text('{"model_type": "bert", "x": ' + "1" * 5000 + "}")
+
+
+@hostile("too large")
+def config_is_huge(folder: Path) -> None:
+    with (folder / "config.json").open("wb") as file:
+        file.truncate(2**33)
+
+
+@hostile("no such file", code=4)
+def config_is_a_pipe(folder: Path) -> None:
+    (folder / "config.json").unlink()
+    os.mkfifo(folder / "config.json")
+
+
+@hostile("in a folder below", code=4)
+def one_folder_up(folder: Path) -> None:
+    below = folder / "0_Transformer"
+    below.mkdir()
+    for path in list(folder.iterdir()):
+        if path != below:
+            path.rename(below / path.name)
+
+
+# Weights
+@hostile("adapter")
+def adapter_beside(folder: Path) -> None:
+    edit(folder / "adapter_config.json", peft_type="LORA", base_model_name_or_path="x")
+
+
+@hostile("merge_and_unload", code=4)
+def adapter_only(folder: Path) -> None:
+    (folder / "config.json").unlink()
+    edit(folder / "adapter_config.json", peft_type="LORA")
+
+
+@hostile("hold an adapter")
+def adapter_inside(folder: Path) -> None:
+    import torch
+
+    name = "encoder.layer.0.attention.self.query.lora_A.default.weight"
+    save(folder, tensors(folder) | {name: torch.zeros(4, 32)})
+
+
+@hostile("does not use")
+def weights_of_relative_positions(folder: Path) -> None:
+    import torch
+
+    name = "encoder.layer.0.attention.self.distance_embedding.weight"
+    save(folder, tensors(folder) | {name: torch.ones(127, 8)})
+
+
+@hostile("quantised")
+def weights_of_eight_bits(folder: Path) -> None:
+    import torch
+
+    found = tensors(folder)
+    name = "encoder.layer.0.output.dense.weight"
+    save(folder, found | {name: (found[name] * 100).to(torch.int8)})
+
+
+@hostile("quantised")
+def weights_with_scales(folder: Path) -> None:
+    import torch
+
+    add(folder, encoder__layer__0__output__dense__weight_scale=torch.ones(1))
+
+
+@hostile("incomplete")
+def gated_weights(folder: Path) -> None:
+    save(folder, {k: v for k, v in tensors(folder).items() if ".intermediate." not in k})
+
+
+@hostile("incomplete.*under other names")
+def weights_under_other_names(folder: Path) -> None:
+    save(folder, {f"module.model.{k}": v for k, v in tensors(folder).items()})
+
+
+@hostile(None)
+def weights_with_heads(folder: Path) -> None:
+    import torch
+
+    found = {f"bert.{k}": v for k, v in tensors(folder).items()}
+    save(folder, found | {"classifier.weight": torch.ones(2, 32), "cls.bias": torch.ones(3)})
+
+
+@hostile(None, note="2 weights are not used")
+def weights_beside(folder: Path) -> None:
+    import torch
+
+    add(folder, projection__weight=torch.ones(4, 32), projection__bias=torch.ones(4))
+
+
+@hostile(None)
+def weights_of_half_precision(folder: Path) -> None:
+    import torch
+
+    whole = {k: v.to(torch.bfloat16).to(torch.float32) for k, v in tensors(folder).items()}
+    edit(folder / "config.json", dtype="bfloat16")
+    save(folder, {k: v.to(torch.bfloat16) for k, v in whole.items()})
+
+
+FOLDERS["weights_of_half_precision"] = Hostile(weights_of_half_precision, None, same_states=False)
+
+
+@hostile("pytorch_model.bin", code=4)
+def only_a_pickle(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+@hostile("model.onnx", code=4)
+def only_onnx(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "model.onnx")
+
+
+@hostile("no weights", code=4)
+def nothing_but_a_configuration(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+
+
+@hostile("cannot be read")
+def weights_cut_short(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+@hostile("cannot be read")
+def weights_are_empty(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"")
+
+
+@hostile("cannot be read")
+def weights_with_an_endless_header(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", 2**62) + b"{}")
+
+
+@hostile("cannot be read")
+def weights_that_overlap(folder: Path) -> None:
+    part = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+    header = json.dumps({"a": part, "b": part}).encode()
+    content = struct.pack("<Q", len(header)) + header + bytes(8)
+    (folder / "model.safetensors").write_bytes(content)
+
+
+@hostile("Git LFS|git-lfs")
+def weights_are_a_pointer(folder: Path) -> None:
+    (folder / "model.safetensors").write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 90868376\n"
+    )
+
+
+def _sharded(folder: Path, *names: str) -> dict[str, str]:
+    found = tensors(folder)
+    (folder / "model.safetensors").unlink()
+    where = {key: names[i % len(names)] for i, key in enumerate(sorted(found))}
+    for name in names:
+        if "/" not in name:
+            save(folder, {k: found[k] for k in found if where[k] == name}, name)
+    edit(folder / "model.safetensors.index.json", metadata={}, weight_map=where)
+    return where
+
+
+@hostile(None)
+def weights_in_parts(folder: Path) -> None:
+    _sharded(folder, "model-1.safetensors", "weights.safetensors")
+
+
+@hostile("names a file elsewhere")
+def parts_above(folder: Path) -> None:
+    _sharded(folder, "../other/model.safetensors")
+
+
+@hostile("names a file elsewhere")
+def parts_by_whole_path(folder: Path) -> None:
+    _sharded(folder, "/etc/hostname")
+
+
+@hostile("no such file")
+def a_part_is_gone(folder: Path) -> None:
+    _sharded(folder, "model-1.safetensors", "model-2.safetensors")
+    (folder / "model-2.safetensors").unlink()
+
+
+@hostile("another format")
+def a_part_is_a_pickle(folder: Path) -> None:
+    where = _sharded(folder, "model-1.safetensors")
+    where[min(where)] = "pytorch_model.bin"
+    edit(folder / "model.safetensors.index.json", weight_map=where)
+
+
+@hostile("as the index says")
+def a_part_lacks_a_tensor(folder: Path) -> None:
+    where = _sharded(folder, "model-1.safetensors")
+    edit(folder / "model.safetensors.index.json", weight_map=where | {"x": "model-1.safetensors"})
+
+
+@hostile("weight_map")
+def an_index_of_nothing(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    edit(folder / "model.safetensors.index.json", weight_map={})
+
+
+# Tokenizers
+@hostile("no tokenizer", code=4)
+def no_tokenizer(folder: Path) -> None:
+    for name in ("tokenizer.json", "vocab.txt"):
+        (folder / name).unlink(missing_ok=True)
+
+
+@hostile("auto_map")
+def tokenizer_with_code(folder: Path) -> None:
+    (folder / "tokenization_x.py").write_text(CODE)
+    edit(
+        folder / "tokenizer_config.json",
+        auto_map={"AutoTokenizer": ["tokenization_x.X", "tokenization_x.X"]},
+    )
+
+
+@hostile("names a file elsewhere")
+def tokenizer_elsewhere(folder: Path) -> None:
+    edit(folder / "tokenizer_config.json", fast_tokenizer_files=["../tokenizer.json"])
+
+
+@hostile(None)
+def tokenizer_names_files(folder: Path) -> None:
+    edit(folder / "tokenizer_config.json", vocab_file="/etc/passwd", tokenizer_file="/etc/passwd")
+
+
+@hostile("sentencepiece", code=4)
+def sentencepiece_only(folder: Path) -> None:
+    for name in ("tokenizer.json", "vocab.txt"):
+        (folder / name).unlink(missing_ok=True)
+    (folder / "spm.model").write_bytes(b"\x0a\x0e\x0a\x05<unk>\x15\x00\x00\x00\x00\x18\x02")
+
+
+@hostile("too large")
+def tokenizer_is_huge(folder: Path) -> None:
+    with (folder / "tokenizer.json").open("r+b") as file:
+        file.truncate(10**9)
+
+
+tokenizer_case(
+    "tokenizer_of_tomorrow",
+    "upgrade",
+    lambda c: c["model"].update(type="WordPieceOfTomorrow"),
+)
+tokenizer_case("tokenizer_without_model", "cannot be read", lambda c: c.pop("model") and None)
+tokenizer_case("tokenizer_is_a_list", "cannot be read|damaged", lambda c: [c])
+tokenizer_case("tokenizer_is_empty", "cannot be read", lambda c: {})
+
+
+def every_kind(folder: Path, name: str) -> Hostile:
+    """Spoil a folder in the way of that name, and return what must come of it."""
+    (folder / "modeling_x.py").write_text(CODE)
+    FOLDERS[name].make(folder)
+    return FOLDERS[name]

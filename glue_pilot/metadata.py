@@ -16,7 +16,7 @@ from charkit.config import Progress, content_hash, no_progress
 from charkit.encoders import load_encoder
 from charkit.errors import CellsFailedError
 from charkit.manifest import available_cores
-from charkit.pool import JobFailure, run_jobs
+from charkit.parallel import Executor, JobFailure, local_executor, run_jobs
 from charkit.store import Store
 from charkit.tasks import Task
 from glue_pilot import bases as base_stage
@@ -155,8 +155,9 @@ def _run(
     found = run_jobs(
         function,
         todo,
-        n_workers=n_workers or max(1, min(available_cores(), len(todo))),
+        executor=executor or local_executor(max(1, min(available_cores(), len(todo)))),
         threads_per_worker=1,
+        folders=[store.root],
         progress=lambda done, total: progress(stage, n_found + done, n_found + total),
     )
     failures = [entry for entry in found if isinstance(entry, JobFailure)]

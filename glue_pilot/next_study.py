@@ -17,7 +17,7 @@ from charkit.encoders import encode_to_store, load_encoder
 from charkit.encoders.encoder import Encoder
 from charkit.errors import CellsFailedError, DataError, MissingError
 from charkit.manifest import available_cores
-from charkit.pool import JobFailure, run_jobs
+from charkit.parallel import Executor, JobFailure, local_executor, run_jobs
 from charkit.store import Store
 from charkit.tasks import Task, load_task
 from charkit.tasks.partly import without_repeats
@@ -213,8 +213,9 @@ def _run(
     done = run_jobs(
         run_simulation,
         todo,
-        n_workers=n_workers or max(1, min(available_cores(), len(todo))),
+        executor=executor or local_executor(max(1, min(available_cores(), len(todo)))),
         threads_per_worker=1,
+        folders=[store.root],
         progress=_shifted(progress, stage, n_found),
     )
     failures = [entry for entry in done if isinstance(entry, JobFailure)]

@@ -28,7 +28,7 @@ from charkit.heads.plan import Job
 from charkit.heads.records import concat, read_table, to_frame
 from charkit.heads.result import SweepResult
 from charkit.manifest import available_cores
-from charkit.pool import JobFailure, run_jobs
+from charkit.parallel import Executor, InProcess, JobFailure, local_executor, run_jobs
 from charkit.store import Store
 from charkit.tasks.card import LazyTask, SourceOptions
 from charkit.tasks.rows import OnBadRows
@@ -63,7 +63,7 @@ def sweep(
     on_bad_rows: OnBadRows = "refuse",
     offline: bool | None = None,
     store: Store | None = None,
-    n_workers: int | None = None,
+    executor: Executor | None = None,
     progress: Progress = no_progress,
 ) -> SweepResult:
     """Train and score linear heads over encoder x layer x task x subset x size x seed.
@@ -93,7 +93,7 @@ def sweep(
         on_bad_rows: Refuse rows without text or label, or drop and count them.
         offline: Never open a connection; None reads CHARKIT_OFFLINE and HF_HUB_OFFLINE.
         store: Where results lie. Default: the user's cache, or $CHARKIT_CACHE.
-        n_workers: Processes for the heads. Default: one a core.
+        executor: Where the heads are fitted. Default: one process a core of this machine.
         progress: Called as ``progress(stage, done, total)``.
 
     Returns:
@@ -127,11 +127,11 @@ def sweep(
         offline=offline,
     )
     plan = plan_sweep(tasks, encoder=encoder, settings=settings, reading=reading, store=store)
-    return run_sweep(plan, n_workers=n_workers, progress=progress)
+    return run_sweep(plan, executor=executor, progress=progress)
 
 
 def run_sweep(
-    plan: SweepPlan, *, n_workers: int | None = None, progress: Progress = no_progress
+    plan: SweepPlan, *, executor: Executor | None = None, progress: Progress = no_progress
 ) -> SweepResult:
     """Compute what a plan's store lacks and return the whole table.
 
@@ -140,7 +140,7 @@ def run_sweep(
 
     Args:
         plan: From `plan_sweep`.
-        n_workers: Processes for the heads. Default: one a core.
+        executor: Where the heads are fitted. Default: one process a core of this machine.
         progress: Called as ``progress(stage, done, total)``.
 
     Raises:
@@ -149,7 +149,7 @@ def run_sweep(
     """
     n_to_do: list[int] = []
     for _ in range(_ROUNDS):
-        work, failures = _compute(plan, n_workers, progress)
+        work, failures = _compute(plan, executor, progress)
         n_to_do.append(len(work))
         failed = {w.job.key for w, _ in failures}
         jobs = [job for job in plan.jobs if job.key not in failed]
@@ -183,7 +183,7 @@ Failures = list[tuple[Work, JobFailure]]
 
 
 def _compute(
-    plan: SweepPlan, n_workers: int | None, progress: Progress
+    plan: SweepPlan, executor: Executor | None, progress: Progress
 ) -> tuple[list[Work], Failures]:
     """Do the jobs that the store lacks; return their work, and what failed of it."""
     missing = {task: plan.missing(plan.jobs_of(task)) for task in plan.tasks}
@@ -195,8 +195,9 @@ def _compute(
     outcomes = run_jobs(
         run_job,
         work,
-        n_workers=_workers(n_workers, work),
+        executor=_executor(executor, work),
         threads_per_worker=1,
+        folders=[plan.store.root],
         progress=lambda done, total: progress("heads", done, total),
     )
     return work, [
@@ -304,12 +305,10 @@ def _cost(work: Work) -> float:
 _SMALL_COST = 2e6
 
 
-def _workers(n_workers: int | None, work: list[Work]) -> int:
-    """Return the number of processes: starting one costs seconds, so little work gets one."""
-    if n_workers is not None:
-        if n_workers < 1:
-            raise UsageError(f"workers: expected at least 1, got {n_workers}.")
-        return n_workers
+def _executor(executor: Executor | None, work: list[Work]) -> Executor:
+    """Return the executor asked for; starting processes costs seconds, so little work gets none."""
+    if executor is not None:
+        return executor
     if sum(_cost(w) for w in work) < _SMALL_COST:
-        return 1
-    return max(1, min(available_cores(), len(work)))
+        return InProcess()
+    return local_executor(max(1, min(available_cores(), len(work))))

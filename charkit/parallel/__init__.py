@@ -1,0 +1,17 @@
+"""Run many jobs here, in several processes, on a Ray cluster or through Slurm."""
+
+from charkit.parallel.choice import executor_from
+from charkit.parallel.jobs import Executor, InProcess, JobFailure, run_jobs
+from charkit.parallel.processes import Processes, local_executor
+from charkit.parallel.shard import Shard
+
+__all__ = [
+    "Executor",
+    "InProcess",
+    "JobFailure",
+    "Processes",
+    "Shard",
+    "executor_from",
+    "local_executor",
+    "run_jobs",
+]

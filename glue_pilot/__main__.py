@@ -60,12 +60,12 @@ def run(
     tasks: Tasks = None,
     out: Out = Path("results"),
     cache_dir: o.CacheDir = None,
-    workers: o.Workers = None,
+    executor: o.ExecutorName = None,
     quiet: o.Quiet = False,
 ) -> None:
     """Run a study: what is in the store already is not computed again; stop it at any time."""
     output = o.output_of("table", quiet, verbose=False, log_file=None)
-    run_study(output, study, tasks=tasks, out=out, cache_dir=cache_dir, workers=workers)
+    run_study(output, study, tasks=tasks, out=out, cache_dir=cache_dir, executor=executor)
 
 
 def run_study(
@@ -75,7 +75,7 @@ def run_study(
     tasks: Path | None,
     out: Path,
     cache_dir: Path | None,
-    workers: int | None,
+    executor: str | None,
 ) -> None:
     """Plan, compute, collect, and say what was found."""
     from charkit.heads.estimate import estimate
@@ -93,7 +93,7 @@ def run_study(
     for line in (*planned.notes(), *(estimate(planned).lines() if missing else ())):
         output.note(line)
     with progress_shown(output) as progress:
-        result = run_sweep(planned, n_workers=workers, progress=progress)
+        result = run_sweep(planned, executor=executor, progress=progress)
     written = collect(result, out, name=spec.name)
     for line in result.findings():
         typer.echo(harmless(line))
@@ -189,7 +189,7 @@ def metadata(
     tasks: ManyTasks = None,
     out: Out = Path("results"),
     cache_dir: o.CacheDir = None,
-    workers: o.Workers = None,
+    executor: o.ExecutorName = None,
     encoder: OtherEncoder = None,
     device: o.Device = "auto",
     dry_run: Annotated[
@@ -214,7 +214,7 @@ def metadata(
         return
     ready_folder(out)
     with progress_shown(output) as progress:
-        tables = make_metadata(spec, bases, store, n_workers=workers, progress=progress)
+        tables = make_metadata(spec, bases, store, executor=executor, progress=progress)
     written = write_metadata(tables, spec, out)
     counts = count(tables)
     typer.echo(
@@ -234,7 +234,7 @@ def next_study(
         Path | None, typer.Option("--policy", help="File for the policy that charkit next follows.")
     ] = None,
     cache_dir: o.CacheDir = None,
-    workers: o.Workers = None,
+    executor: o.ExecutorName = None,
     quiet: o.Quiet = False,
 ) -> None:
     """Simulate labelling: which strategy saves how many labels; stop it at any time, it goes on."""
@@ -251,7 +251,7 @@ def next_study(
     known = load_next_tasks(spec, tasks)
     store = o.store_at(cache_dir) or Store()
     with progress_shown(output) as progress:
-        steps = run_next_study(spec, known, store, n_workers=workers, progress=progress)
+        steps = run_next_study(spec, known, store, executor=executor, progress=progress)
     found = find(steps)
     written = write_next_study(steps, found, spec, out)
     if policy is not None:

@@ -16,7 +16,7 @@ from charkit.config import Progress, content_hash, no_progress
 from charkit.encoders import load_encoder
 from charkit.errors import CellsFailedError
 from charkit.manifest import available_cores
-from charkit.parallel import Executor, JobFailure, local_executor, run_jobs
+from charkit.parallel import ExecutorChoice, JobFailure, executor_from, run_jobs
 from charkit.store import Store
 from charkit.tasks import Task
 from glue_pilot import bases as base_stage
@@ -62,7 +62,7 @@ def make_metadata(
     tasks: Sequence[Task],
     store: Store,
     *,
-    n_workers: int | None = None,
+    executor: ExecutorChoice = None,
     progress: Progress = no_progress,
 ) -> Metadata:
     """Return the tables of a study, computing what the store lacks.
@@ -71,7 +71,8 @@ def make_metadata(
         study: What is computed.
         tasks: From `glue_pilot.metadata_study.load_bases`.
         store: Where everything is kept.
-        n_workers: Processes. Default: one a core.
+        executor: Where jobs run, such as 4 (processes), ``"ray"`` or ``"slurm"``. Default: one
+            process a core.
         progress: Called as ``progress(stage, done, total)``.
 
     Raises:
@@ -79,14 +80,14 @@ def make_metadata(
         metamodel.schema.SchemaError: A table does not keep the metamodel's contract.
     """
     work = [BaseWork(task, study, store.root) for task in tasks]
-    _run(run_base, work, store, base_stage.KIND, "tasks", n_workers, progress)
+    _run(run_base, work, store, base_stage.KIND, "tasks", executor, progress)
     made = [(w.task, read_base(store, content_hash(w.config))) for w in work]
     kept = [(task, base) for task, base in made if base.variants]
     outcomes = truth_work(study, [base for _, base in kept], store)
-    _run(run_truth, outcomes, store, truth.KIND, "outcomes", n_workers, progress)
+    _run(run_truth, outcomes, store, truth.KIND, "outcomes", executor, progress)
     embedded, evidence = pilot_work(study, kept, store)
-    _run(run_fisher, embedded, store, pilot_fisher.KIND, "embeddings", n_workers, progress)
-    _run(run_evidence, evidence, store, pilot_evidence.KIND, "evidence", n_workers, progress)
+    _run(run_fisher, embedded, store, pilot_fisher.KIND, "embeddings", executor, progress)
+    _run(run_evidence, evidence, store, pilot_evidence.KIND, "evidence", executor, progress)
     return Metadata(
         evidence=check_evidence(read_evidence(store, evidence)),
         outcomes=check_outcomes(read_outcomes(store, outcomes)),
@@ -146,7 +147,7 @@ def _run(
     store: Store,
     kind: str,
     stage: str,
-    n_workers: int | None,
+    executor: ExecutorChoice,
     progress: Progress,
 ) -> None:
     """Do the work of a stage whose entries the store lacks."""
@@ -155,7 +156,7 @@ def _run(
     found = run_jobs(
         function,
         todo,
-        executor=executor or local_executor(max(1, min(available_cores(), len(todo)))),
+        executor=executor_from(executor, default=max(1, min(available_cores(), len(todo)))),
         threads_per_worker=1,
         folders=[store.root],
         progress=lambda done, total: progress(stage, n_found + done, n_found + total),

@@ -17,7 +17,7 @@ from charkit.encoders import encode_to_store, load_encoder
 from charkit.encoders.encoder import Encoder
 from charkit.errors import CellsFailedError, DataError, MissingError
 from charkit.manifest import available_cores
-from charkit.parallel import Executor, JobFailure, local_executor, run_jobs
+from charkit.parallel import ExecutorChoice, JobFailure, executor_from, run_jobs
 from charkit.store import Store
 from charkit.tasks import Task, load_task
 from charkit.tasks.partly import without_repeats
@@ -128,7 +128,7 @@ def run_next_study(
     tasks: Sequence[Task],
     store: Store,
     *,
-    n_workers: int | None = None,
+    executor: ExecutorChoice = None,
     progress: Progress = no_progress,
 ) -> pd.DataFrame:
     """Return the rows of all labellings, simulating what the store lacks.
@@ -137,7 +137,8 @@ def run_next_study(
         study: What is simulated.
         tasks: From `load_next_tasks`.
         store: Where everything is kept.
-        n_workers: Processes. Default: one a core.
+        executor: Where jobs run, such as 4 (processes), ``"ray"`` or ``"slurm"``. Default: one
+            process a core.
         progress: Called as ``progress(stage, done, total)``.
 
     Raises:
@@ -149,7 +150,7 @@ def run_next_study(
         for task in tasks
     ]
     work = [work for blank in blanks for work in _all_work(blank, study)]
-    return _run(work, store, "labellings", n_workers, progress)
+    return _run(work, store, "labellings", executor, progress)
 
 
 def _encoded(
@@ -204,7 +205,7 @@ def _run(
     work: Sequence[SimulationWork],
     store: Store,
     stage: str,
-    n_workers: int | None,
+    executor: ExecutorChoice,
     progress: Progress,
 ) -> pd.DataFrame:
     """Simulate what the store lacks; return the rows of all."""
@@ -213,7 +214,7 @@ def _run(
     done = run_jobs(
         run_simulation,
         todo,
-        executor=executor or local_executor(max(1, min(available_cores(), len(todo)))),
+        executor=executor_from(executor, default=max(1, min(available_cores(), len(todo)))),
         threads_per_worker=1,
         folders=[store.root],
         progress=_shifted(progress, stage, n_found),

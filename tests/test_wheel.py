@@ -52,7 +52,7 @@ def test_installed_wheel_sweeps_outside_the_source_tree(wheel, tiny_bert, tmp_pa
     )
     arguments = [
         "sweep", str(data), "--text", "body", "--label", "stars", "-e", str(tiny_bert),
-        "--sizes", "8", "--seeds", "0", "--workers", "1", "--cache-dir", str(tmp_path / "c"),
+        "--sizes", "8", "--seeds", "0", "--executor", "1", "--cache-dir", str(tmp_path / "c"),
     ]  # fmt: skip
     environment = os.environ | {"PYTHONPATH": str(site)}
     done = subprocess.run(

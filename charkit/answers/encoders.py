@@ -30,6 +30,7 @@ from charkit.heads.encoder_choice import best_encoders
 from charkit.heads.grid import RANDOM_ENCODER_SEED, Source, SweepPlan, SweepSettings, place_of
 from charkit.heads.rivals import Rivals, rival_scores
 from charkit.heads.sweep import run_sweep
+from charkit.parallel import ExecutorChoice
 from charkit.store import Store
 from charkit.tasks.card import LazyTask, SourceOptions
 from charkit.tasks.nested import nested_order
@@ -68,7 +69,7 @@ def rank_encoders(
     on_bad_rows: OnBadRows = "refuse",
     offline: bool | None = None,
     store: Store | None = None,
-    n_workers: int | None = None,
+    executor: ExecutorChoice = None,
     progress: Progress = no_progress,
 ) -> EncodersAnswer:
     """Rank encoders by what heads on their best layer make of a task; say which ones tie.
@@ -97,7 +98,8 @@ def rank_encoders(
         on_bad_rows: Refuse rows without text or label, or drop and count them.
         offline: Never open a connection; None reads CHARKIT_OFFLINE and HF_HUB_OFFLINE.
         store: Where results lie. Default: the user's cache, or $CHARKIT_CACHE.
-        n_workers: Processes for the heads. Default: one a core.
+        executor: Where heads are fitted, such as 4 (processes), ``"ray"`` or ``"slurm"``. Default:
+            one process a core.
         progress: Called as ``progress(stage, done, total)``.
 
     Raises:
@@ -126,7 +128,7 @@ def rank_encoders(
     )
     lazy = LazyTask(task, store or Store(), reading)
     plans, failed = plan_encoders(lazy, encoder, n=n, settings=settings)
-    answer = run_encoders(plans, failed, n_workers=n_workers, progress=progress)
+    answer = run_encoders(plans, failed, executor=executor, progress=progress)
     if answer.failed:
         raise some_failed(answer)
     return answer
@@ -181,7 +183,7 @@ def run_encoders(
     plans: Sequence[SweepPlan],
     failed: Sequence[FailedEncoder] = (),
     *,
-    n_workers: int | None = None,
+    executor: ExecutorChoice = None,
     progress: Progress = no_progress,
 ) -> EncodersAnswer:
     """Run the sweeps one after another and rank what was finished.
@@ -189,7 +191,8 @@ def run_encoders(
     Args:
         plans: From `plan_encoders`.
         failed: Encoders that are out already.
-        n_workers: Processes for the heads. Default: one a core.
+        executor: Where heads are fitted, such as 4 (processes), ``"ray"`` or ``"slurm"``. Default:
+            one process a core.
         progress: Called as ``progress(stage, done, total)``.
 
     Raises:
@@ -199,7 +202,7 @@ def run_encoders(
     for plan in plans:
         name = plan.encoders[0].name
         try:
-            runs.append(_run(plan, n_workers, staged_by(progress, f"({people_name(name)})")))
+            runs.append(_run(plan, executor, staged_by(progress, f"({people_name(name)})")))
         except CharkitError as error:
             out.append(FailedEncoder(name, error))
         except Exception as error:  # a damaged checkpoint can raise anything; the rest goes on
@@ -222,9 +225,9 @@ class _Run:
     rivals: Rivals
 
 
-def _run(plan: SweepPlan, n_workers: int | None, progress: Progress) -> _Run:
+def _run(plan: SweepPlan, executor: ExecutorChoice, progress: Progress) -> _Run:
     encoder, task = plan.encoders[0], plan.tasks[0]
-    result = run_sweep(plan, n_workers=n_workers, progress=progress)
+    result = run_sweep(plan, executor=executor, progress=progress)
     compared = compare_layers(result, task.card.name, encoder.name)
     if compared is None:
         raise DataError(

@@ -20,6 +20,7 @@ from charkit.heads.findings import CUT_SHARE, NO_HELP, cut_words, ties
 from charkit.heads.grid import ALL_CONTROLS, Source, SweepPlan, SweepSettings, place_of, plan_sweep
 from charkit.heads.result import SweepResult
 from charkit.heads.sweep import run_sweep
+from charkit.parallel import ExecutorChoice
 from charkit.store import Store
 from charkit.tasks.card import LazyTask, SourceOptions, TaskCard
 from charkit.tasks.rows import OnBadRows
@@ -126,7 +127,7 @@ def layers(
     on_bad_rows: OnBadRows = "refuse",
     offline: bool | None = None,
     store: Store | None = None,
-    n_workers: int | None = None,
+    executor: ExecutorChoice = None,
     progress: Progress = no_progress,
 ) -> LayersAnswer:
     """Compare an encoder's layers on a task, and say whether any is above the controls.
@@ -150,7 +151,8 @@ def layers(
         on_bad_rows: Refuse rows without text or label, or drop and count them.
         offline: Never open a connection; None reads CHARKIT_OFFLINE and HF_HUB_OFFLINE.
         store: Where results lie. Default: the user's cache, or $CHARKIT_CACHE.
-        n_workers: Processes for the heads. Default: one a core.
+        executor: Where heads are fitted, such as 4 (processes), ``"ray"`` or ``"slurm"``. Default:
+            one process a core.
         progress: Called as ``progress(stage, done, total)``.
 
     Raises:
@@ -180,7 +182,7 @@ def layers(
     plan = plan_layers(
         LazyTask(task, store or Store(), reading), n=n, encoder=encoder, settings=settings
     )
-    return answer_from(run_sweep(plan, n_workers=n_workers, progress=progress))
+    return answer_from(run_sweep(plan, executor=executor, progress=progress))
 
 
 def plan_layers(

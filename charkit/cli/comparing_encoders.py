@@ -44,7 +44,7 @@ def encoders(
     device: o.Device = "auto",
     dtype: o.Dtype = "auto",
     offline: o.Offline = False,
-    workers: o.Workers = None,
+    executor: o.ExecutorName = None,
     cache_dir: o.CacheDir = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be computed, and stop.")
@@ -95,7 +95,7 @@ def encoders(
     for plan in plans:
         announce(output, plan)
     with progress_shown(output) as progress:
-        answer = run_encoders(plans, failed, n_workers=workers, progress=progress)
+        answer = run_encoders(plans, failed, executor=executor, progress=progress)
     extra: dict[str, Any] = answer.about()
     rows = answer.rows()
     if output.format == "table":

@@ -110,9 +110,22 @@ Offline = Annotated[
     bool,
     typer.Option("--offline", help="Never open a network connection.", rich_help_panel=RUN),
 ]
-Workers = Annotated[
-    int | None,
-    typer.Option("--workers", help="Processes for the heads.", min=1, rich_help_panel=RUN),
+ExecutorName = Annotated[
+    str | None,
+    typer.Option(
+        "--executor",
+        help="Where jobs run: a number of processes, ray[:HOST:PORT] or slurm[:PARTITION]. "
+        "Default: a process a core.",
+        rich_help_panel=RUN,
+    ),
+]
+ShardName = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        help="Do part k of N only, such as 2/8: one command for each of N machines.",
+        rich_help_panel=RUN,
+    ),
 ]
 CacheDir = Annotated[
     Path | None,

@@ -34,7 +34,7 @@ def layers(
     device: o.Device = "auto",
     dtype: o.Dtype = "auto",
     offline: o.Offline = False,
-    workers: o.Workers = None,
+    executor: o.ExecutorName = None,
     cache_dir: o.CacheDir = None,
     fmt: o.FormatOption = "table",
     quiet: o.Quiet = False,
@@ -75,7 +75,7 @@ def layers(
     for line in lazy.card.description:
         output.note(line)
     plan = plan_layers(lazy, n=n, encoder=encoder, settings=settings)
-    result, failure = computed(output, plan, workers)
+    result, failure = computed(output, plan, executor)
     if failure is not None:
         raise failure
     answer = answer_from(result)

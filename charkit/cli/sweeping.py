@@ -54,7 +54,7 @@ def sweep(
     device: o.Device = "auto",
     dtype: o.Dtype = "auto",
     offline: o.Offline = False,
-    workers: o.Workers = None,
+    executor: o.ExecutorName = None,
     cache_dir: o.CacheDir = None,
     out: Annotated[
         Path | None,
@@ -115,7 +115,7 @@ def sweep(
         _show_plan(output, plan)
     else:
         ready_folder(out)
-        _run(output, plan, workers, out)
+        _run(output, plan, executor, out)
 
 
 def _show_plan(output: Output, plan: SweepPlan) -> None:
@@ -139,7 +139,7 @@ def announce(output: Output, plan: SweepPlan) -> None:
 
 
 def computed(
-    output: Output, plan: SweepPlan, workers: int | None
+    output: Output, plan: SweepPlan, executor: str | None
 ) -> tuple[SweepResult, CellsFailedError | None]:
     """Run a plan under a progress bar; return what was finished, and what failed."""
     from charkit.errors import CellsFailedError
@@ -148,7 +148,7 @@ def computed(
     announce(output, plan)
     try:
         with progress_shown(output) as progress:
-            return run_sweep(plan, n_workers=workers, progress=progress), None
+            return run_sweep(plan, executor=executor, progress=progress), None
     except CellsFailedError as error:
         return error.partial, error  # type: ignore[return-value]
     except KeyboardInterrupt:
@@ -157,8 +157,8 @@ def computed(
         raise
 
 
-def _run(output: Output, plan: SweepPlan, workers: int | None, out: Path | None) -> None:
-    result, failure = computed(output, plan, workers)
+def _run(output: Output, plan: SweepPlan, executor: str | None, out: Path | None) -> None:
+    result, failure = computed(output, plan, executor)
     _show(output, result, out)
     if failure is not None:
         raise failure

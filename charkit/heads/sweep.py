@@ -13,7 +13,7 @@ from charkit.config import Pooling, Progress, TaskKind, no_progress, staged
 from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.stream import encode_to_store
-from charkit.errors import CellsFailedError, DataError, UsageError, VanishedError
+from charkit.errors import CellsFailedError, DataError, VanishedError
 from charkit.heads.grid import (
     ALL_CONTROLS,
     RANDOM_ENCODER_SEED,
@@ -28,7 +28,15 @@ from charkit.heads.plan import Job
 from charkit.heads.records import concat, read_table, to_frame
 from charkit.heads.result import SweepResult
 from charkit.manifest import available_cores
-from charkit.parallel import Executor, InProcess, JobFailure, local_executor, run_jobs
+from charkit.parallel import (
+    Executor,
+    ExecutorChoice,
+    InProcess,
+    JobFailure,
+    executor_from,
+    local_executor,
+    run_jobs,
+)
 from charkit.store import Store
 from charkit.tasks.card import LazyTask, SourceOptions
 from charkit.tasks.rows import OnBadRows
@@ -63,7 +71,7 @@ def sweep(
     on_bad_rows: OnBadRows = "refuse",
     offline: bool | None = None,
     store: Store | None = None,
-    executor: Executor | None = None,
+    executor: ExecutorChoice = None,
     progress: Progress = no_progress,
 ) -> SweepResult:
     """Train and score linear heads over encoder x layer x task x subset x size x seed.
@@ -93,7 +101,8 @@ def sweep(
         on_bad_rows: Refuse rows without text or label, or drop and count them.
         offline: Never open a connection; None reads CHARKIT_OFFLINE and HF_HUB_OFFLINE.
         store: Where results lie. Default: the user's cache, or $CHARKIT_CACHE.
-        executor: Where the heads are fitted. Default: one process a core of this machine.
+        executor: Where heads are fitted, such as 4 (processes), ``"ray"`` or ``"slurm"``. Default:
+            one process a core.
         progress: Called as ``progress(stage, done, total)``.
 
     Returns:
@@ -131,7 +140,7 @@ def sweep(
 
 
 def run_sweep(
-    plan: SweepPlan, *, executor: Executor | None = None, progress: Progress = no_progress
+    plan: SweepPlan, *, executor: ExecutorChoice = None, progress: Progress = no_progress
 ) -> SweepResult:
     """Compute what a plan's store lacks and return the whole table.
 
@@ -140,7 +149,8 @@ def run_sweep(
 
     Args:
         plan: From `plan_sweep`.
-        executor: Where the heads are fitted. Default: one process a core of this machine.
+        executor: Where heads are fitted, such as 4 (processes), ``"ray"`` or ``"slurm"``. Default:
+            one process a core.
         progress: Called as ``progress(stage, done, total)``.
 
     Raises:
@@ -183,7 +193,7 @@ Failures = list[tuple[Work, JobFailure]]
 
 
 def _compute(
-    plan: SweepPlan, executor: Executor | None, progress: Progress
+    plan: SweepPlan, executor: ExecutorChoice, progress: Progress
 ) -> tuple[list[Work], Failures]:
     """Do the jobs that the store lacks; return their work, and what failed of it."""
     missing = {task: plan.missing(plan.jobs_of(task)) for task in plan.tasks}
@@ -305,10 +315,10 @@ def _cost(work: Work) -> float:
 _SMALL_COST = 2e6
 
 
-def _executor(executor: Executor | None, work: list[Work]) -> Executor:
+def _executor(executor: ExecutorChoice, work: list[Work]) -> Executor:
     """Return the executor asked for; starting processes costs seconds, so little work gets none."""
     if executor is not None:
-        return executor
+        return executor_from(executor)
     if sum(_cost(w) for w in work) < _SMALL_COST:
         return InProcess()
     return local_executor(max(1, min(available_cores(), len(work))))

@@ -1,12 +1,13 @@
 """Run many jobs here, in several processes, on a Ray cluster or through Slurm."""
 
-from charkit.parallel.choice import executor_from
+from charkit.parallel.choice import ExecutorChoice, executor_from
 from charkit.parallel.jobs import Executor, InProcess, JobFailure, run_jobs
 from charkit.parallel.processes import Processes, local_executor
 from charkit.parallel.shard import Shard
 
 __all__ = [
     "Executor",
+    "ExecutorChoice",
     "InProcess",
     "JobFailure",
     "Processes",

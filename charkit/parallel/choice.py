@@ -4,25 +4,43 @@ from __future__ import annotations
 
 from charkit.errors import UnknownNameError, UsageError
 from charkit.manifest import available_cores
-from charkit.parallel.jobs import Executor, InProcess
-from charkit.parallel.processes import Processes
+from charkit.parallel.jobs import Executor
+from charkit.parallel.processes import local_executor
+
+ExecutorChoice = Executor | str | int | None
+"""An executor, its name, a number of processes, or None for the caller's own choice."""
 
 KINDS = ("processes", "ray", "slurm")
 
 
-def executor_from(name: str) -> Executor:
-    """Return the executor that a name means.
+def executor_from(choice: ExecutorChoice, *, default: int = 1) -> Executor:
+    """Return the executor that a choice means.
+
+    >>> executor_from("processes:2")
+    Processes(2)
+    >>> executor_from(None)
+    InProcess()
 
     Args:
-        name: ``processes`` or ``processes:N`` (default: one a core); ``ray`` (a cluster of
-            this machine only, or the one that $RAY_ADDRESS names) or ``ray:HOST:PORT``;
-            ``slurm`` or ``slurm:PARTITION``.
+        choice: An executor; a number of processes; ``processes`` (one a core) or
+            ``processes:N``; ``ray`` (the cluster that $RAY_ADDRESS names, else one of this
+            machine) or ``ray:HOST:PORT``; ``slurm`` or ``slurm:PARTITION``; None for the
+            default.
+        default: Number of processes when nothing is chosen.
 
     Raises:
         UnknownNameError: There is no such kind.
         UsageError: The part after the colon is wrong.
         MissingError: The engine's package or command is not installed.
     """
+    if choice is None or isinstance(choice, int):
+        return local_executor(default if choice is None else choice)
+    return _named(choice) if isinstance(choice, str) else choice
+
+
+def _named(name: str) -> Executor:
+    if name.strip().isdecimal():
+        return _processes(name.strip())
     kind, colon, rest = name.strip().partition(":")
     if kind not in KINDS:
         raise UnknownNameError("executor", kind, KINDS)
@@ -48,4 +66,4 @@ def _processes(rest: str) -> Executor:
         n_workers = int(rest)
     else:
         raise UsageError(f"executor: expected processes:N with N from 1, got {rest!r} for N.")
-    return InProcess() if n_workers == 1 else Processes(n_workers)
+    return local_executor(n_workers)

@@ -63,9 +63,7 @@ class JobNeeds:
 class Executor(Protocol):
     """Something that runs jobs: this process, several, a Ray cluster, Slurm."""
 
-    def run(
-        self, function: Callable[[J], R], jobs: Sequence[J], needs: JobNeeds
-    ) -> Arrivals[R]:
+    def run(self, function: Callable[[J], R], jobs: Sequence[J], needs: JobNeeds) -> Arrivals[R]:
         """Yield index and result, or `JobFailure`, of every job as it arrives.
 
         When the generator is closed early, the jobs under way are stopped.
@@ -79,9 +77,7 @@ class InProcess:
     def __repr__(self) -> str:
         return "InProcess()"
 
-    def run(
-        self, function: Callable[[J], R], jobs: Sequence[J], needs: JobNeeds
-    ) -> Arrivals[R]:
+    def run(self, function: Callable[[J], R], jobs: Sequence[J], needs: JobNeeds) -> Arrivals[R]:
         """Yield index and result, or failure, of every job in order."""
         with threads_limited(needs.n_threads):
             for index, job in enumerate(jobs):

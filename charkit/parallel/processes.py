@@ -70,9 +70,7 @@ class Processes:
     def __repr__(self) -> str:
         return f"Processes({self.n_workers})"
 
-    def run(
-        self, function: Callable[[J], R], jobs: Sequence[J], needs: JobNeeds
-    ) -> Arrivals[R]:
+    def run(self, function: Callable[[J], R], jobs: Sequence[J], needs: JobNeeds) -> Arrivals[R]:
         """Yield index and result, or failure, of every job as it arrives.
 
         Raises:

@@ -72,9 +72,7 @@ class RayCluster:
     def __repr__(self) -> str:
         return f"RayCluster({self.address!r})"
 
-    def run(
-        self, function: Callable[[J], R], jobs: Sequence[J], needs: JobNeeds
-    ) -> Arrivals[R]:
+    def run(self, function: Callable[[J], R], jobs: Sequence[J], needs: JobNeeds) -> Arrivals[R]:
         """Yield index and result, or failure, of every job as it arrives.
 
         Raises:

@@ -80,9 +80,7 @@ class Slurm:
     def __repr__(self) -> str:
         return f"Slurm({self.partition!r})"
 
-    def run(
-        self, function: Callable[[J], R], jobs: Sequence[J], needs: JobNeeds
-    ) -> Arrivals[R]:
+    def run(self, function: Callable[[J], R], jobs: Sequence[J], needs: JobNeeds) -> Arrivals[R]:
         """Yield index and result, or failure, of every job as it arrives.
 
         Raises:

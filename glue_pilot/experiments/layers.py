@@ -125,7 +125,7 @@ def _outcomes(
         controls=(),
         max_length=settings.max_length,
         store=bench.store,
-        n_workers=1,
+        executor=1,
         progress=bench.progress,
     ).table
 

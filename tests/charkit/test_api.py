@@ -39,7 +39,7 @@ def test_encode_keeps_all_layers(tiny_bert, tmp_store):
     assert charkit.verify(store=tmp_store) == []
 
 
-RENAMED = {"tasks": "tasks", "workers": "n_workers", "cache_dir": "store"}
+RENAMED = {"tasks": "tasks", "cache_dir": "store"}
 FUNCTIONS = {"encoders": "rank_encoders"}
 SCREEN = {"out", "dry_run", "fmt", "quiet", "verbose", "log_file", "debug"}
 
@@ -82,9 +82,9 @@ def test_sources_are_read_as_asked(tiny_bert, tmp_path, tmp_store):
     grid = {"encoder": str(tiny_bert), "store": tmp_store, "dtype": "float32", **options}
     encoded = charkit.encode(path, **grid)
     assert [r["texts"] for r in encoded.rows()] == [24, 24]
-    answer = charkit.layers(path, seeds=[0], n_workers=1, **grid)
+    answer = charkit.layers(path, seeds=[0], executor=1, **grid)
     assert answer.card.n_train == 24
-    result = charkit.sweep(path, seeds=[0], sizes=[8], controls=[], n_workers=1, **grid)
+    result = charkit.sweep(path, seeds=[0], sizes=[8], controls=[], executor=1, **grid)
     assert result.cards[0].n_train == 24
 
 
@@ -95,7 +95,7 @@ def test_results_show_themselves(tiny_bert, tmp_store):
     assert "<table" in encoded._repr_html_()
     assert "truncated" in repr(encoded)
     assert len(encoded.to_pandas()) == 2
-    answer = charkit.layers(task, n_workers=1, seeds=[0], **grid)
+    answer = charkit.layers(task, executor=1, seeds=[0], **grid)
     assert repr(answer) == "\n".join(answer.lines())
     assert "torch: ok" in repr(charkit.doctor(tmp_store))
 
@@ -124,7 +124,7 @@ socket.socket.connect = refuse
 socket.getaddrinfo = refuse
 import charkit
 task = charkit.generated_task("sentiment", n_train=40, n_eval=20)
-r = charkit.sweep(task, encoder={str(tiny_bert)!r}, sizes=[16], seeds=[0], n_workers=1,
+r = charkit.sweep(task, encoder={str(tiny_bert)!r}, sizes=[16], seeds=[0], executor=1,
                   store=charkit.Store({str(tmp_path)!r}), controls=["majority"])
 print(len(r.table))
 """

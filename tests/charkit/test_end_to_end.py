@@ -21,8 +21,8 @@ from charkit.store import Store
 from charkit.tasks.card import SourceOptions, source_stamp
 
 WORDS = "the a cat dog bird man woman film book house good bad fine awful great poor".split()
-GRID = {"sizes": (16, 32), "seeds": (0, 1), "n_workers": 1, "dtype": "float32"}
-OPTIONS = ("--sizes", "16,32", "--seeds", "0,1", "--workers", "1", "--dtype", "float32")
+GRID = {"sizes": (16, 32), "seeds": (0, 1), "executor": 1, "dtype": "float32"}
+OPTIONS = ("--sizes", "16,32", "--seeds", "0,1", "--executor", "1", "--dtype", "float32")
 
 
 def write_rows(path, labels=("bad", "good"), n=80):

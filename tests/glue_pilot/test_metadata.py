@@ -67,7 +67,7 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tables(study, bases, store):
-    return make_metadata(study, bases, store, n_workers=1)
+    return make_metadata(study, bases, store, executor=1)
 
 
 def test_tables_keep_the_contract_and_join(study, tables):
@@ -123,7 +123,7 @@ def test_a_second_run_reads_the_store(study, bases, store, tables, monkeypatch):
 
     for name in ("run_base", "run_truth", "run_fisher", "run_evidence"):
         monkeypatch.setattr(metadata, name, refuse)
-    again = make_metadata(study, bases, store, n_workers=1)
+    again = make_metadata(study, bases, store, executor=1)
     pd.testing.assert_frame_equal(again.evidence, tables.evidence)
     pd.testing.assert_frame_equal(again.outcomes, tables.outcomes)
     assert all(row["to do"] == 0 for row in plan_rows(study, bases, store))
@@ -144,10 +144,10 @@ def test_stopped_and_taken_up_again_equals_undisturbed(study, bases, tables, tmp
         with monkeypatch.context() as patch:
             patch.setattr(metadata, name, stop)
             with pytest.raises(KeyboardInterrupt):
-                make_metadata(study, bases, store, n_workers=1)
+                make_metadata(study, bases, store, executor=1)
     rows = {row["stage"]: row["to do"] for row in plan_rows(study, bases, store)}
     assert rows["tasks"] == 0 < rows["evidence"]
-    resumed = make_metadata(study, bases, store, n_workers=1)
+    resumed = make_metadata(study, bases, store, executor=1)
     pd.testing.assert_frame_equal(resumed.evidence, tables.evidence)
     pd.testing.assert_frame_equal(resumed.outcomes, tables.outcomes)
 
@@ -163,7 +163,7 @@ def test_a_failure_is_told_and_the_rest_is_kept(study, bases, tmp_path, monkeypa
     store = Store(tmp_path / "store")
     monkeypatch.setattr(metadata, "run_truth", fail)
     with pytest.raises(CellsFailedError, match=r"2 of 6 failed.*no such luck"):
-        make_metadata(study, bases, store, n_workers=1)
+        make_metadata(study, bases, store, executor=1)
     rows = {row["stage"]: row["to do"] for row in plan_rows(study, bases, store)}
     assert rows["outcomes"] == 2
 
@@ -175,8 +175,8 @@ def test_no_evaluation_label_reaches_the_evidence(study, bases, tmp_path):
     for task in bases:
         labels = np.random.default_rng(3).permutation(task.evaluation.labels)
         shuffled.append(replace(task, evaluation=replace(task.evaluation, labels=labels)))
-    one = make_metadata(whole, bases, Store(tmp_path / "one"), n_workers=1)
-    other = make_metadata(whole, shuffled, Store(tmp_path / "other"), n_workers=1)
+    one = make_metadata(whole, bases, Store(tmp_path / "one"), executor=1)
+    other = make_metadata(whole, shuffled, Store(tmp_path / "other"), executor=1)
     assert (one.outcomes["accuracy"] != other.outcomes["accuracy"]).any()
     pd.testing.assert_frame_equal(one.evidence, other.evidence, check_exact=True)
 

@@ -155,13 +155,13 @@ def tiny_study(tiny_bert):
 
 def test_a_study_runs_and_a_second_time_from_the_store(tiny_study, tmp_store, monkeypatch):
     tasks = load_next_tasks(tiny_study, None)
-    steps = run_next_study(tiny_study, tasks, tmp_store, n_workers=1)
+    steps = run_next_study(tiny_study, tasks, tmp_store, executor=1)
     assert set(steps["policy"]) == {policy_words(bands) for bands in POLICIES}
     assert steps[steps["policy"] == "random"].groupby("task").size().tolist() == [8, 8]
     assert steps["accuracy"].between(0, 1).all()
     assert (steps[steps["n"] == 6]["labels_a_class"] <= 3).all()
     monkeypatch.setattr(module, "run_simulation", lambda work: pytest.fail("it is in the store"))
-    again = run_next_study(tiny_study, tasks, tmp_store, n_workers=1)
+    again = run_next_study(tiny_study, tasks, tmp_store, executor=1)
     pd.testing.assert_frame_equal(steps, again)
 
 

@@ -57,7 +57,7 @@ def built(tiny_bert, other_tiny_bert, tmp_path_factory):
     places = []
     for encoder in (tiny_bert, other_tiny_bert):
         places.append(out / encoder.name)
-        made = ("--out", places[-1], "--cache-dir", out / "store", "--workers", 1)
+        made = ("--out", places[-1], "--cache-dir", out / "store", "--executor", 1)
         run("metadata", out / "small.toml", "--encoder", encoder, "--device", "cpu", *made)
     given = [part for place in places for part in ("--tables", place)] + ["--name", "small"]
     run("metamodel", *given, "--trials", 1, "--out", out)

@@ -20,7 +20,7 @@ _spec = importlib.util.spec_from_file_location(
 toys = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(toys)
 
-GIVEN = {"n_workers": 1, "dtype": "float32", "device": "cpu", "seeds": (0, 1, 2)}
+GIVEN = {"executor": 1, "dtype": "float32", "device": "cpu", "seeds": (0, 1, 2)}
 
 
 def blind_bert(source, folder):

@@ -18,7 +18,7 @@ _spec.loader.exec_module(toys)
 
 
 def test_layers_of_a_task_with_a_signal(tiny_bert, tmp_store):
-    answer = layers(toys.toy_task(), encoder=str(tiny_bert), store=tmp_store, n_workers=1)
+    answer = layers(toys.toy_task(), encoder=str(tiny_bert), store=tmp_store, executor=1)
     assert answer.signal
     assert answer.n == 80
     rows = answer.rows()
@@ -40,13 +40,13 @@ def test_labels_that_no_text_explains_are_no_signal(tiny_bert, tmp_store):
     noise = Task(
         "noise", "classification", scrambled(task.train), scrambled(task.evaluation), ("a", "b")
     )
-    answer = layers(noise, encoder=str(tiny_bert), store=tmp_store, n_workers=1)
+    answer = layers(noise, encoder=str(tiny_bert), store=tmp_store, executor=1)
     assert not answer.signal
     assert "no layer is above the controls" in answer.lines()[0]
 
 
 def test_regression_compares_correlations(tiny_bert, tmp_store):
-    answer = layers(toys.toy_regression(), encoder=str(tiny_bert), store=tmp_store, n_workers=1)
+    answer = layers(toys.toy_regression(), encoder=str(tiny_bert), store=tmp_store, executor=1)
     assert answer.signal
     assert answer.metric == "correlation"
     assert "correlation" in answer.rows()[0]
@@ -60,7 +60,7 @@ def test_n_must_fit_the_sample(tiny_bert, tmp_store):
 
 def test_asked_layers_alone_are_compared(tiny_bert, tmp_store):
     answer = layers(
-        toys.toy_task(), n=32, layers=[-1, 0], encoder=str(tiny_bert), store=tmp_store, n_workers=1
+        toys.toy_task(), n=32, layers=[-1, 0], encoder=str(tiny_bert), store=tmp_store, executor=1
     )
     assert [r["layer"] for r in answer.rows()] == [0, 2]
     assert "<table" in answer._repr_html_()

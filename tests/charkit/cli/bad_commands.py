@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-GOOD = ("sweep", "good.csv", "-e", "encoder", "--workers", "1")
+GOOD = ("sweep", "good.csv", "-e", "encoder", "--executor", "1")
 IN_FOLDER = {"good.csv", "encoder", "other.csv", "file/a.safetensors"}
 EMBED = ("embed", "good.csv", "-e", "encoder")
 ESTIMATE = ("estimate", "good.csv", "-e", "encoder")

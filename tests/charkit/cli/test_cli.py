@@ -41,7 +41,7 @@ def run(*arguments, cache=None):
     return runner.invoke(app, [*map(str, arguments), *extra])
 
 
-SMALL = ("--seeds", "0,1", "--sizes", "8,16", "--workers", "1", "--dtype", "float32")
+SMALL = ("--seeds", "0,1", "--sizes", "8,16", "--executor", "1", "--dtype", "float32")
 
 
 @pytest.fixture
@@ -224,7 +224,7 @@ def test_dry_run_computes_nothing(reviews, tiny_bert, tmp_path):
 def test_layers_as_json(reviews, tiny_bert, tmp_path):
     result = run(
         "layers", reviews, "--text", "body", "--label", "stars", "-e", tiny_bert, "--n", "24",
-        "--workers", "1", "--format", "json", cache=tmp_path / "c",
+        "--executor", "1", "--format", "json", cache=tmp_path / "c",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     answer = json.loads(result.stdout)

@@ -19,7 +19,7 @@ def run(tiny_bert, tmp_path_factory):
     place = tmp_path_factory.mktemp("encoders-cli")
     rows = [f"the {('good', 'bad')[i % 2]} film {i} is here,{'ab'[i % 2]}" for i in range(120)]
     (place / "my.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
-    shared = ["--cache-dir", str(place / "cache"), "--workers", "1", "--seeds", "0-1"]
+    shared = ["--cache-dir", str(place / "cache"), "--executor", "1", "--seeds", "0-1"]
 
     def call(*arguments):
         given = ["encoders", str(place / "my.csv"), *arguments, *shared, "--device", "cpu"]

@@ -16,7 +16,7 @@ def test_a_plan_costs_what_the_store_lacks(tiny_bert, tmp_store):
     assert before.tasks[0].encode_s > 0
     assert before.total()["disk_bytes"] == 2 * 60 * 3 * 32 * 4
     assert "in the store" not in before.lines()[0]
-    run_sweep(first, n_workers=1)
+    run_sweep(first, executor=1)
     assert estimate(first).total()["minutes"] == 0
     more = estimate(plan(tiny_bert, tmp_store, (0, 1)))
     assert more.total()["disk_bytes"] == 0, "the texts are encoded already"

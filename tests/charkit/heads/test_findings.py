@@ -20,7 +20,7 @@ _spec = importlib.util.spec_from_file_location(
 toys = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(toys)
 
-GRID = {"sizes": (16, 64), "seeds": (0, 1), "n_workers": 1, "dtype": "float32"}
+GRID = {"sizes": (16, 64), "seeds": (0, 1), "executor": 1, "dtype": "float32"}
 
 
 @pytest.fixture(scope="module")

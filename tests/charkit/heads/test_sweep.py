@@ -50,7 +50,7 @@ def toy_regression():
     )  # fmt: skip
 
 
-GRID = {"sizes": (16, 64), "seeds": (0, 1), "n_workers": 1, "dtype": "float32"}
+GRID = {"sizes": (16, 64), "seeds": (0, 1), "executor": 1, "dtype": "float32"}
 
 
 @pytest.fixture(scope="module")
@@ -112,13 +112,13 @@ def test_second_run_from_a_file_does_not_read_it(tiny_bert, tmp_path, tmp_store,
     frame = pd.DataFrame({"body": task.train.texts, "stars": task.train.labels + 1})
     frame.drop_duplicates("body").to_csv(tmp_path / "my.csv", index=False)
     options = {"encoder": str(tiny_bert), "store": tmp_store, "text": "body", "label": "stars"}
-    first = sweep(str(tmp_path / "my.csv"), sizes=(8,), seeds=(0,), n_workers=1, **options)
+    first = sweep(str(tmp_path / "my.csv"), sizes=(8,), seeds=(0,), executor=1, **options)
 
     def never(*args, **kwargs):
         raise AssertionError("the data were opened")
 
     monkeypatch.setattr(card, "load_task", never)
-    again = sweep(str(tmp_path / "my.csv"), sizes=(8,), seeds=(0,), n_workers=1, **options)
+    again = sweep(str(tmp_path / "my.csv"), sizes=(8,), seeds=(0,), executor=1, **options)
     pd.testing.assert_frame_equal(again.table, first.table)
 
 
@@ -130,7 +130,7 @@ def test_a_seed_computes_only_its_own_jobs(result, tiny_bert):
 
 
 def test_processes_change_nothing(result, tiny_bert, tmp_store):
-    grid = GRID | {"n_workers": 2}
+    grid = GRID | {"executor": 2}
     other = sweep(toy_task(), encoder=str(tiny_bert), store=tmp_store, **grid)
     pd.testing.assert_frame_equal(other.table, result.table)
 
@@ -187,14 +187,14 @@ def test_failed_job_becomes_rows_and_the_others_stay(tiny_bert, tmp_store, monke
 
 def test_no_possible_size_is_refused_before_anything_is_encoded(tiny_bert, tmp_store):
     with pytest.raises(DataError, match=r"no training size is possible: expected .* 2 to 80"):
-        sweep(toy_task(), encoder=str(tiny_bert), store=tmp_store, sizes=(5000,), n_workers=1)
+        sweep(toy_task(), encoder=str(tiny_bert), store=tmp_store, sizes=(5000,), executor=1)
     assert not tmp_store.entries(["states"])
 
 
 def test_no_possible_size_of_a_subset_is_a_data_error(tiny_bert, tmp_store):
     with pytest.raises(CellsFailedError, match="no training size is possible") as caught:
         sweep(
-            toy_task(), encoder=str(tiny_bert), store=tmp_store, sizes=(80,), n_workers=1,
+            toy_task(), encoder=str(tiny_bert), store=tmp_store, sizes=(80,), executor=1,
             subsets=("length:short",), controls=(), seeds=(0,),
         )  # fmt: skip
     assert caught.value.exit_code == DataError.exit_code
@@ -233,7 +233,7 @@ def test_a_cell_depends_on_no_other_size(tiny_bert, tmp_store, control):
     def cells(*sizes):
         result = sweep(
             toy_task(), encoder=str(tiny_bert), store=tmp_store, sizes=sizes, seeds=(0, 1),
-            controls=(control,), n_workers=1,
+            controls=(control,), executor=1,
         )  # fmt: skip
         table = result.table[result.table["control"] == control].drop(columns="key")
         return table[table["n_train"] == 24].reset_index(drop=True)
@@ -290,6 +290,6 @@ def test_run_sweep_reports_progress(tiny_bert, tmp_store):
     seen = []
     settings = SweepSettings(sizes=(16,), seeds=(0,), controls=("none",))
     plan = plan_sweep(toy_task(), encoder=str(tiny_bert), settings=settings, store=tmp_store)
-    run_sweep(plan, n_workers=1, progress=lambda *step: seen.append(step))
+    run_sweep(plan, executor=1, progress=lambda *step: seen.append(step))
     assert seen[-1] == ("heads", 1, 1)
     assert ("encode toy, train", 80, 80) in seen

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from charkit.errors import UnknownNameError
-from charkit.pool import run_jobs
+from charkit.parallel import local_executor, run_jobs
 
 
 @dataclass(frozen=True)
@@ -107,10 +107,10 @@ def threads_seen(number):
 
 def main(command, folder):
     if command == "threads":  # the libraries are loaded at the top of the main module
-        print(run_jobs(threads_seen, [0, 1], n_workers=2, threads_per_worker=1))
+        print(run_jobs(threads_seen, [0, 1], executor=local_executor(2), threads_per_worker=1))
         return
     jobs = [Touch(Path(folder), i, 60.0) for i in range(8)]
-    run_jobs(touch, jobs, n_workers=2)
+    run_jobs(touch, jobs, executor=local_executor(2))
 
 
 if "threads" in sys.argv:
@@ -122,7 +122,7 @@ if "slow-start" in sys.argv and __name__ == "__mp_main__":
     time.sleep(1.0)
 
 if sys.argv[0].endswith("unguarded.py"):
-    run_jobs(square, [1, 2, 3], n_workers=2)
+    run_jobs(square, [1, 2, 3], executor=local_executor(2))
 
 if __name__ == "__main__":
     # who starts the tests in the background may have this signal ignored, and it is inherited

@@ -11,11 +11,11 @@ import sys
 import time
 from pathlib import Path
 
-import pool_jobs
+import parallel_jobs
 import pytest
 
 from charkit.errors import UsageError
-from charkit.pool import JobFailure, run_jobs
+from charkit.parallel import JobFailure, local_executor, run_jobs
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -41,7 +41,7 @@ def wait_for(condition, seconds=20.0):
 
 
 def start_parent(folder, *, command="sleep", **options):
-    command = [sys.executable, str(HERE / "pool_jobs.py"), command, str(folder)]
+    command = [sys.executable, str(HERE / "parallel_jobs.py"), command, str(folder)]
     process = subprocess.Popen(
         command, env=environment(), stderr=subprocess.PIPE, text=True, **options
     )
@@ -53,9 +53,9 @@ def start_parent(folder, *, command="sleep", **options):
 def test_results_keep_the_order_of_the_jobs(n_workers):
     calls, arrivals = [], {}
     results = run_jobs(
-        pool_jobs.square,
+        parallel_jobs.square,
         range(6),
-        n_workers=n_workers,
+        executor=local_executor(n_workers),
         progress=lambda done, total: calls.append((done, total)),
         on_result=arrivals.__setitem__,
     )
@@ -65,11 +65,11 @@ def test_results_keep_the_order_of_the_jobs(n_workers):
 
 
 def test_results_arrive_as_they_finish(tmp_path):
-    jobs, arrivals = [pool_jobs.Touch(tmp_path, i) for i in range(6)], []
+    jobs, arrivals = [parallel_jobs.Touch(tmp_path, i) for i in range(6)], []
     results = run_jobs(
-        pool_jobs.first_waits_for_last,
+        parallel_jobs.first_waits_for_last,
         jobs,
-        n_workers=2,
+        executor=local_executor(2),
         on_result=lambda index, result: arrivals.append(index),
     )
     assert results == list(range(6))
@@ -78,27 +78,32 @@ def test_results_arrive_as_they_finish(tmp_path):
 
 
 def test_workers_are_other_processes_and_one_worker_is_this():
-    here = run_jobs(pool_jobs.process_id, range(4), n_workers=1)
-    there = run_jobs(pool_jobs.process_id, range(4), n_workers=2)
+    here = run_jobs(parallel_jobs.process_id, range(4), executor=local_executor(1))
+    there = run_jobs(parallel_jobs.process_id, range(4), executor=local_executor(2))
     assert set(here) == {os.getpid()}
     assert os.getpid() not in there
-    assert run_jobs(pool_jobs.process_id, [0], n_workers=8) == [os.getpid()]
+    assert run_jobs(parallel_jobs.process_id, [0], executor=local_executor(8)) == [os.getpid()]
 
 
 @pytest.mark.parametrize("n_workers", [1, 2])
 def test_no_jobs(n_workers):
-    assert run_jobs(pool_jobs.square, [], n_workers=n_workers) == []
+    assert run_jobs(parallel_jobs.square, [], executor=local_executor(n_workers)) == []
 
 
 @pytest.mark.parametrize("counts", [(0, 1), (1, 0), (-1, 1)])
 def test_bad_counts(counts):
     with pytest.raises(UsageError, match="at least 1 worker"):
-        run_jobs(pool_jobs.square, [1], n_workers=counts[0], threads_per_worker=counts[1])
+        run_jobs(
+            parallel_jobs.square,
+            [1],
+            executor=local_executor(counts[0]),
+            threads_per_worker=counts[1],
+        )
 
 
 @pytest.mark.parametrize("n_workers", [1, 2])
 def test_exceptions_are_values(n_workers):
-    results = run_jobs(pool_jobs.fail_odd, range(5), n_workers=n_workers)
+    results = run_jobs(parallel_jobs.fail_odd, range(5), executor=local_executor(n_workers))
     assert results[::2] == [0, 2, 4]
     for number in (1, 3):
         failure = results[number]
@@ -110,36 +115,38 @@ def test_exceptions_are_values(n_workers):
 
 @pytest.mark.parametrize("n_workers", [1, 2])
 def test_our_own_errors_keep_words_and_exit_code(n_workers):
-    for failure in run_jobs(pool_jobs.fail_in_words, range(2), n_workers=n_workers):
+    for failure in run_jobs(
+        parallel_jobs.fail_in_words, range(2), executor=local_executor(n_workers)
+    ):
         assert failure.message == "unknown encoder 'bret': did you mean 'bert'?"
         assert (failure.error, failure.exit_code) == ("UnknownNameError", 2)
 
 
 @pytest.mark.parametrize("n_workers", [1, 2])
 def test_a_job_that_leaves_is_a_failure(n_workers):
-    results = run_jobs(pool_jobs.leave, range(2), n_workers=n_workers)
+    results = run_jobs(parallel_jobs.leave, range(2), executor=local_executor(n_workers))
     assert [f.message for f in results] == ["left"] * 2
 
 
 def test_results_that_cannot_travel_are_failures():
-    results = run_jobs(pool_jobs.unpicklable, range(3), n_workers=2)
+    results = run_jobs(parallel_jobs.unpicklable, range(3), executor=local_executor(2))
     assert all(isinstance(f, JobFailure) and not f.died for f in results)
     assert "pickle" in results[0].message
 
 
 def test_functions_that_cannot_travel_are_failures():
-    results = run_jobs(lambda number: number, range(3), n_workers=2)
+    results = run_jobs(lambda number: number, range(3), executor=local_executor(2))
     assert all(isinstance(f, JobFailure) for f in results)
 
 
 def test_a_worker_killed_once_costs_nothing(tmp_path, caplog):
-    jobs = [pool_jobs.Touch(tmp_path, i) for i in range(9)]
-    assert run_jobs(pool_jobs.die_once, jobs, n_workers=2) == list(range(9))
+    jobs = [parallel_jobs.Touch(tmp_path, i) for i in range(9)]
+    assert run_jobs(parallel_jobs.die_once, jobs, executor=local_executor(2)) == list(range(9))
     assert "a worker process died" in caplog.text
 
 
 def test_a_job_that_always_kills_its_worker_is_the_only_failure():
-    results = run_jobs(pool_jobs.die_at_three, range(9), n_workers=2)
+    results = run_jobs(parallel_jobs.die_at_three, range(9), executor=local_executor(2))
     failure = results.pop(3)
     assert results == [0, 1, 2, 4, 5, 6, 7, 8]
     assert failure.died
@@ -148,13 +155,13 @@ def test_a_job_that_always_kills_its_worker_is_the_only_failure():
 
 
 def test_all_jobs_kill_their_worker():
-    results = run_jobs(pool_jobs.die_always, range(3), n_workers=2)
+    results = run_jobs(parallel_jobs.die_always, range(3), executor=local_executor(2))
     assert all(f.died for f in results)
 
 
 def test_workers_that_cannot_start_are_told(tmp_path):
     script = tmp_path / "unguarded.py"
-    script.write_text((HERE / "pool_jobs.py").read_text())
+    script.write_text((HERE / "parallel_jobs.py").read_text())
     done = subprocess.run(
         [sys.executable, str(script)], env=environment(), capture_output=True, text=True
     )
@@ -167,10 +174,10 @@ def test_an_error_in_a_callback_stops_the_workers(tmp_path):
     def refuse(index, result):
         raise ZeroDivisionError
 
-    jobs = [pool_jobs.Touch(tmp_path, i, 0.0 if i == 0 else 60.0) for i in range(4)]
+    jobs = [parallel_jobs.Touch(tmp_path, i, 0.0 if i == 0 else 60.0) for i in range(4)]
     begin = time.monotonic()
     with pytest.raises(ZeroDivisionError):
-        run_jobs(pool_jobs.touch, jobs, n_workers=2, on_result=refuse)
+        run_jobs(parallel_jobs.touch, jobs, executor=local_executor(2), on_result=refuse)
     assert time.monotonic() - begin < 20
     assert multiprocessing.active_children() == []
 
@@ -178,21 +185,23 @@ def test_an_error_in_a_callback_stops_the_workers(tmp_path):
 @pytest.mark.parametrize("n_workers", [1, 2])
 def test_the_log_of_jobs_arrives(n_workers, caplog):
     with caplog.at_level(logging.INFO):
-        run_jobs(pool_jobs.say, range(3), n_workers=n_workers)
+        run_jobs(parallel_jobs.say, range(3), executor=local_executor(n_workers))
     assert sorted(r.getMessage() for r in caplog.records) == [f"job {i} says so" for i in range(3)]
 
 
 def test_threads_in_this_process_are_limited_and_restored():
     torch = pytest.importorskip("torch")
     before, variable = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
-    (found,) = run_jobs(pool_jobs.threads_seen, [0], n_workers=1, threads_per_worker=1)
+    (found,) = run_jobs(
+        parallel_jobs.threads_seen, [0], executor=local_executor(1), threads_per_worker=1
+    )
     assert set(found.values()) == {1}
     assert torch.get_num_threads() == before
     assert os.environ.get("OMP_NUM_THREADS") == variable
 
 
 def test_workers_get_their_threads_even_if_main_loads_the_libraries_first(tmp_path):
-    command = [sys.executable, str(HERE / "pool_jobs.py"), "threads", str(tmp_path)]
+    command = [sys.executable, str(HERE / "parallel_jobs.py"), "threads", str(tmp_path)]
     free = {k: v for k, v in environment().items() if not k.endswith("_NUM_THREADS")}
     done = subprocess.run(command, env=free, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -123,6 +123,9 @@ def no_progress(stage: str, done: int, total: int) -> None:
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    item = getattr(value, "item", None)
+    if callable(item) and getattr(value, "ndim", 1) == 0:  # a number of NumPy
+        return item()
     raise TypeError(f"not canonical JSON: got {type(value).__name__}")
 
 

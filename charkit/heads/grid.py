@@ -25,13 +25,14 @@ from charkit.heads.plan import (
 )
 from charkit.store import Store
 from charkit.tasks.card import LazyTask, SourceOptions
+from charkit.tasks.frames import is_data
 
 logger = logging.getLogger(__name__)
 
 _FEWEST_TARGETS = 3
 
 Source = Any
-"""Whatever `charkit.load_task` takes: a path, a name, a DataFrame; or a Task."""
+"""Whatever `charkit.load_task` takes: a path, a name, a frame or other data; or a Task."""
 
 ALL_CONTROLS: tuple[Control, ...] = ("none", "random_encoder", "shuffled_labels", "majority")
 RANDOM_ENCODER_SEED = 0
@@ -161,7 +162,8 @@ def plan_sweep(
     """
     settings, store = settings or SweepSettings(), store or Store()
     reading = reading or SourceOptions()
-    sources = list(tasks) if isinstance(tasks, list | tuple) else [tasks]
+    several = isinstance(tasks, list | tuple) and not is_data(tasks)
+    sources = list(tasks) if several else [tasks]
     named = [encoder] if isinstance(encoder, str | Encoder) else list(encoder)
     if not sources or not named:
         raise UsageError("nothing to sweep: expected at least one task and one encoder, got none.")

@@ -7,6 +7,7 @@ is the hash of everything that its rows depend on, and of nothing else.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -130,13 +131,24 @@ def check_sizes(sizes: Iterable[int]) -> tuple[int, ...]:
     Raises:
         UsageError: A size is not a whole number of at least 2.
     """
-    checked = tuple(sizes)
-    for size in checked:
-        if not isinstance(size, int) or size < 2:
-            raise UsageError(
-                f"size out of range: expected whole numbers of at least 2, got {size!r}."
-            )
-    return checked
+    return tuple(_whole(size, "size", at_least=2) for size in sizes)
+
+
+def _whole(value: Any, what: str, *, at_least: int) -> int:
+    """Return a whole number, of NumPy as well, as Python's own.
+
+    Raises:
+        UsageError: It is something else, or too small.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = at_least - 1
+    if number < at_least:
+        raise UsageError(
+            f"{what} out of range: expected whole numbers of at least {at_least}, got {value!r}."
+        )
+    return number
 
 
 def check_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
@@ -145,7 +157,7 @@ def check_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
     Raises:
         UsageError: There is none, or one is negative or needs more than 63 bits.
     """
-    checked = tuple(dict.fromkeys(seeds))
+    checked = tuple(dict.fromkeys(map(operator.index, seeds)))
     if not checked or min(checked) < 0 or max(checked) > _LARGEST_SEED:
         raise UsageError(
             f"seeds: expected at least one, each from 0 to {_LARGEST_SEED}, got "
@@ -187,7 +199,7 @@ def check_layers(layers: Iterable[int] | None, *, n_layers: int) -> tuple[int, .
                 f"layer out of range: expected 0 (embeddings) to {n_layers}, or -1 (last) to "
                 f"{-n_layers - 1}, got {layer}."
             )
-        resolved.add(layer % (n_layers + 1))
+        resolved.add(int(layer) % (n_layers + 1))
     if not resolved:
         raise UsageError("layers: expected at least one, got none. Leave it out for all.")
     return tuple(sorted(resolved))

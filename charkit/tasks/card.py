@@ -18,6 +18,7 @@ from typing import Any
 from charkit.config import TaskKind, canonical_json, content_hash
 from charkit.errors import DataError
 from charkit.store import Store
+from charkit.tasks.columns import column_name
 from charkit.tasks.sources import is_utf8, load_task
 from charkit.tasks.task import Metric, Split, Task
 
@@ -90,6 +91,12 @@ class SourceOptions:
     on_bad_rows: str = "refuse"
     offline: bool | None = None
     name: str | None = None
+
+    def __post_init__(self) -> None:
+        for field_name in ("text", "pair", "label"):  # numbers and tuples name columns of frames
+            given = getattr(self, field_name)
+            if given is not None:
+                object.__setattr__(self, field_name, column_name(given))
 
 
 @dataclass(frozen=True, eq=False)

@@ -172,8 +172,11 @@ def _other_name(table: RawTable, argument: str, name: str) -> DataError:
     near = _known(table, known, taken=set())
     advice = f"Rename {near[0]!r} to {name!r}" if near else f"Call its {argument} column {name!r}"
     without = ", or remove the column to leave its labels out" if argument == "label" else ""
+    where = table.where
+    if not where.startswith("evaluation"):
+        where = f"evaluation: {where}"
     return DataError(
-        f"evaluation: {table.where} has no column {name!r}, the {argument} column of the training "
+        f"{where} has no column {name!r}, the {argument} column of the training "
         f"part; columns found: {listing(table.columns, most=20)}. {advice}, as in the training part"
         f"{without}.{_separator_hint(table)}"
     )

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import Any, get_args
 
 from charkit.config import TaskKind, is_offline, printable
 from charkit.errors import MissingError, UnknownNameError, UsageError
@@ -14,16 +14,14 @@ from charkit.tasks import hub
 from charkit.tasks.assemble import Request, assemble
 from charkit.tasks.columns import Columns, choose_columns, match_columns
 from charkit.tasks.folder import corpus_of, find_parts
+from charkit.tasks.frames import data_table, parts_of
 from charkit.tasks.generated import generated_names, load_generated
 from charkit.tasks.glue import GLUE_NAMES, HUB_NAME, GlueSpec, spec_of_folder
 from charkit.tasks.labels import label_names
 from charkit.tasks.rows import OnBadRows, Rows, usable_rows
 from charkit.tasks.settle import settle
-from charkit.tasks.tables import RawTable, format_of, frame_table, read_table, stem_of
+from charkit.tasks.tables import RawTable, format_of, read_table, stem_of
 from charkit.tasks.task import Task
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -39,13 +37,13 @@ class Tables:
 
 
 def load_task(
-    source: str | Path | pd.DataFrame,
+    source: Any,
     *,
-    text: str | None = None,
-    pair: str | None = None,
-    label: str | None = None,
+    text: Any = None,
+    pair: Any = None,
+    label: Any = None,
     kind: TaskKind | None = None,
-    evaluation: str | Path | pd.DataFrame | None = None,
+    evaluation: Any = None,
     evaluation_labels: bool = True,
     eval_frac: float = 0.2,
     seed: int = 0,
@@ -56,14 +54,17 @@ def load_task(
     """Load a task from a file, a folder, a DataFrame, the hub, GLUE, or the generated suite.
 
     Args:
-        source: A file, a folder with ``train.*`` and an evaluation file, a DataFrame,
-            ``hub:owner/name/config@revision``, ``glue/NAME``, ``generated/NAME?knob=value``.
-        text: The text column; None to take the only candidate.
+        source: A file, a folder with ``train.*`` and an evaluation file,
+            ``hub:owner/name/config@revision``, ``glue/NAME``, ``generated/NAME?knob=value``; a
+            DataFrame (pandas, polars, pyarrow), a ``datasets.Dataset`` or ``DatasetDict``, a list
+            of dicts or of (text, label) pairs, a dict of columns.
+        text: The text column, by its name as given there (a number or a tuple as well); None to
+            take the only candidate.
         pair: The column of second texts; None for single texts (guessed if text is None too).
         label: The label column; None to take the only candidate.
         kind: Classes or real targets; None to decide it from the labels.
-        evaluation: A file or DataFrame with the same columns, or the name of a split of the
-            folder or hub data set. Its label column may be absent.
+        evaluation: A file or data with the same columns, or the name of a split of the folder or
+            data set. Its label column may be absent.
         evaluation_labels: Read the labels of the given evaluation rows, where there are any.
         eval_frac: Where there is no evaluation part: the share of rows split off for one.
         seed: Seed of that split.
@@ -99,7 +100,7 @@ def load_task(
         )  # fmt: skip
     request = Request(
         name=name or tables.name,
-        source="DataFrame" if not isinstance(source, str | Path) else str(source),
+        source=str(source) if isinstance(source, str | os.PathLike) else tables.train.where,
         column=columns.label,
         kind=kind,
         eval_frac=eval_frac,
@@ -182,8 +183,8 @@ def glue_columns(tables: Tables) -> tuple[str | None, str | None]:
 
 
 def open_tables(
-    source: str | Path | pd.DataFrame,
-    evaluation: str | Path | pd.DataFrame | None,
+    source: Any,
+    evaluation: Any,
     *,
     offline: bool | None,
 ) -> Tables:
@@ -194,10 +195,10 @@ def open_tables(
         DataError: A file cannot be read as what it is.
         MissingError: A file or package is not there.
     """
+    if isinstance(source, os.PathLike):
+        source = Path(source)
     if not isinstance(source, str | Path):
-        _check_frame(source)
-        held_out = None if evaluation is None else _evaluation_table(evaluation)
-        return Tables(frame_table(source), held_out, "dataframe")
+        return _data_tables(source, evaluation)
     if isinstance(source, str) and source.startswith(("hub:", "glue/")):
         return _hub_tables(source, evaluation, offline=is_offline(offline))
     if not is_utf8(str(source)):
@@ -221,20 +222,30 @@ def open_tables(
     raise _not_found(str(source), path)
 
 
-def _check_frame(source: object) -> None:
-    import pandas as pd
+def _data_tables(source: Any, evaluation: Any) -> Tables:
+    """Return the tables of data that are in Python already."""
+    parts = parts_of(source)
+    if parts is None:
+        held_out = None if evaluation is None else _evaluation_table(evaluation)
+        return Tables(data_table(source), held_out, "dataframe")
+    what = type(source).__name__
+    by_name = isinstance(evaluation, str) and format_of(Path(evaluation)) is None
+    name = evaluation if by_name else None
+    train, held, note = hub.choose_splits(parts, source=what, glue=None, evaluation=name)
+    if evaluation is not None and name is None:
+        table: RawTable | None = _evaluation_table(evaluation)
+        note = ""
+    else:
+        table = None if held is None else data_table(parts[held], argument=held)
+    notes = (note,) if note else ()
+    return Tables(data_table(parts[train]), table, "dataset", notes=notes)
 
-    if not isinstance(source, pd.DataFrame):
-        raise UsageError(
-            f"source: expected a path, a name or a DataFrame, got {type(source).__name__}. "
-            "Write the data to a file, or put them into a DataFrame."
-        )
 
-
-def _evaluation_table(evaluation: str | Path | pd.DataFrame) -> RawTable:
+def _evaluation_table(evaluation: Any) -> RawTable:
+    if isinstance(evaluation, os.PathLike):
+        evaluation = Path(evaluation)
     if not isinstance(evaluation, str | Path):
-        _check_frame(evaluation)
-        return frame_table(evaluation, where="evaluation DataFrame")
+        return data_table(evaluation, argument="evaluation")
     path = Path(evaluation).expanduser()
     if not path.is_file():
         there = os.path.lexists(path)
@@ -246,7 +257,7 @@ def _evaluation_table(evaluation: str | Path | pd.DataFrame) -> RawTable:
     return read_table(path)
 
 
-def _folder_tables(folder: Path, evaluation: str | Path | pd.DataFrame | None) -> Tables:
+def _folder_tables(folder: Path, evaluation: Any) -> Tables:
     by_name = isinstance(evaluation, str) and format_of(Path(evaluation)) is None
     train, held_out, note = find_parts(folder, evaluation=str(evaluation) if by_name else None)
     if evaluation is not None and not by_name:
@@ -260,9 +271,7 @@ def _folder_tables(folder: Path, evaluation: str | Path | pd.DataFrame | None) -
     return Tables(read_table(train), table, printable(name), corpus, glue, (note,) if note else ())
 
 
-def _hub_tables(
-    source: str, evaluation: str | Path | pd.DataFrame | None, *, offline: bool
-) -> Tables:
+def _hub_tables(source: str, evaluation: Any, *, offline: bool) -> Tables:
     if evaluation is not None and not isinstance(evaluation, str):
         raise UsageError(
             "evaluation: expected the name of a split for a data set from the hub, got "

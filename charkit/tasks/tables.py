@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from charkit.errors import DataError, UnknownNameError
 from charkit.tasks.files.content import read_content
@@ -17,10 +17,7 @@ from charkit.tasks.files.delimited import read_delimited
 from charkit.tasks.files.encoding import decode
 from charkit.tasks.files.table import LazyColumns, RawTable
 
-__all__ = ["FORMATS", "RawTable", "format_of", "frame_table", "read_table", "stem_of"]
-
-if TYPE_CHECKING:
-    import pandas as pd
+__all__ = ["FORMATS", "RawTable", "format_of", "read_table", "stem_of"]
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".json", ".ndjson", ".parquet")
 """File endings that can be read; all but .parquet also with .gz behind."""
@@ -118,25 +115,3 @@ def _parquet_table(raw: bytes, where: str) -> RawTable:
         raise DataError(f"{where} has no rows: expected rows of data. Check how it was written.")
     columns = LazyColumns(names, lambda name: table.column(name).to_pylist())
     return RawTable(where, columns, range(1, table.num_rows + 1), unit="row")
-
-
-def frame_table(frame: pd.DataFrame, *, where: str = "DataFrame") -> RawTable:
-    """Take the columns of a DataFrame; missing values (None, NaN, NA, NaT) become None."""
-    names = [str(name) for name in frame.columns]
-    if len(set(names)) < len(names):
-        raise DataError(f"{where}: expected distinct column names. Rename the columns.")
-    if not len(frame):
-        raise DataError(f"{where} has no rows: expected rows of data.")
-    columns = {}
-    for position, name in enumerate(names):
-        series = frame.iloc[:, position]
-        present = series.notna().tolist()
-        values = [_plain(value) for value in series.tolist()]
-        columns[name] = [v if ok else None for v, ok in zip(values, present, strict=True)]
-    return RawTable(where, columns, range(1, len(frame) + 1), unit="row")
-
-
-def _plain(value: Any) -> Any:
-    """Turn a NumPy scalar into the Python value that it holds."""
-    item = getattr(value, "item", None)
-    return item() if callable(item) and getattr(value, "ndim", 1) == 0 else value

@@ -159,7 +159,7 @@ class BatchRunner:
     def _check_ids(self, tokens: Tokens) -> None:
         """Refuse token ids that have no embedding: the tokenizer is another encoder's."""
         n_known = int(self.encoder.model.get_input_embeddings().num_embeddings)  # type: ignore[operator]
-        largest = int(tokens.ids.max(initial=0))
+        largest = max(int(tokens.ids.max(initial=0)), tokens.pad_id)
         if largest >= n_known:
             raise DataError(
                 f"the tokenizer of {self.encoder.name} does not fit its weights: expected token "

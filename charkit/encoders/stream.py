@@ -239,6 +239,7 @@ class _ShardWriter:
                 split.texts[rows],
                 None if split.pairs is None else split.pairs[rows],
                 max_length=self.max_length,
+                first=first,
             )
             self._write_shard(path, tokens, first, total)
 

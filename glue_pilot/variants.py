@@ -34,6 +34,9 @@ LARGEST_SHARE = 0.97
 REPEATED = 0.95
 """A part with the same classes and more of the task's rows is the task again."""
 
+FEWEST_ROWS = 2
+"""Classes of a part with fewer training rows are left out, so that every pilot can be checked."""
+
 NOISES = (0.2, 0.4, 0.1)
 N_CLUSTERS = 3
 
@@ -136,7 +139,7 @@ def _repeats(variant: Variant, whole: Variant) -> bool:
 
 def _candidates(task: Task, seed: int, smallest_train: int) -> Iterator[Variant]:
     """Yield variants, the more telling ones first."""
-    yield _variant(make_subset(task, "all", seed=seed))
+    yield _variant(make_subset(task, "all", seed=seed, fewest=FEWEST_ROWS))
     rng = np.random.default_rng([seed, int(task.fingerprint[:8], 16)])
     specs = _alternating(_class_specs(task, rng, smallest_train), _merge_specs(task, rng))
     specs += _imbalance_specs(task)
@@ -169,7 +172,7 @@ def _made(task: Task, specs: Sequence[str], seed: int) -> Iterator[Variant]:
 def _part(task: Task, spec: str, seed: int) -> Subset | None:
     """Return a part, or None where too little is left for one."""
     try:
-        return make_subset(task, spec, seed=seed)
+        return make_subset(task, spec, seed=seed, fewest=FEWEST_ROWS)
     except DataError:
         return None
 
@@ -187,7 +190,8 @@ def _variant(part: Subset, *, name: str = "") -> Variant:
 
 
 def _noisy(task: Task, share: float, seed: int) -> Variant:
-    part = _variant(make_subset(task, f"noise:{share:g}", seed=seed), name=f"noisy:{share:g}")
+    subset = make_subset(task, f"noise:{share:g}", seed=seed, fewest=FEWEST_ROWS)
+    part = _variant(subset, name=f"noisy:{share:g}")
     rng = np.random.default_rng([seed, 0xE7A1])
     labels = part.evaluation_labels.copy()
     flipped = rng.permutation(len(labels))[: round(share * len(labels))]

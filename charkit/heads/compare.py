@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Rows = Mapping[str, NDArray[Any]]
 
-_BOUNDS = {"accuracy": (0.0, 1.0), "f1": (0.0, 1.0)}
+_FROM_ZERO = frozenset({"accuracy", "f1", "macro_f1", "balanced_accuracy"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +37,8 @@ class LayerComparison:
 
     Attributes:
         n: Labelled training texts.
-        metric: What the scores are: the task's own metric where the stored rows can tell it,
-            else ``"accuracy"``; ``"correlation"`` for regression.
+        metric: What the scores are: the metric asked for, else the task's own;
+            ``"correlation"`` for regression.
         choice: The layers compared.
         verdict: Whether there is any signal above the controls; None without a majority control.
         training_helps: Whether the encoder scores above a random one of the same shape by more
@@ -76,14 +76,17 @@ def compare_layers(result: SweepResult, task: str, encoder: str) -> LayerCompari
     rows = _rows_by_control(result, jobs)
     if "none" not in rows:
         return None
-    card, layers = jobs[0].card, next(j.layers for j in jobs if j.control == "none")
-    metric = _metric(card.metric, card.n_classes)
-    values = _values(rows["none"], metric, card.n_classes)
-    bounds = _BOUNDS.get(metric, (-1.0, 1.0))
+    card = next(card for card in result.cards if card.name == task)
+    layers = next(j.layers for j in jobs if j.control == "none")
+    metric = card.metric if card.n_classes else "correlation"
+    mine = result.table[result.table["key"].isin([job.key for job in jobs])]
+    n_codes = int(mine["n_classes"].iloc[0] + mine["n_unseen"].iloc[0])
+    values = _values(rows["none"], metric, n_codes)
+    bounds = (0.0, 1.0) if metric in _FROM_ZERO else (-1.0, 1.0)
     choice = best_layers(values, layers=layers, bounds=bounds)
     helps = None
     if "random_encoder" in rows:
-        helps = _above(values, _values(rows["random_encoder"], metric, card.n_classes))
+        helps = _above(values, _values(rows["random_encoder"], metric, n_codes))
     verdict = None
     if "majority" in rows:
         gains = {c: _gains(rows[c], rows["majority"]) for c in rows if c != "majority"}
@@ -93,8 +96,7 @@ def compare_layers(result: SweepResult, task: str, encoder: str) -> LayerCompari
             random_encoder=gains.get("random_encoder"),
             layers=layers,
         )
-    mine = result.table["key"].isin([job.key for job in jobs])
-    n = int(result.table.loc[mine, "n_train"].max())
+    n = int(mine["n_train"].max())
     return LayerComparison(n, metric, choice, verdict, helps, values, bounds)
 
 
@@ -116,14 +118,7 @@ def _rows_by_control(result: SweepResult, jobs: list[Job]) -> dict[str, Rows]:
     return found
 
 
-def _metric(metric: str, n_classes: int) -> str:
-    """Return the metric that rows can tell: with two classes, right or wrong names the class."""
-    if n_classes == 0:
-        return "correlation"
-    return metric if n_classes == 2 else "accuracy"
-
-
-def _values(rows: Rows, metric: str, n_classes: int) -> NDArray[np.float64]:
+def _values(rows: Rows, metric: str, n_codes: int) -> NDArray[np.float64]:
     """Return one number a row whose mean is the metric: (n_seeds, n_layers, n_eval)."""
     labels = rows["labels"]
     if metric == "accuracy":
@@ -131,8 +126,8 @@ def _values(rows: Rows, metric: str, n_classes: int) -> NDArray[np.float64]:
     if metric == "correlation":
         made, name = rows["prediction"], "pearson_spearman"
     else:
-        made, name = np.where(rows["correct"], labels, 1 - labels), metric
-    flat = row_values(made.reshape(-1, labels.size), labels, name, n_classes=n_classes)
+        made, name = rows["predicted"], metric
+    flat = row_values(made.reshape(-1, labels.size), labels, name, n_classes=n_codes)
     return flat.reshape(made.shape)
 
 

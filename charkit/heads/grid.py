@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from charkit.config import Control, Pooling
 from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.load import load_encoder
-from charkit.errors import DataError, UsageError
+from charkit.errors import DataError, UnknownNameError, UsageError
+from charkit.heads.influence import CLASS_METRICS
 from charkit.heads.plan import (
     Job,
     Probe,
@@ -24,8 +25,9 @@ from charkit.heads.plan import (
     usable_sizes,
 )
 from charkit.store import Store
-from charkit.tasks.card import LazyTask, SourceOptions
+from charkit.tasks.card import LazyTask, SourceOptions, TaskCard
 from charkit.tasks.frames import is_data
+from charkit.tasks.task import Metric
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ class SweepSettings:
         seeds: Draws of the training texts.
         subsets: Parts of each task, see `charkit.tasks.make_subset`.
         controls: Controls beside the real thing.
+        metric: What scores are and layers are chosen by; None means each task's own metric.
         pooling: How token states become one vector.
         max_length: Longest text in tokens; None means the encoder's own choice.
         device: Where the encoder runs.
@@ -59,6 +62,7 @@ class SweepSettings:
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     subsets: tuple[str, ...] = ("all",)
     controls: tuple[str, ...] = ALL_CONTROLS
+    metric: str | None = None
     pooling: Pooling = "mean"
     max_length: int | None = None
     device: DeviceChoice = "auto"
@@ -103,6 +107,11 @@ class SweepPlan:
             max_length=encoder.text_length(settings.max_length),
             dtype=encoder.dtype,
         )
+
+    def card_of(self, task: LazyTask) -> TaskCard:
+        """Return a task's card with the metric asked for."""
+        metric = self.settings.metric
+        return task.card if metric is None else replace(task.card, metric=cast(Metric, metric))
 
     def jobs_of(self, task: LazyTask) -> list[Job]:
         """Return all jobs of a task, finished or not."""
@@ -177,6 +186,7 @@ def plan_sweep(
     _refuse_repeats("task", [t.card.name for t in lazy])
     _refuse_repeats("encoder", [e.name for e in loaded])
     plan = SweepPlan(lazy, loaded, settings, store)
+    _check_metric(settings.metric, lazy)
     for task in lazy:
         if task.card.n_eval == 0:
             raise DataError(
@@ -198,6 +208,26 @@ def plan_sweep(
     for e in loaded:
         logger.info("%s: %s; %s", e.name, e.device_reason, e.dtype_reason)
     return plan
+
+
+def _check_metric(metric: str | None, tasks: Iterable[LazyTask]) -> None:
+    """Refuse a metric that is not known, or that a task has not.
+
+    Raises:
+        UnknownNameError: There is no such metric of classes.
+        UsageError: A task is a regression.
+    """
+    if metric is None:
+        return
+    if metric not in CLASS_METRICS:
+        raise UnknownNameError("metric", metric, CLASS_METRICS)
+    for task in tasks:
+        if task.card.kind == "regression":
+            raise UsageError(
+                f"metric: {metric} is of classes: expected a classification task, got "
+                f"{task.card.name}, a regression. Leave the metric out: regressions are scored "
+                "by correlation."
+            )
 
 
 def _sizes_of(task: LazyTask, settings: SweepSettings) -> tuple[int, ...]:

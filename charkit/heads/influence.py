@@ -18,7 +18,10 @@ from charkit.heads.intervals import FloatArray
 
 IntArray = NDArray[np.int64]
 
-METRICS = ("accuracy", "f1", "matthews", "pearson_spearman")
+CLASS_METRICS = ("accuracy", "f1", "macro_f1", "balanced_accuracy", "matthews")
+"""Headline metrics of classification."""
+
+METRICS = (*CLASS_METRICS, "pearson_spearman")
 """Headline metrics of tasks."""
 
 
@@ -50,7 +53,7 @@ def row_values(
         predictions: (B, m), class codes, or real numbers for ``"pearson_spearman"``.
         labels: (m,), likewise.
         metric: One of `METRICS`.
-        n_classes: C; needed for ``"f1"`` and ``"matthews"``.
+        n_classes: C, with those that only the labels have; not needed for ``"accuracy"``.
 
     Returns:
         (B, m).
@@ -66,7 +69,7 @@ def row_values(
         )[-1]
     elif metric in METRICS:
         codes = np.asarray(predictions, dtype=np.int64), np.asarray(labels, dtype=np.int64)
-        estimate = (f1 if metric == "f1" else matthews)(*codes, n_classes)
+        estimate = _OF_CODES[metric](*codes, n_classes)
     else:
         raise UnknownNameError("metric", metric, METRICS)
     return estimate.value[:, None] + estimate.influence
@@ -93,7 +96,17 @@ def margins(predicted: IntArray, labels: IntArray, n_classes: int) -> Margins:
 
 
 def f1(predicted: IntArray, labels: IntArray, n_classes: int) -> Estimate:
-    """F1 of class 1 of two, else the mean over the classes among labels or predictions.
+    """F1 of class 1 of two, else `macro_f1`."""
+    return _mean_f1(predicted, labels, n_classes, macro=n_classes != 2)
+
+
+def macro_f1(predicted: IntArray, labels: IntArray, n_classes: int) -> Estimate:
+    """Mean of F1 over the classes that occur among labels or predictions, of two as of more."""
+    return _mean_f1(predicted, labels, n_classes, macro=True)
+
+
+def _mean_f1(predicted: IntArray, labels: IntArray, n_classes: int, *, macro: bool) -> Estimate:
+    """Mean of F1 over the classes among labels or predictions; else F1 of class 1.
 
     F_k = 2 hits_k / s_k with s_k = predicted_k + labels_k, zero where a class is never hit. The
     derivative of F_k by the share of rows with label i and prediction j is
@@ -102,7 +115,7 @@ def f1(predicted: IntArray, labels: IntArray, n_classes: int) -> Estimate:
     shares = margins(predicted, labels, n_classes)
     total = shares.predicted + shares.labels
     counted = total > 0
-    if n_classes == 2:
+    if not macro:
         counted = np.broadcast_to([False, True], counted.shape)
     some = counted & (total > 0)
     inverse = np.divide(1.0, total, out=np.zeros_like(total), where=some)
@@ -113,6 +126,21 @@ def f1(predicted: IntArray, labels: IntArray, n_classes: int) -> Estimate:
     influence -= slope[:, labels]
     influence -= np.take_along_axis(slope, predicted, axis=1)
     return Estimate(by_class.sum(axis=1), influence)
+
+
+def balanced_accuracy(predicted: IntArray, labels: IntArray, n_classes: int) -> Estimate:
+    """Mean of recall over the classes among the labels.
+
+    With l_k the share of rows of class k among K such classes, and r_k its recall, a row of class
+    k has influence (right - r_k) / (K l_k).
+    """
+    shares = margins(predicted, labels, n_classes)
+    present = shares.labels[0] > 0
+    weight = np.divide(1.0, shares.labels[0], out=np.zeros(n_classes), where=present)
+    recall = shares.hits * weight
+    n_present = present.sum()
+    influence = ((predicted == labels) - recall[:, labels]) * weight[labels] / n_present
+    return Estimate(recall.sum(axis=1) / n_present, influence)
 
 
 def matthews(predicted: IntArray, labels: IntArray, n_classes: int) -> Estimate:
@@ -137,6 +165,14 @@ def matthews(predicted: IntArray, labels: IntArray, n_classes: int) -> Estimate:
     influence += value[:, None] * (own / u + rate[labels] / v)
     influence -= influence.mean(axis=1, keepdims=True)
     return Estimate(value, np.where(defined[:, None], influence, 0.0))
+
+
+_OF_CODES = {
+    "f1": f1,
+    "macro_f1": macro_f1,
+    "balanced_accuracy": balanced_accuracy,
+    "matthews": matthews,
+}
 
 
 def correlations(

@@ -17,6 +17,7 @@ from charkit.durable import write_whole
 from charkit.encoders.states import LayerStates
 from charkit.encoders.stream import open_states
 from charkit.errors import DataError
+from charkit.heads.influence import CLASS_METRICS
 from charkit.heads.plan import NO_LAYER, Job, usable_sizes
 from charkit.heads.records import to_frame, write_table
 from charkit.heads.ridge import fit_ridge
@@ -54,6 +55,7 @@ class Work:
         train_labels: Labels of ``train_rows``, (n_train,).
         evaluation_labels: Labels of ``evaluation_rows``, (n_eval,).
         n_classes: Classes of the subset; 0 for regression.
+        n_unseen: Classes that only its evaluation rows have; their codes follow.
     """
 
     job: Job
@@ -65,6 +67,12 @@ class Work:
     train_labels: Labels
     evaluation_labels: Labels
     n_classes: int
+    n_unseen: int = 0
+
+    @property
+    def n_codes(self) -> int:
+        """Classes of either part; 0 for regression."""
+        return self.n_classes + self.n_unseen
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -108,9 +116,9 @@ def run_job(work: Work) -> str:
 def compute(work: Work) -> tuple[list[Cell], dict[str, NDArray[Any]]]:
     """Return a job's cells, and per evaluation row what each cell made of it.
 
-    The rows are ``correct`` (sizes, layers, n_eval) as bytes 0 and 1 and ``log_loss`` of the
-    same shape as float32 nats for classification; ``prediction`` float32 for regression; and
-    ``labels`` (n_eval,), what they were scored against.
+    The rows are ``correct`` (sizes, layers, n_eval) as bytes 0 and 1, ``predicted`` (class codes)
+    and ``log_loss`` (float32) of the same shape for classification; ``prediction`` float32 for
+    regression; and ``labels`` (n_eval,), what they were scored against.
 
     Raises:
         DataError: The sample allows none of the sizes.
@@ -140,15 +148,20 @@ def _majority(work: Work) -> Iterator[Step]:
     order = _order(work)
     for size in work.sizes:
         labels = work.train_labels[order[:size]]
-        scores = majority_scores(labels, work.evaluation_labels, n_classes=work.n_classes)
+        scores = majority_scores(
+            labels,
+            work.evaluation_labels,
+            n_classes=work.n_codes,
+            n_known=work.n_classes if work.n_classes else None,
+        )
         shape = (1, len(work.evaluation_labels))
         if work.n_classes:
-            prior = majority_probabilities(labels, n_classes=work.n_classes)
-            probabilities = np.broadcast_to(prior, (*shape, work.n_classes))
-            rows = _classified_rows(probabilities, work.evaluation_labels)
+            prior = majority_probabilities(labels, n_classes=work.n_codes)
+            probabilities = np.broadcast_to(prior, (*shape, work.n_codes))
+            rows = _classified_rows(work, probabilities)
         else:
             rows = {"prediction": np.full(shape, labels.mean(), dtype=np.float32)}
-        cell = _common(work, size, 0.0) | {"layer": NO_LAYER, "converged": True}
+        cell = _common(work, size, 0.0, labels) | {"layer": NO_LAYER, "converged": True}
         yield [cell | _scored(work, scores, 0)], rows
 
 
@@ -167,7 +180,7 @@ def _heads(work: Work) -> Iterator[Step]:
         if shuffled:
             own = shuffled_labels(own, seed=work.job.seed)
         heads, scores, rows = fit(work, features[:, :size], own, held_out)
-        common = _common(work, size, train.frac_truncated)
+        common = _common(work, size, train.frac_truncated, own)
         cells = [
             common
             | {
@@ -189,12 +202,12 @@ def _fit_classes(
     heads = fit_softmax(
         features,
         labels,
-        n_classes=work.n_classes,
+        n_classes=work.n_codes,
         strengths=work.job.strengths or None,
     )
     probabilities = heads.probabilities(held_out).numpy()
-    scores = classification_scores(probabilities, work.evaluation_labels)
-    return heads, scores, _classified_rows(probabilities, work.evaluation_labels)
+    scores = classification_scores(probabilities, work.evaluation_labels, n_known=work.n_classes)
+    return heads, scores, _classified_rows(work, probabilities)
 
 
 def _fit_targets(
@@ -207,10 +220,14 @@ def _fit_targets(
 
 
 def _classified_rows(
-    probabilities: NDArray[np.floating[Any]], labels: Labels
+    work: Work, probabilities: NDArray[np.floating[Any]]
 ) -> dict[str, NDArray[Any]]:
+    labels = work.evaluation_labels
+    predicted = predicted_classes(probabilities, n_known=work.n_classes)
+    small = work.n_codes <= np.iinfo(np.int16).max
     return {
-        "correct": (predicted_classes(probabilities) == labels).astype(np.uint8),
+        "predicted": predicted.astype(np.int16 if small else np.int32),
+        "correct": (predicted == labels).astype(np.uint8),
         "log_loss": row_log_loss(probabilities, labels).astype(np.float32),
     }
 
@@ -232,7 +249,8 @@ def shuffled_labels(labels: Labels, *, seed: int) -> Labels:
     return np.random.default_rng([seed, len(labels), 0x5AFF1E]).permutation(labels)
 
 
-def _common(work: Work, size: int, frac_truncated: float) -> Cell:
+def _common(work: Work, size: int, frac_truncated: float, own: Labels) -> Cell:
+    """Return what a size's cells have in common; ``own`` are the labels of its training texts."""
     job, labels = work.job, work.evaluation_labels
     counts = np.bincount(labels.astype(np.int64)) if work.n_classes else np.zeros(1)
     return {
@@ -248,7 +266,9 @@ def _common(work: Work, size: int, frac_truncated: float) -> Cell:
         "n_train": size,
         "seed": job.seed,
         "n_classes": work.n_classes,
+        "n_unseen": work.n_unseen,
         "n_eval": len(labels),
+        "frac_unseen": float(np.isin(labels, own, invert=True).mean()) if work.n_classes else 0.0,
         "majority_share": float(counts.max() / len(labels)) if work.n_classes else float("nan"),
         "metric": job.card.metric,
         "frac_truncated": frac_truncated,
@@ -260,17 +280,19 @@ def _common(work: Work, size: int, frac_truncated: float) -> Cell:
 def _scored(work: Work, scores: dict[str, NDArray[np.float64]], b: int) -> Cell:
     """Return head b's scores under the names of the table."""
     own = headline(scores, work.job.card.metric)
-    wanted = ("accuracy", "f1", "log_loss", "brier")
+    wanted = (*CLASS_METRICS, "log_loss", "brier")
     names = [n for base in wanted for n in (base, f"{base}_low", f"{base}_high")]
-    names += ["matthews", "pearson", "spearman", "r2", "rmse"]
+    names += ["pearson", "spearman", "r2", "rmse"]
     picked = {name: float(scores[name][b]) for name in names if name in scores}
     return picked | {name: float(value[b]) for name, value in own._asdict().items()}
 
 
 def failed_cells(work: Work, message: str) -> list[Cell]:
     """Return rows that say that a job's cells failed, and why."""
+    order = _order(work)
     return [
-        _common(work, size, 0.0) | {"layer": layer, "state": "failed", "message": message}
+        _common(work, size, 0.0, work.train_labels[order[:size]])
+        | {"layer": layer, "state": "failed", "message": message}
         for size in work.sizes
         for layer in work.job.layers
     ]

@@ -17,7 +17,7 @@ from charkit.config import Control, Pooling, content_hash
 from charkit.errors import UnknownNameError, UsageError
 from charkit.tasks.card import TaskCard
 
-_FORMAT = 4
+_FORMAT = 5
 
 SMALLEST_SIZE = 16
 _LARGEST_SEED = 2**63 - 1

@@ -51,14 +51,23 @@ COLUMNS: tuple[Column, ...] = (
     Column("n_train", "int64", "texts", "labelled texts that the head was trained on"),
     Column("seed", "int64", "", "which nested draw of the training texts"),
     Column("n_classes", "int64", "classes", "classes of the task; 0 for regression"),
+    Column("n_unseen", "int64", "classes", "classes that only evaluation texts have"),
     Column("n_eval", "int64", "texts", "labelled texts that the head was scored on"),
+    Column(
+        "frac_unseen",
+        "float64",
+        "fraction",
+        "share of these whose class no training text of the cell has: each an error",
+    ),
     Column("majority_share", "float64", "fraction", "largest class's share of the evaluation"),
     Column("strength", "float64", "", "L2 strength, chosen inside the training sample"),
-    Column("metric", "string", "", "the task's own metric: what score means"),
-    *_interval("score", "metric", "the task's own metric"),
+    Column("metric", "string", "", "what score means: the task's own metric, or the one asked for"),
+    *_interval("score", "metric", "that metric"),
     *_interval("accuracy", "fraction", "share of evaluation texts classified correctly"),
     *_interval("f1", "fraction", "F1 of class 1 for two classes, else the mean over classes"),
-    Column("matthews", "float64", "correlation", "Matthews correlation coefficient"),
+    *_interval("macro_f1", "fraction", "mean of F1 over the classes of texts or predictions"),
+    *_interval("balanced_accuracy", "fraction", "mean of recall over the classes of the texts"),
+    *_interval("matthews", "correlation", "Matthews correlation coefficient"),
     *_interval("log_loss", "nats", "mean negative log probability of the true class"),
     *_interval("brier", "", "mean over texts of the summed squared probability errors"),
     Column("pearson", "float64", "correlation", "Pearson correlation (regression)"),
@@ -114,6 +123,17 @@ def concat(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
         return to_frame([])
     joined = pd.concat(frames, ignore_index=True)
     return joined.sort_values(SORT_ORDER, kind="stable", ignore_index=True)
+
+
+def rescored(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return a table of classification whose score is another metric than the tasks' own.
+
+    Args:
+        frame: A sweep's table.
+        metric: One of `charkit.heads.influence.CLASS_METRICS`.
+    """
+    ends = {f"score{end}": frame[f"{metric}{end}"] for end in ("", "_low", "_high")}
+    return frame.assign(metric=pd.Series(metric, index=frame.index, dtype="str"), **ends)
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:

@@ -118,8 +118,9 @@ class SweepResult:
         """Return what a job's heads made of each evaluation row.
 
         Returns:
-            For classification ``correct`` (bytes 0 or 1) and ``log_loss`` (nats), for regression
-            ``prediction``, each of shape (n_sizes, n_layers, n_eval); and ``labels``, (n_eval,).
+            For classification ``correct`` (bytes 0 or 1), ``predicted`` (class codes) and
+            ``log_loss`` (nats), for regression ``prediction``, each of shape
+            (n_sizes, n_layers, n_eval); and ``labels``, (n_eval,).
 
         Raises:
             VanishedError: The store no longer has the job, or it is damaged.

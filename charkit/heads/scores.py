@@ -14,7 +14,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from charkit.errors import UnknownNameError, UsageError
-from charkit.heads.influence import METRICS, IntArray, correlations, f1, is_constant, margins
+from charkit.heads.influence import (
+    METRICS,
+    IntArray,
+    correlations,
+    is_constant,
+    macro_f1,
+    margins,
+)
 from charkit.heads.influence import matthews as matthews_estimate
 from charkit.heads.intervals import (
     LEVEL,
@@ -40,11 +47,16 @@ class Headline(NamedTuple):
 
 
 def classification_scores(
-    probabilities: NDArray[np.floating], labels: IntArray, *, level: float = LEVEL
+    probabilities: NDArray[np.floating],
+    labels: IntArray,
+    *,
+    n_known: int | None = None,
+    level: float = LEVEL,
 ) -> dict[str, FloatArray]:
     """Score the class probabilities of B heads on m rows.
 
-    The predicted class is the most probable one, the lowest of equals.
+    The predicted class is the most probable one that training knows, the lowest of equals. Rows
+    of a class that training lacks count in every metric: no prediction is right there.
 
     - ``accuracy``: interval by Wilson (1927).
     - ``f1``: of class 1 when there are two classes, else the mean over the classes that occur
@@ -54,6 +66,12 @@ def classification_scores(
       (Takahashi et al. 2022, "Confidence interval for micro-averaged F1 and macro-averaged F1
       scores"), in Wilson's form. It is too narrow where a class has fewer than about ten rows:
       a class that is never hit seems to have no spread.
+    - ``macro_f1``: the mean over the classes that occur among labels or predictions, for two
+      classes as for more; interval as for ``f1`` of more classes.
+    - ``balanced_accuracy``: mean of recall over the classes that occur among the labels. Interval:
+      Wilson's, with the number of rows that would explain the sum of the classes' binomial
+      variances, each class counted with one hit and one miss more; so a class of few rows that
+      is always, or never, hit does not seem certain.
     - ``matthews``: K-class correlation, zero where labels or predictions are constant; delta
       method in Wilson's form on (1 + value) / 2, and where constant with the standard error
       1/sqrt(m) of "no association".
@@ -64,17 +82,18 @@ def classification_scores(
     Args:
         probabilities: (B, m, C), each row summing to one.
         labels: (m,), class codes 0..C-1.
+        n_known: Classes from this one on only evaluation rows have; None: all are known.
         level: Coverage of the intervals, between 0 and 1.
 
     Returns:
-        ``accuracy``, ``f1``, ``matthews``, ``log_loss``, ``brier``, each also with ``_low`` and
-        ``_high``, as arrays of shape (B,).
+        ``accuracy``, ``f1``, ``macro_f1``, ``balanced_accuracy``, ``matthews``, ``log_loss``,
+        ``brier``, each also with ``_low`` and ``_high``, as arrays of shape (B,).
 
     Raises:
         UsageError: Shapes, labels or probabilities are not as described.
     """
     labels = _checked_labels(labels, probabilities)
-    predicted = predicted_classes(probabilities)
+    predicted = predicted_classes(probabilities, n_known=n_known)
     n_rows, n_classes = probabilities.shape[1:]
     accuracy = (predicted == labels).mean(axis=1)
     losses = mean_interval(
@@ -86,6 +105,8 @@ def classification_scores(
     return {
         **_named("accuracy", accuracy, wilson_interval(accuracy, n_rows, level=level)),
         **_named("f1", *_f1_scores(predicted, labels, n_classes, level)),
+        **_named("macro_f1", *_macro_f1_scores(predicted, labels, n_classes, level)),
+        **_named("balanced_accuracy", *_balanced_scores(predicted, labels, n_classes, level)),
         **_named("matthews", *_matthews_scores(predicted, labels, n_classes, level)),
         **_named("log_loss", *losses),
         **_named("brier", *brier),
@@ -141,7 +162,7 @@ def headline(scores: dict[str, FloatArray], metric: str) -> Headline:
 
     Args:
         scores: From `classification_scores` or `regression_scores`.
-        metric: ``"accuracy"``, ``"f1"``, ``"matthews"`` or ``"pearson_spearman"``.
+        metric: One of `charkit.heads.influence.METRICS`.
 
     Raises:
         UnknownNameError: There is no such metric, or these scores do not have it.
@@ -153,7 +174,12 @@ def headline(scores: dict[str, FloatArray], metric: str) -> Headline:
 
 
 def majority_scores(
-    train_labels: ArrayLike, labels: ArrayLike, *, n_classes: int, level: float = LEVEL
+    train_labels: ArrayLike,
+    labels: ArrayLike,
+    *,
+    n_classes: int,
+    n_known: int | None = None,
+    level: float = LEVEL,
 ) -> dict[str, FloatArray]:
     """Score the head that ignores the text: the control every other head must beat.
 
@@ -164,6 +190,7 @@ def majority_scores(
         train_labels: (n,), class codes, or real numbers when ``n_classes`` is 0.
         labels: (m,), those of the evaluation sample.
         n_classes: C, or 0 for regression.
+        n_known: Classes from this one on only evaluation rows have; None: all are known.
         level: Coverage of the intervals.
 
     Returns:
@@ -176,7 +203,7 @@ def majority_scores(
     codes = np.asarray(labels, dtype=np.int64)
     prior = majority_probabilities(train_labels, n_classes=n_classes)
     rows = np.broadcast_to(prior, (1, codes.size, n_classes))
-    return classification_scores(rows, codes, level=level)
+    return classification_scores(rows, codes, n_known=n_known, level=level)
 
 
 def majority_probabilities(train_labels: ArrayLike, *, n_classes: int) -> FloatArray:
@@ -188,9 +215,14 @@ def majority_probabilities(train_labels: ArrayLike, *, n_classes: int) -> FloatA
     return np.asarray(counts / counts.sum())
 
 
-def predicted_classes(probabilities: NDArray[np.floating]) -> IntArray:
-    """Return the most probable class, the lowest of equals: (B, m, C) -> (B, m)."""
-    return np.asarray(probabilities.argmax(axis=2), dtype=np.int64)
+def predicted_classes(
+    probabilities: NDArray[np.floating], *, n_known: int | None = None
+) -> IntArray:
+    """Return the most probable of the first ``n_known`` classes: (B, m, C) -> (B, m).
+
+    Of equals the lowest is taken; None means all C.
+    """
+    return np.asarray(probabilities[..., :n_known].argmax(axis=2), dtype=np.int64)
 
 
 def row_log_loss(probabilities: NDArray[np.floating], labels: IntArray) -> FloatArray:
@@ -203,15 +235,35 @@ def _f1_scores(
     predicted: IntArray, labels: IntArray, n_classes: int, level: float
 ) -> tuple[FloatArray, Interval]:
     if n_classes > 2:
-        estimate = f1(predicted, labels, n_classes)
-        interval = share_interval(estimate.value, estimate.variance, labels.size, level=level)
-        return estimate.value, interval
+        return _macro_f1_scores(predicted, labels, n_classes, level)
     shares = margins(predicted, labels, n_classes)
     hits = shares.hits[:, 1]
     union = shares.predicted[:, 1] + shares.labels[:, 1] - hits
     jaccard = np.divide(hits, union, out=np.zeros_like(hits), where=union > 0)
     low, high = wilson_interval(jaccard, union * labels.size, level=level)
     return _dice(jaccard), (_dice(low), _dice(high))
+
+
+def _macro_f1_scores(
+    predicted: IntArray, labels: IntArray, n_classes: int, level: float
+) -> tuple[FloatArray, Interval]:
+    estimate = macro_f1(predicted, labels, n_classes)
+    interval = share_interval(estimate.value, estimate.variance, labels.size, level=level)
+    return estimate.value, interval
+
+
+def _balanced_scores(
+    predicted: IntArray, labels: IntArray, n_classes: int, level: float
+) -> tuple[FloatArray, Interval]:
+    shares = margins(predicted, labels, n_classes)
+    rows = shares.labels[0] * labels.size
+    present = rows > 0
+    rows, hits = rows[present], shares.hits[:, present] * labels.size
+    value = (hits / rows).mean(axis=1)
+    smooth = (hits + 1) / (rows + 2)
+    variance = (smooth * (1 - smooth) / rows).mean(axis=1) / len(rows)
+    middle = smooth.mean(axis=1)
+    return value, wilson_interval(value, middle * (1 - middle) / variance, level=level)
 
 
 def _dice(jaccard: FloatArray) -> FloatArray:

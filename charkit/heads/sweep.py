@@ -25,7 +25,7 @@ from charkit.heads.grid import (
 )
 from charkit.heads.job import Work, failed_cells, run_job
 from charkit.heads.plan import Job
-from charkit.heads.records import concat, read_table, to_frame
+from charkit.heads.records import concat, read_table, rescored, to_frame
 from charkit.heads.result import SweepResult
 from charkit.manifest import available_cores
 from charkit.parallel import (
@@ -58,6 +58,7 @@ def sweep(
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
     subsets: Sequence[str] = ("all",),
     controls: Sequence[str] = ALL_CONTROLS,
+    metric: str | None = None,
     pooling: Pooling = "mean",
     max_length: int | None = None,
     device: DeviceChoice = "auto",
@@ -88,6 +89,8 @@ def sweep(
         subsets: Parts of each task, see `charkit.tasks.make_subset`.
         controls: Controls beside the real thing: a random encoder of the same shape, shuffled
             labels, the majority class.
+        metric: What scores are and layers are chosen by: ``"accuracy"``, ``"f1"``,
+            ``"macro_f1"``, ``"balanced_accuracy"`` or ``"matthews"``. Default: the task's own.
         pooling: How token states become one vector.
         max_length: Longest text in tokens. Default: the encoder's own choice.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"`` for the encoder.
@@ -120,6 +123,7 @@ def sweep(
         seeds=tuple(seeds),
         subsets=tuple(subsets),
         controls=tuple(controls),
+        metric=metric,
         pooling=pooling,
         max_length=max_length,
         device=device,
@@ -176,8 +180,8 @@ def run_sweep(
         )
     cells = [cell for w, failure in failures for cell in failed_cells(w, failure.message)]
     result = SweepResult(
-        table=concat([*(table for table in tables if table is not None), to_frame(cells)]),
-        cards=tuple(task.card for task in plan.tasks),
+        table=_rescored(plan, [*(t for t in tables if t is not None), to_frame(cells)]),
+        cards=tuple(plan.card_of(task) for task in plan.tasks),
         jobs=tuple(jobs),
         root=plan.store.root,
         n_jobs_found=len(plan.jobs) - n_to_do[0],
@@ -185,6 +189,13 @@ def run_sweep(
     if failures:
         raise _some_failed(result, failures, n_cells=len(cells))
     return result
+
+
+def _rescored(plan: SweepPlan, tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """Return all cells, their score in the metric asked for; the store keeps each task's own."""
+    table = concat(tables)
+    metric = plan.settings.metric
+    return table if metric is None else rescored(table, metric)
 
 
 _ROUNDS = 3
@@ -267,6 +278,7 @@ def _prepare(plan: SweepPlan, task: LazyTask, jobs: list[Job], progress: Progres
                 train_labels=subset.train_labels,
                 evaluation_labels=subset.evaluation_labels,
                 n_classes=len(subset.class_names),
+                n_unseen=len(subset.unseen_names),
             )
         )
     return work

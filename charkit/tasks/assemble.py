@@ -9,12 +9,20 @@ from numpy.typing import NDArray
 
 from charkit.config import TaskKind
 from charkit.errors import DataError, UsageError
-from charkit.tasks.checks import check_labels, check_pairs, duplicate_notes, row_keys
+from charkit.tasks.checks import (
+    check_labels,
+    check_pairs,
+    duplicate_notes,
+    rare_class_notes,
+    row_keys,
+    untested_classes_note,
+)
 from charkit.tasks.glue import GlueSpec, glue_order
 from charkit.tasks.labels import Meaning, encode_labels, read_meaning
 from charkit.tasks.nested import nested_order
 from charkit.tasks.rows import OnBadRows, Rows
 from charkit.tasks.task import Metric, Split, Task
+from charkit.tasks.unseen import with_unseen
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,7 @@ def assemble(train: Rows, evaluation: Rows | None, request: Request) -> Task:
     check_pairs(part, where=where)
     assert part.labels is not None
     check_labels(part.labels, meaning.kind, meaning.class_names, where=where)
+    unseen: tuple[str, ...] = ()
     if evaluation is None:
         rows = split_rows(part, kind=meaning.kind, eval_frac=request.eval_frac, seed=request.seed)
         notes.append(
@@ -73,14 +82,18 @@ def assemble(train: Rows, evaluation: Rows | None, request: Request) -> Task:
             f"(stratified, seed {request.seed})"
         )
         part, held_out = part.take(rows[0]), part.take(rows[1])
-        assert part.labels is not None
         where = f"{where} (training part)"
-        check_labels(part.labels, meaning.kind, meaning.class_names, where=where)
     else:
         notes.extend(evaluation.notes)
-        held_out = _split_of(evaluation, request, meaning, notes)
+        own, unseen, more = with_unseen(evaluation, request.column, meaning)
+        notes.extend(more)
+        held_out = _split_of(evaluation, request, own, notes)
         if evaluation.labels is None:
             notes.append(f"{evaluation.where}: no labels; kept as an unlabelled evaluation part")
+    assert part.labels is not None
+    notes.extend(rare_class_notes(part.labels, meaning.kind, meaning.class_names, where=where))
+    if held_out.labels is not None:
+        notes.extend(untested_classes_note(held_out.labels, meaning.kind, meaning.class_names))
     notes.extend(duplicate_notes(part, held_out))
     return Task(
         name=request.name,
@@ -89,9 +102,10 @@ def assemble(train: Rows, evaluation: Rows | None, request: Request) -> Task:
         evaluation=held_out,
         class_names=meaning.class_names,
         corpus=request.corpus or request.name,
-        metric=_metric(request.glue, meaning),
+        metric="accuracy" if unseen else _metric(request.glue, meaning),
         source=request.source,
         notes=tuple(dict.fromkeys(notes)),
+        unseen_names=unseen,
     )
 
 
@@ -118,8 +132,8 @@ def split_rows(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Split rows into a training and an evaluation part, stratified over the labels.
 
-    Rows with the same text (and pair) stay on one side. A class with at least two distinct texts
-    keeps two of them in training.
+    Rows with the same text (and pair) stay on one side. Every class keeps two distinct texts in
+    training, or what it has; where no row could be split off then, one.
 
     Args:
         part: The labelled rows.
@@ -151,7 +165,12 @@ def split_rows(
     in_train = np.zeros(len(first), dtype=bool)
     in_train[nested_order(labels, seed=seed, kind=kind)[:n_train]] = True
     if kind == "classification":
-        _keep_two(in_train, labels.astype(np.int64))
+        codes = part.labels.astype(np.int64)
+        drawn = in_train
+        for fewest in (2, 1):
+            in_train = _keep(drawn, groups, codes, fewest)
+            if not in_train.all():
+                break
     if in_train.all():
         raise DataError(
             f"no row can be split off for evaluation: every class needs its {len(first)} rows "
@@ -161,9 +180,22 @@ def split_rows(
     return np.flatnonzero(mask), np.flatnonzero(~mask)
 
 
-def _keep_two(in_train: NDArray[np.bool_], labels: NDArray[np.int64]) -> None:
-    """Move rows of classes with fewer than two training rows back into training."""
-    counts = np.bincount(labels[in_train], minlength=int(labels.max()) + 1)
-    for cls in np.flatnonzero(counts < 2):
-        spare = np.flatnonzero((labels == cls) & ~in_train)
-        in_train[spare[: 2 - counts[cls]]] = True
+def _keep(
+    drawn: NDArray[np.bool_], groups: NDArray[np.int64], codes: NDArray[np.int64], fewest: int
+) -> NDArray[np.bool_]:
+    """Return which texts are for training once every class has this many there, if it can.
+
+    Args:
+        drawn: Which distinct texts were drawn for training.
+        groups: The distinct text of every row, (n_rows,).
+        codes: The class of every row: one text may have several, (n_rows,).
+        fewest: Distinct texts that a class keeps.
+    """
+    pairs = np.unique(np.stack([codes, groups], 1), axis=0)
+    kept = drawn.copy()
+    counts = np.bincount(pairs[kept[pairs[:, 1]], 0], minlength=int(codes.max()) + 1)
+    for cls in np.flatnonzero(counts < fewest):
+        own = pairs[pairs[:, 0] == cls, 1]
+        missing = max(0, fewest - int(kept[own].sum()))
+        kept[own[~kept[own]][:missing]] = True
+    return kept

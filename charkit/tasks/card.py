@@ -20,9 +20,9 @@ from charkit.errors import DataError
 from charkit.store import Store
 from charkit.tasks.columns import column_name
 from charkit.tasks.sources import is_utf8, load_task
-from charkit.tasks.task import Metric, Split, Task
+from charkit.tasks.task import IMBALANCED, Metric, Split, Task
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,9 @@ class TaskCard:
         n_classes: Classes; 0 for regression.
         ceiling: The best expected score, where it is known.
         description: Lines for people: sizes, class counts, what was guessed or dropped.
+        majority: Share of the largest class in training; None for regression.
+        n_unseen: Classes that only evaluation rows have.
+        notes: What was guessed, split, dropped or counted while loading.
     """
 
     name: str
@@ -56,6 +59,14 @@ class TaskCard:
     n_classes: int
     ceiling: float | None
     description: tuple[str, ...]
+    majority: float | None = None
+    n_unseen: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def imbalanced(self) -> bool:
+        """Whether always predicting one class looks good in accuracy."""
+        return self.majority is not None and self.majority > IMBALANCED
 
     @classmethod
     def of(cls, task: Task) -> TaskCard:
@@ -73,6 +84,9 @@ class TaskCard:
             n_classes=task.n_classes,
             ceiling=task.ceiling,
             description=tuple(task.describe()),
+            majority=task.majority,
+            n_unseen=task.n_unseen,
+            notes=task.notes,
         )
 
 
@@ -136,7 +150,7 @@ class LazyTask:
         found = self.store.find("tasks", key, deep=True)
         if found is not None:
             fields = json.loads((found / "card.json").read_text(encoding="utf-8"))
-            fields["description"] = tuple(fields["description"])
+            fields |= {name: tuple(fields[name]) for name in ("description", "notes")}
             return TaskCard(**fields)
         card = TaskCard.of(self.task)
         self.store.put(

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from charkit.config import TaskKind
+from charkit.config import TaskKind, listing
 from charkit.errors import DataError
+from charkit.tasks.labels import MOST_ALONE
 from charkit.tasks.task import LabelArray, Split
 
 SMALLEST_SPREAD = 1e-6
@@ -27,8 +28,7 @@ def check_labels(
     """Refuse labels that nothing can be learnt from.
 
     Raises:
-        DataError: One class only, too few rows for the classes, a class with a single row, a
-            constant target.
+        DataError: One class only, another class in every row, a constant target.
     """
     if kind == "regression":
         if len(np.unique(labels)) < 2:
@@ -48,27 +48,69 @@ def check_labels(
 
 
 def _check_classes(labels: LabelArray, class_names: Sequence[str], *, where: str) -> None:
-    counts = np.bincount(labels.astype(np.int64), minlength=len(class_names))
     if len(class_names) < 2:
         name = class_names[0] if class_names else ""
         raise DataError(
-            f"{where}: only one class, {name!r} ({len(labels)} rows): expected at least two. "
-            "Check the label column, or add rows of another class."
+            f"{where}: only one class, {listing([name])} ({len(labels)} rows): expected at least "
+            "two. Check the label column, or add rows of another class."
         )
+    if len(labels) == len(class_names) > MOST_ALONE:
+        raise DataError(
+            f"{where}: another label in each of {len(labels):,} rows: expected classes, most of "
+            "them in several rows. Check the label column; for amounts give --kind regression."
+        )
+
+
+def rare_class_notes(
+    labels: LabelArray, kind: TaskKind, class_names: Sequence[str], *, where: str
+) -> tuple[str, ...]:
+    """Return what is to be noted of classes that have hardly a training row.
+
+    Args:
+        labels: Class codes of the training part, (n_train,).
+        kind: What the labels are.
+        class_names: Names by code.
+        where: What messages call the part.
+    """
+    if kind == "regression":
+        return ()
+    notes = []
     if len(labels) < 2 * len(class_names):
-        raise DataError(
-            f"{where}: {len(labels)} rows for {len(class_names)} classes: expected at least two "
-            "rows a class. Check that the label column holds classes; for amounts say "
-            "--kind regression."
+        notes.append(
+            f"{where}: {len(labels):,} training rows for {len(class_names):,} classes, fewer than "
+            "two a class: scores will be low and vary much from draw to draw. Check that the "
+            "label column holds classes"
         )
-    rare = [class_names[c] for c in np.flatnonzero(counts < 2).tolist()]
+    counts = np.bincount(labels.astype(np.int64), minlength=len(class_names))
+    rare = [class_names[c] for c in np.flatnonzero(counts == 1).tolist()]
     if rare:
-        shown = ", ".join(repr(n) for n in rare[:5]) + (", ..." if len(rare) > 5 else "")
-        raise DataError(
-            f"{where}: {len(rare)} of {len(class_names)} classes have a single training row: "
-            f"{shown}; expected at least two. Collect more rows, merge these classes with "
-            "others, or remove the rows."
+        notes.append(
+            f"{where}: {len(rare):,} of {len(class_names):,} classes have a single training row "
+            f"(kept): {listing(rare)}"
         )
+    return tuple(notes)
+
+
+def untested_classes_note(
+    labels: LabelArray, kind: TaskKind, class_names: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the note that counts classes without an evaluation row; nothing where there is none.
+
+    Args:
+        labels: Labels of the evaluation part, (n_eval,).
+        kind: What the labels are.
+        class_names: Names by code of the classes in training.
+    """
+    if kind == "regression":
+        return ()
+    counts = np.bincount(labels.astype(np.int64), minlength=len(class_names))
+    untested = [class_names[c] for c in np.flatnonzero(counts[: len(class_names)] == 0).tolist()]
+    if not untested:
+        return ()
+    return (
+        f"{len(untested):,} of {len(class_names):,} classes have no evaluation row, so scores do "
+        f"not cover them: {listing(untested)}",
+    )
 
 
 def check_pairs(split: Split, *, where: str) -> None:

@@ -186,24 +186,40 @@ def encode_labels(
 ) -> tuple[Rows, LabelArray, tuple[str, ...]]:
     """Turn labels into codes or targets.
 
+    Args:
+        rows: Labelled rows.
+        column: Name of the label column, for messages.
+        meaning: What the labels mean; it names every class of the rows.
+        on_bad_rows: What to do with targets that are not finite numbers.
+
     Returns:
         The rows that are kept, their labels of shape (n_rows,), and notes.
 
     Raises:
-        DataError: A class was never seen in training, or a target is not a finite number.
+        DataError: A class code is out of range, or a target is not a finite number.
     """
     if meaning.kind == "regression":
         return _encode_targets(rows, column, on_bad_rows=on_bad_rows)
     assert rows.labels is not None
     code = {name: c for c, name in enumerate(meaning.class_names)}
-    if has_codes(rows):
-        names = [_known_name(rows, column, row) for row in range(len(rows))]
-    else:
-        names = label_names(rows.labels)
-    unseen = sorted({name for name in names if name not in code})
-    if unseen:
-        raise _only_in_evaluation(rows, column, unseen)
+    names = names_of_labels(rows, column)
     return rows, np.array([code[name] for name in names], dtype=np.int64), ()
+
+
+def names_of_labels(rows: Rows, column: str) -> list[str]:
+    """Return the name of each row's class.
+
+    Args:
+        rows: Labelled rows.
+        column: Name of the label column, for messages.
+
+    Raises:
+        DataError: A class code is out of range: the labels are hidden.
+    """
+    assert rows.labels is not None
+    if has_codes(rows):
+        return [_known_name(rows, column, row) for row in range(len(rows))]
+    return label_names(rows.labels)
 
 
 def _known_name(rows: Rows, column: str, row: int) -> str:
@@ -215,17 +231,6 @@ def _known_name(rows: Rows, column: str, row: int) -> str:
         f"{rows.where}, {rows.unit} {rows.numbers[row]}: column {column!r}: expected a class code "
         f"0..{len(rows.known_classes) - 1}, got {shown(value)}. Correct the label, or leave it "
         "empty."
-    )
-
-
-def _only_in_evaluation(rows: Rows, column: str, unseen: list[str]) -> DataError:
-    first = ", ".join(shown(name) for name in unseen[:5]) + (", ..." if len(unseen) > 5 else "")
-    advice = "Add training rows of these classes, or remove these rows."
-    if unseen == ["-1"]:
-        advice = "-1 marks hidden labels: use a labelled file for evaluation."
-    return DataError(
-        f"{rows.where}: {len(unseen)} classes in column {column!r} occur only in the evaluation "
-        f"part and not in training: {first}. {advice}"
     )
 
 

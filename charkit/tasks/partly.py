@@ -14,7 +14,7 @@ import numpy as np
 from charkit.config import TaskKind, printable
 from charkit.errors import DataError, UsageError
 from charkit.tasks.card import SourceOptions
-from charkit.tasks.checks import check_pairs, row_keys
+from charkit.tasks.checks import check_pairs, rare_class_notes, row_keys
 from charkit.tasks.columns import Columns, choose_columns, choose_texts, match_columns
 from charkit.tasks.generated import load_generated
 from charkit.tasks.glue import glue_order
@@ -24,6 +24,9 @@ from charkit.tasks.settle import settle
 from charkit.tasks.sources import Tables, check_choices, glue_columns, open_tables, refuse_columns
 from charkit.tasks.tables import RawTable
 from charkit.tasks.task import Split, Task
+
+FEWEST_LABELLED = 4
+"""With fewer labels of the least two classes nothing can be held against anything."""
 
 MOST_CLASSES = 1_000
 """With more classes, labels are hardly classes, and no answer about them would mean anything."""
@@ -215,6 +218,10 @@ class _Reader:
             rows, columns.label, meaning, on_bad_rows=self.on_bad_rows
         )
         notes += [*rows.notes, *meaning.notes, *more]
+        if not self.few:
+            notes += rare_class_notes(
+                codes, "classification", meaning.class_names, where=rows.where
+            )
         part = Split(rows.texts, rows.pairs, codes)
         check_pairs(part, where=rows.where)
         pool, left = Split((), None if part.pairs is None else ()), None
@@ -303,11 +310,11 @@ def _classes(rows: Rows, column: str, kind: TaskKind | None, *, few: bool) -> Me
             f"{rows.where}: {n_classes:,} classes in {len(rows):,} rows: expected at most "
             f"{MOST_CLASSES:,}. Check that the label column holds classes, and merge classes."
         )
-    if not few and len(rows) < max(4, 3 * n_classes // 2):
+    if not few and (len(rows) < FEWEST_LABELLED or len(rows) == n_classes):
         raise DataError(
             f"{rows.where}: {len(rows)} labelled rows for {n_classes} classes are too few: "
-            f"expected at least {max(4, 3 * n_classes // 2)}. Label more, or leave out --label "
-            "and give --classes C."
+            f"expected at least {FEWEST_LABELLED}, two of them of one class. Label more, or leave "
+            "out --label and give --classes C."
         )
     return meaning
 

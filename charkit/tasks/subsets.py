@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from charkit.config import listing
 from charkit.errors import DataError, UnknownNameError, UsageError
 from charkit.tasks.nested import nested_order
 from charkit.tasks.task import LabelArray, Task, frozen_labels, hash_strings
@@ -48,7 +49,8 @@ class Subset:
         evaluation_labels: Labels of the evaluation rows; None where they have none.
         class_names: The classes that are left; empty for regression.
         fingerprint: 64 hex digits that name the content.
-        notes: What was left out.
+        notes: What was left out, or is to be minded.
+        unseen_names: Classes that only its evaluation rows have; their codes follow.
     """
 
     name: str
@@ -59,6 +61,12 @@ class Subset:
     class_names: tuple[str, ...]
     fingerprint: str
     notes: tuple[str, ...] = ()
+    unseen_names: tuple[str, ...] = ()
+
+    @property
+    def n_codes(self) -> int:
+        """Classes of either part; 0 for regression."""
+        return len(self.class_names) + len(self.unseen_names)
 
 
 @dataclass
@@ -71,6 +79,7 @@ class _Draft:
     train_labels: LabelArray
     evaluation_labels: LabelArray | None
     class_names: tuple[str, ...]
+    unseen_names: tuple[str, ...] = ()
 
     def filter(self, train: NDArray[np.bool_], evaluation: NDArray[np.bool_]) -> None:
         """Keep the rows where the masks are true."""
@@ -80,13 +89,18 @@ class _Draft:
             self.evaluation_labels = self.evaluation_labels[evaluation]
 
 
-def make_subset(task: Task, spec: str, *, seed: int) -> Subset:
+def make_subset(task: Task, spec: str, *, seed: int, fewest: int = 1) -> Subset:
     """Take a part or a variant of a task.
+
+    Evaluation rows of a class that the part's training rows lack are kept: no head can be right
+    on them.
 
     Args:
         task: The parent; its training part is labelled.
         spec: What to take; see the table at the top of this module.
         seed: Seed of what is drawn: rows left out, clusters, flipped labels.
+        fewest: Classes with fewer training rows than this are left out of both parts; 1 leaves
+            none out.
 
     Raises:
         UnknownNameError: The kind of subset, or a class, is not known.
@@ -102,7 +116,7 @@ def make_subset(task: Task, spec: str, *, seed: int) -> Subset:
         raise UsageError(f"subset: expected {_EXAMPLES[kind]}, got {spec!r}.")
     draft = _whole(task)
     _MAKERS[kind](task, draft, rest, seed)
-    return _finish(task, draft)
+    return _finish(task, draft, fewest)
 
 
 def _whole(task: Task) -> _Draft:
@@ -115,14 +129,14 @@ def _whole(task: Task) -> _Draft:
         evaluation_rows=np.arange(n_eval),
         train_labels=task.train.labels,
         evaluation_labels=None if task.evaluation is None else task.evaluation.labels,
-        class_names=task.class_names,
+        class_names=task.class_names + task.unseen_names,
     )
 
 
-def _finish(task: Task, draft: _Draft) -> Subset:
+def _finish(task: Task, draft: _Draft, fewest: int) -> Subset:
     notes: list[str] = []
     if task.kind == "classification":
-        _renumber(task, draft, notes)
+        _renumber(task, draft, notes, fewest)
     if len(draft.train_rows) < 2:
         raise DataError(
             f"{task.name}, subset {draft.name}: expected at least 2 training rows, got "
@@ -147,6 +161,7 @@ def _finish(task: Task, draft: _Draft) -> Subset:
         class_names=draft.class_names,
         fingerprint=_fingerprint(task, draft, train_labels, evaluation_labels),
         notes=tuple(notes),
+        unseen_names=draft.unseen_names,
     )
 
 
@@ -157,37 +172,64 @@ def _fingerprint(
     if evaluation is not None:
         arrays.append(evaluation)
     parts = [f"{a.dtype.kind}{a.tobytes().hex()}" for a in arrays]
-    return hash_strings([task.fingerprint, *parts, *draft.class_names]).hex()
+    unseen = ["only in evaluation", *draft.unseen_names] if draft.unseen_names else []
+    return hash_strings([task.fingerprint, *parts, *draft.class_names, *unseen]).hex()
 
 
-def _renumber(task: Task, draft: _Draft, notes: list[str]) -> None:
-    """Drop classes with fewer than two training rows and count the codes from 0 again."""
+def _renumber(task: Task, draft: _Draft, notes: list[str], fewest: int) -> None:
+    """Count the codes from 0 again: classes with training rows first, then those without."""
+    names = draft.class_names
     train = draft.train_labels.astype(np.int64)
-    counts = np.bincount(train, minlength=len(draft.class_names))
-    kept = np.flatnonzero(counts >= 2)
+    counts = np.bincount(train, minlength=len(names))
+    kept = np.flatnonzero(counts >= fewest)
+    rows = "a training row" if fewest == 1 else f"{fewest} training rows"
     if len(kept) < 2:
         raise DataError(
-            f"{task.name}, subset {draft.name}: expected at least two classes with two training "
-            f"rows each, got {len(kept)}. Choose a larger part."
+            f"{task.name}, subset {draft.name}: expected at least two classes with {rows} each, "
+            f"got {len(kept)}. Choose a larger part."
         )
+    labelled = draft.evaluation_labels is not None
     evaluation = np.zeros(0, dtype=np.int64)
     if draft.evaluation_labels is not None:
         evaluation = draft.evaluation_labels.astype(np.int64)
-    known = np.isin(evaluation, kept)
-    lost = [draft.class_names[c] for c in np.flatnonzero(counts == 1).tolist()]
-    if lost or not known.all():
+    unseen = np.zeros(0, dtype=np.int64)
+    if fewest == 1:
+        unseen = np.setdiff1d(evaluation, kept)
+    known = np.isin(evaluation, np.union1d(kept, unseen))
+    n_lost = int((~np.isin(train, kept)).sum())
+    if n_lost or not known.all():
         notes.append(
-            f"left out: {int((counts == 1).sum())} training rows and {int((~known).sum())} "
-            "evaluation rows of classes with fewer than two training rows"
+            f"left out: {n_lost} training rows and {int((~known).sum())} evaluation rows of "
+            f"classes with fewer than {fewest} training rows"
         )
-    no_labels = np.ones(len(draft.evaluation_rows), dtype=bool)
-    draft.filter(np.isin(train, kept), no_labels if draft.evaluation_labels is None else known)
-    code = np.full(len(draft.class_names), -1, dtype=np.int64)
-    code[kept] = np.arange(len(kept))
+    if len(unseen):
+        _note_unseen(task, draft, notes, evaluation, unseen)
+    everything = np.ones(len(draft.evaluation_rows), dtype=bool)
+    draft.filter(np.isin(train, kept), known if labelled else everything)
+    code = np.full(len(names), -1, dtype=np.int64)
+    code[np.concatenate([kept, unseen])] = np.arange(len(kept) + len(unseen))
     draft.train_labels = code[draft.train_labels.astype(np.int64)]
     if draft.evaluation_labels is not None:
         draft.evaluation_labels = code[draft.evaluation_labels.astype(np.int64)]
-    draft.class_names = tuple(draft.class_names[c] for c in kept.tolist())
+    draft.class_names = tuple(names[c] for c in kept.tolist())
+    draft.unseen_names = tuple(names[c] for c in unseen.tolist())
+
+
+def _note_unseen(
+    task: Task, draft: _Draft, notes: list[str], evaluation: IndexArray, unseen: IndexArray
+) -> None:
+    """Note evaluation rows that no head can be right on; refuse if there are no others."""
+    n_rows = int(np.isin(evaluation, unseen).sum())
+    names = listing(draft.class_names[c] for c in unseen.tolist())
+    if n_rows == len(evaluation):
+        raise DataError(
+            f"{task.name}, subset {draft.name}: none of {n_rows:,} evaluation rows has a class of "
+            f"the training rows, got only {names}. Choose a larger part."
+        )
+    notes.append(
+        f"{n_rows:,} of {len(evaluation):,} evaluation rows are of classes without a training "
+        f"row and count as errors: {names}"
+    )
 
 
 def _all(task: Task, draft: _Draft, rest: str, seed: int) -> None:
@@ -216,7 +258,7 @@ def _regroup(task: Task, draft: _Draft, groups: Sequence[Sequence[str]], *, kind
             f"subset: expected at least two groups of distinct classes, got "
             f"{kind}:{_join_names(['+'.join(g) for g in groups])!r}."
         )
-    code = np.full(len(task.class_names), -1, dtype=np.int64)
+    code = np.full(len(draft.class_names), -1, dtype=np.int64)
     for number, group in enumerate(groups):
         code[[task.class_names.index(name) for name in group]] = number
     _require_labels(task, draft)

@@ -15,9 +15,14 @@ from numpy.typing import ArrayLike, NDArray
 from charkit.config import TaskKind, printable
 from charkit.errors import UsageError
 
-Metric = Literal["accuracy", "f1", "matthews", "pearson_spearman"]
-"""A task's headline metric: share of right answers; F1 of class 1; Matthews' correlation;
-the mean of Pearson's and Spearman's correlation."""
+Metric = Literal["accuracy", "f1", "macro_f1", "balanced_accuracy", "matthews", "pearson_spearman"]
+"""A task's headline metric: share of right answers; F1 of class 1 (of several: their mean); the
+mean of F1 over the classes; the mean of recall over the classes; Matthews' correlation; the mean
+of Pearson's and Spearman's correlation."""
+
+IMBALANCED = 0.8
+"""A class with a larger share of the rows: always predicting it looks good in accuracy, so macro-F1
+and balanced accuracy are shown as well."""
 
 LabelArray = NDArray[np.int64] | NDArray[np.float64]
 
@@ -125,6 +130,8 @@ class Task:
         notes: What was guessed, split, dropped or counted while loading.
         ceiling: For generated tasks: the best score that any predictor can expect, accuracy
             (classification) or Pearson's correlation (regression); None where unknown.
+        unseen_names: Classes that only evaluation rows have. Their codes follow those of
+            ``class_names``; no head can predict them, so their rows count as errors.
     """
 
     name: str
@@ -137,6 +144,7 @@ class Task:
     source: str = ""
     notes: tuple[str, ...] = ()
     ceiling: float | None = None
+    unseen_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(TaskKind):
@@ -145,33 +153,47 @@ class Task:
             legal = ", ".join(get_args(Metric))
             raise UsageError(f"metric: expected one of {legal}, got {self.metric!r}.")
         object.__setattr__(self, "class_names", tuple(self.class_names))
+        object.__setattr__(self, "unseen_names", tuple(self.unseen_names))
         object.__setattr__(self, "notes", tuple(self.notes))
         object.__setattr__(self, "corpus", self.corpus or self.name)
-        for part in (self.train, self.evaluation):
+        known = self.n_classes
+        for part, n_codes in ((self.train, known), (self.evaluation, known + self.n_unseen)):
             if part is not None and part.labels is not None:
-                self._check_labels(part.labels)
+                self._check_labels(part.labels, n_codes)
 
-    def _check_labels(self, labels: LabelArray) -> None:
+    def _check_labels(self, labels: LabelArray, n_codes: int) -> None:
         wanted = "i" if self.kind == "classification" else "f"
         if len(labels) and labels.dtype.kind != wanted:
             raise UsageError(f"labels: expected {wanted}64 for {self.kind}, got {labels.dtype}.")
         if self.kind == "classification" and len(labels):
             low, high = int(labels.min()), int(labels.max())
-            if low < 0 or high >= self.n_classes:
-                raise UsageError(
-                    f"labels: expected codes 0..{self.n_classes - 1}, got {low}..{high}."
-                )
+            if low < 0 or high >= n_codes:
+                raise UsageError(f"labels: expected codes 0..{n_codes - 1}, got {low}..{high}.")
 
     @property
     def n_classes(self) -> int:
-        """The number of classes; 0 for regression."""
+        """The number of classes that training has or names; 0 for regression."""
         return len(self.class_names) if self.kind == "classification" else 0
+
+    @property
+    def n_unseen(self) -> int:
+        """The number of classes that only evaluation rows have."""
+        return len(self.unseen_names)
+
+    @property
+    def majority(self) -> float | None:
+        """Share of the largest class in training; None for regression and without labels."""
+        if self.kind == "regression" or self.train.labels is None or not len(self.train):
+            return None
+        return float(np.bincount(self.train.labels.astype(np.int64)).max() / len(self.train))
 
     @cached_property
     def fingerprint(self) -> str:
         """64 hex digits that name the content: kind, metric, classes and both parts."""
         evaluation = "" if self.evaluation is None else self.evaluation.fingerprint
         parts = (self.kind, self.metric, self.train.fingerprint, evaluation, *self.class_names)
+        if self.unseen_names:
+            parts += ("only in evaluation", *self.unseen_names)
         return hash_strings(parts).hex()
 
     def describe(self) -> list[str]:
@@ -195,8 +217,9 @@ class Task:
             if not len(part):
                 return ""
             return f", targets {part.labels.min():g} to {part.labels.max():g}"
-        counts = np.bincount(part.labels.astype(np.int64), minlength=self.n_classes)
-        ranked = sorted(zip(-counts, self.class_names, strict=True))[:shown]
+        names = self.class_names if part is self.train else self.class_names + self.unseen_names
+        counts = np.bincount(part.labels.astype(np.int64), minlength=len(names))
+        ranked = sorted(zip(-counts, names, strict=True))[:shown]
         text = ", ".join(f"{printable(name)} {-count}" for count, name in ranked)
-        more = f", and {self.n_classes - shown} more" if self.n_classes > shown else ""
-        return f", {self.n_classes} classes: {text}{more}"
+        more = f", and {len(names) - shown} more" if len(names) > shown else ""
+        return f", {len(names)} classes: {text}{more}"

@@ -93,7 +93,7 @@ def _pooled(task: Task, most: int) -> Task:
 def _rows(task: Task, spec: str, seed: int) -> IntArray:
     """Return the rows of a side; none where too little is left."""
     try:
-        return make_subset(task, spec, seed=seed).train_rows
+        return make_subset(task, spec, seed=seed, fewest=2).train_rows
     except DataError:
         return np.empty(0, np.int64)
 

@@ -3,7 +3,15 @@ import pytest
 from scipy import stats
 
 from charkit.errors import UnknownNameError
-from charkit.heads.influence import average_ranks, correlations, f1, matthews, row_values
+from charkit.heads.influence import (
+    average_ranks,
+    balanced_accuracy,
+    correlations,
+    f1,
+    macro_f1,
+    matthews,
+    row_values,
+)
 
 
 def weighted(metric, predicted, labels, n_classes, row, step):
@@ -14,7 +22,7 @@ def weighted(metric, predicted, labels, n_classes, row, step):
     return estimate.value[0]
 
 
-@pytest.mark.parametrize("metric", [f1, matthews])
+@pytest.mark.parametrize("metric", [f1, macro_f1, balanced_accuracy, matthews])
 @pytest.mark.parametrize("n_classes", [2, 4])
 def test_influence_is_the_derivative_by_a_rows_weight(metric, n_classes):
     rng = np.random.default_rng(3)
@@ -50,7 +58,10 @@ def test_ranks_share_ties_as_scipy_does():
     assert average_ranks(np.array([[2.0]])).tolist() == [[1.0]]
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "f1", "matthews", "pearson_spearman"])
+@pytest.mark.parametrize(
+    "metric",
+    ["accuracy", "f1", "macro_f1", "balanced_accuracy", "matthews", "pearson_spearman"],
+)
 def test_row_values_average_to_the_metric(metric):
     rng = np.random.default_rng(1)
     if metric == "pearson_spearman":
@@ -58,7 +69,8 @@ def test_row_values_average_to_the_metric(metric):
         scores = correlations(made, wanted)[2].value
     else:
         made, wanted = rng.integers(0, 3, (3, 50)), rng.integers(0, 3, 50)
-        ways = {"f1": f1, "matthews": matthews}
+        ways = {"f1": f1, "matthews": matthews, "macro_f1": macro_f1}
+        ways["balanced_accuracy"] = balanced_accuracy
         scores = (
             (made == wanted).mean(axis=1)
             if metric == "accuracy"

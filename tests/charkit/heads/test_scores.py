@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as oracle
 
@@ -23,6 +25,7 @@ def random_heads(n_classes, n_rows=300, n_heads=4, seed=0, alpha=0.7):
     return probabilities / probabilities.sum(axis=2, keepdims=True), labels
 
 
+@pytest.mark.filterwarnings("ignore:y_pred contains classes")
 @pytest.mark.parametrize("n_classes", [2, 3, 77])
 def test_classification_equals_scikit_learn(n_classes):
     probabilities, labels = random_heads(n_classes)
@@ -33,12 +36,50 @@ def test_classification_equals_scikit_learn(n_classes):
         wanted = {
             "accuracy": oracle.accuracy_score(labels, predicted),
             "f1": oracle.f1_score(labels, predicted, average=average),
+            "macro_f1": oracle.f1_score(labels, predicted, average="macro"),
+            "balanced_accuracy": oracle.balanced_accuracy_score(labels, predicted),
             "matthews": oracle.matthews_corrcoef(labels, predicted),
             "log_loss": oracle.log_loss(labels, p, labels=range(n_classes)),
             "brier": np.square(p - np.eye(n_classes)[labels]).sum(axis=1).mean(),
         }
         for name, value in wanted.items():
             assert ours[name][b] == pytest.approx(value, abs=1e-12), name
+
+
+@pytest.mark.filterwarnings("ignore:y_pred contains classes", "ignore:A single label was found")
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_rows_of_unseen_classes_count_in_every_metric(data):
+    """Classes may lack evaluation rows, and evaluation rows may be of classes no head knows."""
+    n_known, n_unseen = data.draw(st.integers(2, 5)), data.draw(st.integers(0, 3))
+    n_codes = n_known + n_unseen
+    labels = np.array(data.draw(st.lists(st.integers(0, n_codes - 1), min_size=1, max_size=25)))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    p = rng.dirichlet(np.full(n_codes, 0.5), (1, labels.size))
+    ours = classification_scores(p, labels, n_known=n_known)
+    predicted = p[0, :, :n_known].argmax(axis=1)
+    wanted = {
+        "accuracy": oracle.accuracy_score(labels, predicted),
+        "macro_f1": oracle.f1_score(labels, predicted, average="macro", zero_division=0),
+        "balanced_accuracy": oracle.balanced_accuracy_score(labels, predicted),
+        "log_loss": -np.log(p[0, np.arange(labels.size), labels]).mean(),
+        "brier": np.square(p[0] - np.eye(n_codes)[labels]).sum(axis=1).mean(),
+    }
+    if len({*labels, *predicted}) > 1:
+        wanted["matthews"] = oracle.matthews_corrcoef(labels, predicted)
+    for name, value in wanted.items():
+        assert ours[name][0] == pytest.approx(value, abs=1e-9), name
+        assert ours[f"{name}_low"][0] <= ours[name][0] + 1e-12, name
+        assert ours[f"{name}_high"][0] >= ours[name][0] - 1e-12, name
+    assert ours["accuracy"][0] <= (labels < n_known).mean()
+
+
+def test_balanced_accuracy_is_not_certain_of_a_class_of_few_rows():
+    labels = np.repeat([0, 1], [200, 3])
+    ours = classification_scores(np.eye(2)[labels][None], labels)
+    assert ours["balanced_accuracy"][0] == 1.0
+    assert ours["balanced_accuracy_low"][0] < 0.85
+    assert ours["accuracy_low"][0] > 0.98
 
 
 def test_macro_f1_leaves_out_classes_that_never_occur():
@@ -50,6 +91,7 @@ def test_macro_f1_leaves_out_classes_that_never_occur():
 
 def test_intervals_hold_the_value_and_stay_in_range():
     ranges = {"accuracy": (0, 1), "f1": (0, 1), "matthews": (-1, 1), "brier": (0, 2)}
+    ranges |= {"macro_f1": (0, 1), "balanced_accuracy": (0, 1)}
     for n_classes in (2, 5):
         for n_rows in (1, 2, 7, 60):
             ours = classification_scores(*random_heads(n_classes, n_rows, seed=n_rows))
@@ -158,9 +200,10 @@ def test_intervals_cover_what_they_promise(table, n_rows):
     labels, predicted = np.divmod(np.repeat(np.arange(counts.size), counts), len(cells))
     exact = classification_scores(np.eye(len(cells))[predicted][None], labels)
     worlds = list(confusion_worlds(cells, n_rows, 600))
-    for name in ("accuracy", "f1", "matthews", "brier"):
+    for name in ("accuracy", "f1", "balanced_accuracy", "matthews", "brier"):
         share = coverage(name, exact[name][0], worlds)
         assert 0.85 <= share <= 0.955, (name, share)
+    assert coverage("macro_f1", exact["macro_f1"][0], worlds) >= 0.85
 
 
 def test_log_loss_interval_covers():

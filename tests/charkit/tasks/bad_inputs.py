@@ -390,19 +390,24 @@ LABELS = [
         {"t.csv": csv_of(*(f"text {i},a" for i in range(9)))},
     ),
     BadInput(
-        "rows_below_classes", "Hardly more rows than classes.", "t.csv", DataError,
-        "rows for 6 classes: expected at least two rows a class",
+        "only_single_rows", "Six classes of one row each: nothing is left for evaluation.",
+        "t.csv", DataError, "no row can be split off for evaluation",
         {"t.csv": csv_of(*(f"text {i},c{i}" for i in range(6)))},
     ),
     BadInput(
-        "single_row_class", "A class with a single training row.", "t.csv", DataError,
-        "1 of 3 classes have a single training row: 'c'",
-        {"t.csv": csv_of(*_good_rows(12), "a lonely text,c")},
+        "labels_are_identifiers", "Another label in every row: the column holds no classes.",
+        "t.csv", DataError, "another label in each of 40 rows",
+        {"t.csv": csv_of(*(f"text {i},id {i}" for i in range(40)))},
     ),
     BadInput(
-        "eval_only_class", "A class that only the evaluation part has.", "t.csv", DataError,
-        "occur only in the evaluation part and not in training: 'z'",
-        {"t.csv": GOOD, "e.csv": csv_of("x,a", "y,z")}, {"evaluation": "e.csv"},
+        "no_class_in_common", "An evaluation part with other classes altogether.", "t.csv",
+        DataError, "none of 2 evaluation rows has a class of the training part",
+        {"t.csv": GOOD, "e.csv": csv_of("x,positive", "y,negative")}, {"evaluation": "e.csv"},
+    ),
+    BadInput(
+        "class_spelled_otherwise", "A class that the evaluation part writes in other letters.",
+        "t.csv", DataError, "training has the same in other letters, as 'a' for 'A '",
+        {"t.csv": GOOD, "e.csv": csv_of("x,a", "y,b", "z,A ")}, {"evaluation": "e.csv"},
     ),
     BadInput(
         "hidden_labels", "An evaluation part whose labels are hidden (-1).", "t.csv", DataError,

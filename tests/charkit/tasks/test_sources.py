@@ -210,6 +210,74 @@ def test_duplicates_stay_on_one_side_of_a_split():
     assert not set(task.train.texts) & set(task.evaluation.texts)
 
 
+def test_a_split_keeps_every_class_in_training_even_where_a_text_has_two():
+    """Classes of one or two rows, one of them a text that another class has as well."""
+    rows = [(f"t{i}", "ab"[i % 2]) for i in range(40)]
+    rows += [("t0", "only with t0"), ("alone", "single"), ("p", "pair"), ("q", "pair")]
+    data = pd.DataFrame(rows, columns=["text", "label"])
+    for seed in range(5):
+        task = load_task(data, seed=seed, eval_frac=0.5)
+        assert set(task.train.labels.tolist()) == set(range(5))
+        assert not set(task.train.texts) & set(task.evaluation.texts)
+        assert any(
+            "2 of 5 classes have a single training row (kept): 'only with t0', 'single'" in note
+            for note in task.notes
+        )
+        assert any("3 of 5 classes have no evaluation row" in note for note in task.notes)
+
+
+def test_a_split_of_pairs_leaves_one_row_of_each_class_in_training():
+    data = pd.DataFrame(
+        {"text": [f"t{i}" for i in range(20)], "label": [i // 2 for i in range(20)]}
+    )
+    task = load_task(data, eval_frac=0.3)
+    assert set(task.train.labels.tolist()) == set(range(10))
+    assert len(task.evaluation) == 6
+
+
+def test_classes_that_only_evaluation_has_are_kept_counted_and_listed_once(tmp_path):
+    train = write_good(tmp_path / "train.csv", 10)
+    train.write_text(train.read_text() + "lonely,c\n")
+    (tmp_path / "test.csv").write_text("text,label\nnew,b\nnewer,z\nnewest,a\nodd,y\nodder,z\n")
+    task = load_task(tmp_path)
+    assert task.class_names == ("a", "b", "c")
+    assert task.unseen_names == ("y", "z")
+    assert task.evaluation.labels.tolist() == [1, 4, 0, 3, 4]
+    assert task.n_classes == 3
+    note = "3 of 5 evaluation rows (60.0%) are of 2 classes that training lacks"
+    assert sum(note in n and "'y', 'z'" in n for n in task.notes) == 1
+    assert any("1 of 3 classes have a single training row (kept): 'c'" in n for n in task.notes)
+    assert "5 classes" in task.describe()[2]
+
+
+def test_an_evaluation_class_is_part_of_the_fingerprint(tmp_path):
+    train = write_good(tmp_path / "train.csv", 10)
+    names = []
+    for other in ("z", "y"):
+        (tmp_path / "e.csv").write_text(f"text,label\nnew,b\nnewer,{other}\n")
+        names.append(load_task(train, evaluation=tmp_path / "e.csv").fingerprint)
+    assert names[0] != names[1]
+
+
+def test_fewer_than_two_rows_a_class_is_noted(tmp_path):
+    train = tmp_path / "t.csv"
+    rows = [f"text {i},c{i}" for i in range(20)] + [f"more {i},c{i}" for i in range(6)]
+    train.write_text("text,label\n" + "\n".join(rows) + "\n")
+    (tmp_path / "e.csv").write_text("text,label\nx,c1\ny,c2\n")
+    task = load_task(train, evaluation=tmp_path / "e.csv")
+    assert any("26 training rows for 20 classes, fewer than two a class" in n for n in task.notes)
+    assert any("18 of 20 classes have no evaluation row" in n for n in task.notes)
+
+
+@pytest.mark.parametrize("twin", ["Good", " good", "go\u200bod", "GOOD "])
+def test_a_class_spelled_otherwise_in_evaluation_is_no_new_class(tmp_path, twin):
+    train = tmp_path / "t.csv"
+    train.write_text("text,label\n" + "".join(f"t{i},{['good', 'bad'][i % 2]}\n" for i in range(8)))
+    (tmp_path / "e.csv").write_text(f"text,label\nx,good\ny,bad\nz,{twin}\n")
+    with pytest.raises(DataError, match="in other letters"):
+        load_task(train, evaluation=tmp_path / "e.csv")
+
+
 def test_rare_classes_keep_two_training_rows():
     labels = ["a"] * 40 + ["b"] * 40 + ["c"] * 2
     data = pd.DataFrame({"text": [f"t{i}" for i in range(82)], "label": labels})

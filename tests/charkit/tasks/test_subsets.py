@@ -1,5 +1,7 @@
 """Subsets: the right rows, the right labels, names and fingerprints of their own."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -138,12 +140,46 @@ def test_noise_is_spread_evenly_over_nested_samples(n_classes):
     assert np.mean(shares) == pytest.approx(0.2, abs=0.03)
 
 
-def test_classes_with_a_single_row_are_left_out_and_counted():
+def task_with_a_tail():
+    """Rows of 1 to 30 letters; class c has one short row, and evaluation a class of its own."""
     texts = tuple("x" * (1 + i % 30) for i in range(90))
     labels = np.array([2 if i == 0 else i % 2 for i in range(90)])
-    task = Task("t", "classification", Split(texts, None, labels),
-                Split(texts[:30], None, labels[:30]), ("a", "b", "c"))  # fmt: skip
-    subset = make_subset(task, "length:short", seed=0)
+    held_out = np.array([3 if i == 1 else label for i, label in enumerate(labels[:30])])
+    return Task("t", "classification", Split(texts, None, labels),
+                Split(texts[:30], None, held_out), ("a", "b", "c"), unseen_names=("z",))  # fmt: skip
+
+
+@pytest.mark.parametrize("spec", ["all", "length:short", "noise:0.1"])
+def test_rare_and_unseen_classes_are_kept(spec):
+    task = task_with_a_tail()
+    subset = make_subset(task, spec, seed=0)
+    assert set(subset.class_names) | set(subset.unseen_names) == {"a", "b", "c", "z"}
+    codes = (*subset.class_names, *subset.unseen_names)
+    whole = (*task.class_names, *task.unseen_names)
+    parent = task.evaluation.labels[subset.evaluation_rows]
+    assert [codes[c] for c in subset.evaluation_labels] == [whole[c] for c in parent]
+    assert set(subset.train_labels.tolist()) == set(range(len(subset.class_names)))
+    assert any("of classes without a training row and count as errors" in n for n in subset.notes)
+
+
+def test_a_class_that_a_part_lacks_in_training_is_an_error_in_its_evaluation():
+    task = task_with_a_tail()
+    longer = tuple(text + "x" * (60 if label == 2 else 0) for text, label in
+                   zip(task.evaluation.texts, task.evaluation.labels, strict=True))  # fmt: skip
+    task = replace(task, evaluation=Split(longer, None, task.evaluation.labels))
+    subset = make_subset(task, "length:long", seed=0)
+    assert subset.class_names == ("a", "b")
+    assert subset.unseen_names == ("c",)
+    assert (subset.evaluation_labels == 2).sum() == 1
+    short = replace(task, evaluation=task.evaluation.take([0]))
+    with pytest.raises(DataError, match="none of 1 evaluation rows has a class of the training"):
+        make_subset(short, "length:long", seed=0)
+
+
+def test_classes_of_few_rows_can_be_left_out_and_are_counted():
+    task = task_with_a_tail()
+    task = replace(task, evaluation=task.train.take(range(30)), unseen_names=())
+    subset = make_subset(task, "length:short", seed=0, fewest=2)
     assert subset.class_names == ("a", "b")
     assert subset.notes == (
         "left out: 1 training rows and 1 evaluation rows of classes with fewer than two "

@@ -182,7 +182,7 @@ def test_classes_of_few_rows_can_be_left_out_and_are_counted():
     subset = make_subset(task, "length:short", seed=0, fewest=2)
     assert subset.class_names == ("a", "b")
     assert subset.notes == (
-        "left out: 1 training rows and 1 evaluation rows of classes with fewer than two "
+        "left out: 1 training rows and 1 evaluation rows of classes with fewer than 2 "
         "training rows",
     )
 

@@ -1,4 +1,4 @@
-"""Reading one file of rows, exactly: CSV, TSV, JSON lines (each also gzipped) and Parquet.
+"""Reading one file of rows, exactly: CSV, TSV, JSON, text (each also gzipped), Parquet and Arrow.
 
 Nothing is inferred here. A CSV cell is a string, whatever it looks like ("NA", "007"); JSON and
 Parquet values keep their types. Every row knows its line in the file.
@@ -6,21 +6,42 @@ Parquet values keep their types. Every row knows its line in the file.
 
 from __future__ import annotations
 
-import io
-import json
 from pathlib import Path
-from typing import Any
 
-from charkit.errors import DataError, UnknownNameError
+from charkit.errors import UnknownNameError
+from charkit.tasks.files.arrow import read_arrow, read_parquet
 from charkit.tasks.files.content import read_content
 from charkit.tasks.files.delimited import read_delimited
 from charkit.tasks.files.encoding import decode
-from charkit.tasks.files.table import LazyColumns, RawTable
+from charkit.tasks.files.exports import settle
+from charkit.tasks.files.json_rows import read_json
+from charkit.tasks.files.table import RawTable
+from charkit.tasks.files.text_lines import read_lines
 
 __all__ = ["FORMATS", "RawTable", "format_of", "read_table", "stem_of"]
 
-FORMATS = (".csv", ".tsv", ".jsonl", ".json", ".ndjson", ".parquet")
-"""File endings that can be read; all but .parquet also with .gz behind."""
+FORMATS = (
+    ".csv", ".tsv", ".jsonl", ".json", ".ndjson", ".txt", ".parquet", ".arrow", ".feather",
+)  # fmt: skip
+"""File endings that can be read; those of text also with .gz behind."""
+
+_BINARY = (".parquet", ".arrow", ".feather")
+
+_ADVICE = {
+    ".xlsx": "Open it and save it as CSV UTF-8.",
+    ".xls": "Open it and save it as CSV UTF-8.",
+    ".ods": "Open it and save it as CSV, with character set UTF-8.",
+    ".zip": "Unpack it (unzip) and give the file inside.",
+    ".tar": "Unpack it (tar -xf) and give the file or folder inside.",
+    ".bz2": "Unpack it (bunzip2) and give the file inside.",
+    ".xz": "Unpack it (unxz) and give the file inside.",
+    ".zst": "Unpack it (unzstd) and give the file inside.",
+    ".pkl": "A pickle can run code and is never opened: write the data as Parquet or CSV UTF-8.",
+    ".tab": "If its fields are separated by tabs, let its name end in .tsv.",
+    ".xml": "Write the texts as CSV UTF-8 or JSON lines.",
+    ".html": "Write the texts as CSV UTF-8 or JSON lines.",
+}
+"""What to do with a file of another ending."""
 
 
 def format_of(path: Path) -> str | None:
@@ -58,60 +79,18 @@ def read_table(path: Path) -> RawTable:
             "file format",
             "".join(path.suffixes) or path.name,
             FORMATS,
-            hint=f"{path.name} is read by its ending; all but .parquet may end in .gz as well.",
+            hint=_ADVICE.get(
+                path.suffix.lower().replace(".pickle", ".pkl"),
+                f"{path.name} is read by its ending; files of text may end in .gz as well.",
+            ),
         )
-    raw = read_content(path, parquet=ending == ".parquet")
+    raw = read_content(path, parquet=ending in _BINARY)
+    name = path.name
     if ending == ".parquet":
-        return _parquet_table(raw, path.name)
+        return read_parquet(raw, name)
+    if ending in _BINARY:
+        return read_arrow(raw, name)
     if ending in (".csv", ".tsv"):
-        return read_delimited(raw, path.name, delimiter="," if ending == ".csv" else "\t")
-    return _json_table(decode(raw, path.name), path.name)
-
-
-def _json_table(text: str, where: str) -> RawTable:
-    if text.lstrip().startswith("["):
-        raise DataError(
-            f"{where}: expected one JSON object a line, got a JSON array. Write it as JSON lines."
-        )
-    rows: list[dict[str, Any]] = []
-    lines: list[int] = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line or line.isspace():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            reason = getattr(error, "msg", "nested too deeply, or a number of thousands of digits")
-            raise DataError(
-                f"{where}, line {number}: expected one JSON object, got malformed JSON ({reason}). "
-                "Correct or remove the line."
-            ) from error
-        if not isinstance(row, dict):
-            raise DataError(
-                f"{where}, line {number}: expected a JSON object with named fields, got "
-                f"{type(row).__name__}. Write one object a line."
-            )
-        rows.append(row)
-        lines.append(number)
-    names = dict.fromkeys(name for row in rows for name in row)
-    return RawTable(where, {name: [row.get(name) for row in rows] for name in names}, lines)
-
-
-def _parquet_table(raw: bytes, where: str) -> RawTable:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(io.BytesIO(raw))
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(
-            f"{where} cannot be read as Parquet: {reason}. Write the file again."
-        ) from error
-    names = table.column_names
-    if len(set(names)) < len(names):
-        raise DataError(f"{where}: expected distinct column names. Rename the columns.")
-    if not table.num_rows:
-        raise DataError(f"{where} has no rows: expected rows of data. Check how it was written.")
-    columns = LazyColumns(names, lambda name: table.column(name).to_pylist())
-    return RawTable(where, columns, range(1, table.num_rows + 1), unit="row")
+        return settle(read_delimited(raw, name, delimiter="," if ending == ".csv" else "\t"))
+    text = decode(raw, name)
+    return read_lines(text, name) if ending == ".txt" else read_json(text, name)

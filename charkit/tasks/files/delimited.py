@@ -25,7 +25,7 @@ from charkit.tasks.files.quotes import (
     note_of_long_rows,
     refuse_swallowed,
 )
-from charkit.tasks.files.table import LazyColumns, RawTable, some
+from charkit.tasks.files.table import LazyColumns, RawTable, refuse_many_rows, some
 
 _SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 _TOTAL = re.compile(r"(grand |sub ?)?total(s|en)?:?|sum(me|ma|s)?:?|count:?", re.IGNORECASE)
@@ -202,6 +202,7 @@ def _looks_like_text(cells: Sequence[str]) -> bool:
 
 def _table(grid: Grid, where: str, notes: tuple[str, ...]) -> RawTable:
     """Leave out what is no column and no row, and say so."""
+    refuse_many_rows(where, len(grid.lines))
     found = [*notes, *note_of_long_rows(grid, where)]
     grid, more = _without_unnamed(grid, where)
     found += more

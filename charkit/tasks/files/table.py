@@ -8,8 +8,12 @@ from itertools import islice
 from typing import Any
 
 from charkit.config import printable
+from charkit.errors import DataError
 
 _SHOWN = 12
+
+MOST_ROWS = 10_000_000
+"""More rows are refused: as Python objects they would need more memory than most machines have."""
 
 
 class LazyColumns(Mapping[str, Sequence[Any]]):
@@ -88,6 +92,19 @@ class RawTable:
             [*whole, *more], lambda name: more[name] if name in more else whole[name]
         )
         return replace(self, columns=columns)
+
+
+def refuse_many_rows(where: str, n_rows: int) -> None:
+    """Refuse more rows than fit into memory.
+
+    Raises:
+        DataError: There are more than MOST_ROWS.
+    """
+    if n_rows > MOST_ROWS:
+        raise DataError(
+            f"{where} has {n_rows:,} rows: expected at most {MOST_ROWS:,}. Take a random sample: "
+            "an answer about them needs no more."
+        )
 
 
 def some(names: Iterable[str], *, shown: int = _SHOWN) -> str:

@@ -1,0 +1,50 @@
+"""Plain text: one text a line."""
+
+from __future__ import annotations
+
+import re
+
+from charkit.errors import DataError
+from charkit.tasks.files.table import RawTable, refuse_many_rows
+
+_BREAK = re.compile("\r\n|\r|\n")
+_LOOKED_AT = 50
+_NAMES = re.compile(r"[^\W\d][\w .-]{0,30}")
+
+
+def read_lines(text: str, where: str) -> RawTable:
+    """Read one text a line into a column ``text``; blank lines are left out and counted.
+
+    Raises:
+        DataError: The lines look like rows of a table.
+    """
+    lines = _BREAK.split(text)
+    if lines and not lines[-1]:
+        lines.pop()
+    numbers = [n for n, line in enumerate(lines, start=1) if line.strip()]
+    _refuse_tables([lines[n - 1] for n in numbers[:_LOOKED_AT]], where)
+    refuse_many_rows(where, len(numbers))
+    n_blank = len(lines) - len(numbers)
+    notes = (f"{where}: {n_blank} blank lines left out",) if n_blank else ()
+    texts = [lines[n - 1] for n in numbers]
+    return RawTable(
+        where, {"text": texts}, numbers, notes=notes,
+        hint="A .txt file is read as one text a line; a table of columns needs the ending .csv "
+        "(commas) or .tsv (tabs), and a first line with their names.",
+    )  # fmt: skip
+
+
+def _refuse_tables(lines: list[str], where: str) -> None:
+    for mark, name, ending in (("\t", "tabs", ".tsv"), (";", "semicolons", ".csv"),
+                               ("|", "bars", ".csv"), (",", "commas", ".csv")):  # fmt: skip
+        counts = {line.count(mark) for line in lines}
+        if len(lines) < 2 or len(counts) > 1 or counts == {0}:
+            continue
+        names = lines[0].split(mark)
+        if mark == "\t" or all(_NAMES.fullmatch(n) and len(n.split()) < 3 for n in names):
+            raise DataError(
+                f"{where}: expected one text a line, got lines that look like rows of a table "
+                f"separated by {name}. Let its name end in {ending}."
+            )
+    if all(line.lstrip().startswith("{") and line.rstrip().endswith("}") for line in lines):
+        raise DataError(f"{where}: expected one text a line, got JSON. Let its name end in .jsonl.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +20,7 @@ from charkit.config import TaskKind, canonical_json, content_hash
 from charkit.errors import DataError
 from charkit.store import Store
 from charkit.tasks.columns import column_name
+from charkit.tasks.folder import files_of
 from charkit.tasks.sources import is_utf8, load_task
 from charkit.tasks.task import IMBALANCED, Metric, Split, Task
 
@@ -204,13 +206,16 @@ def source_stamp(source: Any, options: SourceOptions) -> str | None:
 
 
 def _file_stamps(path: Path) -> list[Any] | None:
+    """Return path, sizes and times of a source's files, and the name that it was asked for by.
+
+    A link has its own name and ending, which a task's name and the way it is read depend on.
+    """
     try:
-        path = path.resolve(strict=True)
+        name, path = path.name, path.resolve(strict=True)
         files = [path]
         if path.is_dir():
-            beside = path.parent / "MANIFEST.json"
-            files = sorted(p for p in (*path.iterdir(), beside) if p.is_file())
-        stats = [(f.name, f.stat()) for f in files]
+            files = sorted(files_of(path))
+        stats = [(os.path.relpath(f, path), f.stat()) for f in files]
     except (OSError, RuntimeError):  # `load_task` says what is wrong with it
         return None
-    return [str(path), *([n, s.st_size, s.st_mtime_ns, s.st_ctime_ns] for n, s in stats)]
+    return [name, str(path), *([n, s.st_size, s.st_mtime_ns, s.st_ctime_ns] for n, s in stats)]

@@ -13,7 +13,7 @@ from charkit.errors import MissingError, UnknownNameError, UsageError
 from charkit.tasks import hub
 from charkit.tasks.assemble import Request, assemble
 from charkit.tasks.columns import Columns, choose_columns, match_columns
-from charkit.tasks.folder import corpus_of, find_parts
+from charkit.tasks.folder import corpus_of, find_parts, read_part
 from charkit.tasks.frames import data_table, parts_of
 from charkit.tasks.generated import generated_names, load_generated
 from charkit.tasks.glue import GLUE_NAMES, HUB_NAME, GlueSpec, spec_of_folder
@@ -259,16 +259,18 @@ def _evaluation_table(evaluation: Any) -> RawTable:
 
 def _folder_tables(folder: Path, evaluation: Any) -> Tables:
     by_name = isinstance(evaluation, str) and format_of(Path(evaluation)) is None
-    train, held_out, note = find_parts(folder, evaluation=str(evaluation) if by_name else None)
+    parts = find_parts(folder, evaluation=str(evaluation) if by_name else None)
+    table: RawTable | None = None
+    notes = (parts.note,) if parts.note else ()
     if evaluation is not None and not by_name:
-        table: RawTable | None = _evaluation_table(evaluation)
-        note = ""
-    else:
-        table = None if held_out is None else read_table(held_out)
+        table, notes = _evaluation_table(evaluation), ()
+    elif parts.evaluation:
+        table = read_part(folder, parts.evaluation)
     name = folder.resolve().name
     glue = spec_of_folder(name)
     corpus = corpus_of(folder.resolve(), name, glue)
-    return Tables(read_table(train), table, printable(name), corpus, glue, (note,) if note else ())
+    train = read_part(folder, parts.train)
+    return Tables(train, table, printable(name), corpus, glue, notes)
 
 
 def _hub_tables(source: str, evaluation: Any, *, offline: bool) -> Tables:

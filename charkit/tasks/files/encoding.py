@@ -129,7 +129,7 @@ def _looks_like(raw: bytes) -> str | None:
     if asian is not None:
         return asian
     letters = sum(0xC0 <= b <= 0xFF for run in runs for b in run)
-    return _alphabet(runs) if letters > 0.7 * n_high else None
+    return _alphabet(runs) if letters > 0.7 * n_high else _western(raw, runs)
 
 
 def _alphabet(runs: list[bytes]) -> str:

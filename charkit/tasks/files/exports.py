@@ -333,6 +333,7 @@ def _with_answers(table: RawTable, more: dict[str, list[Any]]) -> RawTable:
 def _flat_label_studio(table: RawTable, names: set[str]) -> RawTable:
     """Call the only column of a Label Studio table that is no text ``label`` as well."""
     rest = [n for n in table.columns if n not in _LABEL_STUDIO and n != "text"]
+    rest = [n for n in rest if not n.endswith(".choices")]
     if "text" not in names or len(rest) != 1 or rest[0] == "label":
         return table
     note = f"{table.where}: Label Studio export: column {rest[0]!r} holds the labels"

@@ -92,6 +92,16 @@ def _parquet(columns: dict[str, list[Any]]) -> Callable[[], bytes]:
     return make
 
 
+def _far_dates() -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = io.BytesIO()
+    dates = pa.array([2**62, 0], pa.timestamp("us"))
+    pq.write_table(pa.table({"text": ["a", "b"], "label": dates}), sink)
+    return sink.getvalue()
+
+
 GOOD = csv_of(*_good_rows())
 
 FILES = [
@@ -200,8 +210,88 @@ FILES = [
         {"t.jsonl": '{"text": "a", "label": "x"}\n{"text": "b", "label": \n'},
     ),
     BadInput(
-        "json_array", "One JSON array instead of JSON lines.", "t.json", DataError, "JSON array",
-        {"t.json": '[{"text": "a", "label": "x"}]'},
+        "json_array", "A JSON array of something else than objects.", "t.json", DataError,
+        "element 2 of the array: expected a JSON object with named fields, got list",
+        {"t.json": '[{"text": "a", "label": "x"}, ["b", "y"]]'},
+    ),
+    BadInput(
+        "json_lists", "One JSON object with several lists of rows.", "t.json", DataError,
+        "holds several lists of rows (train, test): expected one",
+        {"t.json": '{"train": [{"text": "a", "label": 1}], "test": [{"text": "b", "label": 0}]}'},
+    ),
+    BadInput(
+        "json_doubled_field", "A field that occurs twice in one JSON object.", "t.jsonl",
+        DataError, "line 1: expected one JSON object, got malformed JSON (the field 'text' occurs",
+        {"t.jsonl": '{"text": "a", "text": "b", "label": 1}\n'},
+    ),
+    BadInput(
+        "csv_called_json", "Fields with separators in a file called JSON.", "t.jsonl", DataError,
+        "It begins with 'text,label': if the file holds fields with separators, let its name end "
+        "in .csv",
+        {"t.jsonl": GOOD},
+    ),
+    BadInput(
+        "spans", "Marks of parts of texts instead of labels, as doccano exports them.", "t.jsonl",
+        DataError, "line 1: column 'label' marks parts of texts ([0, 3, 'PER'])",
+        {"t.jsonl": jsonl_of({"text": "Ann was here", "label": [[0, 3, "PER"]]})},
+    ),
+    BadInput(
+        "label_studio_spans", "A Label Studio export that marks spans.", "t.json", DataError,
+        "a Label Studio export with 1 results of type 'labels' and no choices",
+        {"t.json": json.dumps([{"data": {"text": "Ann"}, "annotations": [{"result": [
+            {"type": "labels", "from_name": "l", "value": {"start": 0, "labels": ["PER"]}}]}]}])},
+    ),
+    BadInput(
+        "gzip_by_another_name", "A gzip file whose name does not end in .gz.", "t.csv",
+        DataError, "is a gzip file (it begins with the bytes 1f 8b)",
+        {"t.csv": lambda: gzip.compress(GOOD.encode())},
+    ),
+    BadInput(
+        "spreadsheet", "A spreadsheet whose name ends in .csv.", "t.csv", DataError,
+        "is a damaged zip archive or spreadsheet: expected a table of texts",
+        {"t.csv": b"PK\x03\x04 and so on"},
+    ),
+    BadInput(
+        "web_page", "A web page that was saved instead of the data.", "t.csv", DataError,
+        "is a web page instead of data",
+        {"t.csv": "<!DOCTYPE html>\n<html><body>Sign in</body></html>"},
+    ),
+    BadInput(
+        "gzip_bomb", "A gzip file that unpacks to very much.", "t.csv.gz", DataError,
+        "unpack to more than",
+        {"t.csv.gz": lambda: gzip.compress(bytes(80 * 2**20), 9)},
+    ),
+    BadInput(
+        "parquet_bomb", "Parquet with more rows than fit into memory.", "t.parquet", DataError,
+        "has 11,000,000 rows: expected at most 10,000,000",
+        {"t.parquet": lambda: _parquet({"text": [None] * 11_000_000})()},
+    ),
+    BadInput(
+        "foreign_value", "A date beyond every calendar in the label column.", "t.parquet",
+        DataError, "column 'label' of type timestamp[us] cannot be read",
+        {"t.parquet": lambda: _far_dates()},
+    ),
+    BadInput(
+        "table_as_text", "A table with tabs whose name ends in .txt.", "t.txt", DataError,
+        "separated by tabs. Let its name end in .tsv",
+        {"t.txt": GOOD.replace(",", "\t")},
+    ),
+    BadInput(
+        "missing_shard", "A shard of the training part that is not there.", ".", MissingError,
+        "expected 2 files of the part train, as their names give, got 1",
+        {"train-00000-of-00002.csv": GOOD},
+    ),
+    BadInput(
+        "shards_differ", "Shards of one part with different columns.", ".", DataError,
+        "expected the columns of train-0.csv (text, label), got body, label",
+        {"train-0.csv": GOOD, "train-1.csv": GOOD.replace("text,", "body,", 1)},
+    ),
+    BadInput(
+        "saved_selection", "A data set of save_to_disk that is a selection of rows.", ".",
+        DataError, "Save it again after flatten_indices()",
+        {"state.json": json.dumps({"_data_files": [{"filename": "data.arrow"}],
+                                   "_indices_files": [{"filename": "indices.arrow"}]}),
+         "data.arrow": b"x"},
     ),
     BadInput(
         "json_not_object", "A line that is JSON, but no object.", "t.jsonl", DataError,

@@ -1,0 +1,202 @@
+"""JSON of every shape gives the same table; exports give labels, and count what has none."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charkit.errors import DataError
+from charkit.tasks.files.json_rows import read_json
+
+ROWS = [{"text": f"text {i}\nof {i}", "label": "ab"[i % 2], "n": i} for i in range(4)]
+
+
+def columns(text):
+    table = read_json(text, "t.json")
+    assert len(table) == len(table.columns[next(iter(table.columns))])
+    return {name: list(values) for name, values in table.columns.items()}
+
+
+def by_column(rows):
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def in_shape(rows, shape):
+    named = by_column(rows)
+    return {
+        "lines": "\n".join(map(json.dumps, rows)),
+        "pretty lines": "\n".join(json.dumps(row, indent=2) for row in rows),
+        "array": json.dumps(rows),
+        "pretty array": json.dumps(rows, indent=4),
+        "data": json.dumps({"version": "1.0", "data": rows}),
+        "columns": json.dumps(named, indent=1),
+        "pandas columns": json.dumps(
+            {n: {str(i): v for i, v in enumerate(vs)} for n, vs in named.items()}
+        ),
+        "pandas index": json.dumps({str(i): row for i, row in enumerate(rows)}),
+        "pandas split": json.dumps(
+            {"columns": list(named), "index": list(range(len(rows))),
+             "data": [list(row.values()) for row in rows]}
+        ),
+        "viewer": json.dumps(
+            {"features": [], "rows": [{"row_idx": i, "row": r} for i, r in enumerate(rows)]}
+        ),
+    }[shape]  # fmt: skip
+
+
+SHAPES = ("lines", "pretty lines", "array", "pretty array", "data", "columns", "pandas columns",
+          "pandas index", "pandas split", "viewer")  # fmt: skip
+
+values = st.one_of(st.text(max_size=6), st.integers(-9, 9), st.booleans(), st.none())
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.tuples(st.text(max_size=9), values), min_size=2, max_size=6),
+    st.sampled_from(SHAPES),
+)
+def test_every_shape_gives_the_same_columns(pairs, shape):
+    rows = [{"text": text, "label": label} for text, label in pairs]
+    assert columns(in_shape(rows, shape)) == by_column(rows)
+
+
+def test_lines_and_rows_are_numbered():
+    assert list(read_json(in_shape(ROWS, "lines"), "t").numbers) == [1, 2, 3, 4]
+    assert list(read_json(in_shape(ROWS, "pretty lines"), "t").numbers) == [1, 6, 11, 16]
+    assert read_json(in_shape(ROWS, "array"), "t").unit == "row"
+
+
+def test_fields_of_fields_have_names():
+    rows = [{"translation": {"en": "yes", "de": "ja"}, "label": 1}, {"label": 0}]
+    found = columns("\n".join(map(json.dumps, rows)))
+    assert found["translation.de"] == ["ja", None]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"text": "a", "text": "b"}', "line 1: .*the field 'text' occurs twice"),
+        ("text,label\na,b\n", "begins with 'text,label': if the file holds fields"),
+        ('{"train": [{"a": 1}], "test": [{"a": 2}]}', "several lists of rows \\(train, test\\)"),
+        ('[{"text": "a"}, ["b"]]', "element 2 of the array: expected a JSON object"),
+        ("[]", "empty array"),
+        ('[\n{"text": "a",\n]', "line 3: expected a JSON array of objects, got malformed"),
+        ('{\n "text": "a"\n}\n{\n "text": b\n}', "line 5: expected one JSON object"),
+    ],
+)
+def test_wrong_shapes_are_refused_with_the_reason(text, reason):
+    with pytest.raises(DataError, match=reason):
+        read_json(text, "t.json")
+
+
+LABELS = st.lists(
+    st.tuples(st.sampled_from(["pos", "neg", "neu"]), st.sampled_from(["yes", "no", "skip"])),
+    min_size=3, max_size=12,
+).filter(lambda rows: len({label for label, _ in rows}) > 1)  # fmt: skip
+
+
+def label_studio(label, state):
+    result = [{"type": "choices", "from_name": "sentiment", "to_name": "t",
+               "value": {"choices": [label]}}]  # fmt: skip
+    annotations = [{"result": result, "was_cancelled": state == "skip"}]
+    return {"id": 1, "data": {"review": "some text"}, "predictions": [{"result": result}],
+            "annotations": [] if state == "no" else annotations}  # fmt: skip
+
+
+def prodigy(label, state):
+    answer = {"yes": "accept", "no": "reject", "skip": "ignore"}[state]
+    return {"text": "some text", "label": label, "answer": answer, "_task_hash": 3}
+
+
+def prodigy_choice(label, state):
+    row = prodigy(label, state)
+    del row["label"]
+    return {**row, "options": [{"id": "pos", "text": "Positive"}], "accept": [label]}
+
+
+def doccano(label, state):
+    return {"id": 1, "text": "some text", "label": [label] if state == "yes" else []}
+
+
+def argilla(label, state):
+    answer = {"value": label, "user_id": "u", "status": {"no": "draft"}.get(state, "submitted")}
+    return {"id": "x", "fields": {"text": "some text"}, "status": "completed",
+            "responses": {} if state == "skip" else {"mood": [answer]},
+            "suggestions": {"mood": {"value": label, "score": None}}}  # fmt: skip
+
+
+def argilla_records(label, state):
+    answers = {"values": {"mood": {"value": label}},
+               "status": {"yes": "submitted", "no": "discarded", "skip": "draft"}[state]}  # fmt: skip
+    return {"fields": {"text": "some text"}, "responses": [answers], "suggestions": []}
+
+
+def argilla_old(label, state):
+    status = {"yes": "Validated", "no": "Discarded", "skip": "Default"}[state]
+    return {"text": "some text", "inputs": None, "prediction": [{"label": label, "score": 1.0}],
+            "annotation": None if state == "skip" else label, "status": status}  # fmt: skip
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    LABELS,
+    st.sampled_from(
+        [label_studio, prodigy, prodigy_choice, doccano, argilla, argilla_records, argilla_old]
+    ),
+    st.booleans(),
+)
+def test_only_accepted_answers_of_an_export_are_labels(rows, tool, as_array):
+    objects = [tool(*row) for row in rows]
+    table = read_json(in_shape(objects, "array" if as_array else "lines"), "t.jsonl")
+    wanted = [label if state == "yes" else None for label, state in rows]
+    if any(wanted):
+        assert list(table.columns["label"]) == wanted
+    assert set(table.columns["text"]) == {"some text"}
+    n_missing = wanted.count(None)
+    assert not n_missing or n_missing == len(rows) or table.notes
+
+
+def test_a_rejected_row_of_one_label_is_the_other_class():
+    rows = [{**prodigy("SPAM", s), "text": "t"} for s in ("yes", "no", "skip")]
+    table = read_json(in_shape(rows, "lines"), "t.jsonl")
+    assert table.columns["label"] == ["SPAM", "not SPAM", None]
+    assert "rejected rows are of class 'not SPAM'" in table.notes[0]
+
+
+def test_annotators_who_disagree_give_no_label():
+    row, other = label_studio("pos", "yes"), label_studio("neg", "yes")
+    both = {**row, "annotations": row["annotations"] + other["annotations"]}
+    same = {**row, "annotations": row["annotations"] * 2}
+    table = read_json(json.dumps([row, both, same]), "t.json")
+    assert list(table.columns["sentiment"]) == ["pos", None, "pos"]
+    assert "1 whose annotators disagree" in table.notes[0]
+
+
+def test_label_studio_min_calls_its_choice_the_label():
+    rows = [{"text": "a", "mood": {"choices": ["x"]}, "annotation_id": 1, "lead_time": 2.0},
+            {"text": "b", "mood": "y", "annotation_id": 2, "lead_time": 2.0}]  # fmt: skip
+    assert columns(json.dumps(rows))["label"] == ["x", "y"]
+
+
+@pytest.mark.parametrize(
+    "label", [[[0, 3, "PER"]], [{"start_offset": 0, "end_offset": 3, "label": "PER"}]]
+)
+def test_marks_of_spans_are_refused_when_they_are_asked_for(label):
+    rows = [{"text": "Ann was here", "label": []}, {"text": "Ann", "label": label}]
+    table = read_json("\n".join(map(json.dumps, rows)), "t.jsonl")
+    assert table.columns["text"] == ["Ann was here", "Ann"]
+    with pytest.raises(DataError, match="line 2: column 'label' marks parts of texts"):
+        table.columns["label"]
+
+
+def test_label_studio_without_choices_is_refused():
+    result = {"type": "labels", "from_name": "l", "value": {"start": 0, "labels": ["PER"]}}
+    row = {"data": {"text": "Ann"}, "annotations": [{"result": [result]}]}
+    with pytest.raises(DataError, match="1 results of type 'labels' and no choices"):
+        read_json(json.dumps([row]), "t.json")
+
+
+def test_lists_of_several_values_stay_lists():
+    rows = [{"text": "a", "label": ["x"]}, {"text": "b", "label": ["x", "y"]}]
+    assert columns("\n".join(map(json.dumps, rows)))["label"] == [["x"], ["x", "y"]]

@@ -33,7 +33,7 @@ def default_root() -> Path:
     """
     named = os.environ.get(CACHE_VARIABLE, "")
     if named.strip():
-        return absolute_folder(named, CACHE_VARIABLE)
+        return named_place(named, CACHE_VARIABLE)
     try:
         import platformdirs
     except ImportError as error:
@@ -56,8 +56,8 @@ def default_root() -> Path:
     return found
 
 
-def absolute_folder(named: str | Path, what: str) -> Path:
-    """Return a folder that a user named, absolute, with ``~`` read as a home folder.
+def named_place(named: str | Path, what: str) -> Path:
+    """Return a file or folder that a user named, with ``~`` read as a home folder.
 
     Args:
         named: The name.
@@ -68,15 +68,15 @@ def absolute_folder(named: str | Path, what: str) -> Path:
     """
     if not str(named).strip() or "\0" in str(named):
         raise UsageError(
-            f"{what}: expected the name of a folder, got {str(named)!r}. Name one; '.' is the "
-            "working directory."
+            f"{what}: expected the name of a file or folder, got {str(named)!r}. Name one; '.' is "
+            "the working directory."
         )
     try:
-        return Path(named).expanduser().absolute()
+        return Path(named).expanduser()
     except RuntimeError as error:
         raise UsageError(
-            f"{what}: expected a folder, got {printable(str(named))!r} ({error}). Give the whole "
-            "path, without '~'."
+            f"{what}: expected a file or folder, got {printable(str(named))!r} ({error}). Give the "
+            "whole path, without '~'."
         ) from error
 
 

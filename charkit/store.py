@@ -25,8 +25,8 @@ from typing import Any
 from charkit.config import Progress, no_progress
 from charkit.durable import (
     ELSEWHERE,
-    absolute_folder,
     default_root,
+    named_place,
     room,
     sync,
     write_whole,
@@ -71,7 +71,8 @@ class Store:
     """
 
     def __init__(self, root: str | Path | None = None) -> None:
-        self.root = default_root() if root is None else absolute_folder(root, "the store's folder")
+        chosen = default_root() if root is None else named_place(root, "the store's folder")
+        self.root = chosen.absolute()
         self.damaged: list[StoreProblem] = []
         self._locks = Locks(self.root)
 
@@ -367,9 +368,9 @@ class Store:
 
     def _kinds(self, wanted: Collection[str] | None) -> list[str]:
         """Return the kinds that exist; a link, or a folder without ``.locks``, is not ours."""
-        if not self.root.is_dir():
-            return []
         with writing(self.root):
+            if not self.root.is_dir():
+                return []
             inside = [p for p in self.root.iterdir() if not p.is_symlink()]
             names = [p.name for p in inside if (p / ".locks").is_dir()]
         return sorted(n for n in names if wanted is None or n in wanted)

@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from charkit.cli import options as o
-from charkit.cli.show import Output, harmless, progress_shown, ready_folder, reported
+from charkit.cli.show import Output, progress_shown, ready_folder, reported
 from charkit.config import people_name
+from charkit.escape import harmless
 from glue_pilot.experiment_commands import experiment
 
 app = typer.Typer(

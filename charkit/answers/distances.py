@@ -26,6 +26,7 @@ from charkit.durable import write_whole
 from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.encoders.encoder import Encoder
 from charkit.errors import CellsFailedError, UnknownNameError, UsageError
+from charkit.escape import csv_of
 from charkit.fisher.distance_intervals import UNSTEADY, corrected_pairwise
 from charkit.fisher.distances import check_metric, pairwise
 from charkit.fisher.options import FisherOptions
@@ -213,7 +214,7 @@ class DistancesAnswer:
             MissingError: The folder cannot be written, or matplotlib is not installed.
         """
         place = Path(folder)
-        table = self.matrix.rename_axis("name").to_csv(lineterminator="\n")
+        table = csv_of(self.matrix.rename_axis("name"), index=True)
         written = [write_whole(place / "distances.csv", table.encode())]
         if figures:
             from charkit.report.canvas import save_figure

@@ -17,6 +17,7 @@ from charkit.answers.advice import Advice
 from charkit.answers.verdicts import LIKELY, Verdict
 from charkit.config import people_name
 from charkit.durable import write_whole, writing
+from charkit.escape import csv_of
 from charkit.heads.findings import layer_list
 from charkit.heads.label_free import equivalent_rows
 
@@ -336,7 +337,7 @@ class EstimateAnswer:
         files = [write_whole(place / "answer.json", text.encode())]
         if find_spec("matplotlib") is not None:
             files += save_figure(self.plot(), place / "curve")
-        table = self.curve.to_csv(index=False, lineterminator="\n")
+        table = csv_of(self.curve)
         written = write_whole(place / "curve.csv", table.encode())
         return [
             *(f for f in files if f != written),

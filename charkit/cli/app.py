@@ -20,9 +20,11 @@ from charkit.cli.labelling import next_labels
 from charkit.cli.machine import doctor, fetch
 from charkit.cli.probe import encode, layers
 from charkit.cli.reporting import report
-from charkit.cli.show import reported
+from charkit.cli.show import reported, show_error
+from charkit.cli.stopping import INTERRUPTED, end_quickly, process_ends_with_command
+from charkit.cli.streams import guarded_streams
 from charkit.cli.sweeping import sweep
-from charkit.errors import UnknownNameError, UsageError
+from charkit.errors import MissingError, UnknownNameError, UsageError
 
 app = typer.Typer(
     name="charkit",
@@ -44,6 +46,9 @@ def _root(
     version: Annotated[
         bool,
         typer.Option("--version", help="Show the version.", callback=_version, is_eager=True),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks of errors (also: CHARKIT_DEBUG=1).")
     ] = False,
 ) -> None:
     pass
@@ -95,9 +100,34 @@ app.add_typer(cache_app, name="cache", rich_help_panel=CARE)
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line, and exit."""
+    process_ends_with_command()
     _make_streams_safe()
-    app(prog_name="charkit")  # also for python -m charkit: completion scripts hold this name
+    with guarded_streams() as (out, _):
+        code = _run()
+        out.flush()
+        if out.lost and not code:
+            code = MissingError.exit_code
+            typer.echo(
+                f"error: the result cannot be written: expected that stdout takes it, got "
+                f"{out.lost!r}. What was computed is kept: free some space, or give --out.",
+                err=True,
+            )
+    end_quickly()
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Run the command that was asked for, and return its exit code."""
+    try:
+        app(prog_name="charkit")  # also for python -m charkit: completion scripts hold this name
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(bool(end.code))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        return show_error(error)
+    return 0
 
 
 def _make_streams_safe() -> None:

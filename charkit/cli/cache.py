@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from charkit.cli import options as o
 from charkit.cli.show import reported
+from charkit.config import printable
+from charkit.entry import RUN_FILE
 from charkit.errors import DataError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
@@ -85,16 +87,26 @@ def list_entries(
 
 
 def _what(entry: StoreEntry) -> str:
-    """Say in a few words what an entry holds: its manifest's, or its small index file's."""
-    config = dict(entry.manifest.get("config") or {})
+    """Return in a few words what an entry holds: its manifest's, or its small index file's.
+
+    Entries are listed without a look at their hashes: any of this may be damaged.
+    """
+    config = _object(entry.manifest.get("config"))
     for file in ("card.json", "index.json"):
         place = entry.path / file
         if entry.state == "complete" and place.is_file():
-            config = json.loads(place.read_text(encoding="utf-8"))
+            try:
+                config = _object(json.loads(place.read_bytes()))
+            except (OSError, ValueError, RecursionError):
+                return "damaged; see 'charkit verify'"
     texts = config.get("n_samples", config.get("n_train"))
     names = ("name", "subset", "control", "encoder", "pooling", "seed")
-    words = [str(config[n]) for n in names if n in config]
-    return ", ".join([*words, *([f"{texts:,} texts"] if texts else [])])
+    words = [printable(str(config[n])) for n in names if n in config]
+    return ", ".join([*words, *([f"{texts:,} texts"] if type(texts) is int and texts else [])])
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _known(store: Store, kinds: Sequence[str] | None) -> None:
@@ -118,6 +130,11 @@ def show_entry(
 ) -> None:
     """Show the manifest of a stored result (run.json)."""
     entry = o.store_at(cache_dir).match(key)
+    if not entry.manifest:
+        raise DataError(
+            f"{entry.kind}/{entry.key} has no {RUN_FILE} that can be read: it is {entry.state}. "
+            "'charkit verify' names what is damaged, 'charkit cache prune --damaged' removes it."
+        )
     typer.echo(json.dumps(dict(entry.manifest), indent=2, sort_keys=True))
 
 
@@ -131,6 +148,9 @@ def prune_entries(
         list[str] | None, typer.Option("--kind", help="Only this kind. May be repeated.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Remove everything.")] = False,
+    damaged: Annotated[
+        bool, typer.Option("--damaged", help="Only what 'charkit verify' finds a problem in.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     cache_dir: o.CacheDir = None,
     fmt: o.FormatOption = "table",
@@ -141,12 +161,17 @@ def prune_entries(
 ) -> None:
     """Remove stored results; what is in use stays."""
     output = o.output_of(fmt, quiet, verbose, log_file)
-    if older is None and not kinds and not everything:
-        raise UsageError("nothing chosen: expected --older, --kind or --all, got none of them.")
+    if older is None and not kinds and not everything and not damaged:
+        raise UsageError(
+            "nothing chosen: expected --older, --kind, --damaged or --all, got none of them."
+        )
     store = o.store_at(cache_dir)
     _known(store, kinds)
     removed = store.prune(
-        older_than_s=None if older is None else seconds_of(older), kinds=kinds, dry_run=dry_run
+        older_than_s=None if older is None else seconds_of(older),
+        kinds=kinds,
+        only_damaged=damaged,
+        dry_run=dry_run,
     )
     rows = [{"kind": e.kind, "key": e.key, "state": e.state} for e in removed]
     freed = sum(e.n_bytes for e in removed)
@@ -182,6 +207,6 @@ def verify(
     if problems:
         raise DataError(
             f"{len(problems)} problems in {store.root}: expected none. Remove the entries with "
-            "'charkit cache prune', or run the same command again: damaged ones are made anew."
+            "'charkit cache prune --damaged'; what is needed again is made anew."
         )
     output.note(f"no problem in {store.root}")

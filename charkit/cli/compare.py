@@ -76,7 +76,9 @@ def distances(
     cache_dir: o.CacheDir = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Folder for distances.csv, matrix, tree and map."),
+        typer.Option(
+            "--out", parser=o.path, help="Folder for distances.csv, matrix, tree and map."
+        ),
     ] = None,
     fmt: o.FormatOption = "table",
     quiet: o.Quiet = False,
@@ -134,8 +136,8 @@ def distances(
         except CellsFailedError as error:
             answer, failure = error.partial, error
     if answer is not None:
+        _save(output, answer, out)  # first: the reader may go away
         _show(output, answer)
-        _save(output, answer, out)
     if failure is not None:
         raise failure
 

@@ -141,7 +141,9 @@ def embed(
     cache_dir: o.CacheDir = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="File for the numbers, such as reviews.safetensors."),
+        typer.Option(
+            "--out", parser=o.path, help="File for the numbers, such as reviews.safetensors."
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be computed, and stop.")
@@ -243,6 +245,7 @@ def _answer(output: Output, plan: EmbedPlan) -> EmbeddedTask:
 
 
 def _show(output: Output, answer: EmbeddedTask, plan: EmbedPlan, out: Path | None) -> None:
+    written = [] if out is None else answer.save(out)  # first: the reader may go away
     rows, extra = answer.rows(), answer.about() | {"lines": answer.lines()}
     if output.format == "table":
         extra = {"lines": answer.lines()}
@@ -254,7 +257,7 @@ def _show(output: Output, answer: EmbeddedTask, plan: EmbedPlan, out: Path | Non
     if out is None:
         output.note(f"the numbers lie in {plan.store.root}; --out FILE.safetensors writes them")
     else:
-        output.note(f"wrote {', '.join(map(str, answer.save(out)))}")
+        output.note(f"wrote {', '.join(map(str, written))}")
 
 
 def part_names(text: str) -> tuple[str, ...]:

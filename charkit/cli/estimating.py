@@ -78,7 +78,9 @@ def estimate(
     cache_dir: o.CacheDir = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Folder for the answer, the curve and a page to read."),
+        typer.Option(
+            "--out", parser=o.path, help="Folder for the answer, the curve and a page to read."
+        ),
     ] = None,
     fmt: o.FormatOption = "table",
     quiet: o.Quiet = False,
@@ -129,6 +131,7 @@ def estimate(
 
 
 def _show(output: Output, answer: EstimateAnswer, out: Path | None) -> None:
+    written = [] if out is None else answer.save(out)  # first: the reader may go away
     if output.format == "json":
         said = answer.to_dict()
         rows = said.pop("accuracy")
@@ -144,7 +147,7 @@ def _show(output: Output, answer: EstimateAnswer, out: Path | None) -> None:
             output.note(
                 'no curve.svg: matplotlib is not installed. Run: pip install "charkit[report]"'
             )
-        output.note(f"wrote {', '.join(sorted(f.name for f in answer.save(out)))} to {out}")
+        output.note(f"wrote {', '.join(sorted(f.name for f in written))} to {out}")
     if not answer.trustworthy:
         grave = "; ".join(v.sentence for v in answer.verdicts if v.grave)
         raise RefusalError(f"the answer is not to be trusted: {grave}.", partial=answer)

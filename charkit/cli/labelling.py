@@ -70,7 +70,8 @@ def next_labels(
     offline: o.Offline = False,
     cache_dir: o.CacheDir = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="CSV file for the texts, to be filled in.")
+        Path | None,
+        typer.Option("--out", parser=o.path, help="CSV file for the texts, to be filled in."),
     ] = None,
     fmt: o.FormatOption = "table",
     quiet: o.Quiet = False,
@@ -124,6 +125,7 @@ def next_labels(
 
 def _show(output: Output, found: NextLabels, out: Path | None) -> None:
     rows = [{str(k): v for k, v in row.items()} for row in found.table.to_dict("records")]
+    written = None if out is None else found.save(out)  # first: the reader may go away
     if output.format == "json":
         output.rows(rows, key="next", extra=found.about())
     elif output.format == "csv":
@@ -134,7 +136,7 @@ def _show(output: Output, found: NextLabels, out: Path | None) -> None:
     if out is None:
         output.note("--out FILE.csv writes the texts with a column for the label")
         return
-    output.note(f"wrote {len(rows):,} texts to {found.save(out)}")
+    output.note(f"wrote {len(rows):,} texts to {written}")
     if found.n_quoted:
         output.note(
             f"{found.n_quoted:,} of them begin as a formula does: an apostrophe stands in front"

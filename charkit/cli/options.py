@@ -8,11 +8,26 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from charkit.cli.show import Format, Output, set_up_logging
+from charkit.durable import named_place
+from charkit.errors import UsageError
 
 if TYPE_CHECKING:
     from charkit.config import TaskKind
     from charkit.store import Store
     from charkit.tasks.card import SourceOptions
+
+
+def path(text: str) -> Path:
+    """Read an option that names a file or folder to write; ``--out "$UNSET"`` is not ``.``.
+
+    Raises:
+        BadParameter: The text is empty, or names a home folder that is not known.
+    """
+    try:
+        return named_place(text, "the path")
+    except UsageError as error:
+        raise typer.BadParameter(str(error)) from None
+
 
 READ = "Reading the data"
 RUN = "Running"
@@ -131,6 +146,7 @@ CacheDir = Annotated[
     Path | None,
     typer.Option(
         "--cache-dir",
+        parser=path,
         help="Where results are kept. Default: $CHARKIT_CACHE or the user's cache.",
         rich_help_panel=RUN,
     ),
@@ -148,7 +164,9 @@ Verbose = Annotated[
 ]
 LogFile = Annotated[
     Path | None,
-    typer.Option("--log-file", help="Write the log to a file too.", rich_help_panel=SHOW),
+    typer.Option(
+        "--log-file", parser=path, help="Write the log to a file too.", rich_help_panel=SHOW
+    ),
 ]
 Debug = Annotated[
     bool, typer.Option("--debug", help="Show tracebacks of errors.", rich_help_panel=SHOW)

@@ -115,7 +115,11 @@ def encode(
     cache_dir: o.CacheDir = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Folder for train.safetensors and evaluation.safetensors."),
+        typer.Option(
+            "--out",
+            parser=o.path,
+            help="Folder for train.safetensors and evaluation.safetensors.",
+        ),
     ] = None,
     fmt: o.FormatOption = "table",
     quiet: o.Quiet = False,
@@ -165,11 +169,12 @@ def encode(
             store=store,
             progress=progress,
         )
+    if out is not None:
+        encoded.save(out, layers=chosen)  # first: the reader may go away
     output.rows(encoded.rows(), key="parts", extra={"encoder": encoder})
     for line in encoded.warnings():
         output.note(line)
     if out is not None:
-        encoded.save(out, layers=chosen)
         output.note(f"wrote {', '.join(sorted(encoded.parts))} to {out}")
     else:
         output.note(f"the states lie in {store.root}; --out FOLDER writes them as files")

@@ -22,7 +22,7 @@ def report(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="The file. Default: report.html in the folder."),
+        typer.Option("--out", parser=o.path, help="The file. Default: report.html in the folder."),
     ] = None,
     title: Annotated[
         str | None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import json
 import logging
@@ -11,6 +10,7 @@ import os
 import shlex
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,17 +20,17 @@ from typing import Any, Literal, ParamSpec
 import typer
 
 from charkit import __version__
-from charkit.cli.stopping import INTERRUPTED, program, stoppable
-from charkit.config import Progress, no_progress
+from charkit.cli.foreign import explained, note_stage, wants_traceback
+from charkit.cli.stopping import INTERRUPTED, Stop, program, stoppable
+from charkit.config import Progress, bounded, no_progress
 from charkit.errors import CharkitError, MissingError, UsageError
+from charkit.escape import csv_text, harmless
 
 Format = Literal["table", "json", "csv"]
 P = ParamSpec("P")
 
 _LINE_EVERY_S = 60.0
 _LONGEST_RANGE = 10_000
-_CONTROLS = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160)) if c not in (9, 10)}
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 
 _log = logging.getLogger(__name__)
 """What the screen shows anyway; it goes to the log file alone."""
@@ -52,6 +52,7 @@ class Output:
 
     def note(self, line: str) -> None:
         """Say something on stderr unless asked to be quiet, and in the log file."""
+        line = bounded(line)
         _log.info(line)
         if not self.quiet:
             typer.echo(harmless(line), err=True)
@@ -70,7 +71,7 @@ class Output:
             whole = {key: [dict(r) for r in rows], **extra}
             typer.echo(json.dumps(_json(whole), indent=2, allow_nan=False))
         elif self.format == "csv":
-            _csv(rows)
+            sys.stdout.write(csv_text(rows))
         else:
             _table(rows)
             for value in extra.values():
@@ -87,15 +88,6 @@ def _json(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value if isinstance(value, str | int | float | None) else str(value)
-
-
-def _csv(rows: Sequence[Mapping[str, Any]]) -> None:
-    import csv
-
-    if rows:
-        writer = csv.DictWriter(sys.stdout, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -128,11 +120,6 @@ def _cell(value: object) -> str:
     return "" if value is None else harmless(str(value)).replace("\n", " ")
 
 
-def harmless(text: str) -> str:
-    """Spell out the characters that steer a terminal: names in data may hold anything."""
-    return text.translate(_CONTROLS)
-
-
 class _Lines:
     """Progress for a file or a pipe: one line a minute and one at the end of a stage."""
 
@@ -143,7 +130,7 @@ class _Lines:
         now = time.monotonic()
         begun = self._spoken.setdefault(stage, now)
         if now - begun >= _LINE_EVERY_S:
-            typer.echo(f"{stage}: {done:,} of {total:,}", err=True)
+            typer.echo(harmless(f"{stage}: {done:,} of {total:,}"), err=True)
             self._spoken[stage] = now
 
 
@@ -156,7 +143,7 @@ class _Bars:
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         if stage not in self._tasks:
-            self._tasks[stage] = self._progress.add_task(stage, total=total)
+            self._tasks[stage] = self._progress.add_task(harmless(stage), total=total)
         self._progress.update(self._tasks[stage], completed=done, total=total)
 
 
@@ -173,7 +160,7 @@ def progress_shown(output: Output) -> Iterator[Progress]:
         from rich.progress import Progress as RichProgress
 
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
@@ -188,6 +175,7 @@ def _logged(progress: Progress) -> Progress:
 
     def report(stage: str, done: int, total: int) -> None:
         start = begun.setdefault(stage, time.monotonic())
+        note_stage(stage)
         if done >= total and stage not in ended:
             ended.add(stage)
             logging.getLogger("charkit").info(
@@ -202,7 +190,9 @@ class _Screen(logging.Handler):
     """Log lines on whatever stderr is at the moment: above the bars, while there are bars."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        sys.stderr.write(self.format(record) + "\n")  # typer.echo would go round the bars
+        sys.stderr.write(
+            harmless(bounded(self.format(record))) + "\n"
+        )  # typer.echo would go round the bars
 
 
 class _LogFile(logging.FileHandler):
@@ -236,7 +226,7 @@ def set_up_logging(output: Output, log_file: Path | None) -> None:
     logger.propagate = False
     if log_file is not None:
         try:
-            written = _LogFile(log_file, encoding="utf-8")
+            written = _LogFile(log_file, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise MissingError(
                 f"the log file cannot be written: expected a writable place, got {log_file} "
@@ -250,37 +240,49 @@ def set_up_logging(output: Output, log_file: Path | None) -> None:
 
 
 def reported(command: Callable[P, None]) -> Callable[P, None]:
-    """Turn charkit's errors into a message on stderr and the right exit code."""
+    """Turn every error into one message on stderr and the right exit code.
+
+    The traceback is shown with ``--debug`` or ``CHARKIT_DEBUG`` only.
+    """
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        stop = Stop()
         try:
             _require_working_folder()
-            with stoppable():
+            with stoppable() as stop:
                 command(*args, **kwargs)
-        except CharkitError as error:
-            _log.error(error)
-            typer.echo(f"error: {harmless(str(error))}", err=True)
-            if "--debug" in sys.argv:
-                raise
-            raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt as stop:
-            typer.echo(
-                "stopped; what was finished is kept. Resume with the same command:\n  "
-                + shlex.join([*program(), *sys.argv[1:]]),
-                err=True,
-            )
-            raise typer.Exit(getattr(stop, "exit_code", INTERRUPTED)) from None
-        except BrokenPipeError:
-            sys.stderr.close()
-            raise typer.Exit(0) from None
-        except OSError as error:
-            if error.errno not in _DISK:
-                raise
-            typer.echo(f"error: the output cannot be written: {error.strerror}.", err=True)
-            raise typer.Exit(MissingError.exit_code) from None
+        except (typer.Exit, typer.Abort, typer.BadParameter, SystemExit):
+            raise
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) or stop.exit_code:
+                _show_stopped()
+                code = getattr(error, "exit_code", 0) or stop.exit_code or INTERRUPTED
+                raise typer.Exit(stop.exit_code or code) from None
+            raise typer.Exit(show_error(error)) from None
 
     return wrapped
+
+
+def show_error(error: BaseException) -> int:
+    """Show an error in one message, with its traceback where asked for; return the exit code."""
+    if isinstance(error, CharkitError):
+        text, code = str(error), error.exit_code
+    else:
+        text, code = explained(error)
+    _log.error(text)
+    if wants_traceback():
+        typer.echo("".join(traceback.format_exception(error)), err=True)
+    typer.echo(f"error: {harmless(text)}", err=True)
+    return code
+
+
+def _show_stopped() -> None:
+    typer.echo(
+        "stopped; what was finished is kept. Resume with the same command:\n  "
+        + harmless(shlex.join([*program(), *sys.argv[1:]])),
+        err=True,
+    )
 
 
 def _require_working_folder() -> None:

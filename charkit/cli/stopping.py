@@ -1,7 +1,8 @@
-"""Being told to stop: SIGTERM and SIGHUP end a command as Ctrl-C does, in good order."""
+"""Requests to stop: SIGTERM and SIGHUP end a command as Ctrl-C does, in good order."""
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -11,6 +12,15 @@ from pathlib import Path
 from types import FrameType
 
 INTERRUPTED = 128 + signal.SIGINT
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+_process = {"ends_with_command": False}
+
+
+def process_ends_with_command() -> None:
+    """Promise that nothing comes after the command: then a second signal ends the process."""
+    _process["ends_with_command"] = True
 
 
 class Stopped(KeyboardInterrupt):
@@ -25,27 +35,57 @@ class Stopped(KeyboardInterrupt):
         self.exit_code = 128 + number
 
 
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """Raise `Stopped` inside the block when a batch system or a closed terminal says stop.
+class Stop:
+    """What signals asked for so far.
 
-    A signal that is ignored (nohup) stays ignored.
+    Attributes:
+        exit_code: That of the first signal; 0 while there was none.
     """
-    before = {}
+
+    def __init__(self) -> None:
+        self.exit_code = 0
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Raise `Stopped`: the handler of a signal."""
+        self.exit_code = self.exit_code or 128 + number
+        raise Stopped(number)
+
+
+@contextmanager
+def stoppable() -> Iterator[Stop]:
+    """Raise `Stopped` inside the block when a person, a batch system or a terminal says stop.
+
+    A library may turn the exception into another one (an import that is interrupted does): the
+    `Stop` that is given knows that it was a signal. One that is ignored (nohup) stays ignored.
+    """
+    stop, before = Stop(), {}
     if threading.current_thread() is threading.main_thread():
-        for name in ("SIGTERM", "SIGHUP"):
+        for name in _NAMES:
             number = getattr(signal, name, None)
-            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-                before[number] = signal.signal(number, _stop)
+            if number is None:
+                continue
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                before[number] = signal.signal(number, stop)
     try:
-        yield
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if stop.exit_code and _process["ends_with_command"]:
+            end_quickly()
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise Stopped(number)
+def end_quickly() -> None:
+    """Let a signal from now on end the process at once: what is left is Python's own exit.
+
+    All results are on disk by then, each whole or absent; a traceback would only frighten.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for name in _NAMES:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda number, _: os._exit(128 + number))
 
 
 def program() -> list[str]:

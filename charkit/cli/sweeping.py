@@ -58,7 +58,7 @@ def sweep(
     cache_dir: o.CacheDir = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Folder for the whole table and the figures."),
+        typer.Option("--out", parser=o.path, help="Folder for the whole table and the figures."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be computed, and stop.")
@@ -172,6 +172,7 @@ def _show(output: Output, result: SweepResult, out: Path | None) -> None:
     if output.format == "json":
         extra["cells"] = result.table.to_dict("records")
     rows = [{str(k): v for k, v in row.items()} for row in best.to_dict("records")]
+    written = [] if out is None else _saved(result, out)  # first: the reader may go away
     output.rows(rows, key="best_layers", extra=extra)
     found, n_jobs = result.n_jobs_found, len(result.jobs)
     if found:
@@ -179,9 +180,8 @@ def _show(output: Output, result: SweepResult, out: Path | None) -> None:
         output.note(f"{found} of {n_jobs} jobs were in the store already{nothing}")
     if out is None:
         output.note(f"{len(result.table):,} cells lie in {result.root}; --out FOLDER writes them")
-    else:
-        result.save(out)
-        _save_figures(output, result, out)
+    for line in written:
+        output.note(line)
 
 
 def _compact(best: pd.DataFrame, result: SweepResult) -> pd.DataFrame:
@@ -197,13 +197,16 @@ def _compact(best: pd.DataFrame, result: SweepResult) -> pd.DataFrame:
     return named.rename(columns={"score": metrics.pop()}) if len(metrics) == 1 else named
 
 
-def _save_figures(output: Output, result: SweepResult, out: Path) -> None:
+def _saved(result: SweepResult, out: Path) -> list[str]:
+    """Write the table and the figures; return what to say about it."""
+    lines: list[str] = []
     written: list[Path] = []
+    result.save(out)
     if find_spec("matplotlib") is None:
-        output.note('no figures: matplotlib is not installed. Run: pip install "charkit[report]"')
+        lines.append('no figures: matplotlib is not installed. Run: pip install "charkit[report]"')
     else:
         from charkit.report.figures import save_sweep_figures
 
         ceilings = {c.name: c.ceiling for c in result.cards if c.ceiling is not None}
         written = save_sweep_figures(result.table, out, ceilings=ceilings)
-    output.note(f"wrote table.parquet, table.csv and {len(written)} figures to {out}")
+    return [*lines, f"wrote table.parquet, table.csv and {len(written)} figures to {out}"]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from charkit.durable import write_whole
 from charkit.errors import VanishedError
+from charkit.escape import csv_of
 from charkit.heads.findings import CONTROL_NAMES, findings_of
 from charkit.heads.plan import Job
 from charkit.heads.records import write_table
@@ -101,7 +102,7 @@ class SweepResult:
         """
         place = Path(folder)
         write_table(self.table, place / "table.parquet")
-        write_whole(place / "table.csv", self.table.to_csv(index=False).encode())
+        write_whole(place / "table.csv", csv_of(self.table).encode())
         return place
 
     def __repr__(self) -> str:

@@ -17,6 +17,7 @@ import pandas as pd
 
 from charkit.durable import write_whole
 from charkit.errors import MissingError
+from charkit.escape import csv_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -211,7 +212,7 @@ def save_figure(figure: Figure, path_stem: str | Path) -> tuple[Path, Path, Path
     numbers = getattr(figure, "numbers", pd.DataFrame())
     write_whole(svg, drawn.getvalue())
     write_whole(png, dotted.getvalue())
-    write_whole(csv, numbers.to_csv(index=False, lineterminator="\n").encode())
+    write_whole(csv, csv_of(numbers).encode())
     return svg, png, csv
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import typer
 
-from charkit.cli.show import Output, harmless, progress_shown, reported
+from charkit.cli.show import Output, progress_shown, reported
+from charkit.escape import harmless
 from glue_pilot.__main__ import run_study
 
 HERE = Path(__file__).parent

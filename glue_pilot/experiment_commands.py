@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from charkit.cli import options as o
-from charkit.cli.show import harmless, progress_shown, ready_folder, reported
+from charkit.cli.show import progress_shown, ready_folder, reported
+from charkit.escape import harmless
 
 NAMES_HELP = "Names of experiments, or 'all'."
 GRID_HELP = "Several values, one run each: 'n=128;512'. Several options: every combination."

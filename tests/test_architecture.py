@@ -119,6 +119,7 @@ def test_report_stands_beside():
         "charkit.config",
         "charkit.durable",
         "charkit.escape",
+        "charkit.sealed",
         "charkit.report",
     )
     bad = [

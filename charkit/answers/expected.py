@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from charkit.durable import write_whole, writing
 from charkit.escape import csv_of
 from charkit.heads.findings import layer_list
 from charkit.heads.label_free import equivalent_rows
+from charkit.sealed import sealed_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -333,8 +333,7 @@ class EstimateAnswer:
         with writing(place):
             place.mkdir(parents=True, exist_ok=True)
         said = self.to_dict()
-        text = json.dumps(said, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        files = [write_whole(place / "answer.json", text.encode())]
+        files = [write_whole(place / "answer.json", sealed_json(said))]
         if find_spec("matplotlib") is not None:
             files += save_figure(self.plot(), place / "curve")
         table = csv_of(self.curve)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from numpy.typing import NDArray
+from safetensors import safe_open
 from safetensors.numpy import save
 
 from charkit.config import canonical_json
@@ -16,6 +18,9 @@ from charkit.durable import write_whole
 from charkit.errors import DataError, MissingError
 from charkit.fisher.embedding import TaskEmbedding
 from charkit.fisher.layout import Slice
+from charkit.sealed import SEAL, arrays_digest, reading
+
+logger = logging.getLogger(__name__)
 
 FORMAT = "charkit.task_embedding.1"
 """What the header says; it changes when the layout of the file does."""
@@ -41,6 +46,7 @@ def save_embedding(embedding: TaskEmbedding, path: str | Path) -> Path:
     stability = {k: _plain(v) for k, v in asdict(embedding.stability).items()}
     verdict = {"stability": stability, "stable": embedding.stable}  # for readers of the header
     about = {"format": FORMAT, "facts": facts, "slices": slices, **verdict}
+    about[SEAL] = arrays_digest(arrays, about)
     header = {_KEY: canonical_json(about)}  # one key: more would be written in random order
     target = Path(path)
     write_whole(target, save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, header))
@@ -52,12 +58,13 @@ def load_embedding(path: str | Path) -> TaskEmbedding:
 
     Raises:
         MissingError: There is no such file.
-        DataError: The file is damaged or something else.
+        DataError: The file is damaged, was changed, or is something else.
     """
     source = Path(path)
     if not source.is_file():
         raise MissingError(f"no embedding there: expected a file, got none at {source}.")
-    try:
+    advice = "Embed the task again, or take a copy that is whole."
+    with reading(str(source), "an embedding", advice=advice):
         with safe_open(source, framework="numpy") as file:
             about = json.loads((file.metadata() or {}).get(_KEY, "{}"))
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -66,6 +73,7 @@ def load_embedding(path: str | Path) -> TaskEmbedding:
                 f"{source} is no embedding: expected the format {FORMAT}, got "
                 f"{about.get('format')!r}. Embed the task again."
             )
+        _check_seal(source, about, arrays, advice)
         facts: dict[str, Any] = {k: _real(v) for k, v in about["facts"].items()}
         slices = tuple(Slice(*entry) for entry in about["slices"])
         return TaskEmbedding(
@@ -76,10 +84,23 @@ def load_embedding(path: str | Path) -> TaskEmbedding:
             group_products=arrays.get("group_products"),
             **facts,
         )
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+
+
+def _check_seal(
+    source: Path, about: dict[str, Any], arrays: dict[str, NDArray[Any]], advice: str
+) -> None:
+    """Refuse an embedding whose numbers are not those that were written."""
+    seal = about.pop(SEAL, None)
+    if seal is None:
+        logger.warning(
+            "%s carries no hash of its numbers (an older version wrote it): damage cannot be seen. "
+            "Embed the task again to have one",
+            source,
+        )
+    elif arrays_digest(arrays, about) != seal:
         raise DataError(
-            f"{source} is damaged: expected an embedding, got {error}. Embed the task again."
-        ) from error
+            f"{source} is damaged or was changed: its numbers differ from the hash in it. {advice}"
+        )
 
 
 def _plain(value: object) -> object:

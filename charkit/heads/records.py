@@ -15,6 +15,7 @@ import pandas as pd
 
 from charkit.durable import write_whole
 from charkit.errors import DataError
+from charkit.sealed import read_sealed_table, reading, seal_table
 
 Dtype = Literal["string", "int64", "float64", "bool"]
 
@@ -145,7 +146,7 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    table = seal_table(pa.Table.from_pandas(frame, preserve_index=False))
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     write_whole(path, sink.getvalue().to_pybytes())
@@ -155,9 +156,11 @@ def read_table(path: Path) -> pd.DataFrame:
     """Read a table that ``write_table`` wrote.
 
     Raises:
-        DataError: The file is not a sweep table of this version.
+        DataError: The file is damaged, was changed, or is not a sweep table of this version.
+        FileNotFoundError: There is no such file.
     """
-    frame = pd.read_parquet(path)
+    advice = "Run the same sweep again: what is in the store is not computed anew."
+    frame: pd.DataFrame = read_sealed_table(path, path.name, advice=advice).to_pandas()
     wanted = [c.name for c in COLUMNS]
     if list(frame.columns) != wanted:
         missing = sorted(set(wanted) - set(frame.columns))
@@ -166,4 +169,5 @@ def read_table(path: Path) -> pd.DataFrame:
             "or out of order. Make it again with this version."
         )
     kinds = {c.name: "str" if c.dtype == "string" else c.dtype for c in COLUMNS}
-    return frame.astype(kinds)
+    with reading(path.name, "columns of the sweep's types", advice=advice):
+        return frame.astype(kinds)

@@ -13,7 +13,6 @@ Every part may be missing, but not all of them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ import pandas as pd
 
 from charkit.config import printable
 from charkit.errors import DataError, MissingError
+from charkit.sealed import read_sealed, read_sealed_table, reading
 
 EXPERIMENTS = "experiments"
 FIGURES = "figures"
@@ -50,6 +50,13 @@ _SWEEP_COLUMNS = frozenset(
         *("message", "frac_truncated", "converged"),
     }
 )
+_TYPES = {
+    **dict.fromkeys(("layer", "n_train", "seed", "n_eval"), "int64"),
+    **dict.fromkeys(("score", "score_low", "score_high", "accuracy"), "float64"),
+    **{"frac_truncated": "float64", "converged": "bool"},
+}
+_ADVICE = "Make it again, or take it out of the folder."
+_LARGEST_SCORE = 1e6
 _OF_SWEEPS = ("curves_", "layers_", "best_layers")
 """Figures of a sweep: the page draws these itself."""
 
@@ -178,21 +185,32 @@ def _sweep_tables(folder: Path) -> list[Path]:
 
 
 def _columns(path: Path) -> set[str]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with reading(printable(path.name), "parquet", advice=_ADVICE):
         return set(pq.read_schema(path).names)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(
-            f"{printable(path.name)} cannot be read: expected parquet, got {str(error)!r}. Make "
-            "it again, or take it out of the folder."
-        ) from error
 
 
 def _table(path: Path) -> pd.DataFrame:
-    table = pd.read_parquet(path, columns=sorted(_SWEEP_COLUMNS))
+    where = printable(path.name)
+    whole = read_sealed_table(path, where, advice=_ADVICE)
+    with reading(where, "a sweep's table", advice=_ADVICE):
+        table: pd.DataFrame = whole.select(sorted(_SWEEP_COLUMNS)).to_pandas().astype(_TYPES)
+    _check_values(table, where)
     return table[table["subset"] == "all"] if (table["subset"] == "all").any() else table
+
+
+def _check_values(table: pd.DataFrame, where: str) -> None:
+    """Refuse a table whose cells no curve can show; one that a person changed has no seal."""
+    done = table[table["state"] == "done"]
+    for name, wrong, expected in (
+        ("n_train", done["n_train"] < 1, "at least 1"),
+        ("n_eval", done["n_eval"] < 1, "at least 1"),
+        ("score", done["score"].abs() > _LARGEST_SCORE, f"at most {_LARGEST_SCORE:,.0f}"),
+    ):
+        if wrong.any():
+            got = done.loc[wrong, name].iloc[0]
+            raise DataError(f"{where}: expected {name} of {expected}, got {got}. {_ADVICE}")
 
 
 def _json(path: Path) -> Mapping[str, Any]:
@@ -201,19 +219,7 @@ def _json(path: Path) -> Mapping[str, Any]:
     Raises:
         DataError: It is not JSON, or no object.
     """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{_named(path)} cannot be read: expected JSON, got {printable(str(error))!r}. Make "
-            "it again, or take it out of the folder."
-        ) from error
-    if not isinstance(value, dict):
-        raise DataError(
-            f"{_named(path)} holds something else: expected an object, got "
-            f"{printable(repr(value))}. Make it again, or take it out of the folder."
-        )
-    return value
+    return read_sealed(path, _named(path), advice=_ADVICE)
 
 
 def _named(path: Path) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 
+from charkit.config import printable
 from charkit.durable import write_whole
 from charkit.report.page import page_html
 from charkit.report.page_parts import about, asset, bullets, policy, verdict_list
@@ -33,6 +34,7 @@ from charkit.report.run_parts import (
     short_section,
 )
 from charkit.report.run_words import question_of, sentences_of, warnings_of
+from charkit.sealed import reading
 
 FILE = "report.html"
 """Where a report lies in its run, unless another place is named."""
@@ -61,7 +63,11 @@ def write_report(
     folder = Path(run)
     found = read_run(folder)
     place = Path(out) if out is not None else folder / FILE
-    return write_whole(place, run_html(found, title=title).encode())
+    where = f"a result in {printable(str(folder))}"
+    advice = "Make the results again, or take the one that was changed out of the folder."
+    with reading(where, "values that a page can show", advice=advice):
+        page = run_html(found, title=title).encode()
+    return write_whole(place, page)
 
 
 def run_html(run: RunFolder, *, title: str | None = None) -> str:

@@ -170,7 +170,8 @@ def _column_parts(name: str, column: pa.ChunkedArray) -> Iterator[bytes]:
     kind = column.type
     if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         yield str(kind).encode()
-        values = column.fill_null(0).to_numpy()
+        empty = False if pa.types.is_boolean(kind) else 0
+        values = column.fill_null(empty).to_numpy()
         yield values.astype(values.dtype.newbyteorder("<")).tobytes()
         return
     texts = column.to_pylist()

@@ -109,7 +109,7 @@ def main() -> None:
         if out.lost and not code:
             code = MissingError.exit_code
             typer.echo(
-                f"error: the result cannot be written: expected that stdout takes it, got "
+                f"error: the output cannot be written: expected that stdout takes it, got "
                 f"{out.lost!r}. What was computed is kept: free some space, or give --out.",
                 err=True,
             )

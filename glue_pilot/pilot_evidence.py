@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from charkit.answers.evidence import gather_evidence
+from charkit.answers.evidence import BESIDE, gather_evidence
 from charkit.answers.fisher_evidence import FisherEvidence, fisher_evidence
 from charkit.answers.library import SHIPPED, Library, shipped_library
 from charkit.config import content_hash
@@ -140,6 +140,7 @@ def _evidence(
         random_states=random if pilot.n0 else None,
         fisher=fisher,
     )
+    table = table.drop(columns=list(BESIDE))
     table.insert(0, "seed", pilot.seed)
     return table
 

@@ -21,6 +21,9 @@ WORDS: dict[str, str] = {
 }
 """Columns of the evidence that are looked at, and what they are called."""
 
+_NO_LIMIT = frozenset({"n0"})
+"""More labels than any pilot had are no reason for doubt: the sample's own curve is surer then."""
+
 _ROOM = 0.05  # of the range: what lies so little outside is not worth a word
 
 
@@ -44,7 +47,8 @@ class Seen:
         for name, (low, high) in self.ranges.items():
             value = float(evidence[name].mean())
             room = _ROOM * (high - low)
-            if np.isfinite(value) and not low - room <= value <= high + room:
+            above = value > high + room and name not in _NO_LIMIT
+            if np.isfinite(value) and (above or value < low - room):
                 said.append(
                     f"{WORDS[name]} {_number(value)} (seen: {_number(low)} to {_number(high)})"
                 )

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from charkit.answers.advice import advise
-from charkit.answers.expected import EstimateAnswer, Interval, LabelsNeeded, Purchase
+from charkit.answers.expected import EstimateAnswer, Interval, LabelsNeeded, LeftOut, Purchase
 from charkit.answers.pilot import Pilot, PilotEvidence, make_pilot, pilot_evidence
-from charkit.answers.question import Question, ask, check_majority
-from charkit.answers.verdicts import Case, Verdict, reach_verdict, verdicts_of
+from charkit.answers.question import Question, ask
+from charkit.answers.verdicts import Case, Verdict, reach_verdict, target_verdict, verdicts_of
 from charkit.config import Progress, TaskKind, no_progress
 from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.encoders.encoder import Encoder
@@ -120,7 +120,7 @@ def estimate(
         progress: Called as ``progress(stage, done, total)``.
 
     Raises:
-        UsageError: An argument is not legal, or the target is below the majority's share.
+        UsageError: An argument is not legal.
         DataError: The source cannot be used, or its labels are not classes.
         MissingError: An encoder, a file or disk space is missing.
     """
@@ -170,12 +170,10 @@ def answer_of(
         progress: Called as ``progress(stage, done, total)``.
 
     Raises:
-        UsageError: The target is below the majority's share.
         DataError: The metamodel cannot be used.
         MissingError: Disk space, or a file, is missing.
     """
     pilot = make_pilot(sample)
-    check_majority(question.target, pilot)
     model, known = (metamodel, True) if metamodel is not None else _shipped(encoder)
     logger.info("%s: %s; %s", encoder.name, encoder.device_reason, encoder.dtype_reason)
     found = pilot_evidence(pilot, encoder, store=store, max_length=max_length, progress=progress)
@@ -229,6 +227,7 @@ class _Reader:
         curve = self.model.curve(rows, grid)[["layer", "n", "mean", "low", "high"]]
         need = self._need(layer)
         reach = reach_verdict(need, curve[curve["layer"] == layer])
+        reach += target_verdict(self.question.target, self.pilot)
         return EstimateAnswer(
             name=self.pilot.name,
             encoder=encoder.name,
@@ -247,6 +246,7 @@ class _Reader:
             contributions=_by_points(self.model.contributions(rows, sizes[0], layer=layer)),
             purchase=self._purchase(layer),
             majority=self.pilot.majority,
+            left_out=left_out_of(case.row),
             notes=notes,
             about=self.found.about,
             found=self.found.found,
@@ -339,6 +339,17 @@ def observed_of(row: pd.Series, n_used: int) -> pd.DataFrame:
         if name in row.index and np.isfinite(row[name])
     ]
     return pd.DataFrame(points, columns=["n", "accuracy"])
+
+
+def left_out_of(row: pd.Series) -> LeftOut | None:
+    """Return what heads make of each label left out in turn; None where that is not known.
+
+    Args:
+        row: The evidence of one layer.
+    """
+    names = ("oof_accuracy", "oof_macro_f1", "oof_balanced_accuracy")
+    values = [float(row.get(name, np.nan)) for name in names]
+    return LeftOut(*values) if all(map(math.isfinite, values)) else None
 
 
 def _by_points(table: pd.DataFrame) -> pd.DataFrame:

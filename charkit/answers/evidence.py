@@ -14,6 +14,7 @@ from charkit.answers.fisher_evidence import FisherEvidence as FisherEvidence
 from charkit.answers.fisher_evidence import fisher_evidence as fisher_evidence
 from charkit.errors import DataError, UsageError
 from charkit.heads.alignment import Alignment, label_alignment, shrunk_shares
+from charkit.heads.influence import balanced_accuracy, macro_f1
 from charkit.heads.label_free import label_free_accuracy
 from charkit.heads.out_of_fold import SampleHeads, fit_sample_heads, shuffled_accuracy
 from charkit.heads.pilot_curve import circular_parts, part_scores
@@ -72,7 +73,7 @@ def gather_evidence(
         "n_classes": n_classes,
         "n_unlabelled": others.shape[1],
         "width": known.shape[2],
-        **dict.fromkeys(LABELLED, np.nan),
+        **dict.fromkeys((*LABELLED, *BESIDE), np.nan),
         **dict.fromkeys(LABEL_FREE, np.nan),
     }
     everything = torch.cat([known, others], 1) if n0 else others
@@ -105,6 +106,9 @@ LABELLED = (
     "logme", "h_score", "knn_accuracy", "random_accuracy", "shuffled_accuracy",
 )  # fmt: skip
 """Columns that need labels."""
+
+BESIDE = ("oof_macro_f1", "oof_balanced_accuracy")
+"""Columns for people, where accuracy says little of rare classes; the metamodel reads none."""
 
 LABEL_FREE = (
     "rank_participation", "rank_entropy", "decay", "top_share", "class_gap",
@@ -194,13 +198,16 @@ def _left_out_columns(heads: SampleHeads, labels: IntArray) -> Columns:
     rest = told.copy()
     np.put_along_axis(rest, index, -1.0, 2)
     margin = own - rest.max(2)
-    accuracy = (told.argmax(2) == codes).mean(1)
+    predicted = told.argmax(2)
+    accuracy = (predicted == codes).mean(1)
     loss = -np.log(np.maximum(own, _LOSS_FLOOR)).mean(1)
     logs = np.log(np.maximum(told, _LOSS_FLOOR))
     return {
         "curve_1000": accuracy,
         "loss_1000": loss,
         "oof_accuracy": accuracy,
+        "oof_macro_f1": macro_f1(predicted, codes, told.shape[2]).value,
+        "oof_balanced_accuracy": balanced_accuracy(predicted, codes, told.shape[2]).value,
         "oof_loss": loss,
         "oof_confidence": told.max(2).mean(1),
         "oof_margin": margin.mean(1),

@@ -20,6 +20,7 @@ from charkit.escape import csv_of
 from charkit.heads.findings import layer_list
 from charkit.heads.label_free import equivalent_rows
 from charkit.sealed import sealed_json
+from charkit.tasks.task import IMBALANCED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -136,6 +137,31 @@ class Purchase:
         return f"{plan} (expected cost {self.cost:,.0f}, missed with probability {self.missed:.0%})"
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """What heads make of the labels, each left out of the fit in turn; from 0 to 1.
+
+    Labels that are the only one of their class are not counted.
+
+    Attributes:
+        accuracy: Share right.
+        macro_f1: Mean of F1 over the classes.
+        balanced_accuracy: Mean of recall over the classes.
+    """
+
+    accuracy: float
+    macro_f1: float
+    balanced_accuracy: float
+
+    @property
+    def sentence(self) -> str:
+        """The metrics in words."""
+        return (
+            f"each label left out in turn: accuracy {self.accuracy:.3f}, macro-F1 "
+            f"{self.macro_f1:.3f}, balanced accuracy {self.balanced_accuracy:.3f}"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class EstimateAnswer:
     """What can be expected of labelling more.
@@ -160,6 +186,8 @@ class EstimateAnswer:
         purchase: How to buy labels; None where no costs were given.
         advice: How adequate the sample is and what to label next; None where not asked for.
         majority: Share of the largest class among the labels; None without labels.
+        left_out: What heads on the recommended layer make of labels left out; None where that is
+            not known.
         notes: What was guessed, dropped, or left out.
         about: What made the answer: versions, keys.
         found: Whether the store had all evidence.
@@ -183,6 +211,7 @@ class EstimateAnswer:
     purchase: Purchase | None = None
     advice: Advice | None = None
     majority: float | None = None
+    left_out: LeftOut | None = None
     notes: tuple[str, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
     found: bool = False
@@ -216,6 +245,8 @@ class EstimateAnswer:
         lines.append(self._layer_line())
         if self.eval_accuracy is not None:
             lines.append(f"accuracy on {self.eval_what}: {self.eval_accuracy}{self._worth()}")
+        if self.left_out is not None and (self.majority or 0.0) > IMBALANCED:
+            lines.append(f"{self.left_out.sentence} (the largest class: {self.majority:.3f})")
         if self.purchase is not None:
             lines.append(self.purchase.words(self.n_labels))
         if self.advice is not None:
@@ -269,6 +300,7 @@ class EstimateAnswer:
             "n": self.n_labels,
             "n_classes": self.n_classes,
             "majority": self.majority,
+            "left_out": None if self.left_out is None else vars(self.left_out),
             "accuracy": self.rows(),
             "labels_for_target": None if need is None else need.row(),
             "layer": self.layer,

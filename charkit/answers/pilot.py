@@ -108,6 +108,11 @@ class Pilot:
         return float(self._counts.max() / self._counts.sum()) if self.n_used else None
 
     @property
+    def n_alone(self) -> int:
+        """Labels that are the only one of their class."""
+        return int((self._counts == 1).sum()) if self.n_used else 0
+
+    @property
     def majority_name(self) -> str:
         """Name of the largest class; empty without labels."""
         return self.class_names[int(self._counts.argmax())] if self.n_used else ""

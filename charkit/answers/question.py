@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from charkit.answers.pilot import Pilot
-from charkit.config import printable
 from charkit.errors import UsageError
 
 
@@ -88,23 +86,4 @@ def _check_target(target: float) -> None:
         raise UsageError(
             f"target is out of range: expected a fraction above 0 and at most 1, got {target:g}. "
             "Say 0.85 for 85 %."
-        )
-
-
-def check_majority(target: float | None, pilot: Pilot) -> None:
-    """Refuse a target that needs no texts.
-
-    Raises:
-        UsageError: Always saying one class reaches the target.
-    """
-    if target is None:
-        return
-    share, name = pilot.majority, printable(pilot.majority_name)
-    said = f"the share of class {name!r} among the labels"
-    if share is None:
-        share, said = 1 / pilot.n_classes, f"one class in {pilot.n_classes}"
-    if target <= share:
-        raise UsageError(
-            f"target is already reached by always saying one class: expected above {share:.3f} "
-            f"({said}), got {target:g}. Choose a higher one."
         )

@@ -94,8 +94,7 @@ def estimate(
     """
     output = o.output_of(fmt, quiet, verbose, log_file)
     from charkit.answers.estimate import answer_of
-    from charkit.answers.pilot import make_pilot
-    from charkit.answers.question import ask, check_majority
+    from charkit.answers.question import ask
     from charkit.encoders.load import load_encoder
     from charkit.tasks.partly import load_partly_labelled
 
@@ -115,7 +114,6 @@ def estimate(
     sample = load_partly_labelled(task, reading=reading, n_classes=classes)
     for line in sample.describe():
         output.note(line)
-    check_majority(question.target, make_pilot(sample))
     loaded = load_encoder(encoder, device=device, dtype=dtype, offline=offline or None)
     store = o.store_at(cache_dir)
     with progress_shown(output) as progress:

@@ -19,12 +19,16 @@ def test_nothing_is_said_of_what_was_seen(seen, n0):
 
 
 def test_what_is_outside_is_named_with_its_range(seen):
-    pilot = pilot_of(toy_data(), 64).assign(n_classes=80, decay=-5.0, n0=100_000)
+    pilot = pilot_of(toy_data(), 64).assign(n_classes=80, decay=-5.0)
     assert seen.outside(pilot) == [
-        "labels 100,000 (seen: 0 to 128)",
         "classes 80 (seen: 2 to 10)",
         "decay of the texts' spectrum -5 (seen: -1.2 to -1.2)",
     ]
+
+
+def test_more_labels_than_were_seen_are_no_reason_for_doubt(seen):
+    assert seen.ranges["n0"] == (0, 128)
+    assert seen.outside(pilot_of(toy_data(), 64).assign(n0=2_048)) == []
 
 
 def test_ranges_are_of_pilots_not_of_single_layers():

@@ -1,5 +1,7 @@
 import json
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 from estimate_samples import NO_SIGNAL, evidence
@@ -7,7 +9,6 @@ from fake_metamodel import FakeMetamodel
 
 import charkit
 from charkit.answers import estimate as module
-from charkit.errors import UsageError
 from charkit.tasks import Split, Task
 
 PROMISED = {"accuracy", "labels_for_target", "layer", "eval_accuracy", "verdicts"}
@@ -111,11 +112,29 @@ def test_without_labels_sizes_begin_at_64(ask):
     assert "no labels" in answer.lines()[1]
 
 
-def test_a_target_below_the_majority_is_refused_before_any_work(ask):
-    with pytest.raises(UsageError, match="already reached"):
-        ask(target=0.5)
-    with pytest.raises(UsageError, match="one class in 4"):
-        ask(classes=4, target=0.2)
+def test_a_target_below_the_majority_is_answered_with_a_warning(ask):
+    answer = ask(target=0.5)
+    assert answer.trustworthy
+    assert answer.need.target == 0.5
+    assert "target_below_majority" in [v.code for v in answer.verdicts]
+    none = ask(classes=4, target=0.2, found=evidence(0, signal=None, own=None))
+    assert any("one class in 4" in v.sentence for v in none.verdicts)
+
+
+def test_an_imbalanced_sample_is_shown_in_other_metrics_too(ask):
+    task = toy(n=100)
+    labels = (np.arange(100) % 10 == 0).astype(int)
+    rare = replace(task, train=Split(task.train.texts, None, labels))
+    found = evidence(oof_accuracy=0.93, oof_macro_f1=0.61, oof_balanced_accuracy=0.58)
+    answer = ask(rare, found=found)
+    line = "accuracy 0.930, macro-F1 0.610, balanced accuracy 0.580 (the largest class: 0.900)"
+    assert any(line in sentence for sentence in answer.lines())
+    assert answer.to_dict()["left_out"] == {
+        "accuracy": 0.93, "macro_f1": 0.61, "balanced_accuracy": 0.58,
+    }  # fmt: skip
+    even = ask(found=found)
+    assert even.to_dict()["left_out"]["macro_f1"] == 0.61
+    assert not any("macro-F1" in sentence for sentence in even.lines())
 
 
 def test_it_shows_itself(ask, tmp_path):

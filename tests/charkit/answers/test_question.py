@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from charkit.answers.pilot import MOST_LABELLED, make_pilot
-from charkit.answers.question import ask, check_majority
+from charkit.answers.question import ask
+from charkit.answers.verdicts import target_verdict
 from charkit.errors import UsageError
 from charkit.tasks import Split, Task
 from charkit.tasks.card import SourceOptions
@@ -48,13 +49,14 @@ def test_costs_come_whole_and_positive(given):
         ask(**given)
 
 
-def test_a_target_that_needs_no_texts_is_refused():
+def test_a_target_that_needs_no_texts_is_a_warning():
     pilot = pilot_of([f"text {i}" for i in range(10)], [0] * 7 + [1] * 3)
-    check_majority(0.71, pilot)
-    check_majority(None, pilot)
+    assert target_verdict(0.71, pilot) == ()
+    assert target_verdict(None, pilot) == ()
     for target in (0.7, 0.5):
-        with pytest.raises(UsageError, match=r"above 0\.700 \(the share of class 'a'"):
-            check_majority(target, pilot)
+        (found,) = target_verdict(target, pilot)
+        assert not found.grave
+        assert "(0.700, the share of class 'a' among the labels)" in found.sentence
 
 
 def test_repeats_are_left_out_and_conflicts_stay():

@@ -28,6 +28,21 @@ def test_no_signal_is_grave_where_labels_suffice():
     assert not said(pilot(80, n_classes=60), found)["no_signal"].grave
 
 
+def test_fewer_than_two_labels_a_class_are_not_to_be_trusted():
+    assert said(pilot(125, n_classes=77))["tiny_sample"].grave
+    assert "Label at least 154" in said(pilot(125, n_classes=77))["tiny_sample"].sentence
+    assert "tiny_sample" not in said(pilot(154, n_classes=77))
+    assert not said(pilot(20))["tiny_sample"].grave
+
+
+def test_labels_alone_in_their_class_point_to_classes_without_a_label():
+    found = said(pilot(counts=[50, 40, *[1] * 10]))["rare_classes"]
+    assert not found.grave
+    assert "10 of 100 labels are the only one of their class" in found.sentence
+    assert "about 10% of other texts" in found.sentence
+    assert "rare_classes" not in said(pilot(counts=[50, 47, 1, 1, 1]))
+
+
 def test_without_labels_nothing_is_said_of_signal():
     assert said(pilot(0), evidence(0, signal=None, own=None)) == {}
 

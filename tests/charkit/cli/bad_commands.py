@@ -370,9 +370,15 @@ CASES = [
         (*ESTIMATE, "--target", "0"), 2, "target is out of range",
     ),
     BadCommand(
-        "estimate_target_below_majority", "charkit estimate --target below the majority's share.",
-        (*ESTIMATE, "--target", "0.6"), 2, "already reached by always saying one class",
-        _labels(["a", "a", "b"] * 20),
+        "estimate_below_two_a_class",
+        "charkit estimate of 64 rows of 47 classes: the numbers, and a verdict against them.",
+        ESTIMATE, 5, "64 labels for 47 classes are fewer than two a class",
+        _labels([f"class {i % 47}" for i in range(64)]),
+    ),
+    BadCommand(
+        "estimate_another_class_a_row", "charkit estimate where every row has another class.",
+        ESTIMATE, 3, "20 labelled rows for 20 classes are too few",
+        _labels([f"class {i}" for i in range(20)]),
     ),
     BadCommand(
         "estimate_two_rows", "charkit estimate of two rows.",

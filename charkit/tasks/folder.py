@@ -152,8 +152,8 @@ def _saved_files(folder: Path) -> list[Path]:
     """Return the files of a part that ``datasets`` wrote with save_to_disk."""
     state = _described(folder / "state.json")
     listed = state.get("_data_files") if isinstance(state, dict) else None
-    names = [f.get("filename") for f in listed or [] if isinstance(f, dict)]
-    if not names or not all(isinstance(n, str) and Path(n).name == n for n in names):
+    names = [str(f.get("filename")) for f in listed or [] if isinstance(f, dict)]
+    if not names or not all(Path(name).name == name for name in names):
         raise DataError(
             f"{folder / 'state.json'} names no files of data: expected what save_to_disk of "
             "datasets writes. Save the data set again, or write it as Parquet."

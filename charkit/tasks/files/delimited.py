@@ -31,6 +31,7 @@ _SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 _TOTAL = re.compile(r"(grand |sub ?)?total(s|en)?:?|sum(me|ma|s)?:?|count:?", re.IGNORECASE)
 _NUMERIC = re.compile(r"[\d\s.,%+-]*")
 _LONG_NAME = 60
+_LOOKED_AT = 65_536
 _MANY_WORDS = 5
 
 
@@ -110,13 +111,21 @@ def _other_separator(
         try:
             grid = _fitting(raw, where, mark, exact=exact)
         except DataError as error:
-            fault = fault or DataError(f"{error} The fields seem to be separated by {name}.")
+            if must or _is_usual(raw, mark):
+                reason = f"{error} The fields seem to be separated by {name}."
+                fault = fault or DataError(reason)
             continue
         if grid.lines:
             return grid, mark
-    if fault is not None and must and len(first_row(raw, promised)) == 1:
+    if fault is not None and len(first_row(raw, promised)) == 1:
         raise fault
     return None
+
+
+def _is_usual(raw: bytes, mark: str) -> bool:
+    """Return whether half of the lines hold a mark, of the first ones."""
+    lines = [line for line in raw[:_LOOKED_AT].split(b"\n")[1:] if line.strip()]
+    return 2 * sum(mark.encode() in line for line in lines) >= len(lines)
 
 
 def _explained(ragged: Ragged, where: str, delimiter: str) -> DataError:

@@ -154,10 +154,8 @@ def _exact(raw: bytes, where: str, delimiter: str, *, quoted: bool, n_unnamed: i
     limit = csv.field_size_limit(LARGEST_FIELD)
     start = 1
     try:
-        reader = csv.reader(
-            feed, delimiter=delimiter, strict=True,
-            quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
-        )  # fmt: skip
+        quoting: Any = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+        reader = csv.reader(feed, delimiter=delimiter, quoting=quoting, strict=True)
         for row in reader:
             if row:
                 rows.add(row, start, feed.pending)

@@ -17,10 +17,11 @@ import pyarrow.compute as pc
 
 from charkit.config import printable
 from charkit.errors import DataError
+from charkit.tasks.files.content import UTF8_BOM
 from charkit.tasks.files.encoding import refuse_binary
 from charkit.tasks.files.grid import Grid, Ragged, first_row, read_grid
 from charkit.tasks.files.quotes import (
-    apostrophes,
+    in_other_marks,
     is_written_plainly,
     note_of_long_rows,
     refuse_swallowed,
@@ -30,6 +31,12 @@ from charkit.tasks.files.table import LazyColumns, RawTable, refuse_many_rows, s
 _SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 _TOTAL = re.compile(r"(grand |sub ?)?total(s|en)?:?|sum(me|ma|s)?:?|count:?", re.IGNORECASE)
 _NUMERIC = re.compile(r"[\d\s.,%+-]*")
+_MARKS = (
+    ("'", "'", "apostrophes"),
+    ("\u201c", "\u201d", "typographic quotation marks"),
+    ("\u201e", "\u201c", "typographic quotation marks"),
+    ("\u00ab", "\u00bb", "angle quotation marks"),
+)
 _LONG_NAME = 60
 _LOOKED_AT = 65_536
 _MANY_WORDS = 5
@@ -48,6 +55,7 @@ def read_delimited(raw: bytes, where: str, *, delimiter: str, exact: bool = Fals
         DataError: It cannot be read; the message names the line.
     """
     refuse_binary(raw, where)
+    _refuse_other_text(raw, where)
     names = first_row(raw, delimiter)
     grid: Grid | None = None
     fault: DataError | None = None
@@ -68,6 +76,25 @@ def read_delimited(raw: bytes, where: str, *, delimiter: str, exact: bool = Fals
         assert fault is not None
         raise fault
     return _table(grid, where, notes)
+
+
+def _refuse_other_text(raw: bytes, where: str) -> None:
+    """Refuse JSON, and the line in which Excel declares the separator.
+
+    Raises:
+        DataError: It is one of these.
+    """
+    head = raw[:_LOOKED_AT].removeprefix(UTF8_BOM).lstrip()
+    if re.match(rb'\{\s*"[^"]*"\s*:|\[\s*\{\s*"', head):
+        ending = ".json" if head.startswith(b"[") else ".jsonl"
+        raise DataError(
+            f"{where}: expected fields with separators, got JSON. Let its name end in {ending}."
+        )
+    if re.match(rb'"?sep=.{0,2}"?\r?\n', head, re.IGNORECASE):
+        raise DataError(
+            f"{where}, line 1: expected the names of the columns, got Excel's 'sep=' line. Remove "
+            "it: tail -n +2 old > new."
+        )
 
 
 def _fitting(raw: bytes, where: str, delimiter: str, *, exact: bool) -> Grid:
@@ -139,46 +166,55 @@ def _explained(ragged: Ragged, where: str, delimiter: str) -> DataError:
         f"{where}, line {ragged.line}: expected {width} fields as in the first line, got {got} "
         f"({ragged.n_ragged} such rows)."
     )
-    n_rows = sum(ragged.widths.values())
-    if ragged.widths == {width + 1: n_rows}:
-        first = ragged.row
-        if first[0].strip('"').isdigit():
-            advice = (
-                "Every row has a number more in front, as R writes names of rows: put a name for "
-                f"it in the first line (id{delimiter if delimiter != chr(9) else '<tab>'}...), or "
-                "write the file with row.names = FALSE."
-            )
-        elif _NUMERIC.fullmatch(first[-1]) and _NUMERIC.fullmatch(first[-2]) and delimiter == ",":
-            advice = (
-                "Numbers seem to be written with a decimal comma: write them with a point, or put "
-                "them in quotation marks."
-            )
-        else:
-            advice = (
-                "Every row has one field more: name each column in the first line, or put texts "
-                "that contain the separator in quotation marks."
-            )
-    elif ragged.row[0].lstrip().startswith(("#", "//")):
-        advice = "That line looks like a comment: remove it."
-    elif ragged.n_ragged == 1 and got < width and (_is_footer(ragged.row)):
-        advice = "That line looks like the end of a report, not a row: remove it."
-    elif any("'" in cell[:1] or "'" in cell[-1:] for cell in ragged.row) and _apostrophes(ragged):
-        advice = 'Texts stand in apostrophes: put them in quotation marks (") instead.'
-    elif any('\\"' in cell or cell.endswith("\\") for cell in ragged.row):
-        advice = (
+    return DataError(f"{place} {_advice(ragged, delimiter)}")
+
+
+def _advice(ragged: Ragged, delimiter: str) -> str:
+    """Return what to do about the first row of another width."""
+    width, row = len(ragged.header), ragged.row
+    if ragged.widths == {width + 1: sum(ragged.widths.values())}:
+        return _advice_on_one_more(row, delimiter)
+    if row[0].lstrip().startswith(("#", "//")):
+        return "That line looks like a comment: remove it."
+    if len(row) < width and ragged.n_ragged == 1 and _is_footer(row):
+        return "That line looks like the end of a report, not a row: remove it."
+    if len(row) < width:
+        return "Fields are missing there: complete the row, or remove it."
+    return _advice_on_marks(row) or "Put texts that contain the separator in quotation marks."
+
+
+def _advice_on_marks(row: Sequence[str]) -> str:
+    """Return what to do where texts stand in marks that are no quotation marks of CSV."""
+    if any(cell.startswith(' "') for cell in row):
+        return "A space stands before quotation marks: remove it: sed 's/, \"/,\"/g' old > new."
+    if any('\\"' in cell or cell.endswith("\\") for cell in row):
+        return (
             'Quotation marks are written with a backslash (\\"): double them instead: '
             'sed \'s/\\\\"/""/g\' old > new.'
         )
-    elif got < width:
-        advice = "Fields are missing there: complete the row, or remove it."
-    else:
-        advice = "Put texts that contain the separator in quotation marks."
-    return DataError(f"{place} {advice}")
+    for begin, end, name in _MARKS:
+        if any(c.strip().startswith(begin) for c in row) and any(c.endswith(end) for c in row):
+            return f'Texts stand in {name}: put them in quotation marks (") instead.'
+    return ""
 
 
-def _apostrophes(ragged: Ragged) -> bool:
-    joined = "".join(ragged.row)
-    return ragged.row[0].startswith("'") or joined.count("'") >= 2
+def _advice_on_one_more(row: Sequence[str], delimiter: str) -> str:
+    """Return what to do where every row has one field more than the header."""
+    if row[0].strip('"').isdigit():
+        shown = "<tab>" if delimiter == "\t" else delimiter
+        return (
+            "Every row has a number more in front, as R writes names of rows: put a name for it in "
+            f"the first line (id{shown}...), or write the file with row.names = FALSE."
+        )
+    if delimiter == "," and all(map(_NUMERIC.fullmatch, row[-2:])):
+        return (
+            "Numbers seem to be written with a decimal comma: write them with a point, or put them "
+            "in quotation marks."
+        )
+    return _advice_on_marks(row) or (
+        "Every row has one field more: name each column in the first line, or put texts that "
+        "contain the separator in quotation marks."
+    )
 
 
 def _is_footer(row: Sequence[str]) -> bool:
@@ -226,9 +262,9 @@ def _table(grid: Grid, where: str, notes: tuple[str, ...]) -> RawTable:
             "Check how it was written."
         )
     columns = dict(zip(grid.header, grid.table.columns, strict=True))
-    marked = [name for name, column in columns.items() if apostrophes(column)]
+    marked = [name for name, column in columns.items() if in_other_marks(column)]
     if marked:
-        found.append(f"{where}: the apostrophes around all values of {some(marked)} are kept")
+        found.append(f"{where}: the marks around all values of {some(marked)} are kept as text")
     hint = _hint(grid)
     return RawTable(
         where,
@@ -283,13 +319,13 @@ def _first_full(column: pa.ChunkedArray) -> int | None:
 
 def _value_without_name(grid: Grid, where: str, column: int, row: int) -> DataError:
     value = printable(grid.table.column(column)[row].as_py(), longest=40)
-    first = [c[0].as_py().strip() for c in grid.table.columns]
+    first = [c[row].as_py().strip() for c in grid.table.columns]
     n_named = sum(bool(name.strip()) for name in grid.header)
-    if row == 0 and n_named <= len(first) // 2 and all(first) and len(set(first)) == len(first):
+    if row < 5 and n_named <= len(first) // 2 and all(first) and len(set(first)) == len(first):
         return DataError(
             f"{where}, line {grid.header_line}: expected the names of the columns, got "
-            f"{n_named} of {len(first)}; they seem to stand in line {grid.lines[0]}. Remove the "
-            f"lines above them: tail -n +{grid.lines[0]} old > new."
+            f"{n_named} of {len(first)}; they seem to stand in line {grid.lines[row]}. Remove the "
+            f"lines above them: tail -n +{grid.lines[row]} old > new."
         )
     return DataError(
         f"{where}, line {grid.lines[row]}: column {column + 1} has no name, and holds '{value}'. "

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -186,6 +187,11 @@ def _malformed(
             f"{where}: the row that starts at line {start} is not well-formed: quotation marks "
             'are written with a backslash (\\"): expected them doubled (""). Convert them: '
             'sed \'s/\\\\"/""/g\' old > new.'
+        )
+    if re.match(r'"[^"]*" "', text):
+        return DataError(
+            f"{where}, line {start}: the fields seem to be separated by spaces: expected commas. "
+            "Write the file again (in R: write.csv)."
         )
     if "unexpected end" in reason:
         reason = f"a quotation mark is never closed, to the end of the file ({len(lines)} lines)"

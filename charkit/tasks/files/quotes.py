@@ -50,6 +50,7 @@ class _Usual:
 
     values: frozenset[str] = frozenset()
     numeric: bool = False
+    often_empty: bool = False
 
     def fits(self, value: str) -> bool:
         if not value.strip():
@@ -69,12 +70,15 @@ def _usual_values(grid: Grid) -> list[_Usual]:
     skip = {span.row for span in grid.spans}
     found = []
     for column in grid.table.slice(0, _LOOKED_AT).columns:
-        values = [v for i, v in enumerate(column.to_pylist()) if i not in skip and v.strip()]
+        every = [v for i, v in enumerate(column.to_pylist()) if i not in skip]
+        values = [v for v in every if v.strip()]
+        often_empty = len(every) >= 4 and 2 * len(values) <= len(every)
         again = {v: n for v, n in Counter(values).items() if n > 1}
         if values and sum(again.values()) >= len(values) / 2:
-            found.append(_Usual(frozenset(again)))
+            found.append(_Usual(frozenset(again), often_empty=often_empty))
         else:
-            found.append(_Usual(numeric=bool(values) and all(map(_is_number, values))))
+            numeric = bool(values) and all(map(_is_number, values))
+            found.append(_Usual(numeric=numeric, often_empty=often_empty))
     return found
 
 
@@ -89,11 +93,19 @@ def _holds_rows(span: Span, usual: list[_Usual], width: int, delimiter: str) -> 
 
     if inner and 2 * len(fits) < len(inner):
         return False
+    if len(fits) == len(inner) > 1 and len(lines[0]) == width and _end_empty(fits, usual):
+        return True
     if known(lines[0], range(opened + 1, width)) or known(lines[-1], range(opened)):
         return True
     if fits and 2 * sum(known(f, range(width)) for f in fits) >= len(inner):
         return True
     return len(fits) == len(inner) >= _LONG_RUN[delimiter] and len(lines[0]) == width
+
+
+def _end_empty(lines: list[list[str]], usual: list[_Usual]) -> bool:
+    """Return whether lines end as rows do of which most have no label yet."""
+    last = usual[-1]
+    return last.often_empty and all(not f[-1].strip() or last.fits(f[-1]) for f in lines)
 
 
 def _opened_in(line: str, delimiter: str) -> int:
@@ -133,7 +145,14 @@ def note_of_long_rows(grid: Grid, where: str) -> tuple[str, ...]:
     return (f"{where}: {many} over several lines, from line {begin} to {begin + n_lines - 1}",)
 
 
-def apostrophes(column: pa.ChunkedArray) -> bool:
-    """Return whether all fields of a column stand in apostrophes."""
-    marked = pc.and_(pc.starts_with(column, "'"), pc.ends_with(column, "'"))
-    return bool(pc.all(marked).as_py()) and bool(pc.min(pc.utf8_length(column)).as_py() > 1)
+_OTHER_MARKS = (("'", "'"), (' "', '"'), ("\u201c", "\u201d"), ("\u201e", "\u201c"))
+
+
+def in_other_marks(column: pa.ChunkedArray) -> bool:
+    """Return whether all fields of a column stand in marks that CSV does not take away."""
+    if pc.min(pc.utf8_length(column)).as_py() < 2:
+        return False
+    return any(
+        pc.all(pc.and_(pc.starts_with(column, begin), pc.ends_with(column, end))).as_py()
+        for begin, end in _OTHER_MARKS
+    )

@@ -8,6 +8,7 @@ from charkit.errors import DataError
 from charkit.tasks.files.table import RawTable, refuse_many_rows
 
 _BREAK = re.compile("\r\n|\r|\n")
+_FAST_TEXT = re.compile(r"\s*(__label__\S+\s*)+")
 _LOOKED_AT = 50
 _NAMES = re.compile(r"[^\W\d][\w .-]{0,30}")
 
@@ -27,11 +28,29 @@ def read_lines(text: str, where: str) -> RawTable:
     n_blank = len(lines) - len(numbers)
     notes = (f"{where}: {n_blank} blank lines left out",) if n_blank else ()
     texts = [lines[n - 1] for n in numbers]
+    if texts and all(_FAST_TEXT.match(text) for text in texts):
+        return _fast_text(texts, numbers, where, notes)
     return RawTable(
         where, {"text": texts}, numbers, notes=notes,
         hint="A .txt file is read as one text a line; a table of columns needs the ending .csv "
         "(commas) or .tsv (tabs), and a first line with their names.",
     )  # fmt: skip
+
+
+def _fast_text(
+    texts: list[str], numbers: list[int], where: str, notes: tuple[str, ...]
+) -> RawTable:
+    """Read lines of fastText: labels as __label__NAME, then the text."""
+    found = [_FAST_TEXT.match(text) for text in texts]
+    named = [m[0].split() for m in found if m]
+    labels = [[n.removeprefix("__label__") for n in one] for one in named]
+    single = all(len(one) == 1 for one in labels)
+    columns = {
+        "text": [text[m.end() :].strip() for text, m in zip(texts, found, strict=True) if m],
+        "label": [one[0] for one in labels] if single else labels,
+    }
+    note = f"{where}: labels are read from __label__ in front of the texts, as fastText has them"
+    return RawTable(where, columns, numbers, notes=(*notes, note))
 
 
 def _refuse_tables(lines: list[str], where: str) -> None:

@@ -205,6 +205,36 @@ FILES = [
         {"t.csv": csv_of("'one, two',a", "'three',b")},
     ),
     BadInput(
+        "swallowed_unlabelled", "A quotation mark that ends in another row, few labels.", "t.csv",
+        DataError, "line 4: a field runs over 4 lines that look like rows (to line 7)",
+        {"t.csv": csv_of("one,a", "two,", '"three,', "four,", "five,", 'six",', "seven,", "8,b")},
+    ),
+    BadInput(
+        "excel_separator", "The line in which Excel declares the separator.", "t.csv", DataError,
+        "line 1: expected the names of the columns, got Excel's 'sep=' line. Remove it",
+        {"t.csv": "sep=;\n" + GOOD.replace(",", ";")},
+    ),
+    BadInput(
+        "title_in_columns", "A title above the names, with empty fields behind it.", "t.csv",
+        DataError, "got 1 of 2; they seem to stand in line 3. Remove the lines above them",
+        {"t.csv": "Export,\n,\n" + GOOD},
+    ),
+    BadInput(
+        "typographic_quotes", "Texts in typographic quotation marks.", "t.csv", DataError,
+        "Texts stand in typographic quotation marks: put them in quotation marks",
+        {"t.csv": csv_of("\u201cone, two\u201d,a", "\u201cthree, four\u201d,b")},
+    ),
+    BadInput(
+        "space_before_quotes", "A space between separator and quotation mark.", "t.csv", DataError,
+        "A space stands before quotation marks: remove it",
+        {"t.csv": csv_of('a, "one, two"', 'b, "three"', header="label,text")},
+    ),
+    BadInput(
+        "json_called_csv", "JSON lines in a file called CSV.", "t.csv", DataError,
+        "expected fields with separators, got JSON. Let its name end in .jsonl",
+        {"t.csv": jsonl_of({"text": "a", "label": "x"}, {"text": "b", "label": "y"})},
+    ),
+    BadInput(
         "malformed_json", "A line that is not JSON.", "t.jsonl", DataError,
         "line 2: expected one JSON object, got malformed JSON",
         {"t.jsonl": '{"text": "a", "label": "x"}\n{"text": "b", "label": \n'},

@@ -225,3 +225,10 @@ def test_a_link_keeps_its_own_name_and_ending(tmp_path):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(MissingError, match="cannot be read"):
         read_content(tmp_path / "nothing.csv")
+
+
+def test_lines_of_fasttext_have_labels(tmp_path):
+    raw = "__label__a one two\n__label__b __label__c three\n"
+    table = read_table(write(tmp_path / "t.txt", raw))
+    assert table.columns["text"] == ["one two", "three"]
+    assert table.columns["label"] == [["a"], ["b", "c"]]

@@ -301,7 +301,7 @@ def _fast(raw: bytes, delimiter: str, *, quoted: bool) -> Grid | None:
     """Read by Arrow; None where the exact reader is needed."""
     start = len(UTF8_BOM) if raw.startswith(UTF8_BOM) else 0
     header = first_row(raw, delimiter, quoted=quoted)
-    if not header or raw.count(b"\r") != raw.count(b"\r\n"):
+    if not header or (b"\r" in raw and raw.count(b"\r") != raw.count(b"\r\n")):
         return None
     data = np.frombuffer(raw, np.uint8)[start:]
     marks = _positions(data, ord('"')) if quoted and b'"' in raw else np.zeros(0, np.int64)
@@ -372,25 +372,28 @@ class _Shape:
         line_ends: The line breaks, and the end of the file if none stands there.
         starts: The beginnings of rows that are not blank, the header's first.
         ends: Their ends.
-        any_inside: Some line breaks stand inside fields.
+        first_lines: The index of each row's first line.
+        n_lines: The number of lines of each row.
     """
 
     line_ends: NDArray[np.int64]
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
-    any_inside: bool
+    first_lines: NDArray[np.int64]
+    n_lines: NDArray[np.int64]
 
     @classmethod
     def of(cls, data: NDArray[np.uint8], marks: NDArray[np.int64]) -> _Shape:
         breaks = _positions(data, 10)
         if len(data) and data[-1] != 10:
             breaks = np.append(breaks, len(data))
-        inside = np.searchsorted(marks, breaks) % 2 == 1
-        ends = breaks[~inside]
+        # a line break stands inside a field where an odd number of marks stands before it
+        last = np.flatnonzero(np.searchsorted(marks, breaks) % 2 == 0)
+        ends = breaks[last]
         starts = np.concatenate(([0], ends[:-1] + 1)) if len(ends) else ends
-        sizes = ends - starts
-        blank = (sizes == 0) | ((sizes == 1) & (data[np.minimum(starts, len(data) - 1)] == 13))
-        return cls(breaks, starts[~blank], ends[~blank], bool(inside.any()))
+        first = np.concatenate(([0], last[:-1] + 1)) if len(last) else last
+        full = ~_blank(data, starts, ends)
+        return cls(breaks, starts[full], ends[full], first[full], (last - first + 1)[full])
 
     @property
     def n_rows(self) -> int:
@@ -400,41 +403,48 @@ class _Shape:
     def longest(self) -> int:
         return int((self.ends - self.starts).max(initial=0))
 
+    @property
+    def any_inside(self) -> bool:
+        return bool((self.n_lines > 1).any())
+
     def lines(self) -> Sequence[int]:
         """Return the line of every row, from 1."""
         if len(self.starts) == len(self.line_ends):
             return range(1, len(self.starts) + 1)
-        found: list[int] = (np.searchsorted(self.line_ends, self.starts) + 1).tolist()
+        found: list[int] = (self.first_lines + 1).tolist()
         return found
-
-    def _line_counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        first = np.searchsorted(self.line_ends, self.starts)
-        return first, np.searchsorted(self.line_ends, self.ends) - first + 1
 
     def rows_of_several(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the rows (the header not counted) that cover several lines, and how many."""
-        if not self.any_inside:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        _, counts = self._line_counts()
-        rows = np.flatnonzero(counts[1:] > 1)
-        return rows, counts[1:][rows]
+        rows = np.flatnonzero(self.n_lines[1:] > 1)
+        return rows, self.n_lines[1:][rows]
 
     def spans(self, data: NDArray[np.uint8], delimiter: int, width: int) -> list[Span]:
         """Return the rows over several lines whose lines may be rows of their own."""
         rows, counts = self.rows_of_several()
         if not len(rows) or width < 2:
             return []
-        first = self._line_counts()[0][1:][rows]
-        begins = np.concatenate(([0], self.line_ends[:-1] + 1))
+        # the lines of these rows, one row's after the other's
+        place = np.concatenate(([0], np.cumsum(counts)[:-1]))
+        lines = np.arange(counts.sum()) + np.repeat(self.first_lines[1:][rows] - place, counts)
+        begins = np.where(lines > 0, self.line_ends[lines - 1] + 1, 0)
+        ends = self.line_ends[lines]
         at = _positions(data, delimiter)
-        n_marks = np.searchsorted(at, self.line_ends) - np.searchsorted(at, begins)
-        sizes = self.line_ends - begins
-        begin = data[np.minimum(begins, len(data) - 1)]
-        blank = (sizes == 0) | ((sizes == 1) & (begin == 13))
-        may = may_hold_rows((n_marks == width - 1) & ~blank, blank, first, counts)
+        n_marks = np.searchsorted(at, ends) - np.searchsorted(at, begins)
+        blank = _blank(data, begins, ends)
+        may = may_hold_rows((n_marks == width - 1) & ~blank, blank, place, counts)
         found = []
-        for row, line, count in zip(rows[may], first[may], counts[may], strict=True):
-            text = data[begins[line] : self.line_ends[line + count - 1]].tobytes()
-            lines = text.decode("utf-8", "replace").split("\n")
-            found.append(Span(int(row), tuple(one.rstrip("\r") for one in lines)))
+        for row, first, count in zip(rows[may], place[may], counts[may], strict=True):
+            text = data[begins[first] : ends[first + count - 1]].tobytes()
+            parts = text.decode("utf-8", "replace").split("\n")
+            found.append(Span(int(row), tuple(part.rstrip("\r") for part in parts)))
         return found
+
+
+def _blank(
+    data: NDArray[np.uint8], begins: NDArray[np.int64], ends: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return which pieces hold nothing, or a carriage return."""
+    sizes = ends - begins
+    first = data[np.minimum(begins, len(data) - 1)]
+    return np.asarray((sizes == 0) | ((sizes == 1) & (first == 13)))

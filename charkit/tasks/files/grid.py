@@ -125,7 +125,7 @@ def read_grid(
 def first_row(raw: bytes, delimiter: str, *, quoted: bool = True) -> list[str]:
     """Return the fields of the first row that is not blank, as far as they can be read."""
     text = raw[:_HEADER_BYTES].removeprefix(UTF8_BOM).decode("utf-8", "replace")
-    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    quoting: Any = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting)
     try:
         return next((row for row in reader if row), [])

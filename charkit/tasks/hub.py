@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from charkit.errors import DataError, MissingError, OfflineError, UnknownNameError, UsageError
+from charkit.tasks.files.exports import settle
+from charkit.tasks.files.table import LazyColumns, RawTable
 from charkit.tasks.glue import GLUE, GLUE_NAMES, GlueSpec
-from charkit.tasks.tables import RawTable
 
 GLUE_REVISION = "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"
 """The commit of ``nyu-mll/glue`` that ``glue/...`` reads."""
@@ -95,7 +96,7 @@ def fetch_splits(name: HubName, *, source: str, offline: bool) -> Mapping[str, A
     with _network(offline=offline):
         try:
             splits = load(name.path, name.config, revision=name.revision)
-        except (OSError, ValueError, RuntimeError) as error:
+        except Exception as error:  # the library raises its own kinds and those of its readers
             raise _explained(error, name, source=source, offline=offline) from error
     if not isinstance(splits, Mapping):
         raise DataError(f"{source}: expected splits by name, got {type(splits).__name__}.")
@@ -164,17 +165,29 @@ def _check_revision(splits: Mapping[str, Any], name: HubName, source: str) -> No
 def split_table(splits: Mapping[str, Any], split: str, *, source: str) -> RawTable:
     """Turn a split into a table; the names of class codes come with it."""
     part = splits[split]
-    columns = {str(name): list(part[name][:]) for name in part.column_names}
     class_names = {}
     for name, feature in (getattr(part, "features", None) or {}).items():
         names = getattr(feature, "names", None)
         if names:
             class_names[str(name)] = tuple(str(n) for n in names)
-    n_rows = len(next(iter(columns.values()))) if columns else 0
+    where = f"{source} [{split}]"
+    n_rows = len(part) if part.column_names else 0
     if not n_rows:
         raise DataError(f"{source}, split {split}: has no rows. Choose another split.")
-    where = f"{source} [{split}]"
-    return RawTable(where, columns, range(1, n_rows + 1), unit="row", class_names=class_names)
+
+    def make(name: str) -> list[Any]:
+        try:
+            return list(part[name][:])
+        except Exception as error:  # audio without its decoder, dates beyond Python's, damage
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise DataError(
+                f"{where}: column {name!r} cannot be read: {reason[:160]}. Choose another column, "
+                "or fetch the data set again."
+            ) from error
+
+    columns = LazyColumns(map(str, part.column_names), make)
+    table = RawTable(where, columns, range(1, n_rows + 1), unit="row", class_names=class_names)
+    return settle(table)
 
 
 def choose_splits(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _CODE = re.compile(r"-1|\d{1,9}")
 
-_MOST_VALUES = 200_000_000
+_MOST_VALUES = 50_000_000
 """More values in one column, those inside lists counted, are refused."""
 
 
@@ -105,20 +105,34 @@ def _table(
 
 
 def _refuse_large_column(file: pq.ParquetFile, name: str, where: str) -> None:
-    size = n_values = 0
     meta = file.metadata
-    for group in range(meta.num_row_groups):
-        for place in range(meta.num_columns):
-            chunk = meta.row_group(group).column(place)
-            if chunk.path_in_schema == name or chunk.path_in_schema.startswith(f"{name}."):
-                size += chunk.total_uncompressed_size
-                n_values += chunk.num_values
+    groups = [meta.row_group(i) for i in range(meta.num_row_groups)]
+    if sum(group.total_byte_size for group in groups) <= LARGEST_BYTES:
+        return  # columns are not looked at without need: pyarrow 26 aborts on damaged statistics
+    chunks = [group.column(i) for group in groups for i in range(meta.num_columns)]
+    size = sum(
+        chunk.total_uncompressed_size
+        for chunk in chunks
+        if chunk.path_in_schema == name or chunk.path_in_schema.startswith(f"{name}.")
+    )
     if size > LARGEST_BYTES:
         raise too_large(f"{where}, column {listing([name])},", size)
-    if n_values > _MOST_VALUES:
+
+
+def _refuse_many_values(column: pa.ChunkedArray, where: str) -> None:
+    """Refuse lists of so many values that their Python objects would fill the memory."""
+    import pyarrow as pa
+
+    total = 0
+    for chunk in column.chunks:
+        inner = chunk
+        while pa.types.is_list(inner.type) or pa.types.is_large_list(inner.type):
+            inner = inner.flatten()
+        total += len(inner)
+    if total > _MOST_VALUES:
         raise DataError(
-            f"{where}: column {listing([name])} holds {n_values:,} values: expected at most "
-            f"{_MOST_VALUES:,}. Take a random sample of the rows."
+            f"{where}: a column holds {total:,} values: expected at most {_MOST_VALUES:,}. Take a "
+            "random sample of the rows."
         )
 
 
@@ -126,6 +140,8 @@ def _values(column: pa.ChunkedArray, where: str) -> list[Any]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    column.validate(full=True)  # damaged offsets would otherwise end the process
+    _refuse_many_values(column, where)
     if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
         column = column.cast(pa.string())  # strings of old writers; other bytes are refused
     values: list[Any] = []
@@ -134,7 +150,8 @@ def _values(column: pa.ChunkedArray, where: str) -> list[Any]:
         if not isinstance(chunk, pa.DictionaryArray):
             values += _plain(chunk)
             continue
-        if pa.types.is_string(chunk.dictionary.type):
+        kind = chunk.dictionary.type
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
             lengths = pc.binary_length(chunk.dictionary).take(chunk.indices)
             size += pc.sum(lengths).as_py() or 0
             if size > LARGEST_BYTES:

@@ -28,6 +28,9 @@ class FakeSplit:
     def __getitem__(self, name):
         return self.columns[name]
 
+    def __len__(self):
+        return len(next(iter(self.columns.values())))
+
 
 def glue_splits(spec, n=20, revision=""):
     def part(size, hidden=False):

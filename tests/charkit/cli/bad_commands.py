@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 GOOD = ("sweep", "good.csv", "-e", "encoder", "--executor", "1")
 IN_FOLDER = {"good.csv", "encoder", "other.csv", "file/a.safetensors"}
@@ -30,6 +31,8 @@ class BadCommand:
         fragment: What the message must contain.
         spoil: Changes the folder before the command runs.
         fixture: A fixture of tests/conftest.py that the case needs.
+        follow: How the message's advice is followed, where no rule of `tests/following.py` reads
+            it: a function that changes the attempt, or the reason why there is nothing to follow.
     """
 
     name: str
@@ -39,6 +42,7 @@ class BadCommand:
     fragment: str
     spoil: Callable[[Path], None] | None = None
     fixture: str = ""
+    follow: Callable[[Any], None] | str | None = None
 
 
 def _file_as_cache(folder: Path) -> None:
@@ -99,6 +103,39 @@ def _file_in_the_way(folder: Path) -> None:
     (folder / "file").write_text("")
 
 
+def _set(option: str, value: str | None) -> Callable[[Any], None]:
+    """Return a follower that gives an option the value that its message asks for."""
+    return lambda attempt: attempt.set(option, value)
+
+
+def _elsewhere(attempt: Any) -> None:
+    attempt.set("--cache-dir", str(attempt.folder / "elsewhere"))
+
+
+def _out(attempt: Any) -> None:
+    attempt.set("--out", str(attempt.folder / "out"))
+
+
+def _another_task(attempt: Any) -> None:
+    (attempt.folder / "another.csv").write_text((attempt.folder / "good.csv").read_text())
+    attempt.arguments[2:] = [a for a in attempt.arguments[2:] if a != "gone.safetensors"]
+    attempt.arguments.insert(2, str(attempt.folder / "another.csv"))
+
+
+def _costs(attempt: Any) -> None:
+    attempt.set("--cost", "1")
+    attempt.set("--penalty", "100")
+
+
+def _other_pool(attempt: Any) -> None:
+    _other_texts("text\n" + "".join(f"the dog is {i} bad\n" for i in range(20)))(attempt.folder)
+    attempt.set("--pool", str(attempt.folder / "other.csv"))
+
+
+def _name_task(attempt: Any) -> None:
+    attempt.arguments += [str(attempt.folder / a) if a in IN_FOLDER else a for a in GOOD[1:]]
+
+
 CASES = [
     BadCommand(
         "unknown_encoder", "A misspelt encoder.",
@@ -111,17 +148,21 @@ CASES = [
     BadCommand(
         "encoder_folder_without_weights", "An encoder's folder without model.safetensors.",
         GOOD, 4, "no weights", _no_weights,
+        follow="weights are not to be had from the message: their owner has them",
     ),
     BadCommand(
         "encoder_weights_cut", "Weights that are cut off.", GOOD, 3, "cannot be read", _cut_weights,
+        follow="weights are not to be had from the message: their owner has them",
     ),
     BadCommand(
         "encoder_config_broken", "A config.json that is not JSON.",
         GOOD, 3, "is damaged", _broken_config,
+        follow="a configuration is not to be had from the message: its owner has it",
     ),
     BadCommand(
         "encoder_of_another_family", "A model that is not of the BERT family.",
         GOOD, 2, "family is not supported", _other_family,
+        follow="another encoder has to be chosen, and any would do",
     ),
     BadCommand(
         "layer_out_of_range", "A layer that the encoder does not have.",
@@ -130,6 +171,7 @@ CASES = [
     BadCommand(
         "layers_not_numbers", "Layers that are not numbers.",
         (*GOOD, "--layers", "last"), 2, "expected whole numbers and ranges",
+        follow=_set("--layers", "0,1-2"),
     ),
     BadCommand(
         "size_too_small", "A training size below 2.", (*GOOD, "--sizes", "1"), 2, "size out of range",
@@ -138,7 +180,9 @@ CASES = [
         "size_too_large", "Training sizes that all exceed the sample.",
         (*GOOD, "--sizes", "5000"), 3, "no training size is possible",
     ),
-    BadCommand("seeds_missing", "An empty range of seeds.", (*GOOD, "--seeds", "5-3"), 2, "seeds"),
+    BadCommand("seeds_missing", "An empty range of seeds.", (*GOOD, "--seeds", "5-3"), 2, "seeds",
+        follow=_set("--seeds", "0"),
+    ),
     BadCommand(
         "unknown_control", "A misspelt control.",
         (*GOOD, "--controls", "shufled_labels"), 2, "shuffled_labels",
@@ -149,6 +193,7 @@ CASES = [
     BadCommand(
         "unknown_class", "A subset of a class that does not exist.",
         (*GOOD, "--subset", "classes:a,z"), 2, "'z'",
+        follow=_set("--subset", "classes:a,b"),
     ),
     BadCommand(
         "max_length_out_of_range", "A maximum length beyond the encoder's.",
@@ -165,27 +210,33 @@ CASES = [
     BadCommand(
         "encoders_named_twice", "charkit encoders with one encoder named twice.",
         ("encoders", "good.csv", "-e", "encoder", "-e", "encoder"), 2, "each named once",
+        follow=lambda attempt: attempt.set("-e", attempt.arguments[-1]),
     ),
     BadCommand(
         "encoders_none_left", "charkit encoders where every encoder is out of reach.",
         ("encoders", "good.csv", "-e", "bert-base-uncased", "-e", "no-such-encoder", "--offline"),
         1, "all 2 encoders failed",
+        follow="the message names two: one to fetch, which has its own case, and one that is unknown",
     ),
     BadCommand(
         "one_task_twice", "The same task given twice.",
         ("sweep", "good.csv", "good.csv", "-e", "encoder"), 2, "two tasks have one name",
+        follow=lambda attempt: attempt.arguments.pop(2),
     ),
     BadCommand(
         "cache_is_a_file", "A cache folder that is a file (or may not be written).",
         GOOD, 4, "cache", _file_as_cache,
+        follow=_elsewhere,
     ),
     BadCommand(
         "unknown_key", "charkit cache show of a key that is not there.",
         ("cache", "show", "abc"), 2, "unknown key",
+        follow="the store is empty: there is no key to name",
     ),
     BadCommand(
         "prune_nothing_chosen", "charkit cache prune without saying what.",
         ("cache", "prune"), 2, "nothing chosen",
+        follow=_set("--all", None),
     ),
     BadCommand(
         "prune_bad_duration", "charkit cache prune with a duration that is none.",
@@ -202,6 +253,7 @@ CASES = [
     BadCommand(
         "layers_without_out", "charkit encode --layers without --out: the store keeps all layers.",
         ("encode", "good.csv", "-e", "encoder", "--layers", "0"), 2, "expected --out FOLDER",
+        follow=_out,
     ),
     BadCommand(
         "embed_no_labels", "charkit embed of texts without labels: no head can be fitted.",
@@ -236,6 +288,7 @@ CASES = [
     BadCommand(
         "embed_head_layers_missing", "charkit embed with an empty range of head layers.",
         (*EMBED, "--head-layers", "2-1"), 2, "no head is named",
+        follow=_set("--head-layers", "1-2"),
     ),
     BadCommand(
         "embed_cache_layer_too_high", "charkit embed --cache-layer at a layer that is kept.",
@@ -248,6 +301,7 @@ CASES = [
     BadCommand(
         "embed_no_part", "charkit embed --parts with no part.",
         (*EMBED, "--parts", ","), 2, "no part is named",
+        follow=_set("--parts", "query"),
     ),
     BadCommand(
         "embed_unknown_estimator", "charkit embed --estimator that there is not.",
@@ -260,19 +314,23 @@ CASES = [
     BadCommand(
         "embed_variational_draws", "charkit embed --estimator variational with draws.",
         (*EMBED, "--estimator", "variational", "--draws", "3"), 2, "got n_draws with 'variational'",
+        follow=lambda attempt: attempt.drop("--draws"),
     ),
     BadCommand(
         "embed_variational_stop_at", "charkit embed --estimator variational with an early stop.",
         (*EMBED, "--estimator", "variational", "--stop-at", "0.9"), 2,
         "got stop_at with 'variational'",
+        follow=lambda attempt: attempt.drop("--stop-at"),
     ),
     BadCommand(
         "embed_beta_of_another", "charkit embed --beta with another estimator.",
         (*EMBED, "--beta", "1e-5"), 2, "got beta with 'auto'",
+        follow=lambda attempt: attempt.drop("--beta"),
     ),
     BadCommand(
         "embed_beta_nought", "charkit embed --beta 0.",
         (*EMBED, "--estimator", "variational", "--beta", "0"), 2, "beta is out of range",
+        follow=_set("--beta", "1e-5"),
     ),
     BadCommand(
         "embed_one_step", "charkit embed --steps 1.",
@@ -281,10 +339,12 @@ CASES = [
     BadCommand(
         "embed_variational_bias", "charkit embed --estimator variational of biases.",
         (*EMBED, "--estimator", "variational", "--parts", "q,bias"), 2, "parts are out of range",
+        follow=_set("--parts", "q"),
     ),
     BadCommand(
         "embed_stop_at_one", "charkit embed --stop-at of a cosine that no sample reaches.",
         (*EMBED, "--stop-at", "1"), 2, "stop_at is out of range",
+        follow=_set("--stop-at", "0.9"),
     ),
     BadCommand(
         "embed_negative_seed", "charkit embed with a negative seed.",
@@ -319,15 +379,18 @@ CASES = [
         "embed_unlabelled_and_eval", "charkit embed with two other samples at once.",
         (*EMBED, "--unlabelled", "other.csv", "--eval", "good.csv"), 2,
         "one sample is embedded at a time",
+        follow=lambda attempt: attempt.drop("--unlabelled"),
     ),
     BadCommand(
         "embed_empirical_without_labels", "charkit embed --estimator empirical of unlabelled texts.",
         (*EMBED, "--estimator", "empirical", "--unlabelled", "other.csv"), 3, "needs labels",
         _other_texts("text\nthe cat\n"),
+        follow=_set("--estimator", "exact"),
     ),
     BadCommand(
         "distances_of_one", "charkit distances of a single task.",
         ("distances", "good.csv", "-e", "encoder"), 2, "one task has no distance",
+        follow=_another_task,
     ),
     BadCommand(
         "unknown_distance", "A misspelt distance.",
@@ -342,6 +405,7 @@ CASES = [
     BadCommand(
         "distances_embedding_gone", "charkit distances with an embedding that is not there.",
         ("distances", "good.csv", "gone.safetensors", "-e", "encoder"), 4, "no embedding there",
+        follow=_another_task,
     ),
     BadCommand(
         "distances_layer_above_head", "charkit distances with layers above the head.",
@@ -351,11 +415,13 @@ CASES = [
     BadCommand(
         "nearest_no_library", "charkit nearest with an encoder that has no library.",
         ("nearest", "good.csv", "-e", "encoder"), 4, "no library of known tasks for",
+        follow="minilm, which has a library, takes seconds and has tests of its own",
     ),
     BadCommand(
         "nearest_library_gone", "charkit nearest --library of a path that is not there.",
         ("nearest", "good.csv", "-e", "encoder", "--library", "gone"), 4,
         "no library of known tasks",
+        follow="making a library is a study of its own",
     ),
     BadCommand(
         "estimate_target_in_per_cent", "charkit estimate --target in per cent.",
@@ -374,6 +440,7 @@ CASES = [
         "charkit estimate of 64 rows of 47 classes: the numbers, and a verdict against them.",
         ESTIMATE, 5, "64 labels for 47 classes are fewer than two a class",
         _labels([f"class {i % 47}" for i in range(64)]),
+        follow="the answer is there, with what is to be doubted: more labels are to be made",
     ),
     BadCommand(
         "estimate_another_class_a_row", "charkit estimate where every row has another class.",
@@ -391,6 +458,7 @@ CASES = [
         "estimate_ten_thousand_classes", "charkit estimate of 10,000 classes.",
         ESTIMATE, 3, "10,000 classes in 20,000 rows",
         _labels([f"class {i // 2}" for i in range(20_000)]),
+        follow=lambda attempt: _labels(["a", "b"] * 20)(attempt.folder),
     ),
     BadCommand(
         "estimate_classes_out_of_range", "charkit estimate --classes 10000.",
@@ -416,14 +484,17 @@ CASES = [
     BadCommand(
         "estimate_cost_without_penalty", "charkit estimate --cost without --penalty.",
         (*ESTIMATE, "--target", "0.8", "--cost", "1"), 2, "a plan needs a target",
+        follow=_set("--penalty", "100"),
     ),
     BadCommand(
         "estimate_rounds_without_costs", "charkit estimate --rounds without costs.",
         (*ESTIMATE, "--target", "0.8", "--rounds", "3"), 2, "rounds without costs",
+        follow=_costs,
     ),
     BadCommand(
         "estimate_negative_cost", "charkit estimate --cost below 0.",
         (*ESTIMATE, "--target", "0.8", "--cost", "-1", "--penalty", "9"), 2, "costs are out of range",
+        follow=_set("--cost", "1"),
     ),
     BadCommand(
         "estimate_eval_missing", "charkit estimate --eval of a file that is not there.",
@@ -438,22 +509,26 @@ CASES = [
         (*ESTIMATE, "--eval", "other.csv"), 5,
         "the unlabelled texts seem to be in a language or script that encoder hardly knows",
         _other_texts("text\nη γάτα κοιμάται\nο σκύλος τρέχει\nτο βιβλίο είναι καλό\n"),
+        follow="the answer is there, with what is to be doubted: there is nothing to mend",
     ),
     BadCommand(
         "estimate_metamodel_tampered", "charkit estimate with a metamodel's file that was changed.",
         ESTIMATE, 3, "damaged or of another version: its content was changed",
         fixture="tampered_metamodel",
+        follow="charkit has to be installed again",
     ),
     BadCommand(
         "estimate_metamodel_other_version",
         "charkit estimate with a metamodel's file of another version.",
         ESTIMATE, 3, "damaged or of another version: format: expected 1, got 0",
         fixture="metamodel_of_another_version",
+        follow="charkit has to be installed again",
     ),
     BadCommand(
         "estimate_metamodel_missing", "charkit estimate without the metamodel's file.",
         ESTIMATE, 4, "no metamodel: expected the one that comes with charkit",
         fixture="no_metamodel",
+        follow="charkit has to be installed again",
     ),
     BadCommand(
         "estimate_out_is_a_file", "charkit estimate --out of a file; refused before the work.",
@@ -482,18 +557,22 @@ CASES = [
     BadCommand(
         "next_classes_and_pool", "charkit next of texts without labels, and --pool.",
         (*NEXT, "--classes", "2", "--pool", "good.csv"), 2, "expected --classes or --pool, got both",
+        follow=lambda attempt: attempt.drop("--pool"),
     ),
     BadCommand(
         "next_nothing_left", "charkit next where every row has a label.",
         NEXT, 3, "expected rows without a label, got none",
+        follow=lambda attempt: _half_labelled(attempt.folder),
     ),
     BadCommand(
         "next_pool_all_labelled", "charkit next --pool of texts that are all labelled already.",
         (*NEXT, "--pool", "good.csv"), 3, "got 60 that all are",
+        follow=_other_pool,
     ),
     BadCommand(
         "next_pool_missing", "charkit next --pool of a file that is not there.",
         (*NEXT, "--pool", "other.csv"), 4, "which is not there",
+        follow=_other_pool,
     ),
     BadCommand(
         "next_pool_other_column", "charkit next --pool without the texts' column.",
@@ -502,6 +581,7 @@ CASES = [
     BadCommand(
         "next_margin_without_labels", "charkit next --strategy margin without any label.",
         (*NEXT, "--classes", "2", "--strategy", "margin"), 3, "margin needs a head",
+        follow=_set("--strategy", "typiclust"),
     ),
     BadCommand(
         "next_without_activeml", "charkit next without the package scikit-activeml.",
@@ -511,7 +591,9 @@ CASES = [
         "next_out_is_a_folder", "charkit next --out of a folder; refused before the work.",
         (*NEXT, "--out", "encoder"), 4, "--out cannot be written", _half_labelled,
     ),
-    BadCommand("no_arguments", "charkit sweep without a task.", ("sweep",), 2, "tasks"),
+    BadCommand("no_arguments", "charkit sweep without a task.", ("sweep",), 2, "tasks",
+        follow=_name_task,
+    ),
     BadCommand(
         "unknown_option", "An option that does not exist.", (*GOOD, "--lable", "stars"), 2, "--label",
     ),

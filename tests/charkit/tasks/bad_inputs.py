@@ -38,6 +38,8 @@ class BadInput:
         fragment: What the message must contain.
         files: Content by file name.
         options: Further arguments; ``evaluation`` may be a name in ``files``.
+        follow: How the message's advice is followed, where no rule of `tests/following.py` reads
+            it: a function that changes the attempt, or the reason why there is nothing to follow.
     """
 
     name: str
@@ -47,6 +49,7 @@ class BadInput:
     fragment: str
     files: Mapping[str, Content] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    follow: Callable[[Any], None] | str | None = None
 
     def write(self, folder: Path) -> None:
         """Write the case's files into a folder."""
@@ -104,6 +107,49 @@ def _far_dates() -> bytes:
 
 GOOD = csv_of(*_good_rows())
 
+
+def _edit(old: str, new: str, name: str | None = None) -> Callable[[Any], None]:
+    """Return a follower that edits the file as its message asks."""
+    return lambda attempt: attempt.edit(lambda text: text.replace(old, new), name)
+
+
+def _numbers_as_strings(attempt: Any) -> None:
+    rows = {"text": list("1234"), "label": ["a", "b", "a", "b"]}
+    attempt.file.write_bytes(_parquet(rows)())
+
+
+def _to_a_file_that_is_there(attempt: Any) -> None:
+    (attempt.folder / "e.csv").write_text(csv_of("x,a", "y,b"))
+    attempt.set("--eval", str(attempt.folder / "e.csv"))
+
+
+def _swap(words: Mapping[str, str], name: str | None = None) -> Callable[[Any], None]:
+    """Return a follower that puts words in the place of others."""
+
+    def follow(attempt: Any) -> None:
+        for old, new in words.items():
+            attempt.edit(lambda text, old=old, new=new: text.replace(old, new), name)
+
+    return follow
+
+
+def _one_list(attempt: Any) -> None:
+    attempt.edit(lambda text: jsonl_of(*json.loads(text)["train"]))
+
+
+def _sample(attempt: Any) -> None:
+    rows = {"text": [f"text number {i}" for i in range(12)], "label": list("ab") * 6}
+    attempt.file.write_bytes(_parquet(rows)())
+
+
+def _other_shard(attempt: Any) -> None:
+    (attempt.folder / "train-00001-of-00002.csv").write_text(GOOD.replace("text number", "more"))
+
+
+def _classes(attempt: Any) -> None:
+    attempt.file.write_text(GOOD)
+
+
 FILES = [
     BadInput(
         "empty_file", "A file without a single byte.", "t.csv", DataError, "is empty",
@@ -139,27 +185,32 @@ FILES = [
         "ragged_csv", "A row with a comma that is not in quotes.", "t.csv", DataError,
         "line 3: expected 2 fields as in the first line, got 3",
         {"t.csv": csv_of("fine,a", "not, fine,b", "fine again,b")},
+        follow=_edit('not, fine', '"not, fine"'),
     ),
     BadInput(
         "unclosed_quote", "A quotation mark that is never closed.", "t.csv", DataError,
         "starts at line 3",
         {"t.csv": csv_of("fine,a", '"never closed,b', "fine,a")},
+        follow=_edit('"never closed', '"""never closed"'),
     ),
     BadInput(
         "doubled_header", "Two columns of the same name.", "t.csv", DataError,
         "expected distinct column names, got 'text'",
         {"t.csv": csv_of("x,y,a", header="text,text,label")},
+        follow=_edit('text,text', 'text,more'),
     ),
     BadInput(
         "semicolons", "Fields separated by semicolons, one of them missing.", "t.csv", DataError,
         "line 3: expected 2 fields as in the first line, got 1 (1 such rows). Fields are missing "
         "there: complete the row, or remove it. The fields seem to be separated by semicolons.",
         {"t.csv": "text;label\nfine, and good;a\nnothing, else\n"},
+        follow=_edit('nothing, else\n', 'nothing, else;b\n'),
     ),
     BadInput(
         "swallowed_rows", "A quotation mark that ends in another row.", "t.csv", DataError,
         "line 4: a field runs over 3 lines that look like rows (to line 6)",
         {"t.csv": csv_of("one,a", "two,b", '"three,a', "four,b", 'five",a', "six,b", "seven,a")},
+        follow=_swap({'"three,a': '"""three",a', 'five",a': '"five""",a'}),
     ),
     BadInput(
         "title_line", "Lines above the names of the columns.", "t.csv", DataError,
@@ -193,6 +244,7 @@ FILES = [
         "line 3: column 3 has no name, and holds 'b'. If it belongs to a text that contains the "
         "separator, put that text in quotation marks",
         {"t.csv": csv_of("one,a,", "two, three,b", "four,a,", header="text,label,")},
+        follow=_swap({'two, three,b': '"two, three",b,'}),
     ),
     BadInput(
         "backslash_quotes", "Quotation marks written with a backslash.", "t.csv", DataError,
@@ -208,6 +260,7 @@ FILES = [
         "swallowed_unlabelled", "A quotation mark that ends in another row, few labels.", "t.csv",
         DataError, "line 4: a field runs over 4 lines that look like rows (to line 7)",
         {"t.csv": csv_of("one,a", "two,", '"three,', "four,", "five,", 'six",', "seven,", "8,b")},
+        follow=_swap({'"three,': '"""three",', 'six",': '"six""",'}),
     ),
     BadInput(
         "excel_separator", "The line in which Excel declares the separator.", "t.csv", DataError,
@@ -243,11 +296,13 @@ FILES = [
         "json_array", "A JSON array of something else than objects.", "t.json", DataError,
         "element 2 of the array: expected a JSON object with named fields, got list",
         {"t.json": '[{"text": "a", "label": "x"}, ["b", "y"]]'},
+        follow=_swap({'["b", "y"]': '{"text": "b", "label": "y"}'}),
     ),
     BadInput(
         "json_lists", "One JSON object with several lists of rows.", "t.json", DataError,
         "holds several lists of rows (train, test): expected one",
         {"t.json": '{"train": [{"text": "a", "label": 1}], "test": [{"text": "b", "label": 0}]}'},
+        follow=_one_list,
     ),
     BadInput(
         "json_doubled_field", "A field that occurs twice in one JSON object.", "t.jsonl",
@@ -264,12 +319,14 @@ FILES = [
         "spans", "Marks of parts of texts instead of labels, as doccano exports them.", "t.jsonl",
         DataError, "line 1: column 'label' marks parts of texts ([0, 3, 'PER'])",
         {"t.jsonl": jsonl_of({"text": "Ann was here", "label": [[0, 3, "PER"]]})},
+        follow="marks of parts of texts are no labels: there is no other column to name",
     ),
     BadInput(
         "label_studio_spans", "A Label Studio export that marks spans.", "t.json", DataError,
         "a Label Studio export with 1 results of type 'labels' and no choices",
         {"t.json": json.dumps([{"data": {"text": "Ann"}, "annotations": [{"result": [
             {"type": "labels", "from_name": "l", "value": {"start": 0, "labels": ["PER"]}}]}]}])},
+        follow="labels have to be given in Label Studio first",
     ),
     BadInput(
         "gzip_by_another_name", "A gzip file whose name does not end in .gz.", "t.csv",
@@ -290,16 +347,19 @@ FILES = [
         "gzip_bomb", "A gzip file that unpacks to very much.", "t.csv.gz", DataError,
         "unpack to more than",
         {"t.csv.gz": lambda: gzip.compress(bytes(80 * 2**20), 9)},
+        follow="the file is not right, and nothing is in it",
     ),
     BadInput(
         "parquet_bomb", "Parquet with more rows than fit into memory.", "t.parquet", DataError,
         "has 11,000,000 rows: expected at most 10,000,000",
         {"t.parquet": lambda: _parquet({"text": [None] * 11_000_000})()},
+        follow=_sample,
     ),
     BadInput(
         "foreign_value", "A date beyond every calendar in the label column.", "t.parquet",
         DataError, "column 'label' of type timestamp[us] cannot be read",
         {"t.parquet": lambda: _far_dates()},
+        follow=_sample,
     ),
     BadInput(
         "table_as_text", "A table with tabs whose name ends in .txt.", "t.txt", DataError,
@@ -310,11 +370,13 @@ FILES = [
         "missing_shard", "A shard of the training part that is not there.", ".", MissingError,
         "expected 2 files of the part train, as their names give, got 1",
         {"train-00000-of-00002.csv": GOOD},
+        follow=_other_shard,
     ),
     BadInput(
         "shards_differ", "Shards of one part with different columns.", ".", DataError,
         "expected the columns of train-0.csv (text, label), got body, label",
         {"train-0.csv": GOOD, "train-1.csv": GOOD.replace("text,", "body,", 1)},
+        follow=_edit('body,', 'text,', 'train-1.csv'),
     ),
     BadInput(
         "saved_selection", "A data set of save_to_disk that is a selection of rows.", ".",
@@ -322,11 +384,13 @@ FILES = [
         {"state.json": json.dumps({"_data_files": [{"filename": "data.arrow"}],
                                    "_indices_files": [{"filename": "indices.arrow"}]}),
          "data.arrow": b"x"},
+        follow="the data set lies in no memory here to be saved again",
     ),
     BadInput(
         "json_not_object", "A line that is JSON, but no object.", "t.jsonl", DataError,
         "line 2: expected a JSON object with named fields, got list",
         {"t.jsonl": '{"text": "a", "label": "x"}\n["b", "y"]\n'},
+        follow=_edit('["b", "y"]', '{"text": "b", "label": "y"}'),
     ),
     BadInput(
         "deep_json", "JSON that is nested beyond reason.", "t.jsonl", DataError,
@@ -337,10 +401,12 @@ FILES = [
         "nested_json", "A text that is an object.", "t.jsonl", DataError,
         "line 1: field 'text' is nested (dict)",
         {"t.jsonl": jsonl_of({"text": {"en": "a"}, "label": "x"})},
+        follow=_edit('{"en": "a"}', '"a"'),
     ),
     BadInput(
         "multi_label", "Lists of labels.", "t.jsonl", DataError, "holds lists of labels",
         {"t.jsonl": jsonl_of({"text": "a", "label": ["x", "y"]})},
+        follow=_edit('["x", "y"]', '"x"'),
     ),
     BadInput(
         "half_character", "A lone surrogate in a text.", "t.jsonl", DataError, "lone surrogate",
@@ -408,11 +474,13 @@ COLUMNS = [
         "label_is_text", "The same column as text and label.", "t.csv", UsageError,
         "label and text are the same column",
         {"t.csv": GOOD}, {"text": "text", "label": "text"},
+        follow=lambda attempt: attempt.set('--label', 'label'),
     ),
     BadInput(
         "pair_is_text", "The same column as text and pair.", "t.csv", UsageError,
         "text and pair are the same column",
         {"t.csv": GOOD}, {"text": "text", "pair": "text"},
+        follow=lambda attempt: attempt.drop('--pair'),
     ),
     BadInput(
         "equal_pair", "Two columns that hold the same texts.", "t.csv", DataError,
@@ -424,6 +492,7 @@ COLUMNS = [
         "numbers_as_text", "A text column of numbers.", "t.parquet", DataError,
         "expected strings, got int 1",
         {"t.parquet": _parquet({"text": [1, 2, 3, 4], "label": ["a", "b", "a", "b"]})},
+        follow=_numbers_as_strings,
     ),
     BadInput(
         "eval_without_text", "An evaluation file without the text column.", "t.csv", DataError,
@@ -442,6 +511,7 @@ COLUMNS = [
         "no_such_eval", "An evaluation file that is not there.", "t.csv", MissingError,
         "evaluation: expected a file",
         {"t.csv": GOOD}, {"evaluation": "nowhere.csv"},
+        follow=_to_a_file_that_is_there,
     ),
 ]  # fmt: skip
 
@@ -469,6 +539,7 @@ LABELS = [
         "lists_as_text", "Lists of labels, written as text.", "t.csv", DataError,
         "line 3: column 'label' holds lists of labels written as text",
         {"t.csv": csv_of("one,['a']", "two,\"['a', 'b']\"", "three,['b']")},
+        follow=_swap({'"[\'a\', \'b\']"': 'b', "['a']": 'a', "['b']": 'b'}),
     ),
     BadInput(
         "decimal_commas", "Amounts with decimal commas.", "t.csv", DataError,
@@ -488,6 +559,7 @@ LABELS = [
         "identifiers", "Another label in every row.", "t.csv", DataError,
         "another label in each of 40 rows, such as 'id 0'",
         {"t.csv": csv_of(*(f"text {i},id {i}" for i in range(40)))},
+        follow=_classes,
     ),
     BadInput(
         "number_and_words", "Amounts, and a few words among them.", "t.csv", DataError,
@@ -504,6 +576,7 @@ LABELS = [
         "nothing_left", "Every row is bad and is to be dropped.", "t.csv", DataError,
         "no usable row is left",
         {"t.csv": csv_of(",a", ",b")}, {"on_bad_rows": "drop"},
+        follow=_edit(',', 'a text,'),
     ),
     BadInput(
         "one_class", "One class only.", "t.csv", DataError, "only one class, 'a'",
@@ -518,16 +591,19 @@ LABELS = [
         "labels_are_identifiers", "Another label in every row: the column holds no classes.",
         "t.csv", DataError, "another label in each of 40 rows",
         {"t.csv": csv_of(*(f"text {i},id {i}" for i in range(40)))},
+        follow=_classes,
     ),
     BadInput(
         "no_class_in_common", "An evaluation part with other classes altogether.", "t.csv",
         DataError, "none of 2 evaluation rows has a class of the training part",
         {"t.csv": GOOD, "e.csv": csv_of("x,positive", "y,negative")}, {"evaluation": "e.csv"},
+        follow=_swap({'positive': 'a', 'negative': 'b'}, 'e.csv'),
     ),
     BadInput(
         "class_spelled_otherwise", "A class that the evaluation part writes in other letters.",
         "t.csv", DataError, "training has the same in other letters, as 'a' for 'A '",
         {"t.csv": GOOD, "e.csv": csv_of("x,a", "y,b", "z,A ")}, {"evaluation": "e.csv"},
+        follow=_edit('A ', 'a', 'e.csv'),
     ),
     BadInput(
         "hidden_labels", "An evaluation part whose labels are hidden (-1).", "t.csv", DataError,
@@ -535,15 +611,18 @@ LABELS = [
         {"t.csv": csv_of(*(f"text {i},{i % 2}" for i in range(8))),
          "e.csv": csv_of("x,-1", "y,-1")},
         {"evaluation": "e.csv"},
+        follow=_edit('-1', '1', 'e.csv'),
     ),
     BadInput(
         "mixed_labels", "Strings and numbers as labels.", "t.jsonl", DataError,
         "got str (first in line 1), int (first in line 2)",
         {"t.jsonl": jsonl_of({"text": "a", "label": "1"}, {"text": "b", "label": 2})},
+        follow=_edit('"label": 2', '"label": "2"'),
     ),
     BadInput(
         "huge_integer", "A label of forty digits.", "t.jsonl", DataError, "got one of 40 digits",
         {"t.jsonl": '{"text": "a", "label": ' + "9" * 40 + "}\n"},
+        follow=_edit('9' * 40, '"' + '9' * 40 + '"'),
     ),
     BadInput(
         "many_integers", "Whole numbers that may be classes or amounts.", "t.csv", DataError,
@@ -569,6 +648,7 @@ LABELS = [
         "constant_target", "The same regression target everywhere.", "t.csv", DataError,
         "regression targets are 0.5",
         {"t.csv": csv_of(*(f"text {i},0.5" for i in range(9)))},
+        follow=_edit('8,0.5', '8,0.75'),
     ),
     BadInput(
         "too_few_to_split", "Too few different texts to split off an evaluation part.", "t.csv",
@@ -586,7 +666,7 @@ ARGUMENTS = [
     BadInput(
         "kind", "A kind that is not known.", "t.csv", UnknownNameError,
         "unknown kind 'regresion': did you mean 'regression'?",
-        {"t.csv": GOOD}, {"kind": "regresion"},
+        {"t.csv": csv_of(*(f"text {i},{i}.5" for i in range(12)))}, {"kind": "regresion"},
     ),
     BadInput(
         "on_bad_rows", "A way with bad rows that is not known.", "t.csv", UnknownNameError,
@@ -611,6 +691,7 @@ ARGUMENTS = [
     BadInput(
         "hub_name", "A name that is no data set's id.", "hub:a/b/c/d", UsageError,
         "expected hub:owner/name",
+        follow="the right id stands on the page of the data set, which needs a network",
     ),
     BadInput(
         "unknown_generated", "A generated task that there is not.", "generated/sentimnet",
@@ -623,6 +704,7 @@ ARGUMENTS = [
     BadInput(
         "noise_range", "Label noise of 1.", "generated/topic?noise=1", UsageError,
         "noise: expected a number in [0, 1), got 1",
+        follow=lambda attempt: attempt.replace('noise=1', 'noise=0.1'),
     ),
     BadInput(
         "columns_of_generated", "Columns for a generated task.", "generated/topic", UsageError,
@@ -632,6 +714,7 @@ ARGUMENTS = [
     BadInput(
         "long_name", "A text where a path is expected.", "so good " * 60, MissingError,
         "expected a file or folder, got 'so good",
+        follow="a text is no path: only its author knows which file was meant",
     ),
     BadInput(
         "unknown_name", "A name that is neither file nor task.", "sentiment140",

@@ -4,8 +4,12 @@ import re
 
 import pytest
 from bad_inputs import CASES
+from following import Attempt, follow_advice
 
+from charkit.errors import CharkitError
 from charkit.tasks import load_task
+
+KEYWORDS = {"eval": "evaluation"}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -20,6 +24,44 @@ def test_refusal(case, tmp_path):
     assert "\n" not in message
     assert len(message) < 700
     assert sorted(tmp_path.rglob("*")) == before
+
+
+PENDING = {"utf16", "binary", "equal_pair", "eval_without_text", "eval_without_pair"}
+"""Advice that does not help yet."""
+
+
+def load(attempt):
+    """Load the task of a command line; return the message of a refusal, else nothing."""
+    options = {}
+    rest = iter(attempt.arguments[2:])
+    for flag in rest:
+        name = flag.removeprefix("--").replace("-", "_")
+        value = True if name == "offline" else next(rest)
+        options[KEYWORDS.get(name, name)] = float(value) if name == "eval_frac" else value
+    try:
+        load_task(attempt.arguments[1], **options)
+    except CharkitError as error:
+        return str(error)
+    return ""
+
+
+def command_line(source, options):
+    arguments = ["load", source]
+    for name, value in options.items():
+        flag = {word: option for option, word in KEYWORDS.items()}.get(name, name)
+        arguments += [f"--{flag.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return arguments
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_who_follows_the_advice_gets_on(case, tmp_path):
+    if case.name in PENDING:
+        pytest.xfail("the advice does not help yet")
+    case.write(tmp_path)
+    attempt = Attempt(tmp_path, command_line(*case.arguments(tmp_path)))
+    attempt.message = load(attempt)
+    assert case.fragment in attempt.message
+    follow_advice(attempt, case.follow, load)
 
 
 def test_names_are_distinct_and_described():

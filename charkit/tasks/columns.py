@@ -9,11 +9,9 @@ from typing import Any
 
 from charkit.config import listing
 from charkit.errors import DataError, UsageError
+from charkit.tasks.files.table import LABEL_NAMES, TEXT_NAMES
 from charkit.tasks.looks import shown
 from charkit.tasks.tables import RawTable
-
-TEXT_NAMES = ("text", "sentence", "review", "body", "content", "tweet", "question", "title")
-"""Names that are taken for the text when exactly one of them is there."""
 
 PAIR_NAMES = (
     ("text", "text_pair"),
@@ -27,9 +25,6 @@ PAIR_NAMES = (
 """Names that are taken for a text and its pair when both are there."""
 
 _PAIR_KEYS = tuple((a.replace("_", " "), b.replace("_", " ")) for a, b in PAIR_NAMES)
-
-LABEL_NAMES = ("label", "labels", "target", "class", "category", "stars")
-"""Names that are taken for the label when exactly one of them is there."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from charkit.config import listing
 from charkit.errors import DataError
 from charkit.tasks.columns import Columns
 from charkit.tasks.looks import shown
@@ -175,10 +176,14 @@ def _texts(table: RawTable, column: str) -> list[str | None]:
 
 
 def _nested(table: RawTable, column: str, row: int) -> DataError:
-    kind = type(table.columns[column][row]).__name__
+    value = table.columns[column][row]
+    inner = [f"{column}.{key}" for key in value] if isinstance(value, dict) else []
+    advice = "Write the part that is meant as a field of its own."
+    if inner and all(name in table.columns for name in inner):
+        advice = f"Name the part that is meant: {listing(inner)}."
     return DataError(
-        f"{_place(table, row)}: field {column!r} is nested ({kind}): expected a plain value. "
-        "Write the part that is meant as a field of its own."
+        f"{_place(table, row)}: field {column!r} is nested ({type(value).__name__}): expected a "
+        f"plain value. {advice}"
     )
 
 

@@ -7,12 +7,12 @@ or ignored, or whose annotators disagree, have no label (None); a note counts th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from charkit.errors import DataError
-from charkit.tasks.files.table import LazyColumns, RawTable, some
+from charkit.tasks.files.table import LABEL_NAMES, TEXT_NAMES, LazyColumns, RawTable, some
 
 _ANSWERS = frozenset(("accept", "reject", "ignore"))
 _PRODIGY = frozenset(("_task_hash", "_input_hash", "accept", "options", "label", "_session_id"))
@@ -73,10 +73,15 @@ class _Labels:
         if self.counts:
             reasons = ", ".join(f"{n} {why}" for why, n in sorted(self.counts.items()))
             note += f"; rows without a label: {reasons}"
-        if len(names) == 1 and not any("label" in row for row in self.rows):
+        if len(names) == 1 and not any(_known(LABEL_NAMES, row) for row in self.rows):
             for row in self.rows:
                 row["label"] = row.get(names[0])
         return self.rows, note
+
+
+def _known(known: Sequence[str], names: Iterable[str]) -> bool:
+    """Return whether a name is one that is taken for a text or label anyway."""
+    return any(str(name).lower() in known for name in names)
 
 
 def _agreed(answers: Sequence[Any]) -> Any:
@@ -127,7 +132,7 @@ def _label_studio(rows: Sequence[Object], where: str) -> tuple[list[dict[str, An
 def _texts_of(data: Object) -> dict[str, Any]:
     """Return the data of a task; the only text in it is called ``text`` as well."""
     texts = [name for name, value in data.items() if isinstance(value, str)]
-    more = {"text": data[texts[0]]} if len(texts) == 1 and "text" not in data else {}
+    more = {"text": data[texts[0]]} if len(texts) == 1 and not _known(TEXT_NAMES, data) else {}
     return {**data, **more}
 
 
@@ -251,12 +256,25 @@ def settle(table: RawTable) -> RawTable:
         table = _nested_argilla(table, nested)
     if {"annotation_id", "lead_time"} <= names:
         table = _flat_label_studio(table, names)
+    if "data" in names and names <= {"id", "data", "label", "labels", "Comments"}:
+        whole = table.columns
+        columns = LazyColumns(
+            [*whole, "text"], lambda name: whole["data" if name == "text" else name]
+        )
+        table = replace(table, columns=columns)  # doccano's name for the text
+    if "spans" in names and not _known(LABEL_NAMES, names) and not table.hint:
+        hint = "The file marks parts of texts (spans): such tasks are not supported."
+        table = replace(table, hint=hint)
     return _doccano_annotations(table)
+
+
+def _word(value: Any) -> Any:
+    return value.strip().lower() if isinstance(value, str) else value
 
 
 def _prodigy(table: RawTable) -> RawTable:
     """Take labels that were accepted; of one label, a rejection is the other class."""
-    answers = table.columns["answer"]
+    answers = [_word(v) for v in table.columns["answer"]]
     counts = Counter(v for v in answers if isinstance(v, str))
     if not counts or not set(counts) <= _ANSWERS or sum(counts.values()) < len(answers):
         return table
@@ -325,7 +343,7 @@ def _with_answers(table: RawTable, more: dict[str, list[Any]]) -> RawTable:
     if any(missing.values()):
         counts = ", ".join(f"{n} in {name!r}" for name, n in missing.items() if n)
         note += f"; rows without one that all annotators gave: {counts}"
-    if len(more) == 1 and "label" not in table.columns:
+    if len(more) == 1 and not _known(LABEL_NAMES, [*more, *table.columns]):
         more["label"] = next(iter(more.values()))
     return replace(table.with_columns(more), notes=(*table.notes, note))
 
@@ -334,7 +352,7 @@ def _flat_label_studio(table: RawTable, names: set[str]) -> RawTable:
     """Call the only column of a Label Studio table that is no text ``label`` as well."""
     rest = [n for n in table.columns if n not in _LABEL_STUDIO and n != "text"]
     rest = [n for n in rest if not n.endswith(".choices")]
-    if "text" not in names or len(rest) != 1 or rest[0] == "label":
+    if "text" not in names or len(rest) != 1 or _known(LABEL_NAMES, rest):
         return table
     note = f"{table.where}: Label Studio export: column {rest[0]!r} holds the labels"
     whole = table.columns

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from charkit.config import printable
 from charkit.errors import DataError
+from charkit.tasks.files.arrow import class_names_of, with_class_names
 from charkit.tasks.files.exports import open_export, settle, unwrap_lists
 from charkit.tasks.files.table import LazyColumns, RawTable, some
 
@@ -24,6 +25,7 @@ class _Rows:
     objects: list[dict[str, Any]]
     numbers: Sequence[int]
     unit: str
+    class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class _DoubledError(ValueError):
@@ -50,6 +52,7 @@ def read_json(text: str, where: str) -> RawTable:
         table = RawTable(
             table.where, table.columns, table.numbers, unit=table.unit, notes=(found[1],)
         )
+    table = with_class_names(table, rows.class_names)
     return settle(unwrap_lists(table, _nested(rows.objects if found is None else found[0])))
 
 
@@ -133,7 +136,9 @@ def _of_lines(text: str, where: str) -> _Rows:
 
 def _malformed(where: str, number: int, line: str, error: Exception) -> DataError:
     advice = "Correct or remove the line."
-    if not line.lstrip().startswith(("{", "[")):
+    if line.lstrip().startswith("{'"):
+        advice = "It looks like Python's own notation: write it with json.dumps."
+    elif not line.lstrip().startswith(("{", "[")):
         advice = (
             f"It begins with '{printable(line.strip(), longest=30)}': if the file holds fields "
             "with separators, let its name end in .csv or .tsv; if it holds a text a line, in .txt."
@@ -217,6 +222,11 @@ def _of_one_object(whole: dict[str, Any], where: str) -> _Rows | None:
     if set(whole) >= {"columns", "data"} and _is_table(whole["columns"], whole["data"]):
         names = [str(name) for name in whole["columns"]]
         return _numbered([dict(zip(names, row, strict=True)) for row in whole["data"]])
+    if {"rows", "features"} <= set(whole) and _is_rows(whole["rows"]):
+        return _of_viewer(whole)
+    inner = next(iter(whole.values())) if len(whole) == 1 else None
+    if isinstance(inner, dict) and any(map(_is_rows, inner.values())):
+        return _of_one_object(inner, where)
     lists = [name for name, value in whole.items() if _is_rows(value)]
     if len(lists) > 1:
         raise DataError(
@@ -224,11 +234,16 @@ def _of_one_object(whole: dict[str, Any], where: str) -> _Rows | None:
             "file of its own, as one JSON object a line."
         )
     if lists:
-        rows = whole[lists[0]]
-        if all(set(row) >= {"row", "row_idx"} and isinstance(row["row"], dict) for row in rows):
-            rows = [row["row"] for row in rows]  # as the hub's viewer answers
-        return _numbered(rows)
+        return _numbered(whole[lists[0]])
     return _of_columns(whole)
+
+
+def _of_viewer(whole: dict[str, Any]) -> _Rows:
+    """Read what the hub's viewer answers: rows inside of rows, and what their columns mean."""
+    rows = [row["row"] if isinstance(row.get("row"), dict) else row for row in whole["rows"]]
+    listed = whole["features"] if isinstance(whole["features"], list) else []
+    features = {f.get("name"): f.get("type") for f in listed if isinstance(f, dict)}
+    return _Rows(rows, range(1, len(rows) + 1), "row", class_names_of(features))
 
 
 def _of_columns(whole: dict[str, Any]) -> _Rows | None:

@@ -15,6 +15,21 @@ _SHOWN = 12
 MOST_ROWS = 10_000_000
 """More rows are refused: as Python objects they would need more memory than most machines have."""
 
+TEXT_NAMES: tuple[str, ...] = (
+    "text",
+    "sentence",
+    "review",
+    "body",
+    "content",
+    "tweet",
+    "question",
+    "title",
+)
+"""Names that are taken for the text when exactly one of them is there."""
+
+LABEL_NAMES: tuple[str, ...] = ("label", "labels", "target", "class", "category", "stars")
+"""Names that are taken for the label when exactly one of them is there."""
+
 
 class LazyColumns(Mapping[str, Sequence[Any]]):
     """Columns by name, each made when it is first asked for and kept.

@@ -200,3 +200,21 @@ def test_label_studio_without_choices_is_refused():
 def test_lists_of_several_values_stay_lists():
     rows = [{"text": "a", "label": ["x"]}, {"text": "b", "label": ["x", "y"]}]
     assert columns("\n".join(map(json.dumps, rows)))["label"] == [["x"], ["x", "y"]]
+
+
+def test_the_viewers_answer_names_its_classes():
+    features = [{"name": "label", "type": {"names": ["neg", "pos"], "_type": "ClassLabel"}}]
+    whole = {"features": features, "rows": [{"row": {"text": "a", "label": 1}}]}
+    table = read_json(json.dumps(whole), "t.json")
+    assert table.class_names == {"label": ("neg", "pos")}
+    assert table.columns["label"] == [1]
+
+
+def test_a_list_one_object_deeper_is_found():
+    rows = [{"text": "a", "intent": "x"}, {"text": "b", "intent": "y"}]
+    assert columns(json.dumps({"nlu": {"examples": rows}})) == by_column(rows)
+
+
+def test_names_that_are_known_get_no_second_name():
+    row = {"fields": {"review": "good"}, "responses": {"category": [{"value": "a"}]}}
+    assert list(columns(json.dumps([row, row]))) == ["id", "review", "category"]

@@ -100,7 +100,7 @@ def label_studio(label, state):
     result = [{"type": "choices", "from_name": "sentiment", "to_name": "t",
                "value": {"choices": [label]}}]  # fmt: skip
     annotations = [{"result": result, "was_cancelled": state == "skip"}]
-    return {"id": 1, "data": {"review": "some text"}, "predictions": [{"result": result}],
+    return {"id": 1, "data": {"input": "some text"}, "predictions": [{"result": result}],
             "annotations": [] if state == "no" else annotations}  # fmt: skip
 
 

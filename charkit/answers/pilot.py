@@ -239,6 +239,7 @@ def pilot_evidence(
 def _config(pilot: Pilot, encoder: Encoder, max_length: int | None) -> dict[str, Any]:
     """Return what determines the evidence."""
     library = shipped_library(encoder.fingerprint)
+    known = set() if library is None else {entry.corpus for entry in library.entries}
     return {
         "kind": KIND,
         "format": FORMAT_VERSION,
@@ -248,7 +249,7 @@ def _config(pilot: Pilot, encoder: Encoder, max_length: int | None) -> dict[str,
         "max_length": encoder.text_length(max_length),
         "labelled": pilot.labelled.fingerprint,
         "n_classes": pilot.n_classes,
-        "corpus": pilot.corpus,
+        "corpus": pilot.corpus if pilot.corpus in known else "",  # others leave nothing out
         "unlabelled": "" if pilot.unlabelled is None else pilot.unlabelled.text_fingerprint,
         "library": None
         if library is None
@@ -366,7 +367,7 @@ def _read(folder: Path, pilot: Pilot) -> PilotEvidence:
     said = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     run = read_run(folder)
     return PilotEvidence(
-        rows=pd.read_parquet(folder / "rows.parquet").assign(task=pilot.name),
+        rows=pd.read_parquet(folder / "rows.parquet").assign(task=pilot.name, corpus=pilot.corpus),
         signal=None if said["signal"] is None else PilotSignal(**said["signal"]),
         labelled_texts=_figures_of(said["labelled_texts"]),
         unlabelled_texts=_figures_of(said["unlabelled_texts"]),

@@ -91,7 +91,8 @@ def _what(entry: StoreEntry) -> str:
 
     Entries are listed without a look at their hashes: any of this may be damaged.
     """
-    config = _object(entry.manifest.get("config"))
+    manifest = entry.manifest
+    config = {**_object(manifest.get("config")), **_object(manifest.get("about"))}
     for file in ("card.json", "index.json"):
         place = entry.path / file
         if entry.state == "complete" and place.is_file():

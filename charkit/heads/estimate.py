@@ -148,7 +148,10 @@ def _task(plan: SweepPlan, task: LazyTask, rates: dict[str, float]) -> TaskEstim
         n_cells=sum(len(j.layers) * len(sizes[j.key]) for j in jobs),
         n_jobs=len(jobs),
         n_found=len(jobs) - len(missing),
-        encode_s=sum(_encode_seconds(encoders[name], task, rates[name]) for name, _ in probes),
+        encode_s=sum(
+            _encode_seconds(encoders[name], task, rates[name], plan.settings.max_length)
+            for name, _ in probes
+        ),
         heads_s=heads_s / available_cores(),
         disk_bytes=sum(_state_bytes(encoders[name], task) for name, _ in probes),
     )
@@ -171,8 +174,9 @@ def _head_seconds(job: Job, sizes: tuple[int, ...]) -> float:
     return len(job.layers) * (len(sizes) * HEAD_SECONDS + rows)
 
 
-def _encode_seconds(encoder: Encoder, task: LazyTask, rate: float) -> float:
-    tokens = task.card.n_chars / CHARS_PER_TOKEN
+def _encode_seconds(encoder: Encoder, task: LazyTask, rate: float, max_length: int | None) -> float:
+    longest = math.ceil(encoder.text_length(max_length) * CHARS_PER_TOKEN)  # the rest is cut
+    tokens = task.card.chars_within(longest) / CHARS_PER_TOKEN
     operations = 24.0 * encoder.n_layers * encoder.width**2 * tokens
     return operations / (rate * ENCODE_EFFICIENCY.get(encoder.dtype, 0.3))
 

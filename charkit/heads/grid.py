@@ -193,6 +193,11 @@ def plan_sweep(
                 f"{task.card.name}: expected labelled evaluation texts, got none. "
                 "Give them with --eval, or let a part be split off with --eval-frac."
             )
+        if not task.card.labelled_evaluation:
+            raise DataError(
+                f"{task.card.name}: expected labels for the evaluation texts, got none. Heads are "
+                "scored on them: give a labelled file with --eval, or leave it out."
+            )
         if task.card.kind == "regression" and task.card.n_eval < _FEWEST_TARGETS:
             raise DataError(
                 f"{task.card.name}: expected at least {_FEWEST_TARGETS} evaluation texts for a "

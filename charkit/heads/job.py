@@ -108,7 +108,7 @@ def run_job(work: Work) -> str:
             },
             device="cpu",
             dtype="float32",
-        )
+        ) | {"about": {"name": job.card.name, "corpus": job.card.corpus}}
 
     return cached(Store(work.root), "heads", job.config, make=make, load=lambda _: None).key
 

@@ -17,7 +17,7 @@ from charkit.config import Control, Pooling, content_hash
 from charkit.errors import UnknownNameError, UsageError
 from charkit.tasks.card import TaskCard
 
-_FORMAT = 5
+_FORMAT = 6
 
 SMALLEST_SIZE = 16
 _LARGEST_SEED = 2**63 - 1
@@ -70,12 +70,14 @@ class Job:
 
     @property
     def config(self) -> dict[str, Any]:
-        """Everything that the rows depend on, as canonical JSON values."""
+        """Everything that the scores depend on, as canonical JSON values.
+
+        The names of task and corpus are none of it: the same rows have one key, whatever file or
+        frame they come from.
+        """
         own: dict[str, Any] = {
             "format": _FORMAT,
             "task": self.card.fingerprint,
-            "name": self.card.name,
-            "corpus": self.card.corpus,
             "subset": self.subset,
             "control": self.control,
             "seed": self.seed,

@@ -246,7 +246,10 @@ def _read(store: Store, job: Job) -> pd.DataFrame | None:
     """Return a job's table, or None when it vanished or proves to be damaged."""
     folder = store.find("heads", job.key, deep=True)
     try:
-        return None if folder is None else read_table(folder / "table.parquet")
+        if folder is None:
+            return None
+        table = read_table(folder / "table.parquet")
+        return table.assign(task=job.card.name, corpus=job.card.corpus)  # no part of the key
     except FileNotFoundError:  # pruned since
         return None
 

@@ -11,6 +11,8 @@ import hashlib
 import json
 import os
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +26,7 @@ from charkit.tasks.folder import files_of
 from charkit.tasks.sources import is_utf8, load_task
 from charkit.tasks.task import IMBALANCED, Metric, Split, Task
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,10 @@ class TaskCard:
         fingerprint: Hash of texts, labels and class names.
         n_train: Labelled training texts.
         n_eval: Evaluation texts; 0 when there is no evaluation part.
-        n_chars: Characters of all texts and pairs of both parts (for estimates of time).
+        n_chars: Characters of all texts and pairs of both parts.
+        lengths: Rows and their characters by length: one (characters below, rows, characters) for
+            each power of two, so that the cost of texts that will be cut is known.
+        labelled_evaluation: Whether the evaluation texts have labels.
         n_classes: Classes; 0 for regression.
         ceiling: The best expected score, where it is known.
         description: Lines for people: sizes, class counts, what was guessed or dropped.
@@ -64,15 +69,28 @@ class TaskCard:
     majority: float | None = None
     n_unseen: int = 0
     notes: tuple[str, ...] = ()
+    lengths: tuple[tuple[int, int, int], ...] = ()
+    labelled_evaluation: bool = True
 
     @property
     def imbalanced(self) -> bool:
         """Whether always predicting one class looks good in accuracy."""
         return self.majority is not None and self.majority > IMBALANCED
 
+    def chars_within(self, longest: int) -> int:
+        """Return the characters of all rows, of each at most the first ``longest``."""
+        if not self.lengths:
+            return self.n_chars
+        return sum(
+            chars if below <= longest + 1 else min(chars, rows * longest)
+            for below, rows, chars in self.lengths
+        )
+
     @classmethod
     def of(cls, task: Task) -> TaskCard:
         """Return the card of a task."""
+        lengths = _lengths([s for s in (task.train, task.evaluation) if s is not None])
+        evaluation = task.evaluation
         return cls(
             name=task.name,
             kind=task.kind,
@@ -82,13 +100,15 @@ class TaskCard:
             fingerprint=task.fingerprint,
             n_train=len(task.train),
             n_eval=0 if task.evaluation is None else len(task.evaluation),
-            n_chars=sum(_n_chars(s) for s in (task.train, task.evaluation) if s is not None),
+            n_chars=sum(chars for _, _, chars in lengths),
             n_classes=task.n_classes,
             ceiling=task.ceiling,
             description=tuple(task.describe()),
             majority=task.majority,
             n_unseen=task.n_unseen,
             notes=task.notes,
+            lengths=lengths,
+            labelled_evaluation=evaluation is None or evaluation.labels is not None,
         )
 
 
@@ -153,6 +173,7 @@ class LazyTask:
         if found is not None:
             fields = json.loads((found / "card.json").read_text(encoding="utf-8"))
             fields |= {name: tuple(fields[name]) for name in ("description", "notes")}
+            fields["lengths"] = tuple(map(tuple, fields["lengths"]))
             return TaskCard(**fields)
         card = TaskCard.of(self.task)
         self.store.put(
@@ -175,8 +196,18 @@ class LazyTask:
         return self.task
 
 
-def _n_chars(split: Split) -> int:
-    return sum(map(len, split.texts)) + sum(map(len, split.pairs or ()))
+def _lengths(splits: Sequence[Split]) -> tuple[tuple[int, int, int], ...]:
+    """Return rows and characters for each power of two of a row's length; see `TaskCard`."""
+    rows: Counter[int] = Counter()
+    chars: Counter[int] = Counter()
+    for split in splits:
+        pairs = split.pairs or ("",) * len(split)
+        for text, pair in zip(split.texts, pairs, strict=True):
+            n_chars = len(text) + len(pair)
+            below = 1 << n_chars.bit_length()
+            rows[below] += 1
+            chars[below] += n_chars
+    return tuple((below, rows[below], chars[below]) for below in sorted(rows))
 
 
 def source_stamp(source: Any, options: SourceOptions) -> str | None:

@@ -93,7 +93,8 @@ def test_key_changes_with_whatever_changes_the_rows(changes):
 
 
 def test_key_does_not_change_with_what_changes_no_row():
-    assert job().key == job(card=dataclasses.replace(CARD, source="elsewhere", n_chars=7)).key
+    other = {"source": "elsewhere", "name": "other", "corpus": "another", "n_chars": 7}
+    assert job().key == job(card=dataclasses.replace(CARD, **other)).key
 
 
 def test_majority_reads_no_layer_and_so_depends_on_none():

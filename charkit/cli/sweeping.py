@@ -55,6 +55,7 @@ def sweep(
     dtype: o.Dtype = "auto",
     offline: o.Offline = False,
     executor: o.ExecutorName = None,
+    shard: o.ShardName = None,
     cache_dir: o.CacheDir = None,
     out: Annotated[
         Path | None,
@@ -75,7 +76,9 @@ def sweep(
     """
     output = o.output_of(fmt, quiet, verbose, log_file)
     from charkit.heads.grid import SweepSettings, plan_sweep
+    from charkit.parallel import Shard
 
+    part = None if shard is None else Shard.parse(shard)
     settings = SweepSettings(
         layers=whole_numbers(layers, "--layers"),
         sizes=whole_numbers(sizes, "--sizes") or (),
@@ -105,7 +108,13 @@ def sweep(
         settings=settings,
         reading=reading,
         store=o.store_at(cache_dir),
+        shard=part,
     )
+    if part is not None:
+        output.note(
+            f"shard {part}: {len(plan.jobs)} jobs. When all shards are done, the same command "
+            "without --shard shows the whole table."
+        )
     for task in plan.tasks:
         for line in task.card.description:
             output.note(line)

@@ -24,6 +24,7 @@ from charkit.heads.plan import (
     check_sizes,
     usable_sizes,
 )
+from charkit.parallel import Shard
 from charkit.store import Store
 from charkit.tasks.card import LazyTask, SourceOptions, TaskCard
 from charkit.tasks.frames import is_data
@@ -77,13 +78,15 @@ class SweepPlan:
         tasks: The tasks, not necessarily opened.
         encoders: The encoders.
         settings: The grid.
-        store: Where results lie.
+        store: Where results are stored.
+        shard: Which part of the jobs; None for all.
     """
 
     tasks: tuple[LazyTask, ...]
     encoders: tuple[Encoder, ...]
     settings: SweepSettings
     store: Store
+    shard: Shard | None = None
 
     @cached_property
     def probes(self) -> dict[str, tuple[Encoder, Probe, Probe]]:
@@ -114,7 +117,7 @@ class SweepPlan:
         return task.card if metric is None else replace(task.card, metric=cast(Metric, metric))
 
     def jobs_of(self, task: LazyTask) -> list[Job]:
-        """Return all jobs of a task, finished or not."""
+        """Return the jobs of a task that belong to the shard, finished or not."""
         settings, jobs = self.settings, []
         for _, real, random in self.probes.values():
             for control in check_controls(settings.controls):
@@ -124,7 +127,7 @@ class SweepPlan:
                     for subset in settings.subsets
                     for seed in check_seeds(settings.seeds)
                 ]
-        return jobs
+        return [job for job in jobs if self.shard is None or self.shard.holds(job.key)]
 
     @cached_property
     def jobs(self) -> tuple[Job, ...]:
@@ -155,6 +158,7 @@ def plan_sweep(
     settings: SweepSettings | None = None,
     reading: SourceOptions | None = None,
     store: Store | None = None,
+    shard: Shard | None = None,
 ) -> SweepPlan:
     """Return what a sweep would compute.
 
@@ -163,7 +167,8 @@ def plan_sweep(
         encoder: One encoder or several, by name or loaded.
         settings: The grid.
         reading: How the sources are read.
-        store: Where results lie; the default store when None.
+        store: Where results are stored; the default store when None.
+        shard: Which part of the jobs, for one machine of a fleet; all when None.
 
     Raises:
         UsageError: The grid is not legal, or two tasks or encoders have one name.
@@ -185,7 +190,7 @@ def plan_sweep(
     lazy = tuple(s if isinstance(s, LazyTask) else LazyTask(s, store, reading) for s in sources)
     _refuse_repeats("task", [t.card.name for t in lazy])
     _refuse_repeats("encoder", [e.name for e in loaded])
-    plan = SweepPlan(lazy, loaded, settings, store)
+    plan = SweepPlan(lazy, loaded, settings, store, shard)
     _check_metric(settings.metric, lazy)
     for task in lazy:
         if task.card.n_eval == 0:

@@ -33,6 +33,7 @@ from charkit.parallel import (
     ExecutorChoice,
     InProcess,
     JobFailure,
+    Shard,
     executor_from,
     local_executor,
     run_jobs,
@@ -73,6 +74,7 @@ def sweep(
     offline: bool | None = None,
     store: Store | None = None,
     executor: ExecutorChoice = None,
+    shard: str | None = None,
     progress: Progress = no_progress,
 ) -> SweepResult:
     """Train and score linear heads over encoder x layer x task x subset x size x seed.
@@ -106,6 +108,8 @@ def sweep(
         store: Where results lie. Default: the user's cache, or $CHARKIT_CACHE.
         executor: Where heads are fitted, such as 4 (processes), ``"ray"`` or ``"slurm"``. Default:
             one process a core.
+        shard: Part k of N of the jobs, such as ``"2/8"``, for one machine of a fleet that
+            shares a store. The table is that of the part; without a shard it is whole.
         progress: Called as ``progress(stage, done, total)``.
 
     Returns:
@@ -139,7 +143,14 @@ def sweep(
         on_bad_rows=on_bad_rows,
         offline=offline,
     )
-    plan = plan_sweep(tasks, encoder=encoder, settings=settings, reading=reading, store=store)
+    plan = plan_sweep(
+        tasks,
+        encoder=encoder,
+        settings=settings,
+        reading=reading,
+        store=store,
+        shard=None if shard is None else Shard.parse(shard),
+    )
     return run_sweep(plan, executor=executor, progress=progress)
 
 

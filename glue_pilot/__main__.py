@@ -11,8 +11,9 @@ import typer
 
 from charkit.cli import options as o
 from charkit.cli.show import Output, progress_shown, ready_folder, reported
-from charkit.config import people_name
+from charkit.config import content_hash, people_name
 from charkit.escape import harmless
+from charkit.parallel import Shard
 from glue_pilot.experiment_commands import experiment
 
 app = typer.Typer(
@@ -62,11 +63,15 @@ def run(
     out: Out = Path("results"),
     cache_dir: o.CacheDir = None,
     executor: o.ExecutorName = None,
+    shard: o.ShardName = None,
     quiet: o.Quiet = False,
 ) -> None:
     """Run a study: what is in the store already is not computed again; stop it at any time."""
     output = o.output_of("table", quiet, verbose=False, log_file=None)
-    run_study(output, study, tasks=tasks, out=out, cache_dir=cache_dir, executor=executor)
+    part = None if shard is None else Shard.parse(shard)
+    run_study(
+        output, study, tasks=tasks, out=out, cache_dir=cache_dir, executor=executor, shard=part
+    )
 
 
 def run_study(
@@ -76,7 +81,8 @@ def run_study(
     tasks: Path | None,
     out: Path,
     cache_dir: Path | None,
-    executor: str | None,
+    executor: str | None = None,
+    shard: Shard | None = None,
 ) -> None:
     """Plan, compute, collect, and say what was found."""
     from charkit.heads.estimate import estimate
@@ -87,7 +93,7 @@ def run_study(
     begun = time.monotonic()
     spec = read_study(study)
     ready_folder(out)
-    planned = plan_study(spec, tasks_root=tasks, store=o.store_at(cache_dir))
+    planned = plan_study(spec, tasks_root=tasks, store=o.store_at(cache_dir), shard=shard)
     missing = len(planned.missing(planned.jobs))
     found = len(planned.jobs) - missing
     output.note(f"{spec.name}: {len(planned.jobs)} jobs, {found} of them in the store already")
@@ -95,6 +101,9 @@ def run_study(
         output.note(line)
     with progress_shown(output) as progress:
         result = run_sweep(planned, executor=executor, progress=progress)
+    if shard is not None:
+        output.note(shard.note(f"{len(planned.jobs)} jobs"))
+        return
     written = collect(result, out, name=spec.name)
     for line in result.findings():
         typer.echo(harmless(line))
@@ -126,6 +135,8 @@ def embeddings(
     encoder: OtherEncoder = None,
     device: o.Device = "auto",
     cache_dir: o.CacheDir = None,
+    executor: o.ExecutorName = None,
+    shard: o.ShardName = None,
     quiet: o.Quiet = False,
 ) -> None:
     """Embed all tasks of a study; write the table of norms and the library of known tasks."""
@@ -138,12 +149,19 @@ def embeddings(
     begun = time.monotonic()
     spec = read_embedding_study(study)
     spec = replace(spec, encoder=encoder or spec.encoder)
+    part = None if shard is None else Shard.parse(shard)
     ready_folder(out)
     known = load_known_tasks(spec, tasks)
     store = o.store_at(cache_dir) or Store()
     loaded = load_encoder(spec.encoder, device=device)
     with progress_shown(output) as progress:
-        samples = list(embed_study(spec, known, loaded, store=store, progress=progress))
+        made = embed_study(
+            spec, known, loaded, store=store, executor=executor, shard=part, progress=progress
+        )
+        samples = list(made)
+    if part is not None:
+        output.note(part.note(f"{len(samples)} samples"))
+        return
     table = write_norms(samples, out, name=spec.name)
     about = build_library(samples, spec, library or out / "library" / people_name(spec.encoder))
     seconds = time.monotonic() - begun
@@ -191,6 +209,7 @@ def metadata(
     out: Out = Path("results"),
     cache_dir: o.CacheDir = None,
     executor: o.ExecutorName = None,
+    shard: o.ShardName = None,
     encoder: OtherEncoder = None,
     device: o.Device = "auto",
     dry_run: Annotated[
@@ -213,9 +232,15 @@ def metadata(
     if dry_run:
         output.rows(plan_rows(spec, bases, store), key="stages", extra={})
         return
+    part = None if shard is None else Shard.parse(shard)
+    if part is not None:
+        bases = [task for task in bases if part.holds(content_hash(task.name))]
     ready_folder(out)
     with progress_shown(output) as progress:
         tables = make_metadata(spec, bases, store, executor=executor, progress=progress)
+    if part is not None:
+        output.note(part.note(f"{len(bases)} tasks"))
+        return
     written = write_metadata(tables, spec, out)
     counts = count(tables)
     typer.echo(

@@ -22,7 +22,7 @@ def main() -> None:
 
     out, output = Path("results") / "demo", Output()
     typer.echo("charkit demo: generated tasks, the bundled encoder, no network.\n")
-    run_study(output, HERE / "smoke.toml", tasks=None, out=out, cache_dir=None, executor=None)
+    run_study(output, HERE / "smoke.toml", tasks=None, out=out, cache_dir=None)
     typer.echo(f"\nNow with 256 labels of one task: how many reach {TARGET}?\n")
     with progress_shown(output) as progress:
         answer = estimate(QUESTION, target=TARGET, offline=True, progress=progress)

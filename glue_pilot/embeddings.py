@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,21 @@ from numpy.typing import NDArray
 from charkit.answers.embed import embed_kept
 from charkit.answers.fitted import HeadFigures, heads_to_store
 from charkit.answers.library import LibraryEntry, write_library
-from charkit.config import Progress, no_progress
+from charkit.config import Progress, content_hash, no_progress
 from charkit.durable import write_whole
 from charkit.encoders import Encoder, LayerStates, encode_to_store
 from charkit.errors import UsageError
 from charkit.fisher import FisherOptions, TaskEmbedding
 from charkit.fisher.group_intervals import group_norm_intervals
 from charkit.heads.records import write_table
+from charkit.parallel import (
+    Executor,
+    ExecutorChoice,
+    Shard,
+    check_failures,
+    executor_from,
+    run_jobs,
+)
 from charkit.store import Store
 from charkit.tasks import Task
 from glue_pilot.embedding_study import EmbeddingStudy, KnownTask, draw_sample
@@ -65,6 +73,8 @@ def embed_study(
     encoder: Encoder,
     *,
     store: Store,
+    executor: ExecutorChoice = None,
+    shard: Shard | None = None,
     progress: Progress = no_progress,
 ) -> Iterator[Sample]:
     """Yield every sample, small sizes first; what the store has is not computed again.
@@ -74,6 +84,9 @@ def embed_study(
         known: Its tasks.
         encoder: Its encoder.
         store: Where states, heads and embeddings are kept.
+        executor: Where samples are embedded, such as ``"ray"``. Default: in this process, with
+            all its threads.
+        shard: Which part of the samples; all when None.
         progress: Called as ``progress("samples", done, total)``.
     """
     planned = [
@@ -81,13 +94,66 @@ def embed_study(
         for n, n_draws in zip(study.sizes, study.draws, strict=True)
         for draw in range(n_draws)
         for entry in known
+        if shard is None or shard.holds(content_hash([entry.task.fingerprint, n, draw]))
     ]
+    if executor is not None:
+        _embed_elsewhere(study, planned, encoder, store, executor_from(executor), progress)
     for done, (entry, n, draw) in enumerate(planned):
         progress("samples", done, len(planned))
         task = draw_sample(entry.task, n=n, draw=draw, n_eval=study.n_eval)
         if task is not None:
             yield embed_sample(study, entry, task, n, draw, encoder, store)
     progress("samples", len(planned), len(planned))
+
+
+@dataclass(frozen=True)
+class SampleWork:
+    """One sample to embed, with all that a worker needs.
+
+    Attributes:
+        study: What is embedded.
+        known: The task.
+        n: Number of training texts.
+        draw: Which draw.
+        encoder: The encoder, its weights not read yet.
+        root: The store's folder.
+    """
+
+    study: EmbeddingStudy
+    known: KnownTask
+    n: int
+    draw: int
+    encoder: Encoder
+    root: Path
+
+
+def run_sample(work: SampleWork) -> None:
+    """Embed a sample unless the store has it."""
+    study, entry = work.study, work.known
+    task = draw_sample(entry.task, n=work.n, draw=work.draw, n_eval=study.n_eval)
+    if task is not None:
+        embed_sample(study, entry, task, work.n, work.draw, work.encoder, Store(work.root))
+
+
+def _embed_elsewhere(
+    study: EmbeddingStudy,
+    planned: list[tuple[KnownTask, int, int]],
+    encoder: Encoder,
+    store: Store,
+    executor: Executor,
+    progress: Progress,
+) -> None:
+    """Embed the samples on an executor; they are then read from the store."""
+    plain = replace(encoder)  # without the weights, which every worker reads for itself
+    found = run_jobs(
+        run_sample,
+        [SampleWork(study, entry, n, draw, plain, store.root) for entry, n, draw in planned],
+        executor=executor,
+        n_gpus=1.0 if encoder.device == "cuda" else 0.0,
+        folders=[store.root],
+        progress=lambda done, total: progress("samples", done, total),
+    )
+    check_failures(found, stage="samples")
 
 
 def embed_sample(

@@ -14,9 +14,8 @@ import pandas as pd
 
 from charkit.config import Progress, content_hash, no_progress
 from charkit.encoders import load_encoder
-from charkit.errors import CellsFailedError
 from charkit.manifest import available_cores
-from charkit.parallel import ExecutorChoice, JobFailure, executor_from, run_jobs
+from charkit.parallel import ExecutorChoice, check_failures, executor_from, run_jobs
 from charkit.store import Store
 from charkit.tasks import Task
 from glue_pilot import bases as base_stage
@@ -161,14 +160,7 @@ def _run(
         folders=[store.root],
         progress=lambda done, total: progress(stage, n_found + done, n_found + total),
     )
-    failures = [entry for entry in found if isinstance(entry, JobFailure)]
-    if failures:
-        raise CellsFailedError(
-            f"{stage}: {len(failures)} of {len(work)} failed, the first with: "
-            f"{failures[0].message} The others are kept; run the same again to retry.",
-            partial=None,
-            exit_codes={failure.exit_code for failure in failures},
-        )
+    check_failures(found, stage=stage)
 
 
 def read_outcomes(store: Store, work: Sequence[TruthWork]) -> pd.DataFrame:

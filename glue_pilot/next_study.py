@@ -15,9 +15,9 @@ import pandas as pd
 from charkit.config import Progress, content_hash, no_progress, staged
 from charkit.encoders import encode_to_store, load_encoder
 from charkit.encoders.encoder import Encoder
-from charkit.errors import CellsFailedError, DataError, MissingError
+from charkit.errors import DataError, MissingError
 from charkit.manifest import available_cores
-from charkit.parallel import ExecutorChoice, JobFailure, executor_from, run_jobs
+from charkit.parallel import ExecutorChoice, check_failures, executor_from, run_jobs
 from charkit.store import Store
 from charkit.tasks import Task, load_task
 from charkit.tasks.partly import without_repeats
@@ -219,14 +219,7 @@ def _run(
         folders=[store.root],
         progress=_shifted(progress, stage, n_found),
     )
-    failures = [entry for entry in done if isinstance(entry, JobFailure)]
-    if failures:
-        raise CellsFailedError(
-            f"{stage}: {len(failures)} of {len(work)} failed, the first with: "
-            f"{failures[0].message} The others are kept; run the same again to retry.",
-            partial=None,
-            exit_codes={failure.exit_code for failure in failures},
-        )
+    check_failures(done, stage=stage)
     return pd.concat([read_simulation(store, w) for w in work], ignore_index=True)
 
 

@@ -12,6 +12,7 @@ from charkit.config import Pooling
 from charkit.entry import check_name
 from charkit.errors import DataError, MissingError, UnknownNameError, UsageError
 from charkit.heads.grid import SweepPlan, SweepSettings, plan_sweep
+from charkit.parallel import Shard
 from charkit.store import Store
 
 
@@ -106,19 +107,28 @@ def _checked(file: str, key: str, value: Any) -> Any:
     return tuple(value)
 
 
-def plan_study(study: Study, *, tasks_root: Path | None, store: Store | None) -> SweepPlan:
+def plan_study(
+    study: Study, *, tasks_root: Path | None, store: Store | None, shard: Shard | None = None
+) -> SweepPlan:
     """Return the plan of a study's sweep.
 
     Args:
         study: The study.
         tasks_root: Folder with ``glue_<name>/`` for every ``glue/<name>``; None for the hub.
-        store: Where results lie; None for the default store.
+        store: Where results are stored; None for the default store.
+        shard: Which part of the jobs; all when None.
 
     Raises:
         MissingError: A task's folder is not there.
     """
     sources = [_located(task, tasks_root) for task in study.tasks]
-    return plan_sweep(sources, encoder=list(study.encoders), settings=study.settings, store=store)
+    return plan_sweep(
+        sources,
+        encoder=list(study.encoders),
+        settings=study.settings,
+        store=store,
+        shard=shard,
+    )
 
 
 def _located(task: str, root: Path | None) -> str:

@@ -111,10 +111,7 @@ def sweep(
         shard=part,
     )
     if part is not None:
-        output.note(
-            f"shard {part}: {len(plan.jobs)} jobs. When all shards are done, the same command "
-            "without --shard shows the whole table."
-        )
+        output.note(part.note(f"{len(plan.jobs)} jobs"))
     for task in plan.tasks:
         for line in task.card.description:
             output.note(line)

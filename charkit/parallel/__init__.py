@@ -1,7 +1,7 @@
 """Run many jobs here, in several processes, on a Ray cluster or through Slurm."""
 
 from charkit.parallel.choice import ExecutorChoice, executor_from
-from charkit.parallel.jobs import Executor, InProcess, JobFailure, run_jobs
+from charkit.parallel.jobs import Executor, InProcess, JobFailure, check_failures, run_jobs
 from charkit.parallel.processes import Processes, local_executor
 from charkit.parallel.shard import Shard
 
@@ -12,6 +12,7 @@ __all__ = [
     "JobFailure",
     "Processes",
     "Shard",
+    "check_failures",
     "executor_from",
     "local_executor",
     "run_jobs",

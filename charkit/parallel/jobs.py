@@ -14,7 +14,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
 
-from charkit.errors import MissingError, UsageError
+from charkit.errors import CellsFailedError, MissingError, UsageError
 from charkit.manifest import THREAD_VARIABLES
 
 logger = logging.getLogger(__name__)
@@ -135,6 +135,26 @@ def run_jobs(
             if progress is not None:
                 progress(len(results), len(jobs))
     return [results[index] for index in range(len(jobs))]
+
+
+def check_failures(results: Sequence[Any], *, stage: str) -> None:
+    """Check that every job of a stage has a result.
+
+    Args:
+        results: From `run_jobs`.
+        stage: What the jobs do, for the message.
+
+    Raises:
+        CellsFailedError: Some failed; those that did not are in the store.
+    """
+    failures = [entry for entry in results if isinstance(entry, JobFailure)]
+    if failures:
+        raise CellsFailedError(
+            f"{stage}: {len(failures)} of {len(results)} failed, the first with: "
+            f"{failures[0].message} The others are kept; run the same again to retry.",
+            partial=None,
+            exit_codes={failure.exit_code for failure in failures},
+        )
 
 
 def attempt(function: Callable[[J], R], job: J) -> R | JobFailure:

@@ -44,5 +44,13 @@ class Shard:
         """Return whether the job of this key (hexadecimal) belongs to the shard."""
         return int(key[:8], 16) % self.total == self.number - 1
 
+    def note(self, what: str) -> str:
+        """Return the line that a command shows when a shard is done.
+
+        >>> Shard(2, 3).note("5 jobs")
+        'shard 2/3: 5 jobs. When all shards are done, run the same without --shard.'
+        """
+        return f"shard {self}: {what}. When all shards are done, run the same without --shard."
+
     def __str__(self) -> str:
         return f"{self.number}/{self.total}"

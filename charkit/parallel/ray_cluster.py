@@ -158,15 +158,17 @@ def _check_nodes(driver: Driver) -> None:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    asked = []
+    asked = {}
     for node in _alive_nodes():
         place = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
         task = ray.remote(num_cpus=0, max_retries=1)(problem_here)
-        asked.append(task.options(scheduling_strategy=place).remote(driver))
-    for answer in asked:
+        asked[node] = task.options(scheduling_strategy=place).remote(driver)
+    for node, answer in asked.items():
         try:
             problem = ray.get(answer)
         except ray.exceptions.RayError as error:
+            if _lost_a_node({node}):
+                continue
             raise MissingError(
                 f"a node of the Ray cluster cannot run charkit: {_last_line(error)}. Install "
                 "the same version of charkit on every machine."

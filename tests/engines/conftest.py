@@ -41,9 +41,7 @@ def ray_cluster():
 
     # not 127.0.0.1: Ray replaces it by the machine's outward address
     node = {"num_cpus": 1, "include_dashboard": False}
-    cluster = Cluster(
-        initialize_head=True, head_node_args=node | {"node_ip_address": "127.0.0.2"}
-    )
+    cluster = Cluster(initialize_head=True, head_node_args=node | {"node_ip_address": "127.0.0.2"})
     for last in (3, 4):
         cluster.add_node(num_cpus=1, node_ip_address=f"127.0.0.{last}")
     yield cluster

@@ -275,23 +275,24 @@ def _word(value: Any) -> Any:
 def _prodigy(table: RawTable) -> RawTable:
     """Take labels that were accepted; of one label, a rejection is the other class."""
     answers = [_word(v) for v in table.columns["answer"]]
-    counts = Counter(v for v in answers if isinstance(v, str))
-    if not counts or not set(counts) <= _ANSWERS or sum(counts.values()) < len(answers):
+    counts = Counter(v if isinstance(v, str) and v else None for v in answers)
+    if not set(counts) & _ANSWERS or not set(counts) <= {*_ANSWERS, None}:
         return table
     source = "accept" if "accept" in table.columns else "label"
     if source not in table.columns:
         return table
     given = [_one(v) for v in table.columns[source]]
-    asked = {v for v, a in zip(given, answers, strict=True) if isinstance(v, str) and a != "ignore"}
+    asked = {v for v in given if isinstance(v, str | int) and v != ""}
     both = counts["accept"] and counts["reject"]
     rest: dict[str, str] = {}
     if source == "label" and len(asked) == 1 and both:
         rest = {"reject": f"not {next(iter(asked))}"}
     labels = [
-        v if answer == "accept" else rest.get(answer) if v is not None else None
+        v if answer == "accept" else rest.get(answer) if v not in (None, "") else None
         for v, answer in zip(given, answers, strict=True)
     ]
-    shown = ", ".join(f"{counts[a]} {a}" for a in ("accept", "reject", "ignore") if counts[a])
+    kinds = {"accept": "accept", "reject": "reject", "ignore": "ignore", None: "without an answer"}
+    shown = ", ".join(f"{counts[a]} {name}" for a, name in kinds.items() if counts[a])
     what = "rows that were not accepted count as rows without a label"
     if rest:
         what = f"rejected rows are of class {rest['reject']!r}, ignored ones have no label"

@@ -218,3 +218,11 @@ def test_a_list_one_object_deeper_is_found():
 def test_names_that_are_known_get_no_second_name():
     row = {"fields": {"review": "good"}, "responses": {"category": [{"value": "a"}]}}
     assert list(columns(json.dumps([row, row]))) == ["id", "review", "category"]
+
+
+def test_rows_without_an_answer_have_no_label():
+    rows = [{**prodigy(label, "yes"), "answer": answer} for label, answer in
+            (("a", "accept"), ("b", None), ("b", "Accept"), ("a", ""))]  # fmt: skip
+    table = read_json(in_shape(rows, "lines"), "t.jsonl")
+    assert table.columns["label"] == ["a", None, "b", None]
+    assert "2 accept, 2 without an answer" in table.notes[0]

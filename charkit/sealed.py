@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -107,6 +108,45 @@ def _fits(value: Mapping[str, Any], seal: object) -> bool:
         return content_hash(value, length=_LENGTH) == seal
     except (ValueError, RecursionError):  # a number that is none of JSON's, a lone surrogate
         return False
+
+
+_SVG_SEAL = re.compile(rb"\n?<!-- charkit sha256 ([0-9a-f]{64}) ([0-9a-f]{64}) -->\n?")
+
+
+def seal_svg(svg: bytes, csv: bytes) -> bytes:
+    """Return a drawing with a last comment that holds its hash, and that of its numbers."""
+    seal = f"{hashlib.sha256(svg).hexdigest()} {hashlib.sha256(csv).hexdigest()}"
+    return svg + f"\n<!-- charkit sha256 {seal} -->\n".encode()
+
+
+def check_svg(svg: bytes, csv: bytes | None, where: str, *, advice: str) -> None:
+    """Refuse a drawing, or its numbers, that differ from the seal in the drawing.
+
+    A drawing without a seal is taken as it is, when it is whole.
+
+    Args:
+        svg: The drawing.
+        csv: The plotted numbers; None where there are none.
+        where: What messages call it.
+        advice: What to do; a whole sentence.
+
+    Raises:
+        DataError: One of the two was changed or damaged.
+    """
+    seal = _SVG_SEAL.search(svg)
+    if seal is None:
+        wrong = "drawing" if b"</svg>" not in svg or b"\0" in svg else ""
+    elif hashlib.sha256(_SVG_SEAL.sub(b"", svg, count=1)).hexdigest().encode() != seal[1]:
+        wrong = "drawing"
+    elif csv is not None and hashlib.sha256(csv).hexdigest().encode() != seal[2]:
+        wrong = "list of numbers (.csv)"
+    else:
+        wrong = ""
+    if wrong:
+        raise DataError(
+            f"{where}: expected the {wrong} as it was written, got one that is damaged or was "
+            f"changed. {advice}"
+        )
 
 
 def arrays_digest(arrays: Mapping[str, NDArray[Any]], about: object) -> str:

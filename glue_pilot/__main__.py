@@ -281,7 +281,7 @@ def next_study(
     found = find(steps)
     written = write_next_study(steps, found, spec, out)
     if policy is not None:
-        written.append(write_whole(policy, policy_file(found, spec).encode()))
+        written.append(write_whole(policy, policy_file(found, spec)))
     for line in findings_lines(found):
         typer.echo(harmless(line))
     seconds = time.monotonic() - begun

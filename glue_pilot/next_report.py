@@ -23,6 +23,7 @@ from charkit.report.canvas import (
     save_figure,
     spread,
 )
+from charkit.sealed import sealed_json
 from glue_pilot.next_findings import AUTO, Findings, findings_lines, policy_words
 from glue_pilot.next_study import NextStudy
 
@@ -66,13 +67,13 @@ def write_next_study(
     return [*written, *save_figure(figure, out / "figures" / f"{study.name}_labels")]
 
 
-def policy_file(found: Findings, study: NextStudy) -> str:
+def policy_file(found: Findings, study: NextStudy) -> bytes:
     """Return the policy as `charkit.answers.policy` reads it."""
     source = (
         f"make next-study: {len(found.corpora)} corpora, {study.n_seeds} pools of "
         f"{study.n_pool:,} texts each, layer {study.layer} of {study.encoder}"
     )
-    return _json({"bands": [band.to_dict() for band in found.bands], "source": source})
+    return sealed_json({"bands": [band.to_dict() for band in found.bands], "source": source})
 
 
 def numbers(found: Findings, study: NextStudy) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pandas as pd
 from charkit.durable import write_whole
 from charkit.manifest import available_cores, code_version, package_versions
 from charkit.report.run_scorecard import METHOD_NAMES, OURS
+from charkit.sealed import sealed_json
 from glue_pilot.scorecard_encoders import encoders_section
 
 NAMES = {**METHOD_NAMES, OURS: f"**{METHOD_NAMES[OURS]}**"}
@@ -27,9 +27,8 @@ def write_scorecard(figures: dict[str, Any], out: Path, seconds: float) -> list[
         "versions": package_versions(),
         "code": code_version(),
     }
-    text = json.dumps(said, indent=1, allow_nan=False) + "\n"
     return [
-        write_whole(out / "scorecard.json", text.encode()),
+        write_whole(out / "scorecard.json", sealed_json(said)),
         write_whole(out / "scorecard.md", scorecard_page(said["figures"]).encode()),
     ]
 

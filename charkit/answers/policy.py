@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charkit.answers.query import Strategy
+from charkit.sealed import read_sealed
 
 FILE = "next_policy.json"
 
@@ -56,6 +56,6 @@ def labels_a_class(codes: NDArray[np.integer[Any]], n_classes: int) -> float:
 @cache
 def shipped_bands() -> tuple[Band, ...]:
     """Return the bands that come with the package; ``make next-study`` makes them."""
-    place = resources.files("charkit.answers") / FILE
-    bands = json.loads(place.read_text(encoding="utf-8"))["bands"]
+    with resources.as_file(resources.files("charkit.answers") / FILE) as place:
+        bands = read_sealed(place, FILE, advice="Install charkit again.")["bands"]
     return tuple(Band(b["labels_a_class_below"], b["strategy"]) for b in bands)

@@ -18,6 +18,7 @@ import pandas as pd
 from charkit.durable import write_whole
 from charkit.errors import MissingError
 from charkit.escape import csv_of
+from charkit.sealed import seal_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -210,9 +211,10 @@ def save_figure(figure: Figure, path_stem: str | Path) -> tuple[Path, Path, Path
         figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": "charkit"})
     figure.savefig(dotted, format="png", dpi=300, metadata={"Software": None})
     numbers = getattr(figure, "numbers", pd.DataFrame())
-    write_whole(svg, drawn.getvalue())
+    listed = csv_of(numbers).encode()
+    write_whole(csv, listed)
     write_whole(png, dotted.getvalue())
-    write_whole(csv, csv_of(numbers).encode())
+    write_whole(svg, seal_svg(drawn.getvalue(), listed))
     return svg, png, csv
 
 

@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from charkit.config import printable
 from charkit.report.page_words import text
 from charkit.report.run_folder import Picture
+from charkit.sealed import check_svg
 
 PLAIN, PACKED, NUMBERS = 900_000, 500_000, 200_000
 """Bytes of a page for figures that need no script, for those that do, and for their numbers."""
@@ -64,7 +66,7 @@ def put_inside(
     sizes: dict[Path, tuple[int, int]] = {}
     left_out: list[str] = []
     for picture in pictures:
-        svg = _shrunk_file(picture.svg)
+        svg = _shrunk_file(picture)
         if svg is None:
             left_out.append(picture.svg.name)
             continue
@@ -180,13 +182,24 @@ def figures(pictures: Sequence[Picture], inside: Inside, *, words: str) -> str:
     return "\n".join(figure(picture, inside, words=words) for picture in pictures)
 
 
-def _shrunk_file(path: Path) -> str | None:
+def _shrunk_file(picture: Picture) -> str | None:
+    """Return a drawing for the page; None where it cannot be shown.
+
+    Raises:
+        DataError: The drawing or its numbers differ from the hash in it.
+    """
+    path, numbers = picture.svg, picture.csv
     try:
         if path.stat().st_size > _LARGEST_SVG:
             return None
-        svg = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        raw, csv = path.read_bytes(), None
+        if numbers is not None and numbers.stat().st_size <= _LARGEST_CSV:
+            csv = numbers.read_bytes()
+    except OSError:
         return None
+    advice = "Draw it again, or take it out of the folder."
+    check_svg(raw, csv, printable(path.name), advice=advice)
+    svg = raw.decode(errors="replace")
     return shrunk(svg) if "<svg" in svg and "<!ENTITY" not in svg else None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from charkit.durable import write_whole
 from charkit.heads.records import write_table
 from charkit.manifest import available_cores, code_version, package_versions
 from charkit.report.canvas import file_name, save_figure
+from charkit.sealed import sealed_json
 from glue_pilot.embeddings import write_csv
 from glue_pilot.experiments.base import Bench, Experiment, Found
 
@@ -95,8 +95,7 @@ def run_experiment(
             "seconds": round(seconds, 1),
         },
     }
-    text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n"
-    place = write_whole(folder / f"{stem}.json", text.encode())
+    place = write_whole(folder / f"{stem}.json", sealed_json(record))
     return Ran(dict(changed or {}), found, [place, page, *table, *drawn], seconds)
 
 

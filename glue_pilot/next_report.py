@@ -60,7 +60,7 @@ def write_next_study(
         stem.with_suffix(".csv"): steps.to_csv(index=False, lineterminator="\n"),
         stem.with_suffix(".json"): _json(numbers(found, study)),
         stem.with_suffix(".md"): page(found, study),
-        out / f"{study.name}_policy.json": policy_file(found, study),
+        out / f"{study.name}_policy.json": policy_file(found, study).decode(),
     }
     written = [write_whole(path, text.encode()) for path, text in files.items()]
     figure = gains_figure(found)

@@ -200,7 +200,8 @@ def _shrunk_file(picture: Picture) -> str | None:
     advice = "Draw it again, or take it out of the folder."
     check_svg(raw, csv, printable(path.name), advice=advice)
     svg = raw.decode(errors="replace")
-    return shrunk(svg) if "<svg" in svg and "<!ENTITY" not in svg else None
+    whole = "<svg" in svg and "</svg>" in svg and "\0" not in svg
+    return shrunk(svg) if whole and "<!ENTITY" not in svg else None
 
 
 def _numbers(csv: Path, inside: Inside) -> str:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _IMPORTS = (
     "torch", "transformers", "pandas", "pyarrow.parquet", "sklearn.linear_model", "lightgbm",
@@ -200,31 +201,36 @@ def _watch(seen: Callable[[int], object]) -> None:
         setattr(os, name, watched(getattr(os, name)))
     real_open = _real_open
 
-    class Halved:
-        def __init__(self, file):
-            self.file = file
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *rest):
-            self.file.close()
-
-        def write(self, data):
-            half = len(data) // 2
-            self.file.write(data[:half])
-            self.file.flush()
-            step()
-            return self.file.write(data[half:])
-
-        def __getattr__(self, name):
-            return getattr(self.file, name)
-
     def opened(path, mode="r", *rest, **options):
         file = real_open(path, mode, *rest, **options)
-        return Halved(file) if "w" in mode or "x" in mode else file
+        return _Halved(file, step) if "w" in mode or "x" in mode else file
 
     durable.open = opened  # type: ignore[attr-defined]
+
+
+class _Halved:
+    """A file whose writes take place in two halves, with a moment between them."""
+
+    def __init__(self, file: Any, step: Callable[[], None]) -> None:
+        self.file = file
+        self.step = step
+
+    def __enter__(self) -> _Halved:
+        return self
+
+    def __exit__(self, *rest: object) -> None:
+        self.file.close()
+
+    def write(self, data: bytes) -> int:
+        half = len(data) // 2
+        first: int = self.file.write(data[:half])
+        self.file.flush()
+        self.step()
+        rest: int = self.file.write(data[half:])
+        return first + rest
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
 
 
 def fresh(folder: Path) -> Path:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from charkit.errors import CharkitError, MissingError, UsageError
 CACHE_VARIABLE = "CHARKIT_CACHE"
 """Environment variable that names the store's folder."""
 
+_NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 ELSEWHERE = f"choose another folder (for the store {CACHE_VARIABLE} or --cache-dir, else --out)"
 
@@ -136,14 +138,48 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def sync(path: Path) -> None:
-    """Ask the operating system to bring a file or a folder safely to disk."""
-    if os.name == "nt" and path.is_dir():
-        return  # Windows has no way to open a folder for this
-    descriptor = os.open(path, os.O_RDONLY)
+    """Ask the operating system to bring a file or a folder safely to disk.
+
+    Windows cannot open a folder for this, and syncs a file that is open for writing only. Some
+    network file systems cannot sync a folder: its files are safe then, and the rename is theirs.
+    """
+    folder = path.is_dir()
+    if os.name == "nt":
+        if folder:
+            return
+        descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+    else:
+        descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if not folder or error.errno not in _NO_SYNC:
+            raise
     finally:
         os.close(descriptor)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Rename a file or a folder; a file takes the place of another.
+
+    Windows refuses while any process has one of them open: another charkit that reads, a virus
+    scanner, the indexer. That passes, so that it is tried for two seconds.
+
+    Raises:
+        OSError: The operating system refuses.
+    """
+    move = os.rename if source.is_dir() else os.replace
+    wait_s = 0.01
+    while True:
+        try:
+            move(source, target)
+        except PermissionError:
+            if os.name != "nt" or wait_s > 1:
+                raise
+            time.sleep(wait_s)
+            wait_s *= 2
+        else:
+            return
 
 
 def write_whole(path: Path, data: bytes) -> Path:
@@ -167,7 +203,7 @@ def write_whole(path: Path, data: bytes) -> Path:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
+            rename(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise

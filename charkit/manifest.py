@@ -180,7 +180,8 @@ def _git(folder: Path, *arguments: str) -> str | None:
         answer = subprocess.run(
             ["git", "--no-optional-locks", "-C", str(folder), *arguments],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=10,
             check=True,
             env=environment,

@@ -27,6 +27,7 @@ from charkit.durable import (
     ELSEWHERE,
     default_root,
     named_place,
+    rename,
     room,
     sync,
     write_whole,
@@ -268,7 +269,7 @@ class Store:
             sync(folder)
             if os.path.lexists(place) and not place.is_dir():
                 _move(place, place.parent / ".damaged")
-            os.rename(folder, place)
+            rename(folder, place)
             sync(place.parent)
         return place
 
@@ -426,7 +427,7 @@ def _move(folder: Path, target: Path) -> None:
     _clear_way(target)
     target.mkdir(exist_ok=True)
     key = folder.name.partition("~")[0]
-    os.rename(folder, target / f"{key}~{secrets.token_hex(4)}")
+    rename(folder, target / f"{key}~{secrets.token_hex(4)}")
 
 
 def _clear_way(target: Path) -> None:
@@ -434,7 +435,7 @@ def _clear_way(target: Path) -> None:
     if target.is_symlink():
         target.unlink()  # the store writes nothing elsewhere
     elif target.exists() and not target.is_dir():
-        os.rename(target, target.with_name(f"{target.name}~{secrets.token_hex(4)}"))
+        rename(target, target.with_name(f"{target.name}~{secrets.token_hex(4)}"))
 
 
 def _empty(folder: Path) -> None:

@@ -109,7 +109,7 @@ class NextLabels:
         named = table.rename(columns=dict(zip(COLUMNS, self.columns, strict=True)))
         if named.columns.is_unique:
             table = named
-        return write_whole(Path(path), table.to_csv(index=False).encode())
+        return write_whole(Path(path), table.to_csv(index=False, lineterminator="\n").encode())
 
     @property
     def n_quoted(self) -> int:

@@ -113,7 +113,14 @@ def _n_cores(partition: str | None) -> int:
 
 def _ask(*command: str) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=60,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise MissingError(f"Slurm does not answer: {command[0]}: {error}") from error
     if done.returncode:

@@ -224,4 +224,7 @@ def file_name(text: str) -> str:
     >>> file_name("a/b <c> & d")
     'a_b_c_d'
     """
-    return re.sub(r"[^A-Za-z0-9.-]+", "_", text)[:60].strip("._-") or "task"
+    name = re.sub(r"[^A-Za-z0-9.-]+", "_", text)[:60].strip("._-") or "task"
+    # Windows keeps these for devices, with any ending and in any case.
+    device = re.match(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)", name)
+    return f"_{name}" if device else name

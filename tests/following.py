@@ -235,6 +235,7 @@ RULES: list[tuple[str, Rule]] = [
         lambda a, m: a.edit(lambda text: "".join(text.splitlines(True)[int(m[1]) - 1 :])),
     ),
     (r"sed '([^']+)' old > new", _sed),
+    (r"tr -d '\\000' < old > new", lambda a, m: a.edit(lambda text: text.replace("\0", ""))),
     (r"put them in quotation marks \(\"\) instead", _quotation_marks),
     (r"put a name for it in the first line \(id,", lambda a, m: a.edit(lambda t: "id," + t)),
     (r"[Ll]et its name end in (\.\w+)", lambda a, m: _called(a, f"renamed{m[1]}")),

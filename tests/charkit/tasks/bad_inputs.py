@@ -178,8 +178,8 @@ FILES = [
         {"t.csv": GOOD.encode("utf-16")},
     ),
     BadInput(
-        "binary", "A binary file with a data ending.", "t.csv", DataError, "zero byte at byte 4",
-        {"t.csv": b"text\0\1\2"},
+        "zero_byte", "A zero byte in a file of text; the line is given.", "t.csv", DataError, "zero byte at byte 4",
+        {"t.csv": GOOD.replace(",", "\0,", 1)},
     ),
     BadInput(
         "ragged_csv", "A row with a comma that is not in quotes.", "t.csv", DataError,

@@ -26,7 +26,7 @@ def test_refusal(case, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-PENDING = {"utf16", "binary", "equal_pair", "eval_without_text", "eval_without_pair"}
+PENDING = {"equal_pair", "eval_without_text", "eval_without_pair"}
 """Advice that does not help yet."""
 
 

@@ -232,3 +232,16 @@ def test_lines_of_fasttext_have_labels(tmp_path):
     table = read_table(write(tmp_path / "t.txt", raw))
     assert table.columns["text"] == ["one two", "three"]
     assert table.columns["label"] == [["a"], ["b", "c"]]
+
+
+def test_damaged_arrow_data_is_refused_before_it_ends_the_process(tmp_path):
+    offsets = pa.array([0, 2**30, 2], pa.int32()).buffers()[1]
+    damaged = pa.StringArray.from_buffers(2, offsets, pa.py_buffer(b"ab"))
+    table = pa.table({"text": damaged, "label": [0, 1]})
+    path = tmp_path / "t.arrow"
+    with pa.ipc.new_stream(path, table.schema) as sink:
+        sink.write_table(table)
+    found = read_table(path)
+    assert found.columns["label"] == [0, 1]
+    with pytest.raises(DataError, match="column 'text' of type string cannot be read"):
+        found.columns["text"]

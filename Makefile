@@ -28,7 +28,7 @@ endef
 
 .DEFAULT_GOAL := help
 .PHONY: experiment-layers experiment-classifier experiment-sensitivity experiment-clusters experiment-distinction experiment-norm experiment-distance experiment-experts experiment-intermediate experiment-failures \
-  help setup demo pilot plan embeddings science-embeddings metadata metamodel scorecard next-study experiments report notebook toy test lint types check wheel bench bench-fisher docs clean
+  help setup demo pilot plan embeddings science-embeddings metadata metamodel scorecard next-study experiments report notebook toy test test-wheel lint types check wheel bench bench-fisher docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-24s %s\n", $$1, $$2}'
@@ -77,6 +77,9 @@ scorecard: setup ## Judge the metamodel, every corpus left out, beside its basel
 
 test: setup lint types ## Run the linter, the type checker and the whole test suite
 	$(BIN)/python -m pytest
+
+test-wheel: setup ## Install the wheel in a clean environment without extras and answer there (minutes)
+	$(BIN)/python -m pytest tests/try_wheel.py
 
 lint: setup ## Check the style
 	$(BIN)/ruff check .

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from html import escape
 from math import isfinite
 from typing import Any
@@ -41,6 +41,7 @@ class RankedEncoder:
         frac_truncated: Share of texts cut at the maximum length.
         max_length: That length, in tokens.
         rivals: Scores of the layer without a trained head.
+        beside: Other metrics where one class has most evaluation texts, by name.
     """
 
     encoder: str
@@ -56,6 +57,7 @@ class RankedEncoder:
     frac_truncated: float
     max_length: int
     rivals: Rivals
+    beside: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,8 @@ class EncodersAnswer:
         card: The task.
         n: Labelled training texts.
         n_draws: Draws of the training texts.
-        metric: What the scores are: the task's own metric where right and wrong answers tell it
-            (two classes), else ``"accuracy"``; ``"correlation"`` for regression.
+        metric: What the scores are: the metric asked for, else the task's own;
+            ``"correlation"`` for regression.
         ranked: The best first.
         failed: Encoders that could not be ranked.
     """
@@ -110,7 +112,8 @@ class EncodersAnswer:
         """Return one row an encoder, the best first.
 
         Columns: ``rank``; ``encoder``; ``layer``, its best; the score under the metric's name
-        with its 90 % interval ``low`` to ``high``; ``tied_with_best``; ``signal``; ``layers``
+        with its 90 % interval ``low`` to ``high``; other metrics where one class has most
+        evaluation texts; ``tied_with_best``; ``signal``; ``layers``
         and ``width``; ``seconds`` of encoding; and the rivals, which train no head:
         ``rival_logme``, ``rival_h_score``, ``rival_knn``.
         """
@@ -122,6 +125,7 @@ class EncodersAnswer:
                 self.metric: row.score,
                 "low": row.low,
                 "high": row.high,
+                **row.beside,
                 "tied_with_best": row.tied_with_best,
                 "signal": row.verdict.signal,
                 "layers": row.n_layers,
@@ -181,8 +185,8 @@ class EncodersAnswer:
     def _rival_choice(self) -> Iterator[str]:
         """Say what scores without a trained head would have chosen."""
         chosen = []
-        for field, name in _RIVAL_NAMES.items():
-            scores = {r.encoder: getattr(r.rivals, field) for r in self.ranked}
+        for column, name in _RIVAL_NAMES.items():
+            scores = {r.encoder: getattr(r.rivals, column) for r in self.ranked}
             known = {encoder: score for encoder, score in scores.items() if isfinite(score)}
             if known:
                 chosen.append(f"{name} {people_name(max(known, key=known.__getitem__))}")
@@ -202,6 +206,7 @@ class EncodersAnswer:
             "reasons": {people_name(r.encoder): r.verdict.reason for r in self.ranked},
             "failed": [f.row() for f in self.failed],
             "lines": self.lines(),
+            "notes": list(self.card.notes),
         }
 
     def to_pandas(self) -> pd.DataFrame:

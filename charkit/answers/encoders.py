@@ -56,6 +56,7 @@ def rank_encoders(
     n: int | None = None,
     layers: Sequence[int] | None = None,
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
+    metric: str | None = None,
     pooling: Pooling = "mean",
     max_length: int | None = None,
     device: DeviceChoice = "auto",
@@ -85,6 +86,8 @@ def rank_encoders(
         n: Labelled training texts. Default: all.
         layers: Layers to compare, 0 = embeddings, -1 = the last. Default: all.
         seeds: Draws of the training texts.
+        metric: What encoders and layers are ranked by: ``"accuracy"``, ``"f1"``, ``"macro_f1"``,
+            ``"balanced_accuracy"`` or ``"matthews"``. Default: the task's own metric.
         pooling: How token states become one vector.
         max_length: Longest text in tokens. Default: each encoder's own choice.
         device: Where the encoders run.
@@ -121,6 +124,7 @@ def rank_encoders(
         layers=None if layers is None else tuple(layers),
         seeds=tuple(seeds),
         controls=CONTROLS,
+        metric=metric,
         pooling=pooling,
         max_length=max_length,
         device=device,
@@ -300,6 +304,7 @@ def _ranked(runs: Sequence[_Run], failed: Sequence[FailedEncoder]) -> EncodersAn
                 frac_truncated=run.frac_truncated,
                 max_length=encoder.text_length(run.plan.settings.max_length),
                 rivals=run.rivals,
+                beside=_beside(run.compared, choice.layer[index]),
             )
         )
     return EncodersAnswer(
@@ -310,6 +315,12 @@ def _ranked(runs: Sequence[_Run], failed: Sequence[FailedEncoder]) -> EncodersAn
         ranked=tuple(sorted(rows, key=lambda row: -row.score)),
         failed=tuple(failed),
     )
+
+
+def _beside(compared: LayerComparison, layer: int) -> dict[str, float]:
+    """Return the other metrics of a layer."""
+    place = compared.choice.layers.index(layer)
+    return {name: float(values[place]) for name, values in compared.beside.items()}
 
 
 def some_failed(answer: EncodersAnswer) -> CellsFailedError:

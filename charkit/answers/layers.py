@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -36,12 +36,14 @@ class LayersAnswer:
         n: Labelled training texts.
         choice: The layers compared.
         verdict: Whether there is any signal above the controls.
-        metric: What the scores are: the task's own metric where right and wrong answers tell it
-            (two classes), else ``"accuracy"``; ``"correlation"`` for regression.
+        metric: What the scores are: the metric asked for, else the task's own;
+            ``"correlation"`` for regression.
         training_helps: Whether the encoder is above a random one of the same shape by more than
             chance.
         frac_truncated: Share of texts cut at the maximum length.
         max_length: That length, in tokens.
+        beside: Other metrics of each layer where one class has most evaluation texts: name ->
+            values in the order of the layers.
     """
 
     card: TaskCard
@@ -53,6 +55,7 @@ class LayersAnswer:
     training_helps: bool
     frac_truncated: float
     max_length: int
+    beside: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @property
     def best(self) -> int:
@@ -79,6 +82,7 @@ class LayersAnswer:
                 "low": float(choice.low[i]),
                 "high": float(choice.high[i]),
                 "tied_with_best": bool(choice.tied_with_best[i]),
+                **{name: float(values[i]) for name, values in self.beside.items()},
             }
             for i, layer in enumerate(choice.layers)
         ]
@@ -114,6 +118,7 @@ def layers(
     encoder: str | Encoder = "minilm",
     layers: Sequence[int] | None = None,
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
+    metric: str | None = None,
     pooling: Pooling = "mean",
     max_length: int | None = None,
     device: DeviceChoice = "auto",
@@ -138,6 +143,8 @@ def layers(
         encoder: Name or loaded encoder.
         layers: Layers to compare, 0 = embeddings. Default: all.
         seeds: Draws of the training texts.
+        metric: What layers are compared by: ``"accuracy"``, ``"f1"``, ``"macro_f1"``,
+            ``"balanced_accuracy"`` or ``"matthews"``. Default: the task's own metric.
         pooling: How token states become one vector.
         max_length: Longest text in tokens. Default: the encoder's own choice.
         device: Where the encoder runs.
@@ -174,6 +181,7 @@ def layers(
         layers=None if layers is None else tuple(layers),
         seeds=tuple(seeds),
         controls=ALL_CONTROLS,
+        metric=metric,
         pooling=pooling,
         max_length=max_length,
         device=device,
@@ -253,4 +261,5 @@ def answer_from(result: SweepResult) -> LayersAnswer:
         training_helps=compared.training_helps,
         frac_truncated=float(real["frac_truncated"].max()),
         max_length=probe.max_length,
+        beside={name: values.tolist() for name, values in compared.beside.items()},
     )

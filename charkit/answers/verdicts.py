@@ -42,8 +42,9 @@ Code = Literal[
 """What can be said against an estimate; `docs/estimate.md` explains each."""
 
 FEWEST_A_CLASS = 2
-"""With fewer labels a class most classes cannot be checked inside the sample: of 125 stratified
-labels of 77 classes the answer was far off, and its interval missed the truth."""
+"""With fewer labels a class most classes cannot be checked inside the sample. Tried on samples of
+four tasks of 50 to 150 classes: with 1.3 and 1.6 labels a class 3 of 16 intervals missed the truth
+and means were up to 28 points too low; with 2.1 to 4.2 a class 2 of 32 missed."""
 
 MANY_CLASSES = 100
 MOST_ALONE = 0.05

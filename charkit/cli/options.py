@@ -105,6 +105,14 @@ Layers = Annotated[
     str | None,
     typer.Option("--layers", help="Layers, such as 0,3-6; 0 = embeddings. Default: all."),
 ]
+Metric = Annotated[
+    str | None,
+    typer.Option(
+        "--metric",
+        help="What is scored and chosen by: accuracy, f1, macro_f1, balanced_accuracy or "
+        "matthews. Default: the task's own.",
+    ),
+]
 Pool = Annotated[
     Literal["mean", "cls", "max"],
     typer.Option("--pooling", help="How token states become one vector."),

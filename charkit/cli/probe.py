@@ -29,6 +29,7 @@ def layers(
     encoder: o.EncoderName = "minilm",
     layers: o.Layers = None,
     seeds: Annotated[str, typer.Option("--seeds", help="Draws of the training texts.")] = "0-4",
+    metric: o.Metric = None,
     pooling: o.Pool = "mean",
     max_length: o.MaxLength = None,
     device: o.Device = "auto",
@@ -65,6 +66,7 @@ def layers(
     settings = SweepSettings(
         layers=whole_numbers(layers, "--layers"),
         seeds=whole_numbers(seeds, "--seeds") or (),
+        metric=metric,
         pooling=pooling,
         max_length=max_length,
         device=device,
@@ -89,6 +91,7 @@ def layers(
         "metric": answer.metric,
         "training_helps": answer.training_helps,
         "frac_truncated": answer.frac_truncated,
+        "notes": list(answer.card.notes),
     }
     if output.format == "table":
         extra = {"lines": answer.lines()}

@@ -49,6 +49,7 @@ def sweep(
         str,
         typer.Option("--controls", help="Controls beside the real thing; none for no control."),
     ] = "random_encoder,shuffled_labels,majority",
+    metric: o.Metric = None,
     pooling: o.Pool = "mean",
     max_length: o.MaxLength = None,
     device: o.Device = "auto",
@@ -85,6 +86,7 @@ def sweep(
         seeds=whole_numbers(seeds, "--seeds") or (),
         subsets=tuple(subsets),
         controls=tuple(c.strip() for c in controls.split(",") if c.strip()),
+        metric=metric,
         pooling=pooling,
         max_length=max_length,
         device=device,
@@ -176,6 +178,7 @@ def _show(output: Output, result: SweepResult, out: Path | None) -> None:
         best = _compact(best, result)
     extra: dict[str, object] = {"findings": result.findings()}
     if output.format == "json":
+        extra["notes"] = {card.name: list(card.notes) for card in result.cards}
         extra["cells"] = result.table.to_dict("records")
     rows = [{str(k): v for k, v in row.items()} for row in best.to_dict("records")]
     written = [] if out is None else _saved(result, out)  # first: the reader may go away

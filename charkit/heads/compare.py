@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from charkit.heads.choice import (
 from charkit.heads.crossed import crossed_means
 from charkit.heads.influence import row_values
 from charkit.heads.intervals import LEVEL, normal_quantile
+from charkit.heads.records import metrics_beside
 
 if TYPE_CHECKING:
     from charkit.heads.plan import Job
@@ -43,6 +44,7 @@ class LayerComparison:
         verdict: Whether there is any signal above the controls; None without a majority control.
         training_helps: Whether the encoder scores above a random one of the same shape by more
             than chance; None without that control.
+        beside: Other metrics, where one class has most evaluation texts: name -> (L,).
     """
 
     n: int
@@ -52,6 +54,7 @@ class LayerComparison:
     training_helps: bool | None
     values: NDArray[np.float64]
     bounds: tuple[float, float]
+    beside: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 def compare_layers(result: SweepResult, task: str, encoder: str) -> LayerComparison | None:
@@ -97,7 +100,13 @@ def compare_layers(result: SweepResult, task: str, encoder: str) -> LayerCompari
             layers=layers,
         )
     n = int(mine["n_train"].max())
-    return LayerComparison(n, metric, choice, verdict, helps, values, bounds)
+    largest = mine[(mine["control"] == "none") & (mine["n_train"] == n)]
+    by_layer = largest.groupby("layer")
+    beside = {
+        name: by_layer[name].mean().reindex(layers).to_numpy(float)
+        for name in metrics_beside(largest, metric)
+    }
+    return LayerComparison(n, metric, choice, verdict, helps, values, bounds, beside)
 
 
 def _rows_by_control(result: SweepResult, jobs: list[Job]) -> dict[str, Rows]:

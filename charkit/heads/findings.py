@@ -10,6 +10,7 @@ import pandas as pd
 from charkit.config import people_name
 from charkit.heads.choice import LayerChoice
 from charkit.heads.compare import LayerComparison, compare_layers
+from charkit.heads.records import SHOWN_BESIDE
 from charkit.tasks.card import TaskCard
 
 if TYPE_CHECKING:
@@ -21,7 +22,13 @@ CONTROL_NAMES = {
     "majority": "majority class",
 }
 
-_METRICS = {"f1": "F1", "matthews": "Matthews", "pearson_spearman": "correlation"}
+_METRICS = {
+    "f1": "F1",
+    "macro_f1": "macro-F1",
+    "balanced_accuracy": "balanced accuracy",
+    "matthews": "Matthews",
+    "pearson_spearman": "correlation",
+}
 
 CUT_SHARE = 0.01
 """A larger share of cut texts is worth a line."""
@@ -77,6 +84,10 @@ def _score(top: pd.Series, card: TaskCard, subset: str) -> str:
 def _details(card: TaskCard, top: pd.Series) -> list[str]:
     beside = [f"{name} {top[c]:.3f}" for c, name in CONTROL_NAMES.items() if c in top.index]
     lines = [f"  controls: {', '.join(beside)}"] if beside else []
+    known = [m for m in SHOWN_BESIDE if m in top.index and top[m] == top[m]]
+    others = [f"{metric_name(m)} {top[m]:.3f}" for m in known]
+    if others:
+        lines.append(f"  one class has most of the evaluation texts: {', '.join(others)}")
     if card.ceiling is not None:
         lines.append(f"  known ceiling: {card.ceiling:.3f}")
     return lines
@@ -128,6 +139,13 @@ def _left_out(result: SweepResult, card: TaskCard, subset: str, encoder: str) ->
     cut = float(rows["frac_truncated"].max())
     if cut > CUT_SHARE:
         lines.append(f"  {cut_words(cut, jobs[0].probe.max_length)}")
+    largest = rows[rows["n_train"] == rows["n_train"].max()]
+    unseen = float(largest["frac_unseen"].mean())
+    if unseen > 0:
+        lines.append(
+            f"  {unseen:.1%} of the evaluation texts are of classes without a training text: they "
+            "count as errors"
+        )
     without = sorted(set(jobs[0].sizes) - set(rows["n_train"]))
     if without:
         lines.append(f"  sizes left out, the sample does not allow them: {sizes_list(without)}")

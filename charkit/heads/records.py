@@ -16,6 +16,7 @@ import pandas as pd
 from charkit.durable import write_whole
 from charkit.errors import DataError
 from charkit.sealed import read_sealed_table, reading, seal_table
+from charkit.tasks.task import IMBALANCED
 
 Dtype = Literal["string", "int64", "float64", "bool"]
 
@@ -124,6 +125,22 @@ def concat(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
         return to_frame([])
     joined = pd.concat(frames, ignore_index=True)
     return joined.sort_values(SORT_ORDER, kind="stable", ignore_index=True)
+
+
+SHOWN_BESIDE = ("accuracy", "macro_f1", "balanced_accuracy")
+"""Metrics that are shown next to the score where one class prevails."""
+
+
+def metrics_beside(frame: pd.DataFrame, metric: str) -> tuple[str, ...]:
+    """Return the metrics to show next to a score: some where one class has most evaluation texts.
+
+    Args:
+        frame: The cells of a task.
+        metric: What its score is.
+    """
+    if not (frame["majority_share"] > IMBALANCED).any():
+        return ()
+    return tuple(name for name in SHOWN_BESIDE if name != metric and name in frame.columns)
 
 
 def rescored(frame: pd.DataFrame, metric: str) -> pd.DataFrame:

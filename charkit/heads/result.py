@@ -17,7 +17,7 @@ from charkit.errors import VanishedError
 from charkit.escape import csv_of
 from charkit.heads.findings import CONTROL_NAMES, findings_of
 from charkit.heads.plan import Job
-from charkit.heads.records import write_table
+from charkit.heads.records import SHOWN_BESIDE, metrics_beside, write_table
 from charkit.store import Store
 from charkit.tasks.card import TaskCard
 
@@ -157,11 +157,13 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns task, subset, encoder, control, n_train, layer, metric, score, low, high, sd
-        (standard deviation over seeds, 0 for one seed), strength (median), n_seeds.
+        (standard deviation over seeds, 0 for one seed), strength (median), n_seeds; accuracy,
+        macro_f1 and balanced_accuracy, where the table has them.
     """
     done = table[table["state"] == "done"]
     keys = ["task", "subset", "encoder", "control", "n_train", "layer", "metric"]
     groups = done.groupby(keys, sort=True)
+    beside = {name: (name, "mean") for name in SHOWN_BESIDE if name in done.columns}
     out = groups.agg(
         score=("score", "mean"),
         low=("score_low", "mean"),
@@ -169,6 +171,7 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
         sd=("score", lambda s: float(np.std(s, ddof=1)) if len(s) > 1 else 0.0),
         strength=("strength", "median"),
         n_seeds=("seed", "nunique"),
+        **beside,
     )
     return out.reset_index()
 
@@ -185,9 +188,13 @@ def best_layers_by_size(table: pd.DataFrame, task: str, *, subset: str = "all") 
 
     Returns:
         Columns encoder, n_train, layer, score, low, high, strength (median over seeds),
-        last_layer (the score of the last layer that was read), and one for each control in the
-        table (its best score); one row an encoder and size. Empty when no head was trained.
+        last_layer (the score of the last layer that was read), one for each control in the
+        table (its best score), and where one class has most of the evaluation texts the other
+        metrics of `charkit.heads.records.SHOWN_BESIDE`; one row an encoder and size. Empty when
+        no head was trained.
     """
+    mine = table[(table["task"] == task) & (table["subset"] == subset)]
+    beside = list(metrics_beside(mine, str(mine["metric"].iloc[0]))) if len(mine) else []
     means = summarise(table)
     means = means[(means["task"] == task) & (means["subset"] == subset)]
     cell = ["encoder", "n_train"]
@@ -196,6 +203,7 @@ def best_layers_by_size(table: pd.DataFrame, task: str, *, subset: str = "all") 
     last = real.loc[real.groupby(cell)["layer"].idxmax()].set_index(cell)["score"]
     out = best[[*cell, "layer", "score", "low", "high", "strength"]].set_index(cell)
     out["last_layer"] = last
+    out[beside] = best.set_index(cell)[beside]
     for control in CONTROL_NAMES:
         rows = means[means["control"] == control]
         if len(rows) and len(real):

@@ -24,9 +24,9 @@ from charkit.store import Store
 from charkit.tasks.columns import column_name
 from charkit.tasks.folder import files_of
 from charkit.tasks.sources import is_utf8, load_task
-from charkit.tasks.task import IMBALANCED, Metric, Split, Task
+from charkit.tasks.task import Metric, Split, Task
 
-_FORMAT = 3
+_FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,6 @@ class TaskCard:
         n_classes: Classes; 0 for regression.
         ceiling: The best expected score, where it is known.
         description: Lines for people: sizes, class counts, what was guessed or dropped.
-        majority: Share of the largest class in training; None for regression.
         n_unseen: Classes that only evaluation rows have.
         notes: What was guessed, split, dropped or counted while loading.
     """
@@ -66,16 +65,10 @@ class TaskCard:
     n_classes: int
     ceiling: float | None
     description: tuple[str, ...]
-    majority: float | None = None
     n_unseen: int = 0
     notes: tuple[str, ...] = ()
     lengths: tuple[tuple[int, int, int], ...] = ()
     labelled_evaluation: bool = True
-
-    @property
-    def imbalanced(self) -> bool:
-        """Whether always predicting one class looks good in accuracy."""
-        return self.majority is not None and self.majority > IMBALANCED
 
     def chars_within(self, longest: int) -> int:
         """Return the characters of all rows, of each at most the first ``longest``."""
@@ -104,7 +97,6 @@ class TaskCard:
             n_classes=task.n_classes,
             ceiling=task.ceiling,
             description=tuple(task.describe()),
-            majority=task.majority,
             n_unseen=task.n_unseen,
             notes=task.notes,
             lengths=lengths,

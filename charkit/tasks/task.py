@@ -180,13 +180,6 @@ class Task:
         """The number of classes that only evaluation rows have."""
         return len(self.unseen_names)
 
-    @property
-    def majority(self) -> float | None:
-        """Share of the largest class in training; None for regression and without labels."""
-        if self.kind == "regression" or self.train.labels is None or not len(self.train):
-            return None
-        return float(np.bincount(self.train.labels.astype(np.int64)).max() / len(self.train))
-
     @cached_property
     def fingerprint(self) -> str:
         """64 hex digits that name the content: kind, metric, classes and both parts."""

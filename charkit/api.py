@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,14 @@ from charkit.encoders.load import load_encoder
 from charkit.encoders.states import LayerStates
 from charkit.encoders.stream import encode_to_store
 from charkit.entry import StoreProblem
+from charkit.escape import csv_text
 from charkit.heads.findings import CUT_SHARE, cut_words
-from charkit.heads.grid import Source
+from charkit.heads.grid import Source, place_of
 from charkit.store import Store
 from charkit.tasks import Task, load_task
+from charkit.tasks.card import SourceOptions
 from charkit.tasks.rows import OnBadRows
+from charkit.tasks.texts import TextPart, load_texts, parts_of_task
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +36,13 @@ class EncodedTask:
 
     Attributes:
         parts: ``"train"`` and, where there is one, ``"evaluation"``.
+        texts: What is known of the rows of each part: where they stand, ids and labels.
+        notes: What was guessed, dropped or counted while reading.
     """
 
     parts: dict[str, LayerStates]
+    texts: tuple[TextPart, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one row a part: sizes, tokens, truncation, key in the store."""
@@ -74,6 +81,9 @@ class EncodedTask:
     def save(self, folder: str | Path, *, layers: Sequence[int] | None = None) -> Path:
         """Write ``<part>.safetensors``, float32 tensors ``layer.<k>`` of (n_texts, width).
 
+        ``<part>.rows.csv`` has one line for each row of the tensors: its position, its line or
+        row in the source, its id and its label where the source has them.
+
         Args:
             folder: Where to.
             layers: Which layers. Default: all.
@@ -93,6 +103,9 @@ class EncodedTask:
                 chosen = range(states.n_layers + 1) if layers is None else layers
                 tensors = {f"layer.{states.resolve(k)}": states.layer(k) for k in chosen}
                 write_whole(place / f"{part}.safetensors", save(tensors))
+            for rows in self.texts:
+                table = pd.DataFrame(rows.table()).to_dict("records")
+                write_whole(place / f"{rows.name}.rows.csv", csv_text(table).encode())
         return place
 
 
@@ -109,13 +122,15 @@ def encode(
     label: str | None = None,
     kind: TaskKind | None = None,
     evaluation: str | Path | None = None,
-    eval_frac: float = 0.2,
+    eval_frac: float | None = None,
     on_bad_rows: OnBadRows = "refuse",
     offline: bool | None = None,
     store: Store | None = None,
     progress: Progress = no_progress,
 ) -> EncodedTask:
-    """Encode a task's texts once; what the store has already is not computed again.
+    """Encode a source's texts once; what the store has already is not computed again.
+
+    Every row that has a text is encoded, labelled or not, in the order of the source.
 
     Args:
         task: A source that `charkit.load_task` takes, or a task.
@@ -129,8 +144,9 @@ def encode(
         label: Column of the labels.
         kind: ``"classification"`` or ``"regression"``; guessed when None.
         evaluation: File with the evaluation rows, or the name of a folder's or data set's part.
-        eval_frac: Share of the rows held out when no evaluation rows are given.
-        on_bad_rows: Refuse rows without text or label, or drop and count them.
+        eval_frac: Share of the rows to hold out as a sweep does (0.2 there), which needs labels;
+            None encodes all rows as one part.
+        on_bad_rows: Refuse rows with a label and no text, or drop and count them.
         offline: Never open a connection; None reads CHARKIT_OFFLINE and HF_HUB_OFFLINE.
         store: Where states are kept. Default: the user's cache, or $CHARKIT_CACHE.
         progress: Called as ``progress(stage, done, total)``.
@@ -140,35 +156,44 @@ def encode(
         DataError: The source cannot be used.
         MissingError: An encoder, a file or disk space is missing.
     """
-    opened = task
-    if not isinstance(task, Task):
-        opened = load_task(
-            task,
-            text=text,
-            pair=pair,
-            label=label,
-            kind=kind,
-            evaluation=evaluation,
-            eval_frac=eval_frac,
-            on_bad_rows=on_bad_rows,
-            offline=offline,
-        )
+    reading = SourceOptions(
+        text=text,
+        pair=pair,
+        label=label,
+        kind=kind,
+        evaluation=place_of(evaluation),
+        on_bad_rows=on_bad_rows,
+        offline=offline,
+    )
+    name, texts, notes = _texts(task, reading, on_bad_rows, eval_frac)
     store = store or Store()
     if not isinstance(encoder, Encoder):
         encoder = load_encoder(encoder, device=device, dtype=dtype, offline=offline)
     logger.info("%s: %s; %s", encoder.name, encoder.device_reason, encoder.dtype_reason)
     parts = {}
-    for part, split in (("train", opened.train), ("evaluation", opened.evaluation)):
-        if split is not None:
-            parts[part] = encode_to_store(
-                encoder,
-                split,
-                store=store,
-                pooling=pooling,
-                max_length=max_length,
-                progress=staged(progress, f"encode {opened.name}, {part}"),
-            )
-    return EncodedTask(parts)
+    for part in texts:
+        parts[part.name] = encode_to_store(
+            encoder,
+            part.split,
+            store=store,
+            pooling=pooling,
+            max_length=max_length,
+            progress=staged(progress, f"encode {name}, {part.name}"),
+        )
+    return EncodedTask(parts, tuple(texts), notes)
+
+
+def _texts(
+    task: Source, reading: SourceOptions, on_bad_rows: OnBadRows, eval_frac: float | None
+) -> tuple[str, list[TextPart], tuple[str, ...]]:
+    """Return what is encoded: all rows of a source, or the parts of a task."""
+    generated = isinstance(task, str) and task.startswith("generated/")
+    if isinstance(task, Task) or generated or eval_frac is not None:
+        if not isinstance(task, Task):
+            given = {f.name: getattr(reading, f.name) for f in fields(reading)}
+            task = load_task(task, **given | {"eval_frac": 0.2 if eval_frac is None else eval_frac})
+        return task.name, parts_of_task(task), task.notes
+    return load_texts(task, reading=reading, on_bad_rows=on_bad_rows)
 
 
 @dataclass(frozen=True)

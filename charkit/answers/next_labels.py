@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -95,21 +97,50 @@ class NextLabels:
         return self.table.copy()
 
     def save(self, path: str | Path) -> Path:
-        """Write the texts as CSV, with an empty column for the label, under the source's names.
+        """Write the texts to be labelled, in the form that the file's ending names.
+
+        ``.csv`` has an empty column for the label, under the source's names, and is imported by
+        Label Studio and doccano as well. ``.jsonl`` is for Prodigy and doccano, ``.json`` for
+        Label Studio. charkit reads all three again.
 
         A spreadsheet takes texts that begin with ``=``, ``+``, ``-`` or ``@`` for formulas, and
-        may run them: they get an apostrophe in front. `to_pandas` has them as they are.
+        may run them: in a CSV they get an apostrophe in front. `to_pandas` has them as they are.
 
         Raises:
+            UsageError: The ending is another one.
             MissingError: The file cannot be written.
         """
+        write = {".csv": self._csv, ".jsonl": self._json_lines, ".json": self._label_studio}
+        return write_whole(Path(path), write[check_ending(path)]().encode())
+
+    def _csv(self) -> str:
         table = self.table.assign(label="")
         for column in {"text", "pair"} & set(table.columns):
             table[column] = [quoted(text) for text in table[column]]
         named = table.rename(columns=dict(zip(COLUMNS, self.columns, strict=True)))
         if named.columns.is_unique:
             table = named
-        return write_whole(Path(path), table.to_csv(index=False, lineterminator="\n").encode())
+        return str(table.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n"))
+
+    def _tasks(self) -> list[tuple[dict[str, str], dict[str, Any]]]:
+        """Return the texts of every row, and what else is known of it."""
+        tasks = []
+        for row in self.table.to_dict("records"):
+            texts = {"text": str(row["text"])}
+            if "pair" in row:
+                texts["text_pair"] = str(row["pair"])
+            rest = {str(k): v for k, v in row.items() if k not in ("text", "pair")}
+            utility = rest["utility"]
+            tasks.append((texts, rest | {"utility": utility if np.isfinite(utility) else None}))
+        return tasks
+
+    def _json_lines(self) -> str:
+        tasks = [{**texts, "label": [], "meta": meta} for texts, meta in self._tasks()]
+        return "".join(json.dumps(task, default=int) + "\n" for task in tasks)
+
+    def _label_studio(self) -> str:
+        tasks = [{"data": {**texts, **meta}, "annotations": []} for texts, meta in self._tasks()]
+        return json.dumps(tasks, indent=1, default=int) + "\n"
 
     @property
     def n_quoted(self) -> int:
@@ -202,6 +233,26 @@ def next_labels(
         store=store or Store(),
         progress=progress,
     )
+
+
+ENDINGS = (".csv", ".jsonl", ".json")
+"""Files that texts to be labelled are written to."""
+
+
+def check_ending(path: str | Path) -> str:
+    """Return the ending of a file of texts to be labelled.
+
+    Raises:
+        UsageError: It is none of `ENDINGS`.
+    """
+    ending = Path(path).suffix.lower()
+    if ending not in ENDINGS:
+        raise UsageError(
+            f"--out is written by its ending: expected {', '.join(ENDINGS)}, got "
+            f"{Path(path).name[:60]!r}. Use .csv for spreadsheets, .jsonl for Prodigy and doccano, "
+            ".json for Label Studio."
+        )
+    return ending
 
 
 def check_choice(n: int, strategy: str, seed: int) -> Asked:

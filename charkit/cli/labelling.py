@@ -71,7 +71,12 @@ def next_labels(
     cache_dir: o.CacheDir = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", parser=o.path, help="CSV file for the texts, to be filled in."),
+        typer.Option(
+            "--out",
+            parser=o.path,
+            help="File for the texts, to be labelled: .csv, .jsonl (Prodigy, doccano) or .json "
+            "(Label Studio).",
+        ),
     ] = None,
     fmt: o.FormatOption = "table",
     quiet: o.Quiet = False,
@@ -85,7 +90,7 @@ def next_labels(
     """
     output = o.output_of(fmt, quiet, verbose, log_file)
     from charkit.answers.candidates import load_pool
-    from charkit.answers.next_labels import check_choice, choose_texts
+    from charkit.answers.next_labels import check_choice, check_ending, choose_texts
     from charkit.encoders.load import load_encoder
     from charkit.store import Store
 
@@ -101,6 +106,8 @@ def next_labels(
         offline=offline,
     )
     ready_file(out)
+    if out is not None:
+        check_ending(out)
     o.announce_hub(output, task, offline)
     sample = load_pool(task, reading=reading, n_classes=classes)
     for line in sample.describe():
@@ -137,7 +144,7 @@ def _show(output: Output, found: NextLabels, out: Path | None) -> None:
         output.note("--out FILE.csv writes the texts with a column for the label")
         return
     output.note(f"wrote {len(rows):,} texts to {written}")
-    if found.n_quoted:
+    if found.n_quoted and out.suffix.lower() == ".csv":
         output.note(
             f"{found.n_quoted:,} of them begin as a formula does: an apostrophe stands in front"
         )

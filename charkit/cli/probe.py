@@ -106,7 +106,14 @@ def encode(
     label: o.Label = None,
     kind: o.Kind = None,
     evaluation: o.Evaluation = None,
-    eval_frac: o.EvalFrac = 0.2,
+    eval_frac: Annotated[
+        float | None,
+        typer.Option(
+            "--eval-frac",
+            help="Share of the rows to hold out as a sweep does. Default: none, all rows in order.",
+            rich_help_panel=o.READ,
+        ),
+    ] = None,
     on_bad_rows: o.OnBadRows = "refuse",
     encoder: o.EncoderName = "minilm",
     layers: o.Layers = None,
@@ -121,7 +128,7 @@ def encode(
         typer.Option(
             "--out",
             parser=o.path,
-            help="Folder for train.safetensors and evaluation.safetensors.",
+            help="Folder for train.safetensors and train.rows.csv (and evaluation...).",
         ),
     ] = None,
     fmt: o.FormatOption = "table",
@@ -130,25 +137,15 @@ def encode(
     log_file: o.LogFile = None,
     debug: o.Debug = False,
 ) -> None:
-    """Encode a task's texts once: the pooled states of every layer, kept in the store.
+    """Encode texts once, labelled or not: the pooled states of every layer, kept in the store.
 
-    Example: charkit encode reviews.csv --text body --label stars --out features
+    Example: charkit encode reviews.csv --text body --out features
     """
     output = o.output_of(fmt, quiet, verbose, log_file)
     from charkit.api import encode as encode_task
-    from charkit.tasks.card import LazyTask
+    from charkit.store import Store
 
-    store = o.store_at(cache_dir)
-    reading = o.reading(
-        text=text,
-        pair=pair,
-        label=label,
-        kind=kind,
-        evaluation=evaluation,
-        eval_frac=eval_frac,
-        on_bad_rows=on_bad_rows,
-        offline=offline,
-    )
+    store = o.store_at(cache_dir) or Store()
     chosen = whole_numbers(layers, "--layers")
     if chosen is not None and out is None:
         raise UsageError(
@@ -157,12 +154,16 @@ def encode(
         )
     ready_folder(out)
     o.announce_hub(output, task, offline)
-    lazy = LazyTask(task, store, reading)
-    for line in lazy.card.description:
-        output.note(line)
     with progress_shown(output) as progress:
         encoded = encode_task(
-            lazy.open(),
+            task,
+            text=text,
+            pair=pair,
+            label=label,
+            kind=kind,
+            evaluation=evaluation,
+            eval_frac=eval_frac,
+            on_bad_rows=on_bad_rows,
             encoder=encoder,
             pooling=pooling,
             max_length=max_length,
@@ -174,7 +175,10 @@ def encode(
         )
     if out is not None:
         encoded.save(out, layers=chosen)  # first: the reader may go away
-    output.rows(encoded.rows(), key="parts", extra={"encoder": encoder})
+    extra = {"encoder": encoder, "notes": list(encoded.notes)}
+    if output.format == "table":
+        extra = {"lines": [f"note: {note}" for note in encoded.notes]}
+    output.rows(encoded.rows(), key="parts", extra=extra)
     for line in encoded.warnings():
         output.note(line)
     if out is not None:

@@ -123,11 +123,35 @@ def _read_texts(X: Iterable[Any]) -> _Texts:
     singles = [r[0] if isinstance(r, list | tuple) and len(r) == 1 else r for r in rows]
     if all(isinstance(r, str) for r in singles):
         return _Texts(tuple(singles), None)
+    pairs = sum(_is_pair(row) for row in rows)
+    kind = "pair" if 2 * pairs > len(rows) else "text"
     for number, row in enumerate(rows):
-        is_pair = isinstance(row, list | tuple) and len(row) == 2
-        if not is_pair or not all(isinstance(t, str) for t in row):
+        problem = _row_problem(row, kind)
+        if problem is not None:
             raise DataError(
-                f"row {number} of X is neither a text nor a pair: expected a string, or two "
-                f"strings in every row, got {str(row)[:60]!r}."
+                f"row {number} of X {problem}: expected {_WANTED[kind]} in every row. Correct the "
+                "row, or leave it out (of y too)."
             )
     return _Texts(tuple(r[0] for r in rows), tuple(r[1] for r in rows))
+
+
+_WANTED = {"text": "a string", "pair": "two strings"}
+
+
+def _is_pair(row: Any) -> bool:
+    return isinstance(row, list | tuple) and len(row) == 2
+
+
+def _row_problem(row: Any, kind: str) -> str | None:
+    """Return what is wrong with a row where the others are texts, or pairs; None if nothing."""
+    single = isinstance(row, list | tuple) and len(row) == 1
+    values = list(row) if single or _is_pair(row) else [row]
+    for value in values:
+        if value is None or (str(value) in ("nan", "<NA>", "NaT") and not isinstance(value, str)):
+            return f"is empty ({value})"
+        if not isinstance(value, str):
+            return f"is no text ({type(value).__name__} {str(value)[:40]})"
+    if len(values) != (2 if kind == "pair" else 1):
+        other = "pair" if kind == "text" else "single text"
+        return f"is a {other}, got {str(row)[:60]!r} among {kind}s"
+    return None

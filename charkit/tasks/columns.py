@@ -127,7 +127,7 @@ def match_columns(
                 raise _other_name(table, argument, name)
     if labelled and columns.label:
         found["label"] = _same_name(table, columns.label)
-        if found["label"] is None and _known(table, LABEL_NAMES, taken=set(found.values())):
+        if found["label"] is None and named_columns(table, LABEL_NAMES, taken=set(found.values())):
             raise _other_name(table, "label", columns.label)
     for argument, name in found.items():
         if name is not None and name != getattr(columns, argument):
@@ -154,7 +154,8 @@ def _same_name(table: RawTable, name: str) -> str | None:
     return near[0] if len(near) == 1 else None
 
 
-def _known(table: RawTable, names: Iterable[str], *, taken: set[str | None]) -> list[str]:
+def named_columns(table: RawTable, names: Iterable[str], *, taken: set[str | None]) -> list[str]:
+    """Return the columns that have one of these names, case and spaces apart."""
     free = {same_key(n): n for n in table.columns if n not in taken}
     return [free[key] for key in map(same_key, names) if key in free]
 
@@ -164,7 +165,7 @@ def _other_name(table: RawTable, argument: str, name: str) -> DataError:
     known = TEXT_NAMES if argument == "text" else LABEL_NAMES
     if argument == "pair":
         known = tuple(second for _, second in PAIR_NAMES)
-    near = _known(table, known, taken=set())
+    near = named_columns(table, known, taken=set())
     advice = f"Rename {near[0]!r} to {name!r}" if near else f"Call its {argument} column {name!r}"
     without = ", or remove the column to leave its labels out" if argument == "label" else ""
     where = table.where

@@ -1,13 +1,16 @@
 import csv
+import json
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from charkit import next_labels
 from charkit.answers import candidates as module
 from charkit.answers.candidates import load_pool
-from charkit.answers.next_labels import quoted
+from charkit.answers.next_labels import NextLabels, quoted
 from charkit.answers.policy import Band, labels_a_class, shipped_bands, strategy_for
 from charkit.answers.query import BY_HEAD, STRATEGIES
 from charkit.errors import DataError, MissingError, UsageError
@@ -195,14 +198,58 @@ def test_spreadsheets_get_no_formula(ask, frame, tmp_path):
     assert quoted("") == ""
 
 
+HOSTILE = [
+    "a\rbare return",
+    "two\nlines",
+    'a "mark',
+    "it's, so",
+    "tab\there",
+    "\u2028 odd",
+    "caf\u00e9",
+]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".json"])
+@given(texts=st.lists(st.sampled_from(HOSTILE), min_size=1, unique=True), pairs=st.booleans())
+def test_files_of_texts_are_read_again_as_they_were(ending, texts, pairs, tmp_path_factory):
+    table = pd.DataFrame({"rank": np.arange(1, len(texts) + 1), "row": np.arange(len(texts))})
+    table["text"] = texts
+    if pairs:
+        table["pair"] = [text[::-1] for text in texts]
+    table["utility"] = np.where(np.arange(len(texts)) % 2, 0.5, np.nan)
+    names = ("text", "text_pair" if pairs else "pair", "label")
+    found = NextLabels("t", "e", 1, "margin", table, None, 0, len(texts), columns=names)
+    place = found.save(tmp_path_factory.mktemp("next") / f"next{ending}")
+    sample = load_pool(str(place), reading=SourceOptions(), n_classes=2)
+    assert list(sample.pool.texts) == texts
+    assert list(sample.pool.pairs or ()) == (list(table["pair"]) if pairs else [])
+
+
+def test_labelled_files_of_every_ending_join_the_next_round(ask, frame, tmp_path):
+    found = ask(frame, n=6)
+    lines = found.save(tmp_path / "next.jsonl").read_text("utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert all(set(row) == {"text", "label", "meta"} and row["label"] == [] for row in rows)
+    rows = [row | {"label": [("red", "blue")[i % 2]]} for i, row in enumerate(rows[:4])] + rows[4:]
+    (tmp_path / "back.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    back = load_pool(str(tmp_path / "back.jsonl"), reading=SourceOptions())
+    assert (len(back.labelled), len(back.pool), back.class_names) == (4, 2, ("blue", "red"))
+    tasks = json.loads(found.save(tmp_path / "next.json").read_text("utf-8"))
+    assert [task["data"]["text"] for task in tasks] == list(found.table["text"])
+    with pytest.raises(UsageError, match=r"expected \.csv, \.jsonl, \.json"):
+        found.save(tmp_path / "next.xlsx")
+
+
 def test_a_failed_save_leaves_nothing(ask, frame, tmp_path):
     found = ask(frame, n=2)
     (tmp_path / "file").write_text("")
     with pytest.raises(MissingError, match="cannot write"):
         found.save(tmp_path / "file" / "next.csv")
+    (tmp_path / "folder.csv").mkdir()
     with pytest.raises(MissingError, match="cannot write"):
-        found.save(tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir() if p.name != "store") == ["file"]
+        found.save(tmp_path / "folder.csv")
+    names = sorted(p.name for p in tmp_path.iterdir() if p.name != "store")
+    assert names == ["file", "folder.csv"]
 
 
 def test_the_answer_shows_itself(ask, frame):

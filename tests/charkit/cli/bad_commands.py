@@ -555,6 +555,11 @@ CASES = [
         (*NEXT, "--classes", "1"), 2, "classes are out of range",
     ),
     BadCommand(
+        "next_out_ending", "charkit next --out with an ending that is not written.",
+        (*NEXT, "--out", "next.xlsx"), 2, "expected .csv, .jsonl, .json", _half_labelled,
+        follow=lambda attempt: attempt.set("--out", str(attempt.folder / "next.csv")),
+    ),
+    BadCommand(
         "next_classes_and_pool", "charkit next of texts without labels, and --pool.",
         (*NEXT, "--classes", "2", "--pool", "good.csv"), 2, "expected --classes or --pool, got both",
         follow=lambda attempt: attempt.drop("--pool"),

@@ -595,6 +595,7 @@ CASES = [
     BadCommand(
         "next_out_is_a_folder", "charkit next --out of a folder; refused before the work.",
         (*NEXT, "--out", "encoder"), 4, "--out cannot be written", _half_labelled,
+        follow=lambda attempt: attempt.set("--out", str(attempt.folder / "another" / "next.csv")),
     ),
     BadCommand("no_arguments", "charkit sweep without a task.", ("sweep",), 2, "tasks",
         follow=_name_task,

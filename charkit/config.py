@@ -6,7 +6,8 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -114,6 +115,32 @@ def people_name(encoder: str) -> str:
     prefix = RANDOM_PREFIX if encoder.startswith(RANDOM_PREFIX) else ""
     place = Path(encoder.removeprefix(prefix))
     return prefix + place.name if place.is_absolute() else encoder
+
+
+def told_apart(
+    names: Sequence[str], parts: Sequence[Sequence[str]], *, apart: Sequence[str] = ()
+) -> list[str]:
+    """Return names that differ: equal ones become the shortest ends of their paths that differ.
+
+    Args:
+        names: What is shown where nothing else has that name.
+        parts: The parts of each one's path.
+        apart: Kinds; names of different kinds may be equal.
+
+    >>> told_apart(["best", "best"], [("a", "run1", "best"), ("a", "run2", "best")])
+    ['run1/best', 'run2/best']
+    """
+    kinds = list(apart) or [""] * len(names)
+    shown = list(zip(kinds, names, strict=True))
+    for depth in range(2, max(map(len, parts), default=0) + 1):
+        counts = Counter(shown)
+        if max(counts.values()) == 1:
+            break
+        shown = [
+            (kind, "/".join(path[-depth:])) if counts[kind, name] > 1 else (kind, name)
+            for (kind, name), path in zip(shown, parts, strict=True)
+        ]
+    return [name for _, name in shown]
 
 
 def no_progress(stage: str, done: int, total: int) -> None:

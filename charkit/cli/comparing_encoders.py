@@ -37,7 +37,7 @@ def encoders(
     evaluation: o.Evaluation = None,
     eval_frac: o.EvalFrac = 0.2,
     on_bad_rows: o.OnBadRows = "refuse",
-    layers: o.Layers = None,
+    layers: o.LayerShares = None,
     seeds: Annotated[str, typer.Option("--seeds", help="Draws of the training texts.")] = "0-4",
     metric: o.Metric = None,
     pooling: o.Pool = "mean",
@@ -77,7 +77,7 @@ def encoders(
         offline=offline,
     )
     settings = SweepSettings(
-        layers=whole_numbers(layers, "--layers"),
+        layers=o.layers_or_shares(layers),
         seeds=whole_numbers(seeds, "--seeds") or (),
         controls=CONTROLS,
         metric=metric,

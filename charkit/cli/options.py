@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from charkit.cli.show import Format, Output, set_up_logging
+from charkit.cli.show import Format, Output, set_up_logging, whole_numbers
 from charkit.durable import named_place
 from charkit.errors import UsageError
 
@@ -103,7 +103,18 @@ EncoderNames = Annotated[
 ]
 Layers = Annotated[
     str | None,
-    typer.Option("--layers", help="Layers, such as 0,3-6; 0 = embeddings. Default: all."),
+    typer.Option(
+        "--layers",
+        help="Layers, such as 0,3-6 or -1 for the last; 0 = embeddings. Default: all.",
+    ),
+]
+LayerShares = Annotated[
+    str | None,
+    typer.Option(
+        "--layers",
+        help="Layers, such as 0,3-6 or -1 for the last, or shares of the depth, such as 50%; 0 = "
+        "embeddings. Default: all.",
+    ),
 ]
 Metric = Annotated[
     str | None,
@@ -179,6 +190,31 @@ LogFile = Annotated[
 Debug = Annotated[
     bool, typer.Option("--debug", help="Show tracebacks of errors.", rich_help_panel=SHOW)
 ]
+
+
+def layers_or_shares(text: str | None) -> tuple[int | float, ...] | None:
+    """Read layers and shares of the depth, such as ``0,3-6`` or ``0,50%,100%``.
+
+    Raises:
+        UsageError: A part is neither.
+
+    >>> layers_or_shares("0,50%,-1")
+    (0, 0.5, -1)
+    """
+    if text is None:
+        return None
+    found: list[int | float] = []
+    for part in text.replace(" ", "").split(","):
+        if part.endswith("%"):
+            try:
+                found.append(float(part[:-1]) / 100)
+            except ValueError:
+                raise UsageError(
+                    f"--layers: expected shares of the depth such as 50%, got {text!r}."
+                ) from None
+        else:
+            found += whole_numbers(part, "--layers") or ()
+    return tuple(found)
 
 
 def output_of(fmt: str, quiet: bool, verbose: bool, log_file: Path | None) -> Output:

@@ -27,7 +27,7 @@ def layers(
     eval_frac: o.EvalFrac = 0.2,
     on_bad_rows: o.OnBadRows = "refuse",
     encoder: o.EncoderName = "minilm",
-    layers: o.Layers = None,
+    layers: o.LayerShares = None,
     seeds: Annotated[str, typer.Option("--seeds", help="Draws of the training texts.")] = "0-4",
     metric: o.Metric = None,
     pooling: o.Pool = "mean",
@@ -37,6 +37,9 @@ def layers(
     offline: o.Offline = False,
     executor: o.ExecutorName = None,
     cache_dir: o.CacheDir = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be computed, and stop.")
+    ] = False,
     fmt: o.FormatOption = "table",
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
@@ -49,7 +52,7 @@ def layers(
     """
     output = o.output_of(fmt, quiet, verbose, log_file)
     from charkit.answers.layers import answer_from, plan_layers
-    from charkit.cli.sweeping import computed
+    from charkit.cli.sweeping import computed, show_plan
     from charkit.heads.grid import SweepSettings
     from charkit.tasks.card import LazyTask
 
@@ -64,7 +67,7 @@ def layers(
         offline=offline,
     )
     settings = SweepSettings(
-        layers=whole_numbers(layers, "--layers"),
+        layers=o.layers_or_shares(layers),
         seeds=whole_numbers(seeds, "--seeds") or (),
         metric=metric,
         pooling=pooling,
@@ -77,6 +80,9 @@ def layers(
     for line in lazy.card.description:
         output.note(line)
     plan = plan_layers(lazy, n=n, encoder=encoder, settings=settings)
+    if dry_run:
+        show_plan(output, plan)
+        return
     result, failure = computed(output, plan, executor)
     if failure is not None:
         raise failure

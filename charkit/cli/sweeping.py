@@ -31,7 +31,7 @@ def sweep(
     eval_frac: o.EvalFrac = 0.2,
     on_bad_rows: o.OnBadRows = "refuse",
     encoder: o.EncoderNames = ["minilm"],  # noqa: B006 - typer copies it
-    layers: o.Layers = None,
+    layers: o.LayerShares = None,
     sizes: Annotated[
         str | None,
         typer.Option(
@@ -81,7 +81,7 @@ def sweep(
 
     part = None if shard is None else Shard.parse(shard)
     settings = SweepSettings(
-        layers=whole_numbers(layers, "--layers"),
+        layers=o.layers_or_shares(layers),
         sizes=whole_numbers(sizes, "--sizes") or (),
         seeds=whole_numbers(seeds, "--seeds") or (),
         subsets=tuple(subsets),
@@ -120,13 +120,14 @@ def sweep(
     for line in plan.notes():
         output.note(line)
     if dry_run:
-        _show_plan(output, plan)
+        show_plan(output, plan)
     else:
         ready_folder(out)
         _run(output, plan, executor, out)
 
 
-def _show_plan(output: Output, plan: SweepPlan) -> None:
+def show_plan(output: Output, plan: SweepPlan) -> None:
+    """Show what a plan would compute, how long that takes and how much disk it needs."""
     from charkit.heads.estimate import estimate
 
     expected = estimate(plan)

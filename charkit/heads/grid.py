@@ -13,6 +13,7 @@ from charkit.config import Control, Pooling
 from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.load import load_encoder
+from charkit.encoders.names import named_apart
 from charkit.errors import DataError, UnknownNameError, UsageError
 from charkit.heads.influence import CLASS_METRICS
 from charkit.heads.plan import (
@@ -46,7 +47,8 @@ class SweepSettings:
     """The grid of a sweep, apart from tasks and encoders.
 
     Attributes:
-        layers: Layers to read, 0 = embeddings, negative from the last; None means all.
+        layers: Layers to read, 0 = embeddings, negative from the last, a float as a share of the
+            depth; None means all.
         sizes: Training sizes; empty means 16, doubled, and the whole sample.
         seeds: Draws of the training texts.
         subsets: Parts of each task, see `charkit.tasks.make_subset`.
@@ -58,7 +60,7 @@ class SweepSettings:
         dtype: Arithmetic of the encoder.
     """
 
-    layers: tuple[int, ...] | None = None
+    layers: tuple[int | float, ...] | None = None
     sizes: tuple[int, ...] = ()
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     subsets: tuple[str, ...] = ("all",)
@@ -190,6 +192,7 @@ def plan_sweep(
     lazy = tuple(s if isinstance(s, LazyTask) else LazyTask(s, store, reading) for s in sources)
     _refuse_repeats("task", [t.card.name for t in lazy])
     _refuse_repeats("encoder", [e.name for e in loaded])
+    loaded = named_apart(loaded)
     plan = SweepPlan(lazy, loaded, settings, store, shard)
     _check_metric(settings.metric, lazy)
     for task in lazy:

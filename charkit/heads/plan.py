@@ -182,24 +182,37 @@ def check_controls(controls: Iterable[str]) -> tuple[Control, ...]:
     return tuple(c for c in legal if c in asked)
 
 
-def check_layers(layers: Iterable[int] | None, *, n_layers: int) -> tuple[int, ...]:
+def check_layers(layers: Iterable[int | float] | None, *, n_layers: int) -> tuple[int, ...]:
     """Return the layers, ascending; negative ones count from the last.
 
     Args:
-        layers: The layers asked for; None means all.
+        layers: The layers asked for: whole numbers, or shares of the depth as floats from 0.0
+            (embeddings) to 1.0 (last), which suit encoders of any depth. None means all.
         n_layers: The encoder's number of layers L; states are numbered 0..L.
 
     Raises:
         UsageError: A layer is out of range, or there is none.
+
+    >>> check_layers([0, 0.5, -1], n_layers=6), check_layers([0.5], n_layers=12)
+    ((0, 3, 6), (6,))
     """
     if layers is None:
         return tuple(range(n_layers + 1))
     resolved = set()
     for layer in layers:
+        if isinstance(layer, float):
+            if not 0 <= layer <= 1:
+                raise UsageError(
+                    f"share of the depth out of range: expected 0 % (embeddings) to 100 % (last), "
+                    f"got {layer:.0%}."
+                )
+            resolved.add(round(layer * n_layers))
+            continue
         if not -n_layers - 1 <= layer <= n_layers:
             raise UsageError(
                 f"layer out of range: expected 0 (embeddings) to {n_layers}, or -1 (last) to "
-                f"{-n_layers - 1}, got {layer}."
+                f"{-n_layers - 1}, got {layer}. For encoders of different depth give shares of it, "
+                "such as 50%."
             )
         resolved.add(int(layer) % (n_layers + 1))
     if not resolved:

@@ -18,7 +18,7 @@ from charkit.heads.rivals import Rivals
 from charkit.tasks.card import TaskCard
 
 FASTER = 2.0
-"""A tied encoder is worth a line when it encodes so many times faster than the best."""
+"""A tied encoder is worth a line when the best takes this many times its operations."""
 
 _RIVAL_NAMES = {"logme": "LogME", "h_score": "H-score", "knn": "nearest neighbours"}
 
@@ -37,7 +37,7 @@ class RankedEncoder:
         verdict: Whether there is any signal above the controls.
         width: Numbers in one state.
         n_layers: Number of layers L.
-        seconds: What encoding the task's texts took, when it was done.
+        operations: Floating-point operations of encoding an evaluation text, on average.
         frac_truncated: Share of texts cut at the maximum length.
         max_length: That length, in tokens.
         rivals: Scores of the layer without a trained head.
@@ -53,7 +53,7 @@ class RankedEncoder:
     verdict: SignalVerdict
     width: int
     n_layers: int
-    seconds: float
+    operations: float
     frac_truncated: float
     max_length: int
     rivals: Rivals
@@ -113,8 +113,9 @@ class EncodersAnswer:
 
         Columns: ``rank``; ``encoder``; ``layer``, its best; the score under the metric's name
         with its 90 % interval ``low`` to ``high``; other metrics where one class has most
-        evaluation texts; ``tied_with_best``; ``signal``; ``layers``
-        and ``width``; ``seconds`` of encoding; and the rivals, which train no head:
+        evaluation texts; ``tied_with_best``; ``signal``; ``layers`` and ``width``;
+        ``gflop_per_text``, billions of operations of encoding an evaluation text; and the
+        rivals, which train no head:
         ``rival_logme``, ``rival_h_score``, ``rival_knn``.
         """
         return [
@@ -130,7 +131,7 @@ class EncodersAnswer:
                 "signal": row.verdict.signal,
                 "layers": row.n_layers,
                 "width": row.width,
-                "seconds": row.seconds,
+                "gflop_per_text": row.operations / 1e9,
                 **{f"rival_{name}": score for name, score in asdict(row.rivals).items()},
             }
             for place, row in enumerate(self.ranked, 1)
@@ -174,12 +175,13 @@ class EncodersAnswer:
 
     def _faster(self) -> Iterator[str]:
         """Name a tied encoder that costs much less."""
-        tied = [r for r in self.ranked[1:] if r.tied_with_best and r.seconds > 0]
-        fastest = min(tied, key=lambda row: row.seconds, default=None)
-        if fastest is not None and self.best.seconds > FASTER * fastest.seconds:
+        tied = [r for r in self.ranked[1:] if r.tied_with_best]
+        least = min(tied, key=lambda row: row.operations, default=None)
+        if least is not None and self.best.operations > FASTER * least.operations:
             yield (
-                f"{people_name(fastest.encoder)} ties with the best and encodes "
-                f"{self.best.seconds / fastest.seconds:.1f} times faster"
+                f"{people_name(least.encoder)} ties with the best and takes "
+                f"{self.best.operations / least.operations:.1f} times fewer operations to encode "
+                "a text"
             )
 
     def _rival_choice(self) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from charkit.config import (
     Pooling,
     Progress,
     TaskKind,
-    content_hash,
     no_progress,
     people_name,
     staged_by,
@@ -23,13 +22,15 @@ from charkit.config import (
 from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.load import load_encoder
-from charkit.encoders.stream import encode_to_store, states_config
+from charkit.encoders.names import named_apart
+from charkit.encoders.stream import encode_to_store
 from charkit.errors import CellsFailedError, CharkitError, DataError, UsageError
 from charkit.heads.compare import LayerComparison, compare_layers
 from charkit.heads.encoder_choice import best_encoders
 from charkit.heads.grid import RANDOM_ENCODER_SEED, Source, SweepPlan, SweepSettings, place_of
 from charkit.heads.rivals import Rivals, rival_scores
-from charkit.heads.sweep import run_sweep
+from charkit.heads.rows_used import rows_used
+from charkit.heads.sweep import run_sweep, train_part
 from charkit.parallel import ExecutorChoice
 from charkit.store import Store
 from charkit.tasks.card import LazyTask, SourceOptions
@@ -54,7 +55,7 @@ def rank_encoders(
     *,
     encoder: Sequence[Named] = DEFAULT_ENCODERS,
     n: int | None = None,
-    layers: Sequence[int] | None = None,
+    layers: Sequence[int | float] | None = None,
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
     metric: str | None = None,
     pooling: Pooling = "mean",
@@ -84,7 +85,8 @@ def rank_encoders(
         encoder: Names or loaded encoders. ``random:NAME`` has the shape and the tokenizer of
             NAME and random weights.
         n: Labelled training texts. Default: all.
-        layers: Layers to compare, 0 = embeddings, -1 = the last. Default: all.
+        layers: Layers to compare, 0 = embeddings, -1 = the last; a float is a share of the depth.
+            Default: all.
         seeds: Draws of the training texts.
         metric: What encoders and layers are ranked by: ``"accuracy"``, ``"f1"``, ``"macro_f1"``,
             ``"balanced_accuracy"`` or ``"matthews"``. Default: the task's own metric.
@@ -161,13 +163,19 @@ def plan_encoders(
             "repeats out."
         )
     check_n(task.card, n)
-    plans, failed = [], []
+    found: list[Encoder] = []
+    failed: list[FailedEncoder] = []
     for encoder, name in zip(encoders, names, strict=True):
         try:
-            loaded = _loaded(encoder, settings, task.options.offline)
-            plans.append(plan_layers(task, n=n, encoder=loaded, settings=settings))
+            found.append(_loaded(encoder, settings, task.options.offline))
         except CharkitError as error:
             failed.append(FailedEncoder(name, error))
+    plans = []
+    for loaded in named_apart(found):
+        try:
+            plans.append(plan_layers(task, n=n, encoder=loaded, settings=settings))
+        except CharkitError as error:
+            failed.append(FailedEncoder(loaded.name, error))
     if not plans:
         raise _none_left(failed)
     return plans, failed
@@ -225,7 +233,7 @@ class _Run:
     plan: SweepPlan
     compared: LayerComparison
     frac_truncated: float
-    seconds: float
+    operations: float
     rivals: Rivals
 
 
@@ -243,21 +251,23 @@ def _run(plan: SweepPlan, executor: ExecutorChoice, progress: Progress) -> _Run:
         plan,
         compared,
         float(real["frac_truncated"].max()),
-        sum(_encode_seconds(plan)),
+        _operations(plan),
         _rivals(plan, compared),
     )
 
 
-def _encode_seconds(plan: SweepPlan) -> Iterator[float]:
-    """Yield what encoding each part of the task took, whenever that was."""
-    settings, task = plan.settings, plan.tasks[0].open()
-    for split in (task.train, task.evaluation):
-        assert split is not None  # `plan_sweep` asked for evaluation texts
-        config = states_config(
-            plan.encoders[0], split, pooling=settings.pooling, max_length=settings.max_length
-        )
-        fields = plan.store.read_manifest("states", content_hash(config))
-        yield float(fields["time"]["seconds"])
+def _operations(plan: SweepPlan) -> float:
+    """Return the operations of encoding an evaluation text: the same texts for every encoder."""
+    settings, evaluation = plan.settings, plan.tasks[0].open().evaluation
+    assert evaluation is not None  # `plan_sweep` asked for evaluation texts
+    states = encode_to_store(
+        plan.encoders[0],
+        evaluation,
+        store=plan.store,
+        pooling=settings.pooling,
+        max_length=settings.max_length,
+    )
+    return plan.encoders[0].operations(states.n_tokens) / states.n_samples
 
 
 def _rivals(plan: SweepPlan, compared: LayerComparison) -> Rivals:
@@ -267,14 +277,16 @@ def _rivals(plan: SweepPlan, compared: LayerComparison) -> Rivals:
     assert labels is not None  # a head was trained
     order = nested_order(labels, seed=settings.seeds[0], kind=task.kind)
     rows = order[: min(compared.n, RIVAL_TEXTS)]
+    job = next(job for job in plan.jobs if job.control == "none")
+    used = train_part(plan, job, task.train, rows_used(plan, task))
     states = encode_to_store(
         plan.encoders[0],
-        task.train,
+        used.split,
         store=plan.store,
         pooling=settings.pooling,
         max_length=settings.max_length,
     )
-    features = states.layer(compared.choice.best)[rows]
+    features = states.layer(compared.choice.best)[used.places[rows]]
     return rival_scores(features, labels[rows], kind=task.kind)
 
 
@@ -300,7 +312,7 @@ def _ranked(runs: Sequence[_Run], failed: Sequence[FailedEncoder]) -> EncodersAn
                 verdict=verdict,
                 width=encoder.width,
                 n_layers=encoder.n_layers,
-                seconds=run.seconds,
+                operations=run.operations,
                 frac_truncated=run.frac_truncated,
                 max_length=encoder.text_length(run.plan.settings.max_length),
                 rivals=run.rivals,

@@ -116,7 +116,7 @@ def layers(
     *,
     n: int | None = None,
     encoder: str | Encoder = "minilm",
-    layers: Sequence[int] | None = None,
+    layers: Sequence[int | float] | None = None,
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
     metric: str | None = None,
     pooling: Pooling = "mean",

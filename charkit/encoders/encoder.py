@@ -12,7 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from charkit.config import RANDOM_PREFIX
 from charkit.encoders.declared import log_once
@@ -29,7 +31,14 @@ from charkit.encoders.files import (
 from charkit.encoders.fingerprint import fingerprint_folder
 from charkit.encoders.foreign import AGAIN, foreign
 from charkit.encoders.known import BLOCKS
-from charkit.encoders.shape import Shape, check_architecture, read_config, read_shape, runnable
+from charkit.encoders.shape import (
+    Shape,
+    check_architecture,
+    first_number,
+    read_config,
+    read_shape,
+    runnable,
+)
 from charkit.encoders.weights import check_headers, check_report, read_headers, read_tensors
 from charkit.errors import DataError, MissingError, UsageError
 
@@ -120,6 +129,24 @@ class Encoder:
                 f"{self.name}, got {max_length}."
             )
         return max_length
+
+    def operations(self, n_tokens: NDArray[np.integer[Any]]) -> float:
+        """Return the floating-point operations of a forward pass over texts, about.
+
+        Two for each weight of the layers and token, and those of attention, which grow with the
+        square of a text's length. Embeddings are looked up and cost none.
+
+        Args:
+            n_tokens: Tokens of each text, shape (n_samples,).
+
+        """
+        config = read_config(self.folder)
+        inner = first_number(config, "intermediate_size", "hidden_dim") or 4 * self.width
+        matrices = 3 if self.family == "modernbert" else 2  # ModernBERT's are gated
+        weights = 4.0 * self.width**2 + matrices * self.width * inner
+        lengths = n_tokens.astype(np.float64)
+        attention = 4.0 * self.width * (lengths**2).sum()
+        return float(self.n_layers * (2.0 * weights * lengths.sum() + attention))
 
     def randomised(self, *, seed: int) -> Encoder:
         """Return a control: the same shape and tokenizer, weights drawn at random.

@@ -14,6 +14,7 @@ from charkit.encoders.device import torch_dtype
 from charkit.encoders.encoder import Encoder
 from charkit.heads.grid import SweepPlan
 from charkit.heads.plan import Job, usable_sizes
+from charkit.heads.rows_used import expected_share
 from charkit.manifest import available_cores
 from charkit.tasks.card import LazyTask
 
@@ -140,7 +141,9 @@ def _task(plan: SweepPlan, task: LazyTask, rates: dict[str, float]) -> TaskEstim
     missing = plan.missing(jobs)
     encoders = {e.name: e for e in plan.encoders}
     to_do = {job.key for job in missing}
-    probes = _probes(missing) - _probes([job for job in jobs if job.key not in to_do])
+    probes = _probes(missing)
+    if expected_share(plan, task) == 1.0:  # all texts are encoded, where one job is done
+        probes -= _probes([job for job in jobs if job.key not in to_do])
     sizes = {j.key: _sizes(j) for j in jobs}
     heads_s = sum(_head_seconds(j, sizes[j.key]) for j in missing)
     return TaskEstimate(
@@ -149,11 +152,10 @@ def _task(plan: SweepPlan, task: LazyTask, rates: dict[str, float]) -> TaskEstim
         n_jobs=len(jobs),
         n_found=len(jobs) - len(missing),
         encode_s=sum(
-            _encode_seconds(encoders[name], task, rates[name], plan.settings.max_length)
-            for name, _ in probes
+            _encode_seconds(encoders[name], plan, task, rates[name]) for name, _ in probes
         ),
         heads_s=heads_s / available_cores(),
-        disk_bytes=sum(_state_bytes(encoders[name], task) for name, _ in probes),
+        disk_bytes=sum(_state_bytes(encoders[name], plan, task) for name, _ in probes),
     )
 
 
@@ -174,14 +176,18 @@ def _head_seconds(job: Job, sizes: tuple[int, ...]) -> float:
     return len(job.layers) * (len(sizes) * HEAD_SECONDS + rows)
 
 
-def _encode_seconds(encoder: Encoder, task: LazyTask, rate: float, max_length: int | None) -> float:
-    longest = math.ceil(encoder.text_length(max_length) * CHARS_PER_TOKEN)  # the rest is cut
-    tokens = task.card.chars_within(longest) / CHARS_PER_TOKEN
+def _encode_seconds(encoder: Encoder, plan: SweepPlan, task: LazyTask, rate: float) -> float:
+    share = _n_texts(plan, task) / (task.card.n_train + task.card.n_eval)
+    longest = encoder.text_length(plan.settings.max_length) * CHARS_PER_TOKEN  # the rest is cut
+    tokens = share * task.card.chars_within(math.ceil(longest)) / CHARS_PER_TOKEN
     operations = 24.0 * encoder.n_layers * encoder.width**2 * tokens
     return operations / (rate * ENCODE_EFFICIENCY.get(encoder.dtype, 0.3))
 
 
-def _state_bytes(encoder: Encoder, task: LazyTask) -> int:
+def _n_texts(plan: SweepPlan, task: LazyTask) -> float:
+    return expected_share(plan, task) * task.card.n_train + task.card.n_eval
+
+
+def _state_bytes(encoder: Encoder, plan: SweepPlan, task: LazyTask) -> int:
     itemsize = 2 if encoder.dtype == "bfloat16" else 4
-    texts = task.card.n_train + task.card.n_eval
-    return texts * (encoder.n_layers + 1) * encoder.width * itemsize
+    return round(_n_texts(plan, task) * (encoder.n_layers + 1) * encoder.width * itemsize)

@@ -50,7 +50,8 @@ class Work:
         root: The store's folder.
         train_states: Key of the training texts' states; empty for the majority control.
         evaluation_states: Key of the evaluation texts' states.
-        train_rows: Rows of the training states that the subset uses, (n_train,).
+        train_rows: Rows of the training states that the subset uses, (n_train,); -1 where no draw
+            reads a row, so that it was not encoded.
         evaluation_rows: Rows of the evaluation states, (n_eval,).
         train_labels: Labels of ``train_rows``, (n_train,).
         evaluation_labels: Labels of ``evaluation_rows``, (n_eval,).
@@ -174,13 +175,15 @@ def _heads(work: Work) -> Iterator[Step]:
     evaluation = open_states(store, work.evaluation_states)
     features = _features(train, work.job.layers, work.train_rows[order])
     held_out = _features(evaluation, work.job.layers, work.evaluation_rows)
+    rows = work.train_rows[order]
+    frac_truncated = float((train.n_tokens_full[rows] > train.n_tokens[rows]).mean())
     fit = _fit_classes if work.n_classes else _fit_targets
     for size in work.sizes:
         own = labels[:size]
         if shuffled:
             own = shuffled_labels(own, seed=work.job.seed)
         heads, scores, rows = fit(work, features[:, :size], own, held_out)
-        common = _common(work, size, train.frac_truncated, own)
+        common = _common(work, size, frac_truncated, own)
         cells = [
             common
             | {

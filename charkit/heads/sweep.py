@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from charkit.config import Pooling, Progress, TaskKind, no_progress, staged
+from charkit.config import Pooling, Progress, TaskKind, content_hash, no_progress, staged
 from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.encoders.encoder import Encoder
-from charkit.encoders.stream import encode_to_store
+from charkit.encoders.stream import KIND as STATES
+from charkit.encoders.stream import encode_to_store, states_config
 from charkit.errors import CellsFailedError, DataError, VanishedError
 from charkit.heads.grid import (
     ALL_CONTROLS,
@@ -27,6 +28,7 @@ from charkit.heads.job import Work, failed_cells, run_job
 from charkit.heads.plan import Job
 from charkit.heads.records import concat, read_table, rescored, to_frame
 from charkit.heads.result import SweepResult
+from charkit.heads.rows_used import RowsUsed, rows_used
 from charkit.manifest import available_cores
 from charkit.parallel import (
     Executor,
@@ -54,7 +56,7 @@ def sweep(
     tasks: Source | Sequence[Source],
     *,
     encoder: str | Encoder | Sequence[str | Encoder] = "minilm",
-    layers: Sequence[int] | None = None,
+    layers: Sequence[int | float] | None = None,
     sizes: Sequence[int] = (),
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
     subsets: Sequence[str] = ("all",),
@@ -269,8 +271,9 @@ def _prepare(plan: SweepPlan, task: LazyTask, jobs: list[Job], progress: Progres
     """Open a task, encode what its missing jobs read, and return their work."""
     opened = task.open()
     evaluation = _labelled_evaluation(opened)
+    used = rows_used(plan, opened)
     subsets: dict[tuple[str, int], Subset] = {}
-    states: dict[str, tuple[str, str]] = {}
+    states: dict[str, tuple[str, str, RowsUsed]] = {}
     work = []
     for job in jobs:
         part = (job.subset, 0 if job.subset == "all" else job.seed)
@@ -278,7 +281,9 @@ def _prepare(plan: SweepPlan, task: LazyTask, jobs: list[Job], progress: Progres
             subsets[part] = make_subset(opened, job.subset, seed=job.seed)
         fingerprint = "" if job.control == "majority" else job.probe.fingerprint
         if fingerprint not in states:
-            states[fingerprint] = _encoded(plan, job, opened.train, evaluation, progress)
+            states[fingerprint] = _encoded(
+                plan, job, train_part(plan, job, opened.train, used), evaluation, progress
+            )
         subset, keys = subsets[part], states[fingerprint]
         assert subset.evaluation_labels is not None  # the whole's are there
         work.append(
@@ -287,7 +292,7 @@ def _prepare(plan: SweepPlan, task: LazyTask, jobs: list[Job], progress: Progres
                 root=plan.store.root,
                 train_states=keys[0],
                 evaluation_states=keys[1],
-                train_rows=subset.train_rows,
+                train_rows=keys[2].places[subset.train_rows],
                 evaluation_rows=subset.evaluation_rows,
                 train_labels=subset.train_labels,
                 evaluation_labels=subset.evaluation_labels,
@@ -307,17 +312,41 @@ def _labelled_evaluation(task: Task) -> Split:
     return task.evaluation
 
 
-def _encoded(
-    plan: SweepPlan, job: Job, train: Split, evaluation: Split, progress: Progress
-) -> tuple[str, str]:
-    """Encode both parts of a task unless the store has them; return the keys of the states."""
-    if job.control == "majority":
-        return "", ""
+def train_part(plan: SweepPlan, job: Job, train: Split, used: RowsUsed) -> RowsUsed:
+    """Return the training texts to encode: those that are read, or all that the store has already.
+
+    Args:
+        plan: The sweep.
+        job: Which encoder, and how it is read.
+        train: The whole training part.
+        used: The texts that the draws of the plan read.
+    """
+    if used.split is train or job.control == "majority":
+        return used
+    config = states_config(
+        _encoder_of(plan, job), train, pooling=job.probe.pooling, max_length=job.probe.max_length
+    )
+    if plan.store.find(STATES, content_hash(config)) is None:
+        return used
+    return RowsUsed(train, np.arange(len(train)))
+
+
+def _encoder_of(plan: SweepPlan, job: Job) -> Encoder:
     encoder = plan.probes[job.probe.encoder][0]
     if job.control == "random_encoder":
-        encoder = encoder.randomised(seed=RANDOM_ENCODER_SEED)
+        return encoder.randomised(seed=RANDOM_ENCODER_SEED)
+    return encoder
+
+
+def _encoded(
+    plan: SweepPlan, job: Job, used: RowsUsed, evaluation: Split, progress: Progress
+) -> tuple[str, str, RowsUsed]:
+    """Encode both parts of a task unless the store has them; return the keys of the states."""
+    if job.control == "majority":
+        return "", "", used
+    encoder = _encoder_of(plan, job)
     keys = []
-    for part, split in (("train", train), ("evaluation", evaluation)):
+    for part, split in (("train", used.split), ("evaluation", evaluation)):
         twin = " (random encoder)" if job.control == "random_encoder" else ""
         stage = f"encode {job.card.name}, {part}{twin}"
         states = encode_to_store(
@@ -329,7 +358,7 @@ def _encoded(
             progress=staged(progress, stage),
         )
         keys.append(states.key)
-    return keys[0], keys[1]
+    return keys[0], keys[1], used
 
 
 def _cost(work: Work) -> float:

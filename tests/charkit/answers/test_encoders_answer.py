@@ -73,11 +73,11 @@ def test_rows_say_what_is_needed(answer):
     row = answer.rows()[0]
     assert list(row) == [
         "rank", "encoder", "layer", "accuracy", "low", "high", "tied_with_best", "signal",
-        "layers", "width", "seconds", "rival_logme", "rival_h_score", "rival_knn",
+        "layers", "width", "gflop_per_text", "rival_logme", "rival_h_score", "rival_knn",
     ]  # fmt: skip
     assert row["low"] <= row["accuracy"] <= row["high"]
     assert (row["layers"], row["width"]) == (2, 32)
-    assert row["seconds"] > 0
+    assert row["gflop_per_text"] > 0
     assert 0.5 < row["rival_knn"] <= 1
     assert math.isnan(answer.rows()[-1]["rival_logme"])  # constant features
     json.dumps([answer.rows(), answer.about()])
@@ -110,7 +110,12 @@ def test_a_second_call_computes_nothing(answer, encoders, store, monkeypatch):
 
     monkeypatch.setattr("charkit.heads.job.compute", never)
     monkeypatch.setattr("charkit.encoders.stream.BatchRunner", never)
-    names = [row.encoder for row in answer.ranked]
+    names = [
+        row.encoder.replace(name, str(encoders / name), 1)
+        for row in answer.ranked
+        for name in ("reader", "blind")
+        if row.encoder.endswith(name)
+    ]
     again = rank_encoders(toys.toy_task(n_eval=120), encoder=names, store=store, **GIVEN)
     pd.testing.assert_frame_equal(again.to_pandas(), answer.to_pandas())
 
@@ -182,3 +187,21 @@ def test_loaded_encoders_and_regression(encoders, store):
     assert math.isfinite(found.best.rivals.logme)
     assert math.isnan(found.best.rivals.knn)
     assert "rivals" not in "\n".join(found.lines())  # nothing to choose from
+
+
+def test_folders_of_one_name_are_told_apart_and_one_folder_is_ranked_once(
+    encoders, store, tmp_path
+):
+    import os
+    import shutil
+
+    for run in ("run1", "run2"):
+        shutil.copytree(encoders / "reader", tmp_path / run / "best")
+    first, second = (str(tmp_path / run / "best") for run in ("run1", "run2"))
+    aliases = [first + "/", os.path.relpath(first)]
+    found = rank_encoders(
+        toys.toy_task(n_eval=120), encoder=[first, second, *aliases], n=20, store=store, **GIVEN
+    )
+    assert sorted(row["encoder"] for row in found.rows()) == ["run1/best", "run2/best"]
+    assert set(found.about()["reasons"]) == {"run1/best", "run2/best"}
+    assert str(tmp_path) not in str(found.about())

@@ -292,4 +292,28 @@ def test_run_sweep_reports_progress(tiny_bert, tmp_store):
     plan = plan_sweep(toy_task(), encoder=str(tiny_bert), settings=settings, store=tmp_store)
     run_sweep(plan, executor=1, progress=lambda *step: seen.append(step))
     assert seen[-1] == ("heads", 1, 1)
-    assert ("encode toy, train", 80, 80) in seen
+    assert ("encode toy, train", 16, 16) in seen
+
+
+def test_only_the_texts_that_the_draws_read_are_encoded(tiny_bert, tmp_path):
+    """The same table, from the texts of two draws of 16 and from all 80."""
+    from charkit.encoders import encode_to_store, load_encoder, open_states
+    from charkit.store import Store
+
+    task, tables = toy_task(), {}
+    for whole in (False, True):
+        store = Store(tmp_path / str(whole))
+        settings = SweepSettings(sizes=(8, 16), seeds=(0, 1), dtype="float32", device="cpu")
+        plan = plan_sweep(task, encoder=str(tiny_bert), settings=settings, store=store)
+        if whole:
+            encoder = load_encoder(str(tiny_bert), device="cpu", dtype="float32")
+            encode_to_store(encoder, task.train, store=store)
+        tables[whole] = run_sweep(plan, executor=1).table
+        counts = [open_states(store, e.key).n_samples for e in store.entries(["states"])]
+        train = sorted(n for n in counts if n != len(task.evaluation))
+        assert all(16 <= n <= 32 for n in train[: 1 if whole else 2])
+        assert (80 in train) == whole
+    for name in ("score", "log_loss", "frac_truncated"):
+        np.testing.assert_allclose(
+            tables[False][name].to_numpy(float), tables[True][name].to_numpy(float), atol=1e-4
+        )

@@ -104,8 +104,8 @@ class EncodedTask:
                 tensors = {f"layer.{states.resolve(k)}": states.layer(k) for k in chosen}
                 write_whole(place / f"{part}.safetensors", save(tensors))
             for rows in self.texts:
-                table = pd.DataFrame(rows.table()).to_dict("records")
-                write_whole(place / f"{rows.name}.rows.csv", csv_text(table).encode())
+                text = csv_text(rows.table())
+                write_whole(place / f"{rows.name}.rows.csv", text.encode())
         return place
 
 

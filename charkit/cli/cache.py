@@ -97,7 +97,7 @@ def _what(entry: StoreEntry) -> str:
         place = entry.path / file
         if entry.state == "complete" and place.is_file():
             try:
-                config = _object(json.loads(place.read_bytes()))
+                config = dict(_object(json.loads(place.read_bytes())))
             except (OSError, ValueError, RecursionError):
                 return "damaged; see 'charkit verify'"
     texts = config.get("n_samples", config.get("n_train"))

@@ -72,7 +72,8 @@ def usable_rows(
         DataError: A value has the wrong type, or rows are bad and are to be refused, or no row
             is left.
     """
-    n_rows, unlabelled = len(table), ()
+    n_rows = len(table)
+    unlabelled: tuple[str, ...] = ()
     if labelled:
         table, unlabelled = _labelled(table, columns.label)
     texts = _texts(table, columns.text)

@@ -7,7 +7,8 @@ from typing import Any
 
 from charkit.config import printable
 from charkit.tasks.card import SourceOptions
-from charkit.tasks.columns import LABEL_NAMES, Columns, choose_texts, match_columns, named_columns
+from charkit.tasks.columns import Columns, choose_texts, match_columns, named_columns
+from charkit.tasks.files.table import LABEL_NAMES
 from charkit.tasks.rows import OnBadRows, usable_rows
 from charkit.tasks.settle import is_blank, is_missing
 from charkit.tasks.sources import glue_columns, open_tables
@@ -38,8 +39,8 @@ class TextPart:
     ids: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
 
-    def table(self) -> dict[str, list[Any]]:
-        """Return the columns of the file of rows."""
+    def table(self) -> list[dict[str, Any]]:
+        """Return what is known of each row: position, place, id, label."""
         columns: dict[str, list[Any]] = {
             "position": list(range(len(self.split))),
             self.unit: list(self.numbers),
@@ -48,7 +49,10 @@ class TextPart:
             columns["id"] = list(self.ids)
         if self.labels:
             columns["label"] = list(self.labels)
-        return columns
+        return [
+            dict(zip(columns, values, strict=True))
+            for values in zip(*columns.values(), strict=True)
+        ]
 
 
 def load_texts(

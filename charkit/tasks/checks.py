@@ -118,7 +118,7 @@ def check_pairs(split: Split, *, where: str) -> None:
     if split.pairs is not None and split.texts == split.pairs:
         raise DataError(
             f"{where}: text and pair are equal in all {len(split)} rows: expected two different "
-            "columns. Name the right one with --pair, or leave it out."
+            "columns. Name another with --pair, or give only --text COLUMN for single texts."
         )
 
 

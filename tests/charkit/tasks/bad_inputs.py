@@ -487,6 +487,7 @@ COLUMNS = [
         "text and pair are equal in all 10 rows",
         {"t.csv": csv_of(*(f"t{i},t{i},{'ab'[i % 2]}" for i in range(10)),
                          header="text,text_pair,label")},
+        follow=lambda attempt: attempt.set("--text", "text"),
     ),
     BadInput(
         "numbers_as_text", "A text column of numbers.", "t.parquet", DataError,
@@ -498,6 +499,7 @@ COLUMNS = [
         "eval_without_text", "An evaluation file without the text column.", "t.csv", DataError,
         "e.csv has no column 'text'",
         {"t.csv": GOOD, "e.csv": csv_of("x,a", header="body,label")}, {"evaluation": "e.csv"},
+        follow=_edit("body", "text", "e.csv"),
     ),
     BadInput(
         "eval_without_pair", "An evaluation file without the second texts.", "t.csv", DataError,
@@ -506,6 +508,7 @@ COLUMNS = [
                          header="text,text_pair,label"),
          "e.csv": csv_of("x,1", header="text,id")},
         {"evaluation": "e.csv"},
+        follow=_edit("id", "text_pair", "e.csv"),
     ),
     BadInput(
         "no_such_eval", "An evaluation file that is not there.", "t.csv", MissingError,

@@ -26,10 +26,6 @@ def test_refusal(case, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-PENDING = {"equal_pair", "eval_without_text", "eval_without_pair"}
-"""Advice that does not help yet."""
-
-
 def load(attempt):
     """Load the task of a command line; return the message of a refusal, else nothing."""
     options = {}
@@ -55,8 +51,6 @@ def command_line(source, options):
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_who_follows_the_advice_gets_on(case, tmp_path):
-    if case.name in PENDING:
-        pytest.xfail("the advice does not help yet")
     case.write(tmp_path)
     attempt = Attempt(tmp_path, command_line(*case.arguments(tmp_path)))
     attempt.message = load(attempt)

@@ -224,20 +224,28 @@ def _guess_label(table: RawTable, *, taken: tuple[str | None, ...]) -> str:
     found = {same_key(n): n for n in table.columns if n not in taken}
     guesses = [found[n] for n in LABEL_NAMES if n in found]
     if len(guesses) != 1:
-        raise _undecided(table, "label", set(guesses), LABEL_NAMES)
+        raise _undecided(table, "label", set(guesses), LABEL_NAMES, none_left=not found)
     return guesses[0]
 
 
 def _undecided(
-    table: RawTable, argument: str, candidates: set[str], known: tuple[str, ...]
+    table: RawTable,
+    argument: str,
+    candidates: set[str],
+    known: tuple[str, ...],
+    *,
+    none_left: bool = False,
 ) -> DataError:
     if candidates:
         problem = f"several columns could be the {argument} ({listing(sorted(candidates))})"
     else:
         problem = f"no column is known to be the {argument} (expected one of {listing(known)})"
+    hint = _separator_hint(table)
+    advice = f"Say which one: --{argument} COLUMN.{hint}"
+    if argument == "label" and none_left and not hint:
+        advice = "Add a column 'label' with the class of each text."
     return DataError(
-        f"{table.where}: {problem}; columns found: {listing(table.columns, most=20)}. "
-        f"Say which one: --{argument} COLUMN.{_separator_hint(table)}"
+        f"{table.where}: {problem}; columns found: {listing(table.columns, most=20)}. {advice}"
     )
 
 

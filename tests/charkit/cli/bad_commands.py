@@ -132,6 +132,15 @@ def _other_pool(attempt: Any) -> None:
     attempt.set("--pool", str(attempt.folder / "other.csv"))
 
 
+def _rename_body(attempt: Any) -> None:
+    attempt.edit(lambda text: text.replace("body", "text"), "other.csv")
+
+
+def _add_labels(attempt: Any) -> None:
+    rows = [f"the cat is {i} {'good' if i % 2 else 'bad'},{'ab'[i % 2]}" for i in range(40)]
+    (attempt.folder / "good.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
+
+
 def _name_task(attempt: Any) -> None:
     attempt.arguments += [str(attempt.folder / a) if a in IN_FOLDER else a for a in GOOD[1:]]
 
@@ -257,7 +266,7 @@ CASES = [
     ),
     BadCommand(
         "embed_no_labels", "charkit embed of texts without labels: no head can be fitted.",
-        EMBED, 3, "no column is known to be the label", _no_labels,
+        EMBED, 3, "no column is known to be the label", _no_labels, follow=_add_labels,
     ),
     BadCommand(
         "embed_one_class", "charkit embed of a single class.", EMBED, 3, "one class", _one_class,
@@ -373,7 +382,7 @@ CASES = [
     BadCommand(
         "embed_unlabelled_other_column", "charkit embed --unlabelled without the texts' column.",
         (*EMBED, "--unlabelled", "other.csv"), 3, "has no column 'text'",
-        _other_texts("body\nthe cat\n"),
+        _other_texts("body\nthe cat\nthe dog\n"), follow=_rename_body,
     ),
     BadCommand(
         "embed_unlabelled_and_eval", "charkit embed with two other samples at once.",
@@ -502,7 +511,9 @@ CASES = [
     ),
     BadCommand(
         "estimate_eval_other_column", "charkit estimate --eval without the texts' column.",
-        (*ESTIMATE, "--eval", "other.csv"), 3, "has no column 'text'", _other_texts("body\nthe cat\n"),
+        (*ESTIMATE, "--eval", "other.csv"), 3, "has no column 'text'",
+        _other_texts("body\n" + "".join(f"the cat is {i} bad\n" for i in range(40))),
+        follow=_rename_body,
     ),
     BadCommand(
         "estimate_eval_other_script", "charkit estimate --eval with texts in another script: a verdict.",
@@ -582,6 +593,7 @@ CASES = [
     BadCommand(
         "next_pool_other_column", "charkit next --pool without the texts' column.",
         (*NEXT, "--pool", "other.csv"), 3, "has no column 'text'", _other_texts("body\nthe cat\n"),
+        follow=_rename_body,
     ),
     BadCommand(
         "next_margin_without_labels", "charkit next --strategy margin without any label.",

@@ -28,11 +28,6 @@ FLAGS = {"evaluation": "--eval", "eval_frac": "--eval-frac", "on_bad_rows": "--o
 CHOICES = {"kind", "on_bad_rows"}  # the command line itself knows their legal values
 PAGES = load(Path(__file__).parents[3] / "docs" / "make_pages.py")
 runner = CliRunner()
-PENDING = {
-    "embed_no_labels", "embed_unlabelled_other_column", "estimate_eval_other_column",
-    "next_pool_other_column",
-}  # fmt: skip
-"""Cases whose advice does not help yet."""
 
 
 def squeezed(text):
@@ -136,8 +131,6 @@ def test_who_follows_the_advice_gets_on(case, tmp_path, tiny_bert, request, monk
         BEGAN.append("estimate")
         raise KeyboardInterrupt
 
-    if case.name in PENDING:
-        pytest.xfail("the advice does not help yet")
     if case.fixture:
         request.getfixturevalue(case.fixture)
     else:  # what comes then takes ten seconds, and is refused nowhere

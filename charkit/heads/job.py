@@ -175,8 +175,8 @@ def _heads(work: Work) -> Iterator[Step]:
     evaluation = open_states(store, work.evaluation_states)
     features = _features(train, work.job.layers, work.train_rows[order])
     held_out = _features(evaluation, work.job.layers, work.evaluation_rows)
-    rows = work.train_rows[order]
-    frac_truncated = float((train.n_tokens_full[rows] > train.n_tokens[rows]).mean())
+    drawn = work.train_rows[order]
+    frac_truncated = float((train.n_tokens_full[drawn] > train.n_tokens[drawn]).mean())
     fit = _fit_classes if work.n_classes else _fit_targets
     for size in work.sizes:
         own = labels[:size]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import engine_jobs as jobs
@@ -16,7 +17,10 @@ from charkit.parallel import JobFailure, executor_from, run_jobs
 from charkit.store import Store
 from charkit.tasks import generated_task
 
-pytestmark = pytest.mark.ray
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: make test-ray"),
+]
 GRID = {"sizes": (8, 16), "seeds": (0, 1, 2), "dtype": "float32", "device": "cpu"}
 
 
@@ -82,7 +86,7 @@ def test_a_lost_node_costs_nothing(ray_name, ray_cluster, tmp_path):
 
 
 def test_a_sweep_is_the_same_on_ray_with_a_node_killed(ray_name, ray_cluster, tiny_bert, tmp_path):
-    task = generated_task("sentiment", n=200)
+    task = generated_task("sentiment", n_train=200, n_eval=100)
     here = sweep(task, encoder=str(tiny_bert), store=Store(tmp_path / "a"), executor=1, **GRID)
     spare = ray_cluster.add_node(num_cpus=1, node_ip_address="127.0.0.6")
     ray_cluster.wait_for_nodes()

@@ -88,7 +88,10 @@ def test_a_smoke_pilot_is_the_same_through_slurm(slurm, tiny_bert, tmp_path):
     """An array job, one task of it cancelled and another requeued: the table is that of here."""
     study = Study(
         name="smoke",
-        tasks=("generated/sentiment?n_train=100&n_eval=100", "generated/acceptability?n_train=100&n_eval=100"),
+        tasks=(
+            "generated/sentiment?n_train=100&n_eval=100",
+            "generated/acceptability?n_train=100&n_eval=100",
+        ),
         encoders=(str(tiny_bert),),
         sizes=(16, 32),
         seeds=(0, 1, 2),

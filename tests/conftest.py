@@ -9,9 +9,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from skipped import (  # noqa: F401
+    pytest_configure,
+    pytest_make_collect_report,
+    pytest_runtest_makereport,
+    pytest_unconfigure,
+)
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+NUMBERS = os.environ.get("CHARKIT_DTYPE") or "float32"
+"""What ``auto`` takes in every test: no test depends on what this machine multiplies fast."""
 
 WORDS = (
     "the a an cat dog bird man woman child film book house runs sleeps reads likes hates sees "
@@ -35,6 +44,7 @@ def _no_network(monkeypatch, tmp_path_factory):
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket.socket, "connect_ex", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: refuse(socket.socket(), a[:2]))
+    monkeypatch.setenv("CHARKIT_DTYPE", NUMBERS)
     monkeypatch.setenv("CHARKIT_CACHE", str(tmp_path_factory.getbasetemp() / "charkit-cache"))
 
 

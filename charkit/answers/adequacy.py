@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from charkit.errors import DataError
 from charkit.heads.intervals import wilson_interval
+from charkit.parallel.jobs import threads_limited
 
 FloatArray = NDArray[np.float64]
 
@@ -82,6 +83,7 @@ class Adequacy:
         return {**vars(self), "sentence": self.sentence}
 
 
+@threads_limited(1)
 def adequacy(
     labelled: NDArray[np.floating[Any]],
     codes: NDArray[np.integer[Any]],
@@ -121,6 +123,7 @@ def adequacy(
     )
 
 
+@threads_limited(1)
 def nearest_labelled(
     labelled: NDArray[np.floating[Any]], unlabelled: NDArray[np.floating[Any]]
 ) -> NDArray[np.int64]:

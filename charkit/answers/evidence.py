@@ -21,6 +21,7 @@ from charkit.heads.pilot_curve import circular_parts, part_scores
 from charkit.heads.sample_scores import sample_scores
 from charkit.heads.spectral_accuracy import best_ridge_error, told_accuracy
 from charkit.heads.spectrum import Spectrum, class_gap, make_spectrum, spectrum_shape
+from charkit.parallel.jobs import threads_limited
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -37,6 +38,7 @@ _LOSS_FLOOR = 1e-12
 _FEWEST_FOR_SPECTRUM = 4
 
 
+@threads_limited(1)
 def gather_evidence(
     states: NDArray[np.floating],
     labels: NDArray[np.integer] | None,
@@ -280,6 +282,7 @@ def _spectral_columns(alignment: Alignment, spectrum: Spectrum, columns: Columns
     return found
 
 
+@threads_limited(1)
 def random_accuracy(random_states: NDArray[np.floating], labels: IntArray, n_classes: int) -> float:
     """Return the leave-one-out accuracy on states of a random encoder, a control.
 

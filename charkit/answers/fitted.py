@@ -19,6 +19,7 @@ from charkit.encoders.states import resolve_layer
 from charkit.errors import DataError, UsageError
 from charkit.fisher import Head, make_head
 from charkit.manifest import Clock, run_manifest
+from charkit.parallel.jobs import threads_limited
 from charkit.store import Store
 from charkit.tasks.task import Task
 
@@ -63,6 +64,7 @@ class FittedHead:
     figures: HeadFigures
 
 
+@threads_limited(1)
 def fit_heads(
     states: LayerStates,
     labels: NDArray[Any],
@@ -98,6 +100,7 @@ def fit_heads(
     return heads
 
 
+@threads_limited(1)
 def fit_heads_with_figures(
     states: LayerStates,
     labels: NDArray[Any],

@@ -11,6 +11,7 @@ from charkit.encoders.encoder import Encoder
 from charkit.encoders.states import LayerStates
 from charkit.fisher import FisherOptions, Head, TaskEmbedding, fisher_embeddings, make_head
 from charkit.heads.softmax import fit_softmax
+from charkit.parallel.jobs import threads_limited
 from charkit.tasks.nested import nested_order
 from charkit.tasks.task import Split
 
@@ -19,6 +20,7 @@ MAX_LENGTH = 128
 """As in the shipped library: embeddings of longer texts could not be compared with it."""
 
 
+@threads_limited(1)
 def last_head(states: LayerStates, labelled: Split, n_classes: int) -> Head:
     """Return the head that labelled texts give the last layer, its strength chosen.
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from charkit.heads.choice import SignalVerdict, classification_gains, has_signal
 from charkit.heads.softmax import fit_softmax
+from charkit.parallel.jobs import threads_limited
 
 FloatArray = NDArray[np.float64]
 CodeArray = NDArray[np.int64]
@@ -33,6 +34,7 @@ class FoldedHeads:
     log_loss: FloatArray
 
 
+@threads_limited(1)
 def pilot_signal(
     features: NDArray[np.float32],
     random_features: NDArray[np.float32],

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charkit.errors import DataError, MissingError, UnknownNameError
+from charkit.parallel.jobs import threads_limited
 
 Strategy = Literal["typiclust", "probcover", "maxherding", "margin", "badge", "random"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
@@ -48,6 +49,7 @@ class Choice:
     utility: FloatArray
 
 
+@threads_limited(1)
 def choose_rows(
     labelled: NDArray[np.floating[Any]],
     codes: NDArray[np.integer[Any]],

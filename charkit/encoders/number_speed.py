@@ -57,7 +57,7 @@ _ISA_VARIABLES = (
     "ONEDNN_DEFAULT_FPMATH_MODE",
     "ONEDNN_MAX_CPU_ISA",
 )
-"""Variables of the environment that switch instructions off: each setting is a machine of its own."""
+"""Environment variables that switch instructions off: each setting is a machine of its own."""
 
 
 @cache

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
@@ -31,13 +33,15 @@ from charkit.errors import VanishedError
 from charkit.manifest import Clock, run_manifest
 from charkit.store import Store
 
+logger = logging.getLogger(__name__)
+
 KIND = "states"
 FORMAT_VERSION = 1
 SHARD_ROWS = 2048
 """Rows of one file: a kill loses at most their work, and memory holds no more of them."""
 
 _INDEX = "index.json"
-_DIGEST = "sha256"
+_DIGEST, _CONDITIONS = "sha256", "computed_with"
 _FLOAT16_LIMIT = 60_000.0
 
 
@@ -120,9 +124,9 @@ def encode_to_store(
     def make(folder: Path) -> dict[str, Any]:
         clock, budget = Clock(), choose_token_budget(encoder, token_budget)
         runner = BatchRunner(encoder, pooling=pooling, token_budget=budget)
-        _ShardWriter(runner, config["max_length"], folder, progress).write(split)
+        conditions = _ShardWriter(runner, config["max_length"], folder, progress).write(split)
         _write_index(folder, encoder, config, n_samples=n_samples)
-        return run_manifest(
+        fields = run_manifest(
             config,
             clock=clock,
             seeds={} if encoder.random_seed is None else {"weights": encoder.random_seed},
@@ -130,6 +134,7 @@ def encode_to_store(
             device=encoder.device,
             dtype=encoder.dtype,
         )
+        return fields | {"computed_with": _mixture(conditions)}
 
     return cached(
         store,
@@ -226,11 +231,15 @@ class _ShardWriter:
     folder: Path
     progress: Progress
 
-    def write(self, split: FingerprintedTexts) -> None:
+    def write(self, split: FingerprintedTexts) -> list[tuple[int, str]]:
+        """Return rows of each shard, and the conditions under which they were computed."""
         total = len(split.texts)
+        conditions = []
         for first, count in _ranges(total):
             path = self.folder / _shard_name(first)
-            if self._is_whole(path, count):
+            made = self._whole(path, count)
+            if made is not None:
+                conditions.append((count, made))
                 self.progress("encode", first + count, total)
                 continue
             rows = slice(first, first + count)
@@ -242,6 +251,19 @@ class _ShardWriter:
                 first=first,
             )
             self._write_shard(path, tokens, first, total)
+            conditions.append((count, self._conditions()))
+        return conditions
+
+    def _conditions(self) -> str:
+        """Return what changes states by rounding, as JSON."""
+        found = {
+            "device": self.runner.encoder.device,
+            "instructions": torch.backends.cpu.get_cpu_capability(),
+            "threads": torch.get_num_threads(),
+            "token_budget": self.runner.token_budget,
+            "torch": torch.__version__,
+        }
+        return json.dumps(found, sort_keys=True)
 
     def _write_shard(self, path: Path, tokens: Tokens, first: int, total: int) -> None:
         done = first
@@ -258,23 +280,46 @@ class _ShardWriter:
         }
         tensors["lengths"] = tokens.lengths.astype(np.int32)
         tensors["full_lengths"] = tokens.full_lengths.astype(np.int32)
-        write_whole(path, save(tensors, metadata={_DIGEST: _digest(tensors)}))
+        about = {_DIGEST: _digest(tensors), _CONDITIONS: self._conditions()}
+        write_whole(path, save(tensors, metadata=about))
 
-    def _is_whole(self, path: Path, n_rows: int) -> bool:
-        """Tell whether a shard exists, can be opened, and has the right tensors, undamaged."""
+    def _whole(self, path: Path, n_rows: int) -> str | None:
+        """Return the conditions of a shard that has the right tensors, undamaged; else None."""
         if not path.is_file():
-            return False
+            return None
         encoder = self.runner.encoder
         wanted = {f"state_{k}": [n_rows, encoder.width] for k in range(encoder.n_layers + 1)}
         wanted |= {"lengths": [n_rows], "full_lengths": [n_rows]}
         try:
             with safe_open(path, framework="numpy") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                digest = (file.metadata() or {}).get(_DIGEST)
+                about = file.metadata() or {}
         except (SafetensorError, OSError):
-            return False
+            return None
         found = {name: list(tensor.shape) for name, tensor in tensors.items()}
-        return found == wanted and digest == _digest(tensors)
+        if found != wanted or about.get(_DIGEST) != _digest(tensors):
+            return None
+        return about.get(_CONDITIONS, "{}")
+
+
+def _mixture(conditions: list[tuple[int, str]]) -> list[dict[str, Any]]:
+    """Return number of rows and conditions, once for each kind; warn where there are several."""
+    rows: dict[str, int] = {}
+    for count, made in conditions:
+        rows[made] = rows.get(made, 0) + count
+    kinds = [{"n_rows": count, **json.loads(made)} for made, count in rows.items()]
+    if len(kinds) > 1:
+        logger.warning(
+            "encoding was stopped and went on under other conditions (%s): the states agree with "
+            "those of one run to rounding only; run.json has them under computed_with",
+            "; ".join(
+                f"{k['n_rows']:,} texts: {k.get('threads', '?')} threads, at most "
+                f"{k.get('token_budget', '?')} tokens a batch, torch {k.get('torch', '?')}, "
+                f"{k.get('device', '?')}"
+                for k in kinds
+            ),
+        )
+    return kinds
 
 
 def _digest(tensors: Mapping[str, NDArray[Any]]) -> str:

@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from charkit.heads.softmax import TOLERANCE, fit_softmax
+from charkit.parallel.jobs import threads_limited
 
 
 class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -46,6 +47,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.strengths = strengths
         self.tolerance = tolerance
 
+    @threads_limited(1)
     def fit(self, X: ArrayLike, y: ArrayLike) -> LinearProbe:
         """Fit on rows X (n, d) with class labels y (n,)."""
         rows, labels = validate_data(self, X, y, dtype=[np.float32, np.float64])

@@ -202,7 +202,11 @@ def died_twice(error: str) -> JobFailure:
 
 @contextmanager
 def threads_limited(n_threads: int) -> Iterator[None]:
-    """Limit the threads of the libraries loaded so far, and of those to come by variables."""
+    """Limit the threads of the libraries loaded so far, and of those to come by variables.
+
+    Serves as a decorator too. All that fits or measures on stored states has one thread: sums and
+    products of several differ from those of one in their last bits.
+    """
     with ExitStack() as stack:
         stack.enter_context(thread_variables(n_threads))
         try:

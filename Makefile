@@ -28,7 +28,7 @@ endef
 
 .DEFAULT_GOAL := help
 .PHONY: experiment-layers experiment-classifier experiment-sensitivity experiment-clusters experiment-distinction experiment-norm experiment-distance experiment-experts experiment-intermediate experiment-failures \
-  help setup demo pilot plan embeddings science-embeddings metadata metamodel scorecard next-study experiments report notebook toy test test-wheel lint types check wheel bench bench-fisher docs clean
+  help setup demo pilot plan embeddings science-embeddings metadata metamodel scorecard next-study experiments report notebook toy test test-wheel test-faults lint types check wheel bench bench-fisher docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-24s %s\n", $$1, $$2}'
@@ -80,6 +80,9 @@ test: setup lint types ## Run the linter, the type checker and the whole test su
 
 test-wheel: setup ## Install the wheel in a clean environment without extras and answer there (minutes)
 	$(BIN)/python -m pytest tests/try_wheel.py
+
+test-faults: setup ## Kill, damage and deceive it (a quarter hour; SMOKE=1 a minute); RESUME=1 goes on
+	$(BIN)/python tests/faults/attack.py $(if $(SMOKE),--smoke --out results/robustness_smoke.json) $(if $(RESUME),--resume)
 
 lint: setup ## Check the style
 	$(BIN)/ruff check .

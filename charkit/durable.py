@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import os
 import re
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from charkit.config import printable
 from charkit.errors import CharkitError, MissingError, UsageError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 CACHE_VARIABLE = "CHARKIT_CACHE"
 """Environment variable that names the store's folder."""
 
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
+_SURELY_LEFT_S = 3600.0
+"""No write of one file takes so long."""
+
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 ELSEWHERE = f"choose another folder (for the store {CACHE_VARIABLE} or --cache-dir, else --out)"
 
@@ -198,16 +208,47 @@ def write_whole(path: Path, data: bytes) -> Path:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep_leftovers(path)
         try:
-            with open(temporary, "wb") as file:
+            with _held(temporary) as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            rename(temporary, path)
+                if fcntl is not None:  # as long as it is held, nobody takes it for left
+                    rename(temporary, path)
+            if fcntl is None:  # Windows renames no open file
+                rename(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
     return path
+
+
+def _held(temporary: Path) -> IO[bytes]:
+    """Open a temporary file and lock it, so that no other process takes it for left."""
+    while True:
+        file = open(temporary, "wb")  # noqa: SIM115
+        if fcntl is None:
+            return file
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if temporary.exists():  # else swept between the two
+            return file
+        file.close()
+
+
+def _sweep_leftovers(path: Path) -> None:
+    """Remove what killed writes of the same file left: temporary files that nobody holds.
+
+    Without locks (Windows refuses to remove a file in use) only what is older than an hour goes.
+    """
+    for place in path.parent.glob(f".{glob.escape(path.name)}.????????.tmp"):
+        with suppress(OSError), open(place, "rb") as file:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            elif time.time() - place.stat().st_mtime < _SURELY_LEFT_S:
+                continue
+            place.unlink()
 
 
 def is_leftover(path: Path) -> bool:

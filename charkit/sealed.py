@@ -93,14 +93,24 @@ def read_sealed(path: Path, where: str, *, advice: str) -> dict[str, Any]:
             f"{where} holds something else: expected an object, got {printable(repr(value))}. "
             f"{advice}"
         )
-    seal = value.pop(SEAL, None)
-    if seal is not None and not _fits(value, seal):
+    name = SEAL if SEAL in value else _renamed_seal(value)
+    seal = value.pop(name, None)
+    if name != SEAL or (seal is not None and not _fits(value, seal)):
         raise DataError(
             f"{where} was changed or damaged after it was written: expected content of the hash "
             f"{printable(str(seal), longest=12)}, got another. {advice} If you changed it on "
             f"purpose, remove its line {SEAL!r}."
         )
     return value
+
+
+def _renamed_seal(value: Mapping[str, Any]) -> str:
+    """Return the name under which a damaged file holds its seal; the seal's own where it has none."""
+    for name in value:
+        rest = {k: v for k, v in value.items() if k != name}
+        if re.fullmatch("[0-9a-f]{64}", str(value[name])) and _fits(rest, value[name]):
+            return name
+    return SEAL
 
 
 def _fits(value: Mapping[str, Any], seal: object) -> bool:

@@ -105,7 +105,7 @@ def read_sealed(path: Path, where: str, *, advice: str) -> dict[str, Any]:
 
 
 def _renamed_seal(value: Mapping[str, Any]) -> str:
-    """Return the name under which a damaged file holds its seal; the seal's own where it has none."""
+    """Return the name under which a damaged file holds its seal; `SEAL` where it has none."""
     for name in value:
         rest = {k: v for k, v in value.items() if k != name}
         if re.fullmatch("[0-9a-f]{64}", str(value[name])) and _fits(rest, value[name]):

@@ -242,5 +242,14 @@ def _study_files(run: Path) -> None:
     from charkit.sealed import sealed_json
 
     (run / "experiments").mkdir()
-    (run / "experiments" / "norm.json").write_bytes(sealed_json(experiment("norm")))
-    (run / "scorecard.json").write_bytes(sealed_json(SCORECARD))
+    (run / "experiments" / "norm.json").write_bytes(sealed_json(_finite(experiment("norm"))))
+    (run / "scorecard.json").write_bytes(sealed_json(_finite(SCORECARD)))
+
+
+def _finite(value: Any) -> Any:
+    """Return JSON values without NaN, as a study writes them."""
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and value != value else value

@@ -59,7 +59,7 @@ COLUMNS: tuple[Column, ...] = (
         "frac_unseen",
         "float64",
         "fraction",
-        "share of these whose class no training text of the cell has: each an error",
+        "share of these whose class no training text of the cell has",
     ),
     Column("majority_share", "float64", "fraction", "largest class's share of the evaluation"),
     Column("strength", "float64", "", "L2 strength, chosen inside the training sample"),

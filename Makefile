@@ -28,7 +28,7 @@ endef
 
 .DEFAULT_GOAL := help
 .PHONY: experiment-layers experiment-classifier experiment-sensitivity experiment-clusters experiment-distinction experiment-norm experiment-distance experiment-experts experiment-intermediate experiment-failures \
-  help setup demo pilot plan embeddings science-embeddings metadata metamodel scorecard next-study experiments report notebook toy test test-wheel test-faults lint types check wheel bench bench-fisher docs clean
+  help setup demo pilot plan embeddings science-embeddings metadata metamodel scorecard next-study experiments report notebook toy test test-wheel test-faults lint types check wheel bench bench-fisher bench-tables docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-24s %s\n", $$1, $$2}'
@@ -102,6 +102,9 @@ bench-fisher: setup ## Measure Fisher embeddings against their floor and peers (
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps --group peers
 	$(BIN)/python benchmarks/run_all.py --only fisher distances $(if $(TASKS),--tasks $(TASKS)) $(if $(SMOKE),--smoke)
+
+bench-tables: setup ## Measure the reading of CSV against pyarrow (one minute)
+	$(BIN)/python benchmarks/measure_tables.py
 
 experiments: setup ## All experiments, one after the other (an hour; SMOKE=1 four minutes); OVER='n=128;512'
 	$(RUN_EXPERIMENT) all

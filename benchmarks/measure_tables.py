@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import random
 import resource
 import subprocess
@@ -19,6 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from _figures import environment
 
 N_WORDS = 38
 KINDS = ("plain", "quoted", "lines")
@@ -75,8 +75,7 @@ def main() -> None:
     if options.one:
         print(json.dumps(measure(Path(options.one[0]), options.one[1])))
         return
-    results: dict[str, Any] = {"machine": platform.processor() or platform.machine(),
-                               "n_cores": os.cpu_count(), "rows": options.rows}  # fmt: skip
+    results: dict[str, Any] = {"environment": environment(), "rows": options.rows}
     with tempfile.TemporaryDirectory() as folder:
         for kind in KINDS:
             path = Path(folder) / f"{kind}.csv"

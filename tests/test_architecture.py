@@ -203,6 +203,8 @@ def test_help_is_fast(arguments):
     as the drawing. Processor time, since others may use the cores.
     """
 
+    resource = pytest.importorskip("resource", reason="Windows counts no processor time so")
+
     def seconds(*command: str) -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, *command], check=True, capture_output=True)

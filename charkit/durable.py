@@ -11,16 +11,16 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from charkit.config import printable
 from charkit.errors import CharkitError, MissingError, UsageError
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+fcntl: Any = import_module("fcntl") if find_spec("fcntl") else None
+"""Locks of files; Windows has none."""
 
 CACHE_VARIABLE = "CHARKIT_CACHE"
 """Environment variable that names the store's folder."""

@@ -299,7 +299,7 @@ class _ShardWriter:
         found = {name: list(tensor.shape) for name, tensor in tensors.items()}
         if found != wanted or about.get(_DIGEST) != _digest(tensors):
             return None
-        return about.get(_CONDITIONS, "{}")
+        return str(about.get(_CONDITIONS, "{}"))
 
 
 def _mixture(conditions: list[tuple[int, str]]) -> list[dict[str, Any]]:

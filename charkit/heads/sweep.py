@@ -15,6 +15,7 @@ from charkit.encoders.encoder import Encoder
 from charkit.encoders.stream import KIND as STATES
 from charkit.encoders.stream import encode_to_store, states_config
 from charkit.errors import CellsFailedError, DataError, VanishedError
+from charkit.heads.encode_jobs import EncodeWork, encode_elsewhere
 from charkit.heads.grid import (
     ALL_CONTROLS,
     RANDOM_ENCODER_SEED,
@@ -221,6 +222,11 @@ def _compute(
 ) -> tuple[list[Work], Failures]:
     """Do the jobs that the store lacks; return their work, and what failed of it."""
     missing = {task: plan.missing(plan.jobs_of(task)) for task in plan.tasks}
+    if executor is not None and executor_from(executor).encodes:
+        wanted = [w for task, jobs in missing.items() if jobs for w in _to_encode(plan, task, jobs)]
+        encode_elsewhere(
+            wanted, executor=executor_from(executor), store=plan.store, progress=progress
+        )
     work = [
         w for task, jobs in missing.items() if jobs for w in _prepare(plan, task, jobs, progress)
     ]
@@ -265,6 +271,20 @@ def _read(store: Store, job: Job) -> pd.DataFrame | None:
         return table.assign(task=job.card.name, corpus=job.card.corpus)  # no part of the key
     except FileNotFoundError:  # pruned since
         return None
+
+
+def _to_encode(plan: SweepPlan, task: LazyTask, jobs: list[Job]) -> list[EncodeWork]:
+    """Return the splits whose states a task's missing jobs read."""
+    opened = task.open()
+    evaluation, used = _labelled_evaluation(opened), rows_used(plan, opened)
+    probes = {job.probe.fingerprint: job for job in jobs if job.control != "majority"}
+    return [
+        EncodeWork(
+            _encoder_of(plan, job), split, job.probe.pooling, job.probe.max_length, plan.store.root
+        )
+        for job in probes.values()
+        for split in (train_part(plan, job, opened.train, used).split, evaluation)
+    ]
 
 
 def _prepare(plan: SweepPlan, task: LazyTask, jobs: list[Job], progress: Progress) -> list[Work]:

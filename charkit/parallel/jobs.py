@@ -61,7 +61,14 @@ class JobNeeds:
 
 
 class Executor(Protocol):
-    """Something that runs jobs: this process, several, a Ray cluster, Slurm."""
+    """Something that runs jobs: this process, several, a Ray cluster, Slurm.
+
+    Attributes:
+        encodes: Whether texts are encoded there as well; this machine encodes in the calling
+            process, with all its threads.
+    """
+
+    encodes: bool
 
     def run(self, function: Callable[[J], R], jobs: Sequence[J], needs: JobNeeds) -> Arrivals[R]:
         """Yield index and result, or `JobFailure`, of every job as it arrives.
@@ -73,6 +80,8 @@ class Executor(Protocol):
 
 class InProcess:
     """Run the jobs one after the other in this process."""
+
+    encodes = False
 
     def __repr__(self) -> str:
         return "InProcess()"

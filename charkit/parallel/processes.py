@@ -62,6 +62,8 @@ class Processes:
         UsageError: The number is below one.
     """
 
+    encodes = False
+
     def __init__(self, n_workers: int) -> None:
         if n_workers < 1:
             raise UsageError(f"workers: expected at least 1, got {n_workers}.")

@@ -62,6 +62,8 @@ class RayCluster:
         UsageError: The address is not HOST:PORT.
     """
 
+    encodes = True
+
     def __init__(self, address: str | None = None) -> None:
         if find_spec("ray") is None:
             raise MissingError("Ray is not installed. Run: pip install 'charkit[ray]'")

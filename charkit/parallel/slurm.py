@@ -65,6 +65,8 @@ class Slurm:
         MissingError: submitit or sbatch is not installed, or there is no such partition.
     """
 
+    encodes = True
+
     def __init__(self, partition: str | None = None) -> None:
         if find_spec("submitit") is None:
             raise MissingError("submitit is not installed. Run: pip install 'charkit[slurm]'")

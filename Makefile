@@ -13,6 +13,9 @@ METADATA_NAME := $(if $(filter %/metadata.toml,$(METADATA)),metadata,metadata_sm
 TABLES ?= results
 ENCODERS ?=
 DEVICE ?= auto
+EXECUTOR ?=
+SHARD ?=
+RUN_ON = $(if $(EXECUTOR),--executor $(EXECUTOR)) $(if $(SHARD),--shard $(SHARD))
 # The tables of an encoder lie in TABLES/NAME; of a folder the last part is the name.
 name_of = $(notdir $(patsubst %/,%,$(1)))
 ALL_TABLES = $(if $(ENCODERS),$(foreach e,$(ENCODERS),--tables $(TABLES)/$(call name_of,$(e))),--tables $(TABLES))
@@ -28,7 +31,7 @@ endef
 
 .DEFAULT_GOAL := help
 .PHONY: experiment-layers experiment-classifier experiment-sensitivity experiment-clusters experiment-distinction experiment-norm experiment-distance experiment-experts experiment-intermediate experiment-failures \
-  help setup demo pilot plan embeddings science-embeddings metadata metamodel scorecard next-study experiments report notebook toy test test-wheel test-faults lint types check wheel bench bench-fisher bench-tables docs clean
+  help setup demo pilot plan embeddings science-embeddings metadata metamodel scorecard next-study experiments report notebook toy test test-wheel test-faults test-ray test-slurm lint types check wheel bench bench-fisher bench-tables docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-24s %s\n", $$1, $$2}'
@@ -48,7 +51,7 @@ demo: setup ## Run the whole road offline on generated tasks: answer, table, fig
 	$(BIN)/python -m glue_pilot.demo
 
 pilot: setup ## The whole study, sweep to report: an hour on real TASKS, 15 minutes from caches; SMOKE=1 five
-	$(BIN)/python -m glue_pilot run $(STUDY) $(if $(TASKS),--tasks $(TASKS))
+	$(BIN)/python -m glue_pilot run $(STUDY) $(if $(TASKS),--tasks $(TASKS)) $(RUN_ON)
 	$(RUN_EXPERIMENT) all
 	@test -e results/scorecard.json || cp docs/scorecard.json results/scorecard.json
 	$(BIN)/charkit report results
@@ -57,13 +60,13 @@ plan: setup ## Say what the pilot would compute: cells, minutes, disk
 	$(BIN)/python -m glue_pilot plan $(STUDY) $(if $(TASKS),--tasks $(TASKS))
 
 embeddings: setup ## Embed all tasks of TASKS, else generated ones; build the shipped library (under 25 minutes)
-	$(BIN)/python -m glue_pilot embeddings $(EMBEDDINGS) $(if $(TASKS),--tasks $(TASKS)) $(if $(filter %/embeddings.toml,$(EMBEDDINGS)),--library charkit/library/minilm)
+	$(BIN)/python -m glue_pilot embeddings $(EMBEDDINGS) $(if $(TASKS),--tasks $(TASKS)) $(RUN_ON) $(if $(filter %/embeddings.toml,$(EMBEDDINGS)),--library charkit/library/minilm)
 
 science-embeddings: setup ## Ask the embeddings what they know: tables, figures, findings
 	$(BIN)/python -m glue_pilot science-embeddings $(EMBEDDINGS) $(if $(TASKS),--tasks $(TASKS))
 
 metadata: setup ## Make the table that the metamodel learns from (an hour; SMOKE=1 two minutes)
-	$(BIN)/python -m glue_pilot metadata $(METADATA) $(if $(TASKS),--tasks $(TASKS))
+	$(BIN)/python -m glue_pilot metadata $(METADATA) $(if $(TASKS),--tasks $(TASKS)) $(RUN_ON)
 
 next-study: setup ## Simulate labelling: which texts to label first, and what it saves (ten minutes)
 	$(BIN)/python -m glue_pilot next-study $(NEXT) $(if $(TASKS),--tasks $(TASKS)) $(if $(filter %/next.toml,$(NEXT)),--policy charkit/answers/next_policy.json)
@@ -83,6 +86,15 @@ test-wheel: setup ## Install the wheel in a clean environment without extras and
 
 test-faults: setup ## Kill, damage and deceive it (a quarter hour; SMOKE=1 a minute); RESUME=1 goes on
 	$(BIN)/python tests/faults/attack.py $(if $(SMOKE),--smoke --out results/robustness_smoke.json) $(if $(RESUME),--resume)
+
+test-ray: setup ## Run jobs on a Ray cluster of three nodes, here; one is killed (three minutes)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[ray]"
+	$(BIN)/python -m pytest tests/engines/test_ray.py
+
+test-slurm: setup ## Run a pilot through a real Slurm, here; needs root and Debian's slurm-wlm (five minutes)
+	@command -v slurmctld >/dev/null || { apt-get -qq update && apt-get -qq install --no-install-recommends slurm-wlm munge >/dev/null; }
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[slurm]"
+	$(BIN)/python -m pytest tests/engines/test_slurm.py
 
 lint: setup ## Check the style
 	$(BIN)/ruff check .

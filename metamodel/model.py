@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from metamodel.ridge import LocalRidge, fit_local_ridge, ridge_from
+from metamodel.trees import Trees, read_trees
 
 if TYPE_CHECKING:
     import lightgbm
@@ -66,13 +67,13 @@ class Mixture:
     Attributes:
         names: Features.
         settings: How it was fitted.
-        trees: The boosted trees; None where their weight is 0.
+        trees: The boosted trees, fitted or read; None where their weight is 0.
         ridge: The ridge regressions.
     """
 
     names: tuple[str, ...]
     settings: Settings
-    trees: lightgbm.Booster | None
+    trees: lightgbm.Booster | Trees | None
     ridge: LocalRidge
 
     def predict(self, features: pd.DataFrame) -> FloatArray:
@@ -132,11 +133,7 @@ def mixture_from_texts(texts: dict[str, str]) -> Mixture:
         names = tuple(facts["names"])
     except (KeyError, TypeError) as error:
         raise ValueError(f"no model: expected the fields of one, got {error!r}.") from None
-    trees = None
-    if "trees" in texts:
-        import lightgbm
-
-        trees = lightgbm.Booster(model_str=texts["trees"])
+    trees = read_trees(texts["trees"]) if "trees" in texts else None
     return Mixture(names, settings, trees, ridge)
 
 

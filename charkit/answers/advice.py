@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,14 +11,16 @@ from numpy.typing import NDArray
 
 from charkit.answers.adequacy import Adequacy, adequacy
 from charkit.answers.candidates import fresh_rows
+from charkit.answers.kept_values import kept_values
 from charkit.answers.next_labels import compared_layer
 from charkit.answers.pilot import Pilot, looked_at
 from charkit.answers.policy import shipped_bands, strategy_for
 from charkit.answers.query import Strategy, choose_rows
-from charkit.config import Progress, no_progress, staged
+from charkit.config import Progress, content_hash, no_progress, staged
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.stream import encode_to_store
 from charkit.errors import MissingError
+from charkit.manifest import package_versions
 from charkit.store import Store
 from charkit.tasks.partly import PartlyLabelled, Places
 from charkit.tasks.task import Split
@@ -25,11 +28,19 @@ from charkit.tasks.task import Split
 SHOWN = 5
 """So many texts to label next are told; `charkit next` tells as many as are asked for."""
 
+KIND = "advice"
+FORMAT_VERSION = 1
+CHOOSING = "choose what to label next"
+
 WIDER = "'charkit next' writes as many as are wanted to a CSV file"
 NO_TEXTS = (
     "what to label next: 'charkit next --pool FILE' chooses among texts without labels; there are "
     "none here, so how adequate the sample is for others cannot be told"
 )
+
+
+class _NotInstalledError(Exception):
+    """The package of a strategy is not installed."""
 
 
 @dataclass(frozen=True)
@@ -131,26 +142,70 @@ def advise(
         )
         return found.layer(compared_layer(encoder, None))
 
-    known = states(pilot.labelled, "labelled texts")
+    def kept(stage: str, make: Callable[[], Mapping[str, Any]], **more: Any) -> dict[str, Any]:
+        config = {
+            "kind": KIND,
+            "format": FORMAT_VERSION,
+            "stage": stage,
+            "charkit": package_versions()["charkit"],
+            "encoder": encoder.fingerprint,
+            "dtype": encoder.dtype,
+            "max_length": encoder.text_length(max_length),
+            "labelled": pilot.labelled.fingerprint,
+            **more,
+        }
+        return kept_values(
+            store, config, make, encoder=encoder, seeds={"choice": 0}, progress=progress
+        )
+
     codes = np.zeros(0, np.int64)
     if pilot.labelled.labels is not None:
         codes = np.array(pilot.labelled.labels, np.int64)
-    told = None
+    covered = None
     if pilot.unlabelled is not None and len(np.unique(codes)) > 1:
-        what = "evaluation texts" if pilot.judged else "texts without a label"
-        others = states(pilot.unlabelled, "unlabelled texts")
-        told = replace(adequacy(known, codes, others), what=what)
+        others = pilot.unlabelled
+
+        def measure() -> dict[str, Any]:
+            found = adequacy(
+                states(pilot.labelled, "labelled texts"), codes, states(others, "unlabelled texts")
+            )
+            return dict(vars(found))
+
+        found = kept("adequacy", measure, unlabelled=others.text_fingerprint)
+        found["what"] = "evaluation texts" if pilot.judged else "texts without a label"
+        covered = Adequacy(**found)
     pool, places, judged = _pool(sample)
     rows, _ = fresh_rows(sample.labelled, pool)
     if places is None or not rows:
-        return Advice(told, None)
-    features = states(pool, "texts to choose from")[rows]
+        return Advice(covered, None)
     strategy = strategy_for(shipped_bands(), codes, pilot.n_classes)
-    progress("choose what to label next", 0, 1)
-    chosen = _chosen(known, codes, features, strategy, pilot.n_classes)
-    progress("choose what to label next", 1, 1)
-    found = tuple(places.numbers[rows[i]] for i in chosen)
-    return Advice(told, NextTexts(strategy, places.unit, found, len(rows), judged))
+
+    def choose() -> dict[str, Any]:
+        known = states(pilot.labelled, "labelled texts")
+        features = states(pool, "texts to choose from")[rows]
+        progress(CHOOSING, 0, 1)
+        try:
+            chosen = choose_rows(
+                known, codes, features, n=SHOWN, strategy=strategy, n_classes=pilot.n_classes
+            )
+        except MissingError as error:
+            raise _NotInstalledError from error
+        progress(CHOOSING, 1, 1)
+        return {"rows": [int(i) for i in chosen.rows]}
+
+    try:
+        chosen = kept(
+            "next",
+            choose,
+            pool=pool.text_fingerprint,
+            rows=content_hash([int(i) for i in rows]),
+            strategy=strategy,
+            n_classes=pilot.n_classes,
+        )["rows"]
+    except _NotInstalledError:  # nothing is kept: it may be installed next time
+        chosen = ()
+    found_places = tuple(places.numbers[rows[i]] for i in chosen)
+    return Advice(covered, NextTexts(strategy, places.unit, found_places, len(rows), judged))
 
 
 def _pool(sample: PartlyLabelled) -> tuple[Split, Places | None, bool]:
@@ -164,18 +219,3 @@ def _pool(sample: PartlyLabelled) -> tuple[Split, Places | None, bool]:
     if places is not None:
         places = replace(places, numbers=tuple(places.numbers[i] for i in rows))
     return texts.take(rows), places, judged
-
-
-def _chosen(
-    known: NDArray[Any],
-    codes: NDArray[np.int64],
-    features: NDArray[Any],
-    strategy: Strategy,
-    n_classes: int,
-) -> list[int]:
-    """Return the rows to label next; none where the strategy's package is not installed."""
-    try:
-        found = choose_rows(known, codes, features, n=SHOWN, strategy=strategy, n_classes=n_classes)
-    except MissingError:
-        return []
-    return [int(i) for i in found.rows]

@@ -15,6 +15,7 @@ import pandas as pd
 from charkit.answers.advice import advise
 from charkit.answers.expected import EstimateAnswer, Interval, LabelsNeeded, LeftOut, Purchase
 from charkit.answers.pilot import Pilot, PilotEvidence, make_pilot, pilot_evidence
+from charkit.answers.pilot_costs import costs_of
 from charkit.answers.question import Question, ask
 from charkit.answers.verdicts import Case, Verdict, reach_verdict, target_verdict, verdicts_of
 from charkit.config import Progress, TaskKind, no_progress
@@ -23,6 +24,7 @@ from charkit.encoders.encoder import Encoder
 from charkit.encoders.load import load_encoder
 from charkit.errors import DataError, MissingError
 from charkit.heads.grid import Source, place_of
+from charkit.progress import ProgressChoice, Whole, shown
 from charkit.store import Store
 from charkit.tasks.card import SourceOptions
 from charkit.tasks.partly import PartlyLabelled, load_partly_labelled
@@ -88,7 +90,7 @@ def estimate(
     offline: bool | None = None,
     store: Store | None = None,
     metamodel: Predictor | None = None,
-    progress: Progress = no_progress,
+    progress: ProgressChoice = None,
 ) -> EstimateAnswer:
     """Say what accuracy more labels would bring, and how many reach a target.
 
@@ -117,7 +119,8 @@ def estimate(
         offline: Never open a connection; None reads CHARKIT_OFFLINE and HF_HUB_OFFLINE.
         store: Where results lie. Default: the user's cache, or $CHARKIT_CACHE.
         metamodel: What reads the evidence. Default: the shipped metamodel.
-        progress: Called as ``progress(stage, done, total)``.
+        progress: Called as ``progress(stage, done, total)``; False for none. Default: a bar on a
+            terminal and in a notebook.
 
     Raises:
         UsageError: An argument is not legal.
@@ -137,15 +140,16 @@ def estimate(
     sample = load_partly_labelled(task, reading=reading, n_classes=classes)
     if not isinstance(encoder, Encoder):
         encoder = load_encoder(encoder, device=device, dtype=dtype, offline=offline)
-    return answer_of(
-        sample,
-        question,
-        encoder=encoder,
-        max_length=max_length,
-        store=store or Store(),
-        metamodel=metamodel,
-        progress=progress,
-    )
+    with shown(progress) as report:
+        return answer_of(
+            sample,
+            question,
+            encoder=encoder,
+            max_length=max_length,
+            store=store or Store(),
+            metamodel=metamodel,
+            progress=report,
+        )
 
 
 def answer_of(
@@ -176,12 +180,14 @@ def answer_of(
     pilot = make_pilot(sample)
     model, known = (metamodel, True) if metamodel is not None else _shipped(encoder)
     logger.info("%s: %s; %s", encoder.name, encoder.device_reason, encoder.dtype_reason)
-    found = pilot_evidence(pilot, encoder, store=store, max_length=max_length, progress=progress)
+    whole = Whole(progress, "estimate", costs_of(pilot, encoder, max_length))
+    found = pilot_evidence(pilot, encoder, store=store, max_length=max_length, progress=whole)
     reader = _Reader(pilot, found, model, question)
     layer = reader.layer
     case = Case(pilot, found, encoder.name, known, model.outside(found.rows), layer)
     answer = reader.answer(encoder, case, notes=(*sample.notes, *pilot.notes()))
-    advice = advise(sample, pilot, encoder, store=store, max_length=max_length, progress=progress)
+    advice = advise(sample, pilot, encoder, store=store, max_length=max_length, progress=whole)
+    whole.finish()
     return replace(answer, advice=advice)
 
 
@@ -363,20 +369,10 @@ def _shipped(encoder: Encoder) -> tuple[Predictor, bool]:
         from metamodel.predict import load_shipped
 
         model = load_shipped()
-    except ImportError as error:
-        raise MissingError(
-            f"the metamodel cannot be read: expected the package lightgbm, got {str(error)!r}. "
-            "Run: pip install lightgbm"
-        ) from error
     except FileNotFoundError as error:
         raise MissingError(
             f"no metamodel: expected the one that comes with charkit, got {str(error)!r}. Install "
             "charkit again, or make one: make metamodel."
-        ) from error
-    except OSError as error:  # lightgbm's library is there, but not the one that it needs
-        raise MissingError(
-            f"the metamodel cannot be read: expected lightgbm to load, got {str(error)!r}. It "
-            "needs OpenMP: 'brew install libomp' on macOS, 'apt-get install libgomp1' on Debian."
         ) from error
     except ValueError as error:
         raise DataError(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from charkit.answers.fisher_evidence import FisherEvidence as FisherEvidence
 from charkit.answers.fisher_evidence import fisher_evidence as fisher_evidence
+from charkit.config import Progress, no_progress
 from charkit.errors import DataError, UsageError
 from charkit.heads.alignment import Alignment, label_alignment, shrunk_shares
 from charkit.heads.influence import balanced_accuracy, macro_f1
@@ -34,6 +35,8 @@ MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
 ALIGNED = (4, 16, 64)
 RANDOM_PENALTIES = (30.0, 3.0, 0.3)
 
+STAGE = "gather evidence"
+_STEPS = len(PARTS) + 3  # the heads of the sample, scores and controls, each size, the rest
 _LOSS_FLOOR = 1e-12
 _FEWEST_FOR_SPECTRUM = 4
 
@@ -48,6 +51,7 @@ def gather_evidence(
     seed: int = 0,
     random_states: NDArray[np.floating] | None = None,
     fisher: FisherEvidence | None = None,
+    progress: Progress = no_progress,
 ) -> pd.DataFrame:
     """Return one row a layer; columns as `metamodel.schema.EVIDENCE`, without the keys of names.
 
@@ -60,6 +64,7 @@ def gather_evidence(
         random_states: States of the labelled texts at the last layer of a random encoder,
             (n0, width).
         fisher: Figures of the pilot's Fisher embedding.
+        progress: Called as ``progress("gather evidence", done, total)``.
 
     Raises:
         UsageError: Shapes do not fit, or labels are no class codes.
@@ -67,6 +72,7 @@ def gather_evidence(
     """
     codes = None if labels is None or not len(labels) else np.asarray(labels)
     known, others = _checked(states, codes, unlabelled, n_classes)
+    progress(STAGE, 0, _STEPS)
     n_layers, n0 = known.shape[0] - 1, 0 if codes is None else len(codes)
     columns: Columns = {
         "n0": n0,
@@ -87,11 +93,12 @@ def gather_evidence(
         )
     if codes is not None:
         whole = codes.astype(np.int64)
-        columns |= _labelled(known, whole, others, spectrum, n_classes, seed)
+        columns |= _labelled(known, whole, others, spectrum, n_classes, seed, progress)
         if random_states is not None:
             columns["random_accuracy"] = random_accuracy(random_states, whole, n_classes)
     if fisher is not None:
-        columns |= _fisher_columns(fisher, n_layers)
+        columns |= fisher_columns(fisher, n_layers)
+    progress(STAGE, _STEPS, _STEPS)
     table = pd.DataFrame(columns, index=range(n_layers + 1))
     whole_numbers = ["n0", "layer", "n_layers", "n_classes", "n_unlabelled", "width"]
     rest = [name for name in table.columns if name not in whole_numbers]
@@ -164,9 +171,11 @@ def _labelled(
     spectrum: Spectrum | None,
     n_classes: int,
     seed: int,
+    progress: Progress,
 ) -> Columns:
     codes = torch.from_numpy(labels)
     heads = fit_sample_heads(known, codes, n_classes)
+    progress(STAGE, 1, _STEPS)
     shares = np.bincount(labels, minlength=n_classes) / len(labels)
     some = shares[shares > 0]
     wide = known.double().numpy()
@@ -179,8 +188,9 @@ def _labelled(
         "knn_accuracy": scores.knn_accuracy,
         "shuffled_accuracy": shuffled_accuracy(known, codes, heads.penalty, seed=seed),
     }
+    progress(STAGE, 2, _STEPS)
     columns |= _left_out_columns(heads, labels)
-    columns |= _curve_columns(known, labels, heads, seed)
+    columns |= _curve_columns(known, labels, heads, seed, progress)
     if others.shape[1]:
         columns |= _label_free_columns(heads, labels, shares, others)
         columns["state_shift"] = _state_shift(known, others)
@@ -218,10 +228,13 @@ def _left_out_columns(heads: SampleHeads, labels: IntArray) -> Columns:
     }
 
 
-def _curve_columns(known: torch.Tensor, labels: IntArray, heads: SampleHeads, seed: int) -> Columns:
+def _curve_columns(
+    known: torch.Tensor, labels: IntArray, heads: SampleHeads, seed: int, progress: Progress
+) -> Columns:
     columns: Columns = {}
     n_present = len(np.unique(labels))
-    for name, (share, n_parts) in PARTS.items():
+    for place, (name, (share, n_parts)) in enumerate(PARTS.items()):
+        progress(STAGE, 2 + place, _STEPS)
         size = round(share * len(labels))
         if not n_present <= size < len(labels):
             continue
@@ -297,7 +310,13 @@ def random_accuracy(random_states: NDArray[np.floating], labels: IntArray, n_cla
     return float("nan") if accuracy is None else float(np.asarray(accuracy)[0])
 
 
-def _fisher_columns(fisher: FisherEvidence, n_layers: int) -> Columns:
+def fisher_columns(fisher: FisherEvidence, n_layers: int) -> Columns:
+    """Return the columns of a pilot's Fisher embedding.
+
+    Args:
+        fisher: Its metrics.
+        n_layers: Layers of the encoder; rows are 0 to ``n_layers``.
+    """
     own = np.full(n_layers + 1, np.nan)
     count = min(n_layers, len(fisher.by_layer))
     own[1 : count + 1] = fisher.by_layer[:count]

@@ -2,7 +2,8 @@
 
 Texts are encoded into the store, once by the encoder and once by a random one of the same shape
 as a control; a Fisher embedding of a small sample is made; the rest is heads and algebra. The
-evidence is kept under the hash of all that determines it.
+evidence is kept under the hash of all that determines it, and so is each of its stages
+(`charkit.answers.pilot_stages`).
 """
 
 from __future__ import annotations
@@ -18,17 +19,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from charkit.answers.evidence import gather_evidence, random_accuracy
 from charkit.answers.library import SHIPPED, shipped_library
-from charkit.answers.pilot_fisher import last_head, pilot_fisher
-from charkit.answers.pilot_signal import pilot_signal
-from charkit.answers.text_figures import TextFigures, text_figures
+from charkit.answers.pilot_signal import PilotSignal as PilotSignal
+from charkit.answers.pilot_stages import Stages
+from charkit.answers.text_figures import TextFigures
 from charkit.cached import cached
-from charkit.config import Progress, no_progress, staged
+from charkit.config import Progress, no_progress
 from charkit.durable import sha256_file, write_whole
 from charkit.encoders.encoder import Encoder
-from charkit.encoders.states import LayerStates
-from charkit.encoders.stream import encode_to_store
 from charkit.entry import read_run
 from charkit.heads.grid import RANDOM_ENCODER_SEED
 from charkit.manifest import Clock, package_versions, run_manifest
@@ -39,15 +37,13 @@ from charkit.tasks.partly import PartlyLabelled, without_repeats
 from charkit.tasks.task import Split
 
 KIND = "evidence"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 FEW = 64
 """Fewer labels than this are few: the answer leans on other tasks more than on their own curve."""
 
 MOST_LABELLED = 2_048
 MOST_UNLABELLED = 1_000
-MOST_FOR_CONTROLS = 512
-FEW_CLASSES = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,14 +165,6 @@ def looked_at(n: int) -> NDArray[np.int64] | None:
     return np.sort(np.random.default_rng(0).permutation(n)[:MOST_UNLABELLED])
 
 
-@dataclass(frozen=True)
-class PilotSignal:
-    """Whether the labelled sample shows any signal, and why so."""
-
-    signal: bool
-    reason: str
-
-
 @dataclass(frozen=True, eq=False)
 class PilotEvidence:
     """What was measured on a pilot.
@@ -224,12 +212,12 @@ def pilot_evidence(
         MissingError: The store cannot be written.
     """
     config = _config(pilot, encoder, max_length)
-    work = _Work(pilot, encoder, store, config["max_length"], progress)
+    stages = Stages(pilot, encoder, store, config, progress)
     kept = cached(
         store,
         KIND,
         config,
-        make=lambda folder: work.run(folder, config),
+        make=lambda folder: _make(stages, folder),
         load=lambda folder: _read(folder, pilot),
         progress=progress,
     )
@@ -257,110 +245,34 @@ def _config(pilot: Pilot, encoder: Encoder, max_length: int | None) -> dict[str,
     }
 
 
-@dataclass(frozen=True)
-class _Work:
-    """Evidence that the store lacks."""
+def _make(stages: Stages, folder: Path) -> dict[str, Any]:
+    """Write the evidence into a folder, and return what made it."""
+    clock, pilot, encoder = Clock(), stages.pilot, stages.encoder
+    names = {"encoder": encoder.name, "task": "", "corpus": pilot.corpus, "subset": "all"}
+    rows = stages.rows().assign(**names, seed=0)
+    signal = stages.signal()
+    cut = sum(s.n_truncated for s in stages.states)
+    said = {
+        "signal": None if signal is None else asdict(signal),
+        "labelled_texts": _row_of(stages.texts(pilot.labelled)),
+        "unlabelled_texts": _row_of(stages.texts(pilot.unlabelled)),
+        "frac_truncated": cut / max(sum(s.n_samples for s in stages.states), 1),
+        "max_length": stages.config["max_length"],
+    }
+    write_whole(folder / "rows.parquet", rows.to_parquet(index=False))
+    write_whole(folder / "about.json", json.dumps(said, sort_keys=True).encode())
+    return run_manifest(
+        stages.config,
+        clock=clock,
+        seeds={"random_encoder": RANDOM_ENCODER_SEED},
+        fingerprints={"encoder": encoder.fingerprint, "labelled": stages.config["labelled"]},
+        device=encoder.device,
+        dtype=encoder.dtype,
+    )
 
-    pilot: Pilot
-    encoder: Encoder
-    store: Store
-    max_length: int
-    progress: Progress
 
-    def run(self, folder: Path, config: dict[str, Any]) -> dict[str, Any]:
-        clock, pilot = Clock(), self.pilot
-        labelled = self._states(pilot.labelled, "labelled texts")
-        unlabelled = self._states(pilot.unlabelled, "unlabelled texts")
-        rows = self._rows(labelled, unlabelled)
-        signal = None
-        if labelled is not None:
-            signal = self._controls(labelled, rows)
-        both = [s for s in (labelled, unlabelled) if s is not None]
-        cut = sum(s.n_truncated for s in both) / max(sum(s.n_samples for s in both), 1)
-        said = {
-            "signal": signal,
-            "labelled_texts": self._figures(pilot.labelled),
-            "unlabelled_texts": self._figures(pilot.unlabelled),
-            "frac_truncated": cut,
-            "max_length": self.max_length,
-        }
-        write_whole(folder / "rows.parquet", rows.to_parquet(index=False))
-        write_whole(folder / "about.json", json.dumps(said, sort_keys=True).encode())
-        return run_manifest(
-            config,
-            clock=clock,
-            seeds={"random_encoder": RANDOM_ENCODER_SEED},
-            fingerprints={"encoder": self.encoder.fingerprint, "labelled": config["labelled"]},
-            device=self.encoder.device,
-            dtype=self.encoder.dtype,
-        )
-
-    def _states(
-        self, split: Split | None, what: str, encoder: Encoder | None = None
-    ) -> LayerStates | None:
-        if split is None or not len(split):
-            return None
-        return encode_to_store(
-            encoder or self.encoder,
-            split,
-            store=self.store,
-            max_length=self.max_length,
-            progress=staged(self.progress, f"encode {what}"),
-        )
-
-    def _figures(self, split: Split | None) -> dict[str, float] | None:
-        if split is None or not len(split):
-            return None
-        return asdict(text_figures(self.encoder, split))
-
-    def _controls(self, labelled: LayerStates, rows: pd.DataFrame) -> dict[str, Any]:
-        """Fill in the random encoder's accuracy, and return whether there is any signal."""
-        codes = np.array(self.pilot.labelled.labels, np.int64)
-        order = nested_order(codes, seed=0, kind="classification")[:MOST_FOR_CONTROLS]
-        twin = self.encoder.randomised(seed=RANDOM_ENCODER_SEED)
-        some = self.pilot.labelled.take(order)
-        states = self._states(some, "some texts, random encoder", twin)
-        assert states is not None
-        random, n_classes = states.layer(-1), self.pilot.n_classes
-        rows["random_accuracy"] = random_accuracy(random, codes[order], n_classes)
-        if n_classes > FEW_CLASSES:
-            order = order[: MOST_FOR_CONTROLS // 2]
-        self.progress("look for a signal", 0, 1)
-        features = np.stack([labelled.layer(k)[order] for k in range(labelled.n_layers + 1)])
-        verdict = pilot_signal(features, random[None, : len(order)], codes[order], n_classes)
-        self.progress("look for a signal", 1, 1)
-        return {"signal": verdict.signal, "reason": verdict.reason}
-
-    def _rows(
-        self,
-        labelled: LayerStates | None,
-        unlabelled: LayerStates | None,
-    ) -> pd.DataFrame:
-        pilot, encoder = self.pilot, self.encoder
-        nothing = np.zeros((encoder.n_layers + 1, 0, encoder.width), np.float32)
-        fisher = None
-        if labelled is not None:
-            head = last_head(labelled, pilot.labelled, pilot.n_classes)
-            fisher = pilot_fisher(
-                self.encoder,
-                head,
-                pilot.labelled,
-                pilot.unlabelled,
-                corpus=pilot.corpus,
-                max_length=self.max_length,
-                progress=self.progress,
-            )
-        self.progress("gather evidence", 0, 1)
-        rows = gather_evidence(
-            nothing if labelled is None else labelled.to_numpy(),
-            None if labelled is None else np.array(pilot.labelled.labels, np.int64),
-            nothing if unlabelled is None else unlabelled.to_numpy(),
-            n_classes=pilot.n_classes,
-            fisher=fisher,
-        )
-        self.progress("gather evidence", 1, 1)
-        names = {"encoder": encoder.name, "task": "", "corpus": pilot.corpus, "subset": "all"}
-        return rows.assign(**names, seed=0)
+def _row_of(figures: TextFigures | None) -> dict[str, float] | None:
+    return None if figures is None else asdict(figures)
 
 
 def _read(folder: Path, pilot: Pilot) -> PilotEvidence:

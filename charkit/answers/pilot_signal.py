@@ -1,7 +1,23 @@
-"""Is there anything to learn? Out-of-fold heads of a labelled sample against their controls.
+"""Is there anything to learn? A permutation test of ridge heads on a labelled sample.
 
-`charkit layers` asks it of held-out texts. A pilot holds nothing out: its rows are judged by heads
-fitted to the other folds, so that all labels count twice.
+The null hypothesis: labels and texts are independent. Then every order of the labels is equally
+probable, and the statistics of the sample as it is are one draw among those of shuffled labels.
+The test is exact for any sample, encoder and number of layers: looking at several layers,
+penalties and measures raises no false alarm, since shuffled labels are looked at in the same way.
+
+One head is a ridge regression of the centred class indicators Y. With K the products of the
+centred rows, M = (K + penalty)^-1 and A = penalty M - 1 1' / n, the residual of row i from the
+head without row i is (A Y)_i / A_ii (exact, the free intercept included). A does not depend on
+the labels, so that shuffling them costs one matrix product.
+
+Of each layer and penalty three measures are taken on the rows left out:
+
+- ``squared``: the squared error, less is better;
+- ``margin``: the mean score of a row's own class over the root of the class's share;
+- ``recall``: the mean recall over the classes, scores in units of each class's own spread.
+
+Each is standardised by its own mean and spread over all orders, and the largest counts (the
+max-T of Westfall and Young 1993, "Resampling-based multiple testing").
 """
 
 from __future__ import annotations
@@ -11,110 +27,141 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from charkit.heads.choice import SignalVerdict, classification_gains, has_signal
-from charkit.heads.softmax import fit_softmax
 from charkit.parallel.jobs import threads_limited
 
 FloatArray = NDArray[np.float64]
 CodeArray = NDArray[np.int64]
 
-N_FOLDS = 5
+LEVEL = 0.01
+"""One sample in a hundred without signal may be found to have one."""
+
+N_ORDERS = 199
+"""Shuffled orders of the labels; with the true one 200, of which 2 are a hundredth."""
+
+_FIRST_ORDERS = 49
+_ENOUGH_ABOVE = 3  # in the first orders: then two of 200 can no longer be met
+PENALTIES = (1.0, 0.1)
+"""Of the ridge heads, in units of the mean square norm of the centred rows."""
+
+_NUMBERS_AT_ONCE = 1 << 22
+_MEASURES = ("squared", "margin", "recall")
 
 
-@dataclass(frozen=True, eq=False)
-class FoldedHeads:
-    """What heads say of rows that were left out of their fit.
+@dataclass(frozen=True)
+class PilotSignal:
+    """Whether the labelled sample shows any signal, and why so."""
 
-    Attributes:
-        correct: Whether a row was right, (1, B, n).
-        log_loss: In nats, (1, B, n).
-    """
-
-    correct: FloatArray
-    log_loss: FloatArray
+    signal: bool
+    reason: str
 
 
 @threads_limited(1)
-def pilot_signal(
-    features: NDArray[np.float32],
-    random_features: NDArray[np.float32],
-    labels: CodeArray,
-    n_classes: int,
-    *,
-    seed: int = 0,
-) -> SignalVerdict:
-    """Say whether heads on any layer beat the class shares and shuffled labels by more than chance.
+def pilot_signal(features: NDArray[np.float32], labels: CodeArray, *, seed: int = 0) -> PilotSignal:
+    """Test whether heads on any layer do better than with shuffled labels.
 
     Args:
         features: Pooled states of the labelled texts, (n_layers, n, width).
-        random_features: The same of a random encoder, (n_other, n, width).
         labels: Class codes, (n,).
-        n_classes: How many classes there are.
-        seed: Of the folds and of the shuffled labels.
+        seed: Of the shuffled orders.
     """
-    fold = stratified_folds(labels, seed=seed)
-    shares = _share_loss(labels, n_classes, fold)
-
-    def gains(rows: NDArray[np.float32], codes: CodeArray) -> dict[str, FloatArray]:
-        heads = folded_heads(rows, codes, n_classes, fold)
-        prior = shares if codes is labels else _share_loss(codes, n_classes, fold)
-        return classification_gains(
-            heads.correct, heads.log_loss, codes, majority_log_loss=prior[None]
-        )
-
-    shuffled = np.random.default_rng(seed).permutation(labels)
-    return has_signal(
-        gains(features, labels),
-        shuffled=gains(features, shuffled),
-        random_encoder=gains(random_features, labels),
-        seed=seed,
+    present, codes = np.unique(labels, return_inverse=True)
+    if len(present) < 2 or len(codes) < 3:
+        return PilotSignal(False, "no signal above the controls: one class, or too few rows")
+    residuals = _left_out_operators(features)
+    rng = np.random.default_rng(seed)
+    orders = np.stack(
+        [np.arange(len(codes)), *(rng.permutation(len(codes)) for _ in range(N_ORDERS))]
     )
+    first = 1 + _FIRST_ORDERS
+    values = _measures(residuals, codes[orders[:first]])
+    scores = _standardised(values)
+    if _n_above(scores) < _ENOUGH_ABOVE:
+        rest = _measures(residuals, codes[orders[first:]])
+        values = np.concatenate([values, rest], -1)
+        scores = _standardised(values)
+    p_value = (1 + _n_above(scores)) / scores.shape[-1]
+    return PilotSignal(p_value <= LEVEL, _reason(values, scores, p_value))
 
 
-def stratified_folds(labels: CodeArray, *, seed: int) -> CodeArray:
-    """Return the fold, 0 to 4, of each row; every class is spread evenly."""
-    order = np.random.default_rng(seed).permutation(len(labels))
-    order = order[np.argsort(labels[order], kind="stable")]
-    fold = np.empty(len(labels), np.int64)
-    fold[order] = np.arange(len(labels)) % N_FOLDS
-    return fold
+def _left_out_operators(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return A_ij / A_ii of each layer and penalty, (n_layers, n_penalties, n, n)."""
+    n = features.shape[1]
+    x = features - features.mean(1, keepdims=True, dtype=np.float64).astype(np.float32)
+    products = (x @ x.transpose(0, 2, 1)).astype(np.float64)
+    scale = np.trace(products, axis1=1, axis2=2) / n
+    products /= np.where(scale > 0, scale, 1.0)[:, None, None]
+    found = np.empty((len(features), len(PENALTIES), n, n), np.float32)
+    for place, penalty in enumerate(PENALTIES):
+        inverse = penalty * np.linalg.inv(products + penalty * np.eye(n)) - 1 / n
+        own = np.diagonal(inverse, axis1=1, axis2=2)
+        # a row that no other resembles and that no head reaches has no residual of its own
+        found[:, place] = inverse / np.maximum(own, np.finfo(np.float32).eps)[:, :, None]
+    return found
 
 
-def folded_heads(
-    features: NDArray[np.float32], labels: CodeArray, n_classes: int, fold: CodeArray
-) -> FoldedHeads:
-    """Fit heads to the rows outside each fold and judge those inside.
-
-    Each fold chooses its own strength. A fold whose outside has one class alone gives class
-    shares to its rows.
+def _measures(residuals: NDArray[np.float32], codes: CodeArray) -> FloatArray:
+    """Return the measures of each order of the labels, (n_layers, n_penalties, 3, n_orders).
 
     Args:
-        features: (B, n, width).
-        labels: Class codes, (n,).
-        n_classes: How many classes there are.
-        fold: The fold of each row, (n,).
+        residuals: From `_left_out_operators`.
+        codes: Class codes 0..C-1 of each order, (n_orders, n).
     """
-    shape = (1, *features.shape[:2])
-    correct, loss = np.zeros(shape), np.zeros(shape)
-    shares = _share_loss(labels, n_classes, fold)
-    for k in np.unique(fold):
-        kept, out = fold != k, fold == k
-        if len(np.unique(labels[kept])) < 2:
-            correct[0][:, out] = labels[out] == labels[kept][0]
-            loss[0][:, out] = shares[out]
-            continue
-        heads = fit_softmax(features[:, kept], labels[kept], n_classes)
-        told = heads.probabilities(features[:, out]).double().numpy()
-        correct[0][:, out] = told.argmax(2) == labels[out]
-        own = told[:, np.arange(out.sum()), labels[out]]
-        loss[0][:, out] = -np.log(np.maximum(own, np.finfo(np.float64).tiny))
-    return FoldedHeads(correct, loss)
+    n_layers, n_penalties, n, _ = residuals.shape
+    n_classes = int(codes.max()) + 1
+    share = np.bincount(codes[0], minlength=n_classes) / n
+    values = np.empty((n_layers, n_penalties, len(_MEASURES), len(codes)))
+    step = max(1, _NUMBERS_AT_ONCE // (n * n_classes))
+    for start in range(0, len(codes), step):
+        part = codes[start : start + step]
+        hot = (part.T[:, :, None] == np.arange(n_classes)).astype(np.float32)
+        for layer in range(n_layers):
+            for place in range(n_penalties):
+                rest = (residuals[layer, place] @ hot.reshape(n, -1)).reshape(hot.shape)
+                found = _measured(rest, hot, part, share)
+                values[layer, place, :, start : start + step] = found
+    return values
 
 
-def _share_loss(labels: CodeArray, n_classes: int, fold: CodeArray) -> FloatArray:
-    """Return the log loss of the class shares outside each row's fold, one row added a class."""
-    loss = np.zeros(len(labels))
-    for k in np.unique(fold):
-        counts = np.bincount(labels[fold != k], minlength=n_classes) + 1.0
-        loss[fold == k] = -np.log(counts / counts.sum())[labels[fold == k]]
-    return loss
+def _measured(
+    rest: NDArray[np.float32],
+    hot: NDArray[np.float32],
+    codes: CodeArray,
+    share: FloatArray,
+) -> FloatArray:
+    """Return the measures of residuals (n, n_orders, C), (3, n_orders)."""
+    n = len(hot)
+    squared = -np.einsum("ijk,ijk->j", rest, rest)
+    lift = hot - rest - share.astype(np.float32)
+    own = np.take_along_axis(lift, codes.T[:, :, None], 2)[..., 0]
+    root = np.sqrt(share).astype(np.float32)
+    margin = (own / root[codes.T]).mean(0)
+    lift /= np.sqrt(share * (1 - share)).astype(np.float32)
+    right = lift.argmax(2) == codes.T
+    recall = (right / (share * n)[codes.T]).sum(0) / len(share)
+    return np.stack([squared, margin, recall])
+
+
+def _standardised(values: FloatArray) -> FloatArray:
+    """Return each measure in units of its spread over all orders; 0 where it does not vary."""
+    spread = values.std(-1, keepdims=True)
+    size = np.abs(values).max(-1, keepdims=True)
+    varies = spread > 1e-6 * size
+    apart = values - values.mean(-1, keepdims=True)
+    return np.divide(apart, spread, out=np.zeros_like(apart), where=varies)
+
+
+def _n_above(scores: FloatArray) -> int:
+    """Return how many shuffled orders do at least as well as the true one, the first."""
+    largest = scores.reshape(-1, scores.shape[-1]).max(0)
+    return int((largest[1:] >= largest[0]).sum())
+
+
+def _reason(values: FloatArray, scores: FloatArray, p_value: float) -> str:
+    layer = int(scores[..., 0].max((1, 2)).argmax())
+    place = int(scores[layer, :, -1, 0].argmax())
+    recall = values[layer, place, _MEASURES.index("recall")]
+    what = (
+        f"heads on layer {layer} recall {recall[0]:.3f} of a class on average, with shuffled "
+        f"labels {recall[1:].mean():.3f} (p = {p_value:.3f} over all layers)"
+    )
+    return f"signal: {what}" if p_value <= LEVEL else f"no signal above the controls: {what}"

@@ -25,11 +25,11 @@ from charkit.cli.stopping import INTERRUPTED, Stop, program, stoppable
 from charkit.config import Progress, bounded, no_progress
 from charkit.errors import CharkitError, MissingError, UsageError
 from charkit.escape import csv_text, harmless
+from charkit.progress import bar_of, lines
 
 Format = Literal["table", "json", "csv"]
 P = ParamSpec("P")
 
-_LINE_EVERY_S = 60.0
 _LONGEST_RANGE = 10_000
 
 _log = logging.getLogger(__name__)
@@ -120,40 +120,31 @@ def _cell(value: object) -> str:
     return "" if value is None else harmless(str(value)).replace("\n", " ")
 
 
-class _Lines:
-    """Progress for a file or a pipe: one line a minute and one at the end of a stage."""
-
-    def __init__(self) -> None:
-        self._spoken: dict[str, float] = {}
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        begun = self._spoken.setdefault(stage, now)
-        if now - begun >= _LINE_EVERY_S:
-            typer.echo(harmless(f"{stage}: {done:,} of {total:,}"), err=True)
-            self._spoken[stage] = now
-
-
 class _Bars:
-    """Progress for a terminal: one bar a stage."""
+    """Progress for a terminal: one bar a stage, one for several that belong together."""
 
     def __init__(self, progress: Any) -> None:
         self._progress = progress
         self._tasks: dict[str, Any] = {}
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        if stage not in self._tasks:
-            self._tasks[stage] = self._progress.add_task(harmless(stage), total=total)
-        self._progress.update(self._tasks[stage], completed=done, total=total)
+        name, shown = bar_of(stage), harmless(stage)
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(shown, total=total)
+        self._progress.update(self._tasks[name], description=shown, completed=done, total=total)
 
 
 @contextmanager
 def progress_shown(output: Output) -> Iterator[Progress]:
-    """Give a progress function that suits where stderr goes; the log gets the ends of stages."""
+    """Give a progress function that suits where stderr goes; the log gets the ends of stages.
+
+    A file or a pipe gets a line every 30 s.
+    """
     if output.quiet:
         yield _logged(no_progress)
     elif not sys.stderr.isatty():
-        yield _logged(_Lines())
+        with lines(lambda line: typer.echo(harmless(line), err=True)) as report:
+            yield _logged(report)
     else:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn

@@ -71,6 +71,8 @@ def _log_evidence(
     """Return LogME by MacKay's fixed point, all layers and classes at once."""
     targets = hot - hot.mean(0)
     n = len(hot) - 1
+    some = kept.any(0)  # directions that no layer's rows span add nothing below
+    squares, left, kept = squares[:, some], left[:, :, some], kept[:, some]
     s = np.where(kept, squares, 0.0)[:, :, None]
     inside = np.where(kept[:, :, None], (left.transpose(0, 2, 1) @ targets) ** 2, 0.0)
     total = (targets**2).sum(0)

@@ -1,0 +1,225 @@
+"""The stages of a pilot's evidence, each kept in the store as soon as it is finished.
+
+===========  ===============================================================  ====================
+stage        what is kept                                                     depends on
+===========  ===============================================================  ====================
+states       pooled states of all layers (`charkit.encoders.stream`)          texts, encoder
+``fisher``   metrics of the Fisher embeddings                                 states, library
+``heads``    one row a layer: heads, spectra, label-free estimates            states
+``random``   accuracy on the states of a random encoder                       texts, encoder's shape
+``signal``   whether there is anything to learn                               states
+===========  ===============================================================  ====================
+
+A run that was stopped does the unfinished stage again, and none of those before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from charkit.answers.evidence import fisher_columns, gather_evidence, random_accuracy
+from charkit.answers.fisher_evidence import FisherEvidence
+from charkit.answers.kept_values import kept_values, number
+from charkit.answers.pilot_fisher import last_head, pilot_fisher
+from charkit.answers.pilot_signal import PilotSignal, pilot_signal
+from charkit.answers.text_figures import TextFigures, text_figures
+from charkit.cached import cached
+from charkit.config import Progress, staged
+from charkit.durable import write_whole
+from charkit.encoders.encoder import Encoder
+from charkit.encoders.states import LayerStates
+from charkit.encoders.stream import encode_to_store
+from charkit.heads.grid import RANDOM_ENCODER_SEED
+from charkit.manifest import Clock, run_manifest
+from charkit.store import Store
+from charkit.tasks.nested import nested_order
+from charkit.tasks.task import Split
+
+if TYPE_CHECKING:
+    from charkit.answers.pilot import Pilot
+
+LOOKING = "look for a signal"
+
+KIND = "evidence_stage"
+FORMAT_VERSION = 1
+
+MOST_FOR_CONTROLS = 512
+FEW_CLASSES = 20
+
+SEEDS = {"random_encoder": RANDOM_ENCODER_SEED}
+
+_ROWS = "rows.parquet"
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What is measured on a pilot, stage by stage.
+
+    Attributes:
+        pilot: The sample.
+        encoder: The encoder.
+        store: Where finished stages are kept.
+        config: What determines the evidence.
+        progress: Called as ``progress(stage, done, total)``.
+    """
+
+    pilot: Pilot
+    encoder: Encoder
+    store: Store
+    config: dict[str, Any]
+    progress: Progress
+
+    @cached_property
+    def labelled(self) -> LayerStates | None:
+        """States of the labelled texts; None without any."""
+        return self._states(self.pilot.labelled, "labelled texts")
+
+    @cached_property
+    def unlabelled(self) -> LayerStates | None:
+        """States of the unlabelled texts; None without any."""
+        return self._states(self.pilot.unlabelled, "unlabelled texts")
+
+    @property
+    def states(self) -> list[LayerStates]:
+        """Those of both that there are."""
+        return [s for s in (self.labelled, self.unlabelled) if s is not None]
+
+    def rows(self) -> pd.DataFrame:
+        """Return the evidence, one row a layer, without the keys of names."""
+        _ = self.states
+        fisher = self._fisher() if self.pilot.n_used else None
+        rows = self._heads()
+        if fisher is not None:
+            rows = rows.assign(**fisher_columns(fisher, self.encoder.n_layers))
+        if self.pilot.n_used:
+            rows["random_accuracy"] = self._random()
+        return rows
+
+    def signal(self) -> PilotSignal | None:
+        """Return whether there is any signal; None without labels."""
+        if not self.pilot.n_used:
+            return None
+        found = self._values("signal", self._find_signal)
+        return PilotSignal(bool(found["signal"]), str(found["reason"]))
+
+    def texts(self, split: Split | None) -> TextFigures | None:
+        """Return how the tokenizer takes texts; None without any."""
+        if split is None or not len(split):
+            return None
+        return text_figures(self.encoder, split)
+
+    def _states(
+        self, split: Split | None, what: str, encoder: Encoder | None = None
+    ) -> LayerStates | None:
+        if split is None or not len(split):
+            return None
+        return encode_to_store(
+            encoder or self.encoder,
+            split,
+            store=self.store,
+            max_length=self.config["max_length"],
+            progress=staged(self.progress, f"encode {what}"),
+        )
+
+    @cached_property
+    def _codes(self) -> NDArray[np.int64]:
+        return np.array(self.pilot.labelled.labels, np.int64)
+
+    def _fisher(self) -> FisherEvidence:
+        def make() -> dict[str, Any]:
+            states = self.labelled
+            assert states is not None
+            found = pilot_fisher(
+                self.encoder,
+                last_head(states, self.pilot.labelled, self.pilot.n_classes),
+                self.pilot.labelled,
+                self.pilot.unlabelled,
+                corpus=self.pilot.corpus,
+                max_length=self.config["max_length"],
+                progress=self.progress,
+            )
+            return asdict(found)
+
+        found = self._values("fisher", make)
+        by_layer = tuple(number(value) for value in found.pop("by_layer"))
+        rest = {name: number(value) for name, value in found.items()}
+        return FisherEvidence(by_layer=by_layer, **rest)
+
+    def _heads(self) -> pd.DataFrame:
+        nothing = np.zeros((self.encoder.n_layers + 1, 0, self.encoder.width), np.float32)
+        config = self._key("heads")
+
+        def make(folder: Path) -> dict[str, Any]:
+            clock = Clock()
+            rows = gather_evidence(
+                nothing if self.labelled is None else self.labelled.to_numpy(),
+                None if self.labelled is None else self._codes,
+                nothing if self.unlabelled is None else self.unlabelled.to_numpy(),
+                n_classes=self.pilot.n_classes,
+                progress=self.progress,
+            )
+            write_whole(folder / _ROWS, rows.to_parquet(index=False))
+            return run_manifest(
+                config,
+                clock=clock,
+                seeds=SEEDS,
+                fingerprints={"encoder": self.encoder.fingerprint},
+                device=self.encoder.device,
+                dtype=self.encoder.dtype,
+            )
+
+        def load(folder: Path) -> pd.DataFrame:
+            return pd.read_parquet(folder / _ROWS)
+
+        return cached(self.store, KIND, config, make=make, load=load, progress=self.progress).value
+
+    @cached_property
+    def _some(self) -> NDArray[np.int64]:
+        """Rows that controls are made from, stratified."""
+        return nested_order(self._codes, seed=0, kind="classification")[:MOST_FOR_CONTROLS]
+
+    def _random(self) -> float:
+        def make() -> dict[str, Any]:
+            twin = self.encoder.randomised(seed=RANDOM_ENCODER_SEED)
+            some = self.pilot.labelled.take(self._some)
+            states = self._states(some, "some texts, random encoder", twin)
+            assert states is not None
+            codes = self._codes[self._some]
+            return {"accuracy": random_accuracy(states.layer(-1), codes, self.pilot.n_classes)}
+
+        return number(self._values("random", make)["accuracy"])
+
+    def _find_signal(self) -> dict[str, Any]:
+        assert self.labelled is not None
+        some = self._some
+        if self.pilot.n_classes > FEW_CLASSES:
+            some = some[: MOST_FOR_CONTROLS // 2]
+        self.progress(LOOKING, 0, 1)
+        features = np.stack(
+            [self.labelled.layer(k)[some] for k in range(self.labelled.n_layers + 1)]
+        )
+        found = pilot_signal(features.astype(np.float32, copy=False), self._codes[some])
+        self.progress(LOOKING, 1, 1)
+        return {"signal": found.signal, "reason": found.reason}
+
+    def _values(self, stage: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return a stage's values from the store, making them when they are not there."""
+        return kept_values(
+            self.store,
+            self._key(stage),
+            make,
+            encoder=self.encoder,
+            seeds=SEEDS,
+            progress=self.progress,
+        )
+
+    def _key(self, stage: str) -> dict[str, Any]:
+        return {**self.config, "kind": KIND, "format": FORMAT_VERSION, "stage": stage}

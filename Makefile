@@ -31,7 +31,7 @@ endef
 
 .DEFAULT_GOAL := help
 .PHONY: experiment-layers experiment-classifier experiment-sensitivity experiment-clusters experiment-distinction experiment-norm experiment-distance experiment-experts experiment-intermediate experiment-failures \
-  help setup demo pilot plan embeddings science-embeddings metadata metamodel scorecard next-study experiments report notebook toy test test-wheel test-faults test-ray test-slurm lint types check wheel bench bench-fisher bench-tables docs clean
+  help setup demo pilot plan embeddings science-embeddings metadata metamodel scorecard next-study experiments report notebook toy test test-wheel test-faults test-ray test-slurm lint types check wheel bench bench-fisher bench-estimate bench-tables docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-24s %s\n", $$1, $$2}'
@@ -109,6 +109,9 @@ wheel: setup ## Build the wheel and the source distribution into dist/
 bench: setup ## Measure against peers (half an hour, quiet machine); TASKS=folder for real tasks
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
 	$(BIN)/python benchmarks/run_all.py --only encode heads road $(if $(TASKS),--tasks $(TASKS)) $(if $(SMOKE),--smoke)
+
+bench-estimate: setup ## Measure the time of estimate and the error rates of its signal test (ten minutes); TASKS, SMOKE
+	$(BIN)/python benchmarks/run_all.py --only estimate signal $(if $(TASKS),--tasks $(TASKS)) $(if $(SMOKE),--smoke)
 
 bench-fisher: setup ## Measure Fisher embeddings against their floor and peers (ten minutes); TASKS, SMOKE
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench

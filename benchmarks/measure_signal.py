@@ -79,8 +79,8 @@ def power(samples: list[Sample], draws: int) -> list[dict[str, object]]:
                 old += folded_signal(features, labels)
                 seconds[0] += between - begun
                 seconds[1] += time.process_time() - between
-            rows.append({"task": sample.name, "n": n, "draws": draws, "found": new,
-                         "before": old, "seconds": seconds[0], "seconds_before": seconds[1]})  # fmt: skip
+            row = {"task": sample.name, "n": n, "draws": draws, "found": new, "before": old}
+            rows.append({**row, "seconds": seconds[0], "seconds_before": seconds[1]})
             print(rows[-1], flush=True)
     return rows
 

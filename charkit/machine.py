@@ -36,6 +36,7 @@ CORE = {
     "scikit-learn": ("sklearn", "1.6"),
     "scipy": ("scipy", "1.11"),
     "torch": ("torch", "2.5"),
+    "tqdm": ("tqdm", "4.60"),
     "transformers": ("transformers", "4.48"),
     "typer": ("typer", "0.15"),
 }

@@ -38,7 +38,6 @@ def metamodel_from(text: str) -> Metamodel:
 
     Raises:
         ValueError: It is not what `metamodel_text` wrote, or another version did.
-        ImportError: lightgbm is not installed.
     """
     try:
         content: dict[str, Any] = json.loads(text)
@@ -63,7 +62,6 @@ def read_metamodel(path: str | Path) -> Metamodel:
     Raises:
         FileNotFoundError: The file is not there.
         ValueError: It is no metamodel, was changed, or is of another version.
-        ImportError: lightgbm is not installed.
     """
     return metamodel_from(Path(path).read_text(encoding="utf-8"))
 

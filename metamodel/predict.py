@@ -263,7 +263,6 @@ def load_shipped() -> Metamodel:
     Raises:
         FileNotFoundError: It is not there.
         ValueError: It is damaged or of another version.
-        ImportError: lightgbm is not installed.
     """
     from metamodel.files import read_metamodel
 

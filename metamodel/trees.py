@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import comb
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 _CATEGORICAL, _DEFAULT_LEFT, _MISSING_ZERO, _MISSING_NAN = 1, 2, 4, 8
-_ZERO = 1e-35  # LightGBM takes smaller numbers for zero
+_ZERO = float(np.float32(1e-35))  # LightGBM takes numbers up to this for zero
 _CHUNK = 512
 
 
@@ -53,7 +54,9 @@ class _Tree:
 
     def paths(self) -> list[tuple[int, list[tuple[int, int, float]]]]:
         """Return each leaf with its splits: (split, side, share of the rows that went there)."""
-        found, open_nodes = [], [(0, [])] if len(self.feature) else [(-1, [])]
+        found: list[tuple[int, list[tuple[int, int, float]]]] = []
+        open_nodes: list[tuple[int, list[tuple[int, int, float]]]] = []
+        open_nodes.append((0 if len(self.feature) else -1, []))
         while open_nodes:
             node, path = open_nodes.pop()
             if node < 0:
@@ -141,7 +144,7 @@ def _left(values: FloatArray, threshold: FloatArray, decision: IntArray) -> NDAr
     """Return whether values go left at splits, as LightGBM decides it."""
     unknown = np.isnan(values)
     by_nan = (decision & _MISSING_NAN) > 0
-    known = np.where(unknown & ~by_nan, 0.0, values)
+    known = np.where((unknown & ~by_nan) | (np.abs(values) <= _ZERO), 0.0, values)
     by_zero = (decision & _MISSING_ZERO) > 0
     missing = (by_nan & unknown) | (by_zero & (np.abs(known) <= _ZERO))
     with np.errstate(invalid="ignore"):
@@ -197,7 +200,7 @@ def _tree(fields: dict[str, str]) -> _Tree:
         raise ValueError("trees: expected plain splits and leaves, got categories or lines.")
     many = int(fields["num_leaves"]) > 1
 
-    def numbers(name: str, kind: type) -> NDArray[np.generic]:
+    def numbers(name: str, kind: Any) -> NDArray[Any]:
         return np.array(fields[name].split() if many else [], kind)
 
     children = np.stack([numbers("left_child", np.int64), numbers("right_child", np.int64)], 1)

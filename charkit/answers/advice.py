@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -184,17 +185,13 @@ def advise(
         known = states(pilot.labelled, "labelled texts")
         features = states(pool, "texts to choose from")[rows]
         progress(CHOOSING, 0, 1)
-        try:
-            chosen = choose_rows(
-                known, codes, features, n=SHOWN, strategy=strategy, n_classes=pilot.n_classes
-            )
-        except MissingError as error:
-            raise _NotInstalledError from error
+        chosen = _chosen(known, codes, features, strategy, pilot.n_classes)
         progress(CHOOSING, 1, 1)
-        return {"rows": [int(i) for i in chosen.rows]}
+        return {"rows": chosen}
 
-    try:
-        chosen = kept(
+    picked: Sequence[int] = ()
+    with suppress(_NotInstalledError):  # nothing is kept: it may be installed next time
+        picked = kept(
             "next",
             choose,
             pool=pool.text_fingerprint,
@@ -202,9 +199,7 @@ def advise(
             strategy=strategy,
             n_classes=pilot.n_classes,
         )["rows"]
-    except _NotInstalledError:  # nothing is kept: it may be installed next time
-        chosen = ()
-    found_places = tuple(places.numbers[rows[i]] for i in chosen)
+    found_places = tuple(places.numbers[rows[i]] for i in picked)
     return Advice(covered, NextTexts(strategy, places.unit, found_places, len(rows), judged))
 
 
@@ -219,3 +214,18 @@ def _pool(sample: PartlyLabelled) -> tuple[Split, Places | None, bool]:
     if places is not None:
         places = replace(places, numbers=tuple(places.numbers[i] for i in rows))
     return texts.take(rows), places, judged
+
+
+def _chosen(
+    known: NDArray[Any],
+    codes: NDArray[np.int64],
+    features: NDArray[Any],
+    strategy: Strategy,
+    n_classes: int,
+) -> list[int]:
+    """Return the rows to label next."""
+    try:
+        found = choose_rows(known, codes, features, n=SHOWN, strategy=strategy, n_classes=n_classes)
+    except MissingError as error:
+        raise _NotInstalledError from error
+    return [int(i) for i in found.rows]

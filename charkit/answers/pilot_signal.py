@@ -147,7 +147,8 @@ def _standardised(values: FloatArray) -> FloatArray:
     size = np.abs(values).max(-1, keepdims=True)
     varies = spread > 1e-6 * size
     apart = values - values.mean(-1, keepdims=True)
-    return np.divide(apart, spread, out=np.zeros_like(apart), where=varies)
+    found: FloatArray = np.divide(apart, spread, out=np.zeros_like(apart), where=varies)
+    return found
 
 
 def _n_above(scores: FloatArray) -> int:

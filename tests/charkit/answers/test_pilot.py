@@ -107,3 +107,30 @@ def test_real_pilots_show_a_signal_where_there_is_one(
     assert found.signal is not None
     assert found.signal.signal is signal
     assert not found.labelled_texts.foreign
+
+
+@pytest.mark.parametrize("stage", ["pilot_fisher", "gather_evidence", "pilot_signal"])
+def test_a_stopped_run_resumes_at_its_stage(encoder, tmp_store, tmp_path, stage, monkeypatch):
+    from charkit.answers import pilot_stages
+    from charkit.store import Store
+
+    order = ["pilot_fisher", "gather_evidence", "random_accuracy", "pilot_signal"]
+    calls = []
+    for name in order:
+        real = getattr(pilot_stages, name)
+
+        def counted(*given, _name=name, _real=real, **more):
+            calls.append(_name)
+            if _name == stage and calls.count(_name) == 1:
+                raise KeyboardInterrupt
+            return _real(*given, **more)
+
+        monkeypatch.setattr(pilot_stages, name, counted)
+    with pytest.raises(KeyboardInterrupt):
+        pilot_evidence(pilot(), encoder, store=tmp_store)
+    assert calls == order[: order.index(stage) + 1]
+    again = pilot_evidence(pilot(), encoder, store=tmp_store)
+    assert calls[order.index(stage) + 1 :] == order[order.index(stage) :]
+    whole = pilot_evidence(pilot(), encoder, store=Store(tmp_path / "other"))
+    assert again.rows.equals(whole.rows)
+    assert again.signal == whole.signal

@@ -1,0 +1,68 @@
+import io
+import logging
+import sys
+import time
+
+import pytest
+
+from charkit.progress import PARTS, Whole, lines, shown
+
+
+def test_several_stages_are_one_bar_that_never_falls_and_ends_at_its_total():
+    seen = []
+    whole = Whole(lambda *report: seen.append(report), "estimate", {"a": 1.0, "b": 3.0, "c": 0.0})
+    for stage, done, total in [("a", 0, 2), ("a", 1, 2), ("b", 1, 3), ("other", 5, 9), ("a", 2, 2)]:
+        whole(stage, done, total)
+    whole("c", 0, 0)
+    whole.finish()
+    done = [d for _, d, _ in seen]
+    assert done == sorted(done)
+    assert done[:3] == [0, PARTS // 8, PARTS // 2]
+    assert done[-2] < PARTS == done[-1]
+    assert {total for *_, total in seen} == {PARTS}
+    assert [name for name, *_ in seen][2:4] == ["estimate: b", "estimate: other"]
+
+
+def test_a_line_comes_though_nothing_is_reported():
+    told = []
+    with lines(told.append, every_s=0.02) as report:
+        report("estimate: encode", 250, 1000)
+        until = time.monotonic() + 5
+        while len(told) < 2 and time.monotonic() < until:
+            time.sleep(0.01)
+    assert len(told) >= 2
+    assert told[0].startswith("estimate: encode: 25%, about 0 s left")
+    before = len(told)
+    time.sleep(0.06)
+    assert len(told) == before
+
+
+@pytest.mark.parametrize(
+    ("choice", "variable", "bar"), [(True, "", True), (False, "", False), (None, "0", False)]
+)
+def test_a_bar_is_shown_where_it_is_wanted(choice, variable, bar, monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("CHARKIT_PROGRESS", variable)
+    with shown(choice) as report:
+        report("estimate: encode", 1, 2)
+    assert ("estimate: encode" in stream.getvalue()) == bar
+
+
+def test_a_terminal_gets_a_bar_and_a_file_does_not(monkeypatch):
+    for watched in (True, False):
+        stream = io.StringIO()
+        stream.isatty = lambda watched=watched: watched
+        monkeypatch.setattr(sys, "stderr", stream)
+        monkeypatch.delenv("CHARKIT_PROGRESS", raising=False)
+        with shown(None) as report:
+            report("estimate: encode", 1, 2)
+        assert ("estimate: encode" in stream.getvalue()) == watched
+
+
+def test_the_end_of_each_stage_is_logged(caplog):
+    with caplog.at_level(logging.INFO, "charkit.progress"):
+        whole = Whole(lambda *_: None, "estimate", {"a": 1.0})
+        whole("a", 0, 3)
+        whole("a", 3, 3)
+    assert "a: 3 in" in caplog.text

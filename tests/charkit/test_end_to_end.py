@@ -357,7 +357,7 @@ def test_an_encoder_with_broken_weights(encoder, ground, tmp_path, value):
     changed_weights(encoder, spoil)
     code, message = refusal(encoder, ground[0], tmp_path / "c")
     assert code == 3
-    assert "from layer 2 on, in 64 of 64 texts" in message
+    assert "from layer 2 on, in 80 of 80 texts" in message
 
 
 def test_a_tokenizer_of_another_encoder(encoder, ground, tmp_path):
@@ -388,7 +388,9 @@ def test_code_in_an_encoder_folder_never_runs(encoder, ground, tmp_path):
         value = json.loads((encoder / name).read_text())
         value["auto_map"] = {key: "evil.Evil", "AutoConfig": "evil.Evil"}
         (encoder / name).write_text(json.dumps(value))
-    assert cli("encode", ground[0], "-e", encoder, cache=tmp_path / "c").exit_code == 0
+    code, message = refusal(encoder, ground[0], tmp_path / "c")
+    assert code == 3
+    assert "auto_map" in message
     assert not proof.exists()
 
 

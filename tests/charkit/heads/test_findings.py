@@ -119,7 +119,7 @@ def test_a_subset_has_its_own_finding_and_rows(tiny_bert, store):
     assert set(result.best_layers()["subset"]) == {"all", "noise:0.2"}
 
 
-def test_findings_when_every_head_failed_and_a_control_did_not(tiny_bert, store, monkeypatch):
+def test_findings_when_every_head_failed_and_a_control_did_not(tiny_bert, tmp_store, monkeypatch):
     real = job_module.compute
 
     def fails(work):
@@ -129,7 +129,7 @@ def test_findings_when_every_head_failed_and_a_control_did_not(tiny_bert, store,
 
     monkeypatch.setattr(job_module, "compute", fails)
     with pytest.raises(CellsFailedError) as caught:
-        sweep(toys.toy_task(name="bad"), encoder=str(tiny_bert), store=store, **GRID)
+        sweep(toys.toy_task(name="bad"), encoder=str(tiny_bert), store=tmp_store, **GRID)
     partial = caught.value.partial
     assert partial.findings() == ["bad: no head was trained; see the column 'message'"]
     assert partial.best_layers().empty

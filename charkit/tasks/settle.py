@@ -290,7 +290,10 @@ class _Labels:
     def _marks_left_out(self, values: list[Any]) -> list[Any]:
         present = {v for v in set(values) if v is not None}
         marks = {v for v in present if _is_mark(v)}
-        if not marks or self.kind == "regression" or not all(is_integer(v) for v in present):
+        if not marks or self.kind == "regression":
+            return values
+        if not all(is_integer(v) for v in present):
+            self._note_marks(values, marks, present - marks)
             return values
         if self.column in self.table.class_names:
             return self._left_out(values, lambda v: v in marks, hidden=marks == present)
@@ -322,6 +325,18 @@ class _Labels:
             "it marks rows without one. If it is a class, give --kind classification"
         )
         return [None if v in marks else v for v in values]
+
+    def _note_marks(self, values: list[Any], marks: set[Any], others: set[Any]) -> None:
+        """Note -1 and -100 next to words: kept as classes, though they look like marks."""
+        if self.seen is not None or any(is_number(v) for v in others):
+            return
+        n_rows = sum(v in marks for v in values)
+        listed = ", ".join(shown(v) for v in sorted(marks, key=str))
+        self.notes.append(
+            f"{self._what}: {'class' if len(marks) == 1 else 'classes'} {listed} ({n_rows:,} "
+            "rows) next to words look like missing labels: kept as classes. Leave the cell empty "
+            "for texts still to label"
+        )
 
     def _left_out(
         self, values: list[Any], is_out: Callable[[Any], bool], *, hidden: bool = False

@@ -86,11 +86,21 @@ def test_marks_next_to_classes_have_no_label_and_are_counted(k, mark, as_text, f
 
 
 @pytest.mark.parametrize(
-    "labels", [[-1, 1], [-2, -1, 0, 1, 2], [-1, 0], [-1, -1], [-1.5, 0.0, 1.0], ["-1", "a", "b"]]
+    "labels", [[-1, 1], [-2, -1, 0, 1, 2], [-1, 0], [-1, -1], [-1.5, 0.0, 1.0], ["-1", "0", "b"]]
 )
 def test_minus_one_is_a_class_or_an_amount_where_it_can_be(labels):
     result = settled(labels)
     assert (list(result.columns["label"]), result.notes) == (labels, ())
+
+
+@pytest.mark.parametrize("mark", ["-1", "-100", -1, "-1.0"])
+@pytest.mark.parametrize("kind", [None, "classification"])
+def test_marks_next_to_words_are_classes_and_named(mark, kind):
+    labels = ["good", mark, "bad", mark]
+    result = settled(labels, kind=kind)
+    assert list(result.columns["label"]) == labels
+    assert str(mark) in result.notes[0]
+    assert "(2 rows) next to words look like missing labels" in result.notes[0]
 
 
 def test_amounts_keep_minus_one():

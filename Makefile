@@ -13,6 +13,8 @@ METADATA_NAME := $(if $(filter %/metadata.toml,$(METADATA)),metadata,metadata_sm
 TABLES ?= results
 ENCODERS ?=
 DEVICE ?= auto
+DTYPE ?= auto
+ARITHMETIC = --device $(DEVICE) --dtype $(DTYPE)
 EXECUTOR ?=
 SHARD ?=
 RUN_ON = $(if $(EXECUTOR),--executor $(EXECUTOR)) $(if $(SHARD),--shard $(SHARD))
@@ -24,8 +26,8 @@ STUDY := $(if $(SMOKE),glue_pilot/smoke.toml,$(if $(TASKS),glue_pilot/study.toml
 
 # Fisher embeddings for the library (real tasks, unless it is there), then the meta-dataset.
 define encoder_tables
-$(if $(filter metadata,$(METADATA_NAME)),$(if $(wildcard charkit/library/$(call name_of,$(1)).json),,$(BIN)/python -m glue_pilot embeddings $(EMBEDDINGS) --tasks $(TASKS) --encoder $(1) --device $(DEVICE) --out $(TABLES)/$(call name_of,$(1)) --library charkit/library/$(call name_of,$(1))))
-$(BIN)/python -m glue_pilot metadata $(METADATA) $(if $(TASKS),--tasks $(TASKS)) --encoder $(1) --device $(DEVICE) --out $(TABLES)/$(call name_of,$(1))
+$(if $(filter metadata,$(METADATA_NAME)),$(if $(wildcard charkit/library/$(call name_of,$(1)).json),,$(BIN)/python -m glue_pilot embeddings $(EMBEDDINGS) --tasks $(TASKS) --encoder $(1) $(ARITHMETIC) --out $(TABLES)/$(call name_of,$(1)) --library charkit/library/$(call name_of,$(1))))
+$(BIN)/python -m glue_pilot metadata $(METADATA) $(if $(TASKS),--tasks $(TASKS)) --encoder $(1) $(ARITHMETIC) --out $(TABLES)/$(call name_of,$(1))
 
 endef
 
@@ -37,7 +39,7 @@ help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-24s %s\n", $$1, $$2}'
 	@echo "  Options: TASKS=folder with real tasks, SMOKE=1 for the small size, VENV=folder of the environment,"
 	@echo "  SET='n=256' and OVER='n=128;512' for experiments (times: real tasks, embeddings cached),"
-	@echo "  ENCODERS=\"names or folders\" and DEVICE=cuda for the metamodel and its scorecard"
+	@echo "  ENCODERS=\"names or folders\" DEVICE=cuda and DTYPE=bfloat16 for the metamodel and its scorecard"
 
 setup: $(READY) ## Make the environment in .venv (minutes, once)
 
@@ -60,13 +62,13 @@ plan: setup ## Say what the pilot would compute: cells, minutes, disk
 	$(BIN)/python -m glue_pilot plan $(STUDY) $(if $(TASKS),--tasks $(TASKS))
 
 embeddings: setup ## Embed all tasks of TASKS, else generated ones; build the shipped library (under 25 minutes)
-	$(BIN)/python -m glue_pilot embeddings $(EMBEDDINGS) $(if $(TASKS),--tasks $(TASKS)) $(RUN_ON) $(if $(filter %/embeddings.toml,$(EMBEDDINGS)),--library charkit/library/minilm)
+	$(BIN)/python -m glue_pilot embeddings $(EMBEDDINGS) $(if $(TASKS),--tasks $(TASKS)) $(ARITHMETIC) $(RUN_ON) $(if $(filter %/embeddings.toml,$(EMBEDDINGS)),--library charkit/library/minilm)
 
 science-embeddings: setup ## Ask the embeddings what they know: tables, figures, findings
 	$(BIN)/python -m glue_pilot science-embeddings $(EMBEDDINGS) $(if $(TASKS),--tasks $(TASKS))
 
 metadata: setup ## Make the table that the metamodel learns from (an hour; SMOKE=1 two minutes)
-	$(BIN)/python -m glue_pilot metadata $(METADATA) $(if $(TASKS),--tasks $(TASKS)) $(RUN_ON)
+	$(BIN)/python -m glue_pilot metadata $(METADATA) $(if $(TASKS),--tasks $(TASKS)) $(ARITHMETIC) $(RUN_ON)
 
 next-study: setup ## Simulate labelling: which texts to label first, and what it saves (ten minutes)
 	$(BIN)/python -m glue_pilot next-study $(NEXT) $(if $(TASKS),--tasks $(TASKS)) $(if $(filter %/next.toml,$(NEXT)),--policy charkit/answers/next_policy.json)

@@ -111,6 +111,8 @@ def run_study(
     output.note(f"{len(result.table):,} cells in {seconds:.0f} s; {len(written)} files in {out}")
 
 
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be computed, and stop.")]
+
 EmbeddingsFile = Annotated[
     Path, typer.Argument(help="A study of embeddings, such as glue_pilot/embeddings.toml.")
 ]
@@ -134,9 +136,11 @@ def embeddings(
     ] = None,
     encoder: OtherEncoder = None,
     device: o.Device = "auto",
+    dtype: o.Dtype = "auto",
     cache_dir: o.CacheDir = None,
     executor: o.ExecutorName = None,
     shard: o.ShardName = None,
+    dry_run: DryRun = False,
     quiet: o.Quiet = False,
 ) -> None:
     """Embed all tasks of a study; write the table of norms and the library of known tasks."""
@@ -150,10 +154,16 @@ def embeddings(
     spec = read_embedding_study(study)
     spec = replace(spec, encoder=encoder or spec.encoder)
     part = None if shard is None else Shard.parse(shard)
-    ready_folder(out)
     known = load_known_tasks(spec, tasks)
+    loaded = load_encoder(spec.encoder, device=device, dtype=dtype)
+    if dry_run:
+        from glue_pilot.costs import embeddings_hours
+
+        rows = embeddings_hours(spec, known, loaded)
+        output.rows(rows, key="sizes", extra={"notes": [loaded.device_reason, loaded.dtype_reason]})
+        return
+    ready_folder(out)
     store = o.store_at(cache_dir) or Store()
-    loaded = load_encoder(spec.encoder, device=device)
     with progress_shown(output) as progress:
         made = embed_study(
             spec, known, loaded, store=store, executor=executor, shard=part, progress=progress
@@ -212,9 +222,8 @@ def metadata(
     shard: o.ShardName = None,
     encoder: OtherEncoder = None,
     device: o.Device = "auto",
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be computed, and stop.")
-    ] = False,
+    dtype: o.Dtype = "auto",
+    dry_run: DryRun = False,
     quiet: o.Quiet = False,
 ) -> None:
     """Make the table that the metamodel learns from; stop it at any time, it goes on."""
@@ -226,11 +235,19 @@ def metadata(
 
     begun = time.monotonic()
     spec = read_metadata_study(study)
-    spec = replace(spec, encoder=encoder or spec.encoder, device=device)
+    spec = replace(spec, encoder=encoder or spec.encoder, device=device, dtype=dtype)
     bases = load_bases(spec, tasks)
     store = o.store_at(cache_dir) or Store()
     if dry_run:
-        output.rows(plan_rows(spec, bases, store), key="stages", extra={})
+        from glue_pilot.costs import metadata_hours
+
+        loaded = spec.load_encoder()
+        notes = [
+            f"{row['stage']}: about {row['hours']:.2g} hours for all of it; heads come on top"
+            for row in metadata_hours(spec, bases, loaded)
+        ]
+        notes += [loaded.device_reason, loaded.dtype_reason]
+        output.rows(plan_rows(spec, bases, store), key="stages", extra={"notes": notes})
         return
     part = None if shard is None else Shard.parse(shard)
     if part is not None:

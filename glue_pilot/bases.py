@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from charkit.config import content_hash
 from charkit.durable import write_whole
-from charkit.encoders import encode_to_store, load_encoder
+from charkit.encoders import encode_to_store
 from charkit.encoders.stream import states_config
 from charkit.errors import VanishedError
 from charkit.heads.grid import RANDOM_ENCODER_SEED
@@ -70,7 +70,7 @@ class BaseWork:
     @property
     def config(self) -> dict[str, Any]:
         """What determines the base; its `content_hash` is its key in the store."""
-        encoder = load_encoder(self.study.encoder, device=self.study.device)
+        encoder = self.study.load_encoder()
         part = self.task.evaluation
         assert part is not None
         states = [states_config(encoder, split) for split in (self.task.train, part)]
@@ -109,7 +109,7 @@ def _make(work: BaseWork, config: dict[str, Any], store: Store) -> None:
     )
     keys = ("", "", "")
     if variants:
-        encoder = load_encoder(study.encoder, device=study.device)
+        encoder = study.load_encoder()
         random = encoder.randomised(seed=RANDOM_ENCODER_SEED)
         train = encode_to_store(encoder, task.train, store=store)
         evaluation = encode_to_store(encoder, task.evaluation, store=store)

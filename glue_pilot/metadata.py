@@ -13,7 +13,6 @@ from typing import Any, Protocol, TypeVar
 import pandas as pd
 
 from charkit.config import Progress, content_hash, no_progress
-from charkit.encoders import load_encoder
 from charkit.manifest import available_cores
 from charkit.parallel import ExecutorChoice, check_failures, executor_from, run_jobs
 from charkit.store import Store
@@ -112,7 +111,7 @@ def pilot_work(
     study: MetadataStudy, kept: Sequence[tuple[Task, Base]], store: Store
 ) -> tuple[list[FisherWork], list[EvidenceWork]]:
     """Return the embeddings and the evidence that a study has, one piece a variant and draw."""
-    fingerprint = load_encoder(study.encoder, device=study.device).fingerprint
+    fingerprint = study.load_encoder().fingerprint
     embeddings, evidence = [], []
     for task, base in kept:
         for variant in base.variants:

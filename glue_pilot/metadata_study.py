@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from charkit.encoders.device import DeviceChoice
+from charkit.encoders import Encoder, load_encoder
+from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.entry import check_name
 from charkit.errors import DataError, MissingError, UnknownNameError, UsageError
 from charkit.tasks import Task, load_task, nested_order
@@ -51,6 +52,7 @@ class MetadataStudy:
         fisher_max_length: Most tokens of a text that is embedded.
         tasks: Sources that `charkit.load_task` takes; empty for all of a folder's manifest.
         device: Where the encoder runs.
+        dtype: Arithmetic of the encoder.
     """
 
     name: str
@@ -75,6 +77,11 @@ class MetadataStudy:
     fisher_max_length: int
     tasks: tuple[str, ...] = ()
     device: DeviceChoice = "auto"
+    dtype: DtypeChoice = "auto"
+
+    def load_encoder(self) -> Encoder:
+        """Return the encoder, on the study's device."""
+        return load_encoder(self.encoder, device=self.device, dtype=self.dtype)
 
     def n_draws(self, subset: str, size: int) -> int:
         """Return how many draws the outcomes of a part have at a size."""

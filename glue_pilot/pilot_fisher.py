@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charkit.config import content_hash
-from charkit.encoders import load_encoder
 from charkit.encoders.stream import open_states
 from charkit.fisher import (
     FisherOptions,
@@ -134,7 +133,7 @@ def _embedded(
     work: FisherWork, pilot: Pilot, labelled: Split, features: NDArray[np.float32]
 ) -> tuple[TaskEmbedding, TaskEmbedding]:
     """Embed a pilot's own texts and the unlabelled ones, under the head of the last layer."""
-    encoder = load_encoder(work.study.encoder, device=work.study.device)
+    encoder = work.study.load_encoder()
     rows, labels = work.variant.sample(pilot)
     head = _head(features[rows], labels, work.variant.n_classes)
     options = FisherOptions(estimator="sketch", max_length=work.study.fisher_max_length)

@@ -82,8 +82,6 @@ def fisher_evidence(
         shift = float(table[1]) if others else np.nan
         nearest = np.sort(table[1 + len(others) :])[:_FIFTH]
         near[: len(nearest)] = nearest
-    elif evaluation is not None:
-        shift = float(pairwise([embedding, evaluation], metric="cosine").to_numpy()[0, 1])
     return FisherEvidence(
         norm=norm,
         low=low,

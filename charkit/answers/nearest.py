@@ -151,8 +151,9 @@ def _fitting(library: Library | None, encoder: str, fingerprint: str) -> Library
     if found is None:
         raise MissingError(
             f"no library of known tasks for {encoder}: expected an encoder with a shipped one "
-            f"({shipped_names()}), got another. Choose it, or make a library with "
-            "charkit.answers.library.write_library."
+            f"({shipped_names()}), got another. Choose it, or make a library of the study's tasks, "
+            "'python -m glue_pilot embeddings SPEC --encoder ENCODER --library FOLDER' in a "
+            "checkout, and name that with --library FOLDER."
         )
     if found.encoder_fingerprint != fingerprint:
         raise UsageError(

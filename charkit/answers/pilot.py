@@ -239,7 +239,7 @@ def _config(pilot: Pilot, encoder: Encoder, max_length: int | None) -> dict[str,
         "n_classes": pilot.n_classes,
         "corpus": pilot.corpus if pilot.corpus in known else "",  # others leave nothing out
         "unlabelled": "" if pilot.unlabelled is None else pilot.unlabelled.text_fingerprint,
-        "library": None
+        "library": "none, so no shift"
         if library is None
         else sha256_file(SHIPPED / f"{library.name}.safetensors"),
     }

@@ -98,7 +98,8 @@ def encoders(
         announce(output, plan)
     with progress_shown(output) as progress:
         answer = run_encoders(plans, failed, executor=executor, progress=progress)
-    extra: dict[str, Any] = answer.about()
+    noted = [line for plan in plans for line in plan.encoder_notes()]
+    extra: dict[str, Any] = answer.about() | {"encoder_notes": list(dict.fromkeys(noted))}
     rows = answer.rows()
     if output.format == "table":
         extra = {"lines": answer.lines()}

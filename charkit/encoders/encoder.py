@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from charkit.config import RANDOM_PREFIX
-from charkit.encoders.declared import log_once
+from charkit.config import RANDOM_PREFIX, people_name
+from charkit.encoders.declared import declared_notes, log_once
 from charkit.encoders.device import torch_dtype
 from charkit.encoders.files import (
     CONFIG,
@@ -110,6 +110,15 @@ class Encoder:
         if self.random_seed is None:
             check_headers(read_headers(self.folder), read_config(self.folder), self.folder)
         return fingerprint_folder(self.folder, random_seed=self.random_seed)
+
+    def notes(self, pooling: str) -> list[str]:
+        """Return what the folder declares about its use and charkit does not do.
+
+        Args:
+            pooling: How charkit pools.
+
+        """
+        return declared_notes(self.folder, name=people_name(self.name), pooling=pooling)
 
     def text_length(self, max_length: int | None = None) -> int:
         """Return how many tokens of a text are kept, special tokens included.

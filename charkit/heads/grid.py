@@ -148,6 +148,10 @@ class SweepPlan:
                 )
         return lines
 
+    def encoder_notes(self) -> list[str]:
+        """Return what the encoders' folders declare and charkit does not do."""
+        return [line for e in self.encoders for line in e.notes(self.settings.pooling)]
+
     def missing(self, jobs: Iterable[Job]) -> list[Job]:
         """Return those jobs that the store does not have."""
         return [job for job in jobs if self.store.find("heads", job.key) is None]

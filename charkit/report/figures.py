@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from charkit.config import people_name
 from charkit.report.canvas import file_name, save_figure
 from charkit.report.curves import learning_curves
 from charkit.report.grids import best_layer_by_size, layer_size_heatmap
@@ -26,7 +27,7 @@ __all__ = [
 def save_sweep_figures(
     table: pd.DataFrame, folder: str | Path, *, ceilings: Mapping[str, float] | None = None
 ) -> list[Path]:
-    """Write learning curves and a heat map of every task, and the best layers of all.
+    """Write learning curves and a heat map of every task and encoder, and the best layers of all.
 
     Args:
         table: A sweep's table.
@@ -41,17 +42,34 @@ def save_sweep_figures(
     """
     real = table[(table["control"] == "none") & (table["state"] == "done")]
     real = real[(real["subset"] == "all") & real["score"].notna()]
+    several = real["encoder"].nunique() > 1
     written: list[Path] = []
-    taken: set[str] = set()
-    for task in sorted(real["task"].unique()):
-        stem = file_name(task)
-        while stem.lower() in taken:
-            stem += "_"
-        taken.add(stem.lower())
-        curves = learning_curves(table, task=task, ceiling=(ceilings or {}).get(task))
+    names = _FreshNames()
+    for (task, encoder), _ in real.groupby(["task", "encoder"], sort=True):
+        stem = names.of(f"{task}_{people_name(str(encoder))}" if several else str(task))
+        drawn = {"task": str(task), "encoder": str(encoder)}
+        curves = learning_curves(table, **drawn, ceiling=(ceilings or {}).get(str(task)))
         written += save_figure(curves, Path(folder) / f"curves_{stem}")
-        heatmap = layer_size_heatmap(table, task=task)
+        heatmap = layer_size_heatmap(table, **drawn)
         written += save_figure(heatmap, Path(folder) / f"layers_{stem}")
-    if len(real):
-        written += save_figure(best_layer_by_size(table), Path(folder) / "best_layers")
+    best = _FreshNames()
+    for encoder in sorted(real["encoder"].unique()):
+        end = f"_{best.of(people_name(encoder))}" if several else ""
+        figure = best_layer_by_size(table, encoder=encoder)
+        written += save_figure(figure, Path(folder) / f"best_layers{end}")
     return written
+
+
+class _FreshNames:
+    """Names of files, none of them twice, whatever the letters' case."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def of(self, name: str) -> str:
+        """Return a file's name for what is called so."""
+        stem = file_name(name)
+        while stem.lower() in self._taken:
+            stem += "_"
+        self._taken.add(stem.lower())
+        return stem

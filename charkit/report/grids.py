@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from charkit.config import people_name
 from charkit.errors import UsageError
 from charkit.report.canvas import (
     INK,
@@ -34,6 +35,9 @@ from charkit.report.means import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+_ROOM_FOR_WORDS = 6
+"""Fewer rows are too low for the long name of the axis: it would run into the title."""
 
 _NAMES, _LEFT, _RIGHT = 1.62, 0.68, 0.15  # inches beside the cells: names of tasks, layers, none
 
@@ -88,7 +92,8 @@ def layer_size_heatmap(
     _cell_text(axes, means, values)
     _cell_axes(axes, [str(n) for n in sizes], [str(n) for n in layers], below=below)
     axes.set_xlabel("labelled training texts (n)", size=NORMAL, color=INK)
-    axes.set_ylabel("layer (0 = embeddings)", size=NORMAL, color=INK)
+    roomy = len(layers) >= _ROOM_FOR_WORDS
+    axes.set_ylabel("layer (0 = embeddings)" if roomy else "layer", size=NORMAL, color=INK)
     return keep_numbers(figure, means.real)
 
 
@@ -167,8 +172,10 @@ def best_layer_by_size(
     caption = (
         f"Number and colour: best layer (0 = embeddings, {layers[-1]} = last). Small: layers "
         f"inside its 90 % interval (+3: three more). Grey: all are, or none is clearly above "
-        f"the controls. Encoder {chosen}."
+        f"the controls. Encoder {people_name(chosen)}"
     )
+    number = table.loc[table["control"] == "none", "encoder"].nunique()
+    caption += f" (one of {number} in the table)." if number > 1 else "."
     if failed:
         caption += f" Failed cells left out: {failed:,}."
     if empty:
@@ -215,10 +222,12 @@ def _choice_title(every: list[TaskMeans]) -> str:
         if m.layers[-1] not in m.tied(m.sizes[-1]) and m.above_controls(m.sizes[-1])
     ]
     number = len(every)
-    tasks = "1 task" if number == 1 else f"{number} tasks"
+    tasks = f"{number} tasks"
     if not clear:
-        return f"Best layer by n: the last layer keeps up on all of {tasks}"
-    return f"Best layer by n: an earlier layer beats the last on {len(clear)} of {tasks}"
+        where = "on the task" if number == 1 else f"on all of {tasks}"
+        return f"Best layer by n: the last layer keeps up {where}"
+    where = "on the task" if number == 1 else f"on {len(clear)} of {tasks}"
+    return f"Best layer by n: an earlier layer beats the last {where}"
 
 
 def _draw_choices(

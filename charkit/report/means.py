@@ -8,6 +8,7 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 
+from charkit.config import people_name
 from charkit.errors import UnknownNameError, UsageError
 
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "rmse"})
@@ -107,7 +108,7 @@ def interval_words(means: TaskMeans) -> str:
 
 def describe(means: TaskMeans, subset: str = "all") -> str:
     """Return what stands behind the means, for a caption."""
-    parts = [f"Encoder {means.encoder}"]
+    parts = [f"Encoder {people_name(means.encoder)}"]
     if means.n_encoders > 1:
         parts[0] += f" (one of {means.n_encoders} in the table)"
     parts.append(f"{means.n_eval:,} evaluation texts")

@@ -54,7 +54,9 @@ def described(curves: Sequence[TaskCurve]) -> str:
     """Return in words what the drawing shows."""
     last = max(p.n for c in curves for p in c.points)
     first = min(p.n for c in curves for p in c.points)
-    tasks = "One line a task" if len(curves) > 1 else "One task"
+    several = len({curve.means.encoder for curve in curves}) > 1
+    line = "One line a task and encoder" if several else "One line a task"
+    tasks = line if len(curves) > 1 else "One task"
     band = "Band" if len(curves) <= _CROWD else "Band of the line under the pointer"
     return (
         f"{tasks} from {first:,} to {last:,} labels, each at the layer that is best at its "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -42,7 +43,7 @@ class TaskCurve:
     """A task's measured curve at the layer that is best at its largest size.
 
     Attributes:
-        task: Its name.
+        task: Its name, and the encoder's where there are several.
         metric: What is measured, in a word.
         layer: The layer.
         points: Mean over draws and its 90 % interval by number of labels, ascending.
@@ -98,27 +99,47 @@ class Reach:
 
 
 def curves_of(table: pd.DataFrame) -> tuple[TaskCurve, ...]:
-    """Return a curve for every task with finished cells, the highest end first.
+    """Return a curve for every task and encoder with finished cells, the highest end first.
+
+    Where there are several encoders, their names stand after the tasks'.
 
     Args:
         table: A sweep's table; the whole tasks where it has them.
     """
-    found: dict[str, TaskCurve] = {}
-    for (task, subset), own in table.groupby(["task", "subset"], sort=True):
-        done = (own["control"] == "none") & (own["state"] == "done") & np.isfinite(own["score"])
-        if task not in found and done.any():
-            found[str(task)] = _curve(task_means(own, str(task), subset=str(subset)))
+    found: dict[tuple[str, str], TaskCurve] = {}
+    done = table[(table["control"] == "none") & (table["state"] == "done")]
+    done = done[np.isfinite(done["score"])]
+    several = done["encoder"].nunique() > 1
+    for (task, subset, encoder), _ in done.groupby(["task", "subset", "encoder"], sort=True):
+        if (task, encoder) not in found:
+            means = task_means(table, str(task), subset=str(subset), encoder=str(encoder))
+            found[task, encoder] = _curve(means, several=several)
     return tuple(sorted(found.values(), key=lambda c: -(c.points[-1].mean or 0.0)))
 
 
-def _curve(means: TaskMeans) -> TaskCurve:
+def by_encoder(curves: Sequence[TaskCurve]) -> dict[str, list[TaskCurve]]:
+    """Return the curves of each encoder, the one that ends highest on most tasks first."""
+    ahead = Counter(
+        max(
+            (c for c in curves if c.means.task == task), key=lambda c: c.points[-1].mean or 0.0
+        ).means.encoder
+        for task in {c.means.task for c in curves}
+    )
+    found: dict[str, list[TaskCurve]] = {}
+    for curve in sorted(curves, key=lambda c: (-ahead[c.means.encoder], c.means.encoder)):
+        found.setdefault(people_name(curve.means.encoder), []).append(curve)
+    return found
+
+
+def _curve(means: TaskMeans, *, several: bool) -> TaskCurve:
     leads = _leads(means)
     layer = leads[max(leads)].best
     rows = means.real[means.real["layer"] == layer].sort_values("n_train")
     values = rows[["n_train", "mean", "low", "high"]].to_numpy(dtype=float).tolist()
     points = tuple(Expected(int(n), mean, low, high) for n, mean, low, high in values)
     metric = _SHORT.get(means.metric, means.metric.replace("_", " "))
-    return TaskCurve(means.task, metric, layer, points, leads, means)
+    name = f"{means.task}, {people_name(means.encoder)}" if several else means.task
+    return TaskCurve(name, metric, layer, points, leads, means)
 
 
 def _leads(means: TaskMeans) -> dict[int, Lead]:

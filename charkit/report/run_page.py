@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 
-from charkit.config import printable
+from charkit.config import people_name, printable
 from charkit.durable import write_whole
 from charkit.report.page import page_html
 from charkit.report.page_parts import about, asset, bullets, policy, verdict_list
@@ -124,7 +124,8 @@ def _pictures(run: RunFolder) -> list[Picture]:
 
 def _about(run: RunFolder, curves: Sequence[TaskCurve]) -> list[str]:
     said = [text(name, longest=60) for name in encoders_of(curves)[:3]]
-    for count, word in ((len(curves), "task"), (len(run.experiments), "experiment")):
+    n_tasks = len({curve.means.task for curve in curves})
+    for count, word in ((n_tasks, "task"), (len(run.experiments), "experiment")):
         if count:
             said.append(f"{count} {word}{'s' * (count > 1)}")
     return said
@@ -174,7 +175,7 @@ def _record(run: RunFolder) -> str:
                 "table": run.table_file,
                 "cells": len(table),
                 "cells without controls": len(real),
-                "encoders": sorted(real["encoder"].unique().tolist()),
+                "encoders": sorted(map(people_name, real["encoder"].unique().tolist())),
                 "fingerprints": sorted(real["encoder_fingerprint"].unique().tolist()),
                 "layers": sorted(real["layer"].unique().tolist()),
                 "sizes": sorted(real["n_train"].unique().tolist()),

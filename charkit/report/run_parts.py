@@ -66,9 +66,13 @@ def _target_card(curves: Sequence[TaskCurve], target: float) -> str:
         last=f"{high:.2f}",
         value=f"{target:g}",
         shown=f"{target:.2f}",
-        met=f"{met} of {len(curves)} task{'s' * (len(curves) > 1)}",
+        met=f"{met} of {len(curves)} {_curve_word(curves)}{'s' * (len(curves) > 1)}",
         rows="\n".join(rows),
     )
+
+
+def _curve_word(curves: Sequence[TaskCurve]) -> str:
+    return "curve" if len({c.means.encoder for c in curves}) > 1 else "task"
 
 
 def layers_section(curves: Sequence[TaskCurve]) -> str:

@@ -9,7 +9,7 @@ from statistics import median
 from charkit.report.markdown import first_sentence
 from charkit.report.means import layer_range
 from charkit.report.page_answer import Verdict
-from charkit.report.run_curves import TaskCurve, rough, share_of_gain
+from charkit.report.run_curves import TaskCurve, by_encoder, rough, share_of_gain
 from charkit.report.run_folder import Experiment, RunFolder
 from charkit.report.run_scorecard import OURS, coverage_words, error_of
 
@@ -98,9 +98,24 @@ def failure_words(curves: Sequence[TaskCurve]) -> str:
     return f"No layer ends clearly above the controls on {names}{more}."
 
 
+def _layers_and_data(curves: Sequence[TaskCurve]) -> list[str]:
+    """Return which layer and how much data, of every encoder where there are several."""
+    groups = by_encoder(curves)
+    if len(groups) < 2:
+        return [layer_words(curves), data_words(curves)]
+    tasks = {c.means.task for c in curves}
+    first = next(iter(groups))
+    where = f"on {next(iter(tasks))}" if len(tasks) == 1 else f"on most of {len(tasks)} tasks"
+    lines = [f"Of {len(groups)} encoders, {first} ends highest {where}."]
+    for name, own in groups.items():
+        words = " ".join(w for w in (layer_words(own), data_words(own)) if w)
+        lines.append(f"{name}: {words}" if words else "")
+    return lines
+
+
 def sentences_of(run: RunFolder, curves: Sequence[TaskCurve]) -> list[str]:
     """Return the answer in a few sentences, the most important first; at least one."""
-    found = [layer_words(curves), data_words(curves), fisher_words(run), failure_words(curves)]
+    found = [*_layers_and_data(curves), fisher_words(run), failure_words(curves)]
     told = [sentence for sentence in found if sentence]
     if not told and run.experiments:
         told = [first_sentence(run.experiments[0].finding)]

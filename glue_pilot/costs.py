@@ -1,0 +1,107 @@
+"""What embedding and encoding a study's tasks will take, before it is run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from charkit.encoders import Encoder
+from charkit.heads.estimate import CHARS_PER_TOKEN, ENCODE_EFFICIENCY, matmul_rate
+from charkit.tasks import Split, Task
+from glue_pilot.embedding_study import EmbeddingStudy, KnownTask
+from glue_pilot.metadata_study import MetadataStudy
+
+BACKWARD = 2.0
+"""A backward pass takes about twice the operations of the forward pass."""
+
+
+def encoding_operations(encoder: Encoder, split: Split, n: int, *, max_length: int) -> float:
+    """Return the operations of a forward pass over n texts like those of a part, about.
+
+    Args:
+        encoder: The encoder.
+        split: Texts; their lengths are counted in characters.
+        n: Number of texts.
+        max_length: Most tokens of a text.
+    """
+    if not len(split):
+        return 0.0
+    most = max_length * CHARS_PER_TOKEN
+    pairs = split.pairs or ("",) * len(split)
+    sizes = [min(len(a) + len(b), most) for a, b in zip(split.texts, pairs, strict=True)]
+    tokens = n * sum(sizes) / len(sizes) / CHARS_PER_TOKEN
+    return 24.0 * encoder.n_layers * encoder.width**2 * tokens
+
+
+def hours(encoder: Encoder, operations: float) -> float:
+    """Return how long operations take here: a moment of matrix products is timed."""
+    rate = matmul_rate(encoder.device, encoder.dtype)
+    return operations / (rate * ENCODE_EFFICIENCY.get(encoder.dtype, 0.3)) / 3600
+
+
+def metadata_hours(
+    study: MetadataStudy, tasks: Sequence[Task], encoder: Encoder
+) -> list[dict[str, Any]]:
+    """Return the hours of a meta-dataset's stages that run the encoder, all of them to be done.
+
+    Args:
+        study: The study.
+        tasks: Its tasks, cut to its numbers of rows.
+        encoder: The encoder.
+    """
+    encode = embed = 0.0
+    for task in tasks:
+        length = encoder.text_length(None)
+        encode += 2 * encoding_operations(encoder, task.train, len(task.train), max_length=length)
+        if task.evaluation is not None:
+            n_eval = len(task.evaluation)
+            encode += encoding_operations(encoder, task.evaluation, n_eval, max_length=length)
+        pilots = [(n, study.fisher_draws) for n in study.fisher_pilots]
+        pilots += [(n, study.n_variants - 1) for n in study.fisher_variant_pilots]
+        n = sum(
+            draws * (min(size, study.n_fisher) + min(study.n_unlabelled, study.n_fisher))
+            for size, draws in pilots
+            if size <= len(task.train)
+        )
+        longest = min(study.fisher_max_length, encoder.max_length)
+        embed += encoding_operations(encoder, task.train, n, max_length=longest)
+    return [
+        {"stage": "encoding", "hours": hours(encoder, encode)},
+        {"stage": "embeddings", "hours": hours(encoder, (1 + BACKWARD) * embed)},
+    ]
+
+
+def embeddings_hours(
+    study: EmbeddingStudy, known: Sequence[KnownTask], encoder: Encoder
+) -> list[dict[str, Any]]:
+    """Return samples, texts and hours of a study of embeddings, one row a size, all to be done.
+
+    Args:
+        study: The study.
+        known: Its tasks.
+        encoder: The encoder.
+    """
+    longest = min(study.max_length, encoder.max_length)
+    rows = []
+    for size, draws in zip(study.sizes, study.draws, strict=True):
+        heads = len(study.heads_at(size, encoder.n_layers))
+        fitting = [k.task for k in known if len(k.task.train) >= size * draws]
+        operations = 0.0
+        for task in fitting:
+            n = size * draws
+            forward = encoding_operations(encoder, task.train, n, max_length=longest)
+            operations += (2 + heads * BACKWARD) * forward
+            if task.evaluation is not None:
+                n_eval = min(study.n_eval, len(task.evaluation))
+                operations += draws * encoding_operations(
+                    encoder, task.evaluation, n_eval, max_length=longest
+                )
+        rows.append(
+            {
+                "size": size,
+                "samples": draws * len(fitting),
+                "texts": draws * size * len(fitting),
+                "hours": hours(encoder, operations),
+            }
+        )
+    return rows

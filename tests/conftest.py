@@ -33,8 +33,17 @@ class NetworkBlockedError(AssertionError):
     """A test tried to open a network connection."""
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _environment(tmp_path_factory):
+    """For the whole session: fixtures of modules are made before those of a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CHARKIT_DTYPE", NUMBERS)
+        patch.setenv("CHARKIT_CACHE", str(tmp_path_factory.getbasetemp() / "charkit-cache"))
+        yield
+
+
 @pytest.fixture(autouse=True)
-def _no_network(monkeypatch, tmp_path_factory):
+def _no_network(monkeypatch):
     def refuse(self, address, *rest):
         if self.family == getattr(socket, "AF_UNIX", None):
             return real(self, address, *rest)
@@ -44,8 +53,6 @@ def _no_network(monkeypatch, tmp_path_factory):
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket.socket, "connect_ex", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: refuse(socket.socket(), a[:2]))
-    monkeypatch.setenv("CHARKIT_DTYPE", NUMBERS)
-    monkeypatch.setenv("CHARKIT_CACHE", str(tmp_path_factory.getbasetemp() / "charkit-cache"))
 
 
 def build_tiny_bert(folder: Path, *, n_layers: int = 2, seed: int = 0) -> Path:

@@ -85,7 +85,8 @@ def _failed_if_required(report):
 
 
 def _reason(report) -> str:
-    return str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+    return str(reason).removeprefix("Skipped: ")
 
 
 @pytest.hookimpl(trylast=True)

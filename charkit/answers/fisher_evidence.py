@@ -26,7 +26,8 @@ class FisherEvidence:
         by_layer: Of each layer 1..L, less ``norm``.
         spread: Participation ratio of the numbers, over their count.
         trivial: Distance to the trivial embedding.
-        shift: Distance of the evaluation texts' embedding under the same head.
+        shift: Log-ratio distance of the evaluation texts' embedding under the same head; NaN
+            without a library, whose numbers centre it.
         near: Log-ratio distance to the nearest library embedding.
         near_5: To the fifth nearest.
     """

@@ -205,27 +205,6 @@ def test_devices(monkeypatch):
     assert choose_device("auto") == ("cuda", "cuda: found a card")
 
 
-@pytest.mark.parametrize(
-    ("amx", "expected"), [(True, "bfloat16: the CPU has AMX"), (False, "float32: no fast")]
-)
-def test_dtypes_of_the_cpu(amx, expected, monkeypatch):
-    monkeypatch.setattr("charkit.encoders.device._cpu_has_amx", lambda: amx)
-    dtype, reason = choose_dtype("auto", "cpu")
-    assert reason.startswith(expected)
-    assert dtype == expected.split(":")[0]
-    assert choose_dtype("float64", "cpu")[0] == "float64"
-    with pytest.raises(UsageError, match="got 'int8'"):
-        choose_dtype("int8", "cpu")
-    with pytest.raises(UsageError, match="on mps"):
-        choose_dtype("float64", "mps")
-
-
-@pytest.mark.parametrize(("capability", "dtype"), [((8, 0), "bfloat16"), ((7, 5), "float32")])
-def test_dtypes_of_cuda(capability, dtype, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
-    assert choose_dtype("auto", "cuda")[0] == dtype
-
-
 @pytest.mark.bundled
 def test_the_bundled_encoder(bundled_encoder):
     encoder = load_encoder(bundled_encoder, device="cpu", dtype="float32", offline=True)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from charkit.encoders import fetch_encoder, load_encoder, source
-from charkit.encoders.device import choose_device, choose_dtype
+from charkit.encoders.device import choose_device
 from charkit.errors import (
     DataError,
     MissingError,

@@ -86,6 +86,7 @@ BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 ANSWER = ("<!-- answer: begin -->", "<!-- answer: end -->")
 STUDY = ("<!-- study: begin -->", "<!-- study: end -->")
+FAULTS = ("<!-- faults: begin -->", "<!-- faults: end -->")
 
 
 def readme() -> str:
@@ -113,6 +114,35 @@ def next_page() -> str:
     found = (ROOT / "results" / "next.md").read_text(encoding="utf-8")
     picture = "![Accuracy above random's by number of labels](img/next_labels.svg)"
     return _with_block(HERE / "next.md", f"{picture}\n\n{found}", STUDY)
+
+
+def robustness_page() -> str:
+    """Return the page of robustness with the counts of results/robustness.json made anew."""
+    place = ROOT / "results" / "robustness.json"
+    block = faults_block(json.loads(place.read_text(encoding="utf-8")))
+    return _with_block(HERE / "robustness.md", block, FAULTS)
+
+
+TRIED = {
+    "kills": "kills, then the same command again",
+    "damages": "one file of the store damaged, then the commands that use it",
+    "files": "embedding, table, policy or metamodel damaged, then read",
+    "reports": "one file of a folder of results damaged, then `report`",
+    "hostile_files": "hostile tables and results",
+    "hostile_folders": "hostile encoder folders",
+}
+"""Sections of the attack -> what is tried in them."""
+
+
+def faults_block(found: dict[str, Any]) -> str:
+    """Return what `make test-faults` counted, as a table."""
+    names = ("tried", "detected", "made_again", "harmless", "silent", "lost", "tracebacks")
+    titles = [name.replace("_", " ") for name in names]
+    lines = [f"| what | {' | '.join(titles)} |", "|---" * (1 + len(names)) + "|"]
+    rows = {TRIED[name]: section for name, section in found["sections"].items()}
+    for what, counts in {**rows, "all": found["total"]}.items():
+        lines.append(f"| {what} | {' | '.join(f'{counts[n]:,}' for n in names)} |")
+    return "\n".join([*lines, ""])
 
 
 def _with_block(page: Path, block: str, marks: tuple[str, str]) -> str:
@@ -284,6 +314,8 @@ def main() -> None:
         (HERE / "img").mkdir(exist_ok=True)
         (HERE / "next.md").write_text(next_page(), encoding="utf-8")
         shutil.copy(ROOT / "results" / "figures" / "next_labels.svg", HERE / "img")
+    if (ROOT / "results" / "robustness.json").is_file():
+        (HERE / "robustness.md").write_text(robustness_page(), encoding="utf-8")
     if (ROOT / "results" / "science_embeddings.md").is_file():
         (HERE / "img").mkdir(exist_ok=True)
         (HERE / "embeddings.md").write_text(embeddings_page(), encoding="utf-8")

@@ -41,7 +41,7 @@ def metamodel_from(text: str) -> Metamodel:
     """
     try:
         content: dict[str, Any] = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"not JSON: {error}.") from None
     told = content.pop("sha256", None) if isinstance(content, dict) else None
     if told is None:
@@ -63,7 +63,11 @@ def read_metamodel(path: str | Path) -> Metamodel:
         FileNotFoundError: The file is not there.
         ValueError: It is no metamodel, was changed, or is of another version.
     """
-    return metamodel_from(Path(path).read_text(encoding="utf-8"))
+    try:
+        text = Path(path).read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:  # its own form would show the whole file
+        raise ValueError(f"not text in UTF-8: {error}.") from None
+    return metamodel_from(text)
 
 
 def _metamodel(content: dict[str, Any]) -> Metamodel:

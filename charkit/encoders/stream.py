@@ -41,7 +41,7 @@ SHARD_ROWS = 2048
 """Rows of one file: a kill loses at most their work, and memory holds no more of them."""
 
 _INDEX = "index.json"
-_DIGEST, _CONDITIONS = "sha256", "computed_with"
+_ABOUT, _DIGEST, _CONDITIONS = "charkit", "sha256", "computed_with"
 _FLOAT16_LIMIT = 60_000.0
 
 
@@ -281,7 +281,8 @@ class _ShardWriter:
         tensors["lengths"] = tokens.lengths.astype(np.int32)
         tensors["full_lengths"] = tokens.full_lengths.astype(np.int32)
         about = {_DIGEST: _digest(tensors), _CONDITIONS: self._conditions()}
-        write_whole(path, save(tensors, metadata=about))
+        # safetensors writes several entries in an order of chance: one keeps the bytes the same
+        write_whole(path, save(tensors, {_ABOUT: json.dumps(about, sort_keys=True)}))
 
     def _whole(self, path: Path, n_rows: int) -> str | None:
         """Return the conditions of a shard that has the right tensors, undamaged; else None."""
@@ -293,11 +294,13 @@ class _ShardWriter:
         try:
             with safe_open(path, framework="numpy") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                about = file.metadata() or {}
-        except (SafetensorError, OSError):
+                about = json.loads((file.metadata() or {}).get(_ABOUT, "{}"))
+        except (SafetensorError, OSError, ValueError, RecursionError):
             return None
         found = {name: list(tensor.shape) for name, tensor in tensors.items()}
-        if found != wanted or about.get(_DIGEST) != _digest(tensors):
+        if found != wanted or not isinstance(about, dict):
+            return None
+        if about.get(_DIGEST) != _digest(tensors):
             return None
         return str(about.get(_CONDITIONS, "{}"))
 

@@ -1,6 +1,8 @@
 """The attack's own parts, and a few tries of it in the normal suite."""
 
+import importlib.util
 import random
+from pathlib import Path
 
 import pytest
 from damages import damage, mutated
@@ -64,3 +66,17 @@ def test_a_file_changed_on_purpose_is_read_without_its_seal(tmp_path):
     path.write_text('{"n": 3, "sha256": "0"}')
     with pytest.raises(DataError, match="remove its line 'sha256'"):
         read_sealed(path, "a.json", advice="")
+
+
+def test_the_page_shows_what_was_counted():
+    place = Path(__file__).parents[2] / "docs" / "make_pages.py"
+    spec = importlib.util.spec_from_file_location("make_pages", place)
+    pages = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(pages)
+    names = ("tried", "detected", "made_again", "harmless", "silent", "lost", "tracebacks")
+    counts = dict(zip(names, (1234, 1200, 5, 0, 1, 3, 2), strict=True))
+    block = pages.faults_block({"sections": {"kills": counts}, "total": counts})
+    numbers = "1,234 | 1,200 | 5 | 0 | 1 | 3 | 2 |"
+    assert f"| kills, then the same command again | {numbers}\n| all | {numbers}\n" in block
+    page = place.with_name("robustness.md").read_text(encoding="utf-8")
+    assert all(page.count(mark) == 1 for mark in pages.FAULTS)

@@ -87,6 +87,20 @@ def test_half_a_file_is_refused(text):
         metamodel_from(text[: len(text) // 2])
 
 
+def test_bytes_that_are_no_text_are_refused_in_one_short_sentence(text, tmp_path):
+    place = tmp_path / "metamodel.json"
+    place.write_bytes(text.encode()[:500] + b"\xff" + text.encode()[500:])
+    with pytest.raises(ValueError, match="not text in UTF-8") as caught:
+        read_metamodel(place)
+    assert type(caught.value) is ValueError
+    assert len(repr(caught.value)) < 300
+
+
+def test_nesting_without_end_is_refused():
+    with pytest.raises(ValueError, match="not JSON"):
+        metamodel_from("[" * 1_000_000)
+
+
 def test_without_a_file_there_is_no_metamodel(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_metamodel(tmp_path / "metamodel.json")

@@ -114,6 +114,15 @@ def test_whole_shards_are_kept_and_broken_ones_redone(
     assert tmp_store.verify() == []
 
 
+def test_the_same_states_are_the_same_bytes(tiny_encoder, tmp_path):
+    files = set()
+    for i in range(12):  # safetensors orders several entries of a header by chance
+        store = Store(tmp_path / str(i))
+        encode_to_store(tiny_encoder, make_texts(4), store=store)
+        files.add(next(store.root.rglob("rows-*.safetensors")).read_bytes())
+    assert len(files) == 1
+
+
 CHILD = """
 import sys
 sys.path.insert(0, {here!r})

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from charkit.encoders import Encoder
-from charkit.heads.estimate import CHARS_PER_TOKEN, ENCODE_EFFICIENCY, matmul_rate
+from charkit.heads.estimate import CHARS_PER_TOKEN, encode_seconds, matmul_rate
 from charkit.tasks import Split, Task
 from glue_pilot.embedding_study import EmbeddingStudy, KnownTask
 from glue_pilot.metadata_study import MetadataStudy
@@ -15,11 +15,10 @@ BACKWARD = 2.0
 """A backward pass takes about twice the operations of the forward pass."""
 
 
-def encoding_operations(encoder: Encoder, split: Split, n: int, *, max_length: int) -> float:
-    """Return the operations of a forward pass over n texts like those of a part, about.
+def n_tokens(split: Split, n: int, *, max_length: int) -> float:
+    """Return about how many tokens n texts like those of a part have.
 
     Args:
-        encoder: The encoder.
         split: Texts; their lengths are counted in characters.
         n: Number of texts.
         max_length: Most tokens of a text.
@@ -29,14 +28,7 @@ def encoding_operations(encoder: Encoder, split: Split, n: int, *, max_length: i
     most = max_length * CHARS_PER_TOKEN
     pairs = split.pairs or ("",) * len(split)
     sizes = [min(len(a) + len(b), most) for a, b in zip(split.texts, pairs, strict=True)]
-    tokens = n * sum(sizes) / len(sizes) / CHARS_PER_TOKEN
-    return 24.0 * encoder.n_layers * encoder.width**2 * tokens
-
-
-def hours(encoder: Encoder, operations: float) -> float:
-    """Return how long operations take here: a moment of matrix products is timed."""
-    rate = matmul_rate(encoder.device, encoder.dtype)
-    return operations / (rate * ENCODE_EFFICIENCY.get(encoder.dtype, 0.3)) / 3600
+    return n * sum(sizes) / len(sizes) / CHARS_PER_TOKEN
 
 
 def metadata_hours(
@@ -49,13 +41,14 @@ def metadata_hours(
         tasks: Its tasks, cut to its numbers of rows.
         encoder: The encoder.
     """
+    rate = matmul_rate(encoder.device, encoder.dtype)
     encode = embed = 0.0
     for task in tasks:
         length = encoder.text_length(None)
-        encode += 2 * encoding_operations(encoder, task.train, len(task.train), max_length=length)
+        encode += 2 * n_tokens(task.train, len(task.train), max_length=length)
         if task.evaluation is not None:
             n_eval = len(task.evaluation)
-            encode += encoding_operations(encoder, task.evaluation, n_eval, max_length=length)
+            encode += n_tokens(task.evaluation, n_eval, max_length=length)
         pilots = [(n, study.fisher_draws) for n in study.fisher_pilots]
         pilots += [(n, study.n_variants - 1) for n in study.fisher_variant_pilots]
         n = sum(
@@ -64,10 +57,10 @@ def metadata_hours(
             if size <= len(task.train)
         )
         longest = min(study.fisher_max_length, encoder.max_length)
-        embed += encoding_operations(encoder, task.train, n, max_length=longest)
+        embed += n_tokens(task.train, n, max_length=longest)
     return [
-        {"stage": "encoding", "hours": hours(encoder, encode)},
-        {"stage": "embeddings", "hours": hours(encoder, (1 + BACKWARD) * embed)},
+        {"stage": stage, "hours": encode_seconds(encoder, tokens, rate) / 3600}
+        for stage, tokens in (("encoding", encode), ("embeddings", (1 + BACKWARD) * embed))
     ]
 
 
@@ -81,27 +74,26 @@ def embeddings_hours(
         known: Its tasks.
         encoder: The encoder.
     """
+    rate = matmul_rate(encoder.device, encoder.dtype)
     longest = min(study.max_length, encoder.max_length)
     rows = []
     for size, draws in zip(study.sizes, study.draws, strict=True):
         heads = len(study.heads_at(size, encoder.n_layers))
         fitting = [k.task for k in known if len(k.task.train) >= size * draws]
-        operations = 0.0
+        tokens = 0.0
         for task in fitting:
             n = size * draws
-            forward = encoding_operations(encoder, task.train, n, max_length=longest)
-            operations += (2 + heads * BACKWARD) * forward
+            forward = n_tokens(task.train, n, max_length=longest)
+            tokens += (2 + heads * BACKWARD) * forward
             if task.evaluation is not None:
                 n_eval = min(study.n_eval, len(task.evaluation))
-                operations += draws * encoding_operations(
-                    encoder, task.evaluation, n_eval, max_length=longest
-                )
+                tokens += draws * n_tokens(task.evaluation, n_eval, max_length=longest)
         rows.append(
             {
                 "size": size,
                 "samples": draws * len(fitting),
                 "texts": draws * size * len(fitting),
-                "hours": hours(encoder, operations),
+                "hours": encode_seconds(encoder, tokens, rate) / 3600,
             }
         )
     return rows

@@ -136,6 +136,20 @@ def matmul_rate(device: str, dtype: str, *, seconds: float = 0.2) -> float:
     return 2.0 * size**3 * max(count, 1) / max(elapsed, 1e-9)
 
 
+def encode_seconds(encoder: Encoder, tokens: float, rate: float) -> float:
+    """Return about how long a forward pass takes.
+
+    A layer multiplies each token with matrices of 12 width^2 numbers, two operations a number.
+
+    Args:
+        encoder: The encoder.
+        tokens: Number of tokens.
+        rate: From `matmul_rate`, for the encoder's device and dtype.
+    """
+    operations = 24.0 * encoder.n_layers * encoder.width**2 * tokens
+    return operations / (rate * ENCODE_EFFICIENCY.get(encoder.dtype, 0.3))
+
+
 def _task(plan: SweepPlan, task: LazyTask, rates: dict[str, float]) -> TaskEstimate:
     jobs = plan.jobs_of(task)
     missing = plan.missing(jobs)
@@ -180,8 +194,7 @@ def _encode_seconds(encoder: Encoder, plan: SweepPlan, task: LazyTask, rate: flo
     share = _n_texts(plan, task) / (task.card.n_train + task.card.n_eval)
     longest = encoder.text_length(plan.settings.max_length) * CHARS_PER_TOKEN  # the rest is cut
     tokens = share * task.card.chars_within(math.ceil(longest)) / CHARS_PER_TOKEN
-    operations = 24.0 * encoder.n_layers * encoder.width**2 * tokens
-    return operations / (rate * ENCODE_EFFICIENCY.get(encoder.dtype, 0.3))
+    return encode_seconds(encoder, tokens, rate)
 
 
 def _n_texts(plan: SweepPlan, task: LazyTask) -> float:

@@ -117,14 +117,17 @@ def curves_of(table: pd.DataFrame) -> tuple[TaskCurve, ...]:
     return tuple(sorted(found.values(), key=lambda c: -(c.points[-1].mean or 0.0)))
 
 
+def tasks_led(curves: Sequence[TaskCurve]) -> Counter[str]:
+    """Return on how many tasks each encoder's curve ends highest, by the encoder's name."""
+    best: dict[str, TaskCurve] = {}
+    for curve in sorted(curves, key=lambda c: c.points[-1].mean or 0.0):
+        best[curve.means.task] = curve
+    return Counter(curve.means.encoder for curve in best.values())
+
+
 def by_encoder(curves: Sequence[TaskCurve]) -> dict[str, list[TaskCurve]]:
-    """Return the curves of each encoder, the one that ends highest on most tasks first."""
-    ahead = Counter(
-        max(
-            (c for c in curves if c.means.task == task), key=lambda c: c.points[-1].mean or 0.0
-        ).means.encoder
-        for task in {c.means.task for c in curves}
-    )
+    """Return the curves of each encoder, the one that ends highest on the most tasks first."""
+    ahead = tasks_led(curves)
     found: dict[str, list[TaskCurve]] = {}
     for curve in sorted(curves, key=lambda c: (-ahead[c.means.encoder], c.means.encoder)):
         found.setdefault(people_name(curve.means.encoder), []).append(curve)

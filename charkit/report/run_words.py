@@ -9,7 +9,7 @@ from statistics import median
 from charkit.report.markdown import first_sentence
 from charkit.report.means import layer_range
 from charkit.report.page_answer import Verdict
-from charkit.report.run_curves import TaskCurve, by_encoder, rough, share_of_gain
+from charkit.report.run_curves import TaskCurve, by_encoder, rough, share_of_gain, tasks_led
 from charkit.report.run_folder import Experiment, RunFolder
 from charkit.report.run_scorecard import OURS, coverage_words, error_of
 
@@ -103,9 +103,9 @@ def _layers_and_data(curves: Sequence[TaskCurve]) -> list[str]:
     groups = by_encoder(curves)
     if len(groups) < 2:
         return [layer_words(curves), data_words(curves)]
-    tasks = {c.means.task for c in curves}
-    first = next(iter(groups))
-    where = f"on {next(iter(tasks))}" if len(tasks) == 1 else f"on most of {len(tasks)} tasks"
+    led = tasks_led(curves)
+    first, number = next(iter(groups)), led.total()
+    where = f"on {max(led.values())} of {number} tasks" if number > 1 else "on the task"
     lines = [f"Of {len(groups)} encoders, {first} ends highest {where}."]
     for name, own in groups.items():
         words = " ".join(w for w in (layer_words(own), data_words(own)) if w)

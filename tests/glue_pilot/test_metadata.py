@@ -13,12 +13,15 @@ from typer.testing import CliRunner
 
 from charkit.encoders.stream import open_states
 from charkit.errors import CellsFailedError
+from charkit.heads.estimate import CHARS_PER_TOKEN
 from charkit.heads.softmax import fit_softmax
 from charkit.store import Store
+from charkit.tasks import Split
 from charkit.tasks.nested import nested_order
 from glue_pilot import metadata, pilot_evidence
 from glue_pilot.__main__ import app
 from glue_pilot.bases import BaseWork, read_base, run_base
+from glue_pilot.costs import n_tokens
 from glue_pilot.metadata import make_metadata, plan_rows
 from glue_pilot.metadata_card import count, count_joined, write_metadata
 from glue_pilot.metadata_study import MetadataStudy, load_bases
@@ -210,4 +213,15 @@ def test_the_plan_is_told_without_computing(tmp_path):
     )
     assert result.exit_code == 0, result.output
     assert "outcomes" in result.output
+    assert "hours" in result.output
     assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_hours_grow_with_the_tokens():
+    texts = Split(("four", "eight ch"), labels=(0, 1))
+    assert n_tokens(texts, 2, max_length=64) == pytest.approx(12 / CHARS_PER_TOKEN)
+    assert n_tokens(texts, 200, max_length=64) == pytest.approx(1200 / CHARS_PER_TOKEN)
+    assert n_tokens(texts, 2, max_length=1) == pytest.approx(2)  # longer texts are cut
+    pairs = Split(("four", "eight ch"), labels=(0, 1), pairs=("", "more"))
+    assert n_tokens(pairs, 2, max_length=64) == pytest.approx(16 / CHARS_PER_TOKEN)
+    assert n_tokens(texts.take([]), 3, max_length=64) == 0

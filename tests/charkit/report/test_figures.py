@@ -208,6 +208,21 @@ def test_any_task_name_is_safe(name, tmp_path):
     assert name in set(csv["task"])  # in full
 
 
+def test_several_encoders_have_figures_of_their_own(tmp_path):
+    ours, other = (
+        sweep_table(["trec6"], sizes=(16,)),
+        sweep_table(["trec6"], sizes=(16,), encoder="bert"),
+    )
+    both = pd.concat([ours, other], ignore_index=True)
+    alone = {file.name for file in save_sweep_figures(ours, tmp_path / "one")}
+    written = save_sweep_figures(both, tmp_path / "two")
+    names = {file.name for file in written}
+    assert len(names) == len(written) > len(alone)
+    for encoder in ("minilm", "bert"):
+        ends = (f"curves_trec6_{encoder}", f"layers_trec6_{encoder}", f"best_layers_{encoder}")
+        assert {f"{end}.csv" for end in ends} <= names
+
+
 def test_a_dollar_is_drawn_as_a_dollar():
     from matplotlib import cbook
 

@@ -5,6 +5,8 @@ import re
 import time
 from html.parser import HTMLParser
 
+import numpy as np
+import pandas as pd
 import pytest
 from run_folders import (
     ANSWER,
@@ -323,3 +325,23 @@ def test_it_is_quick_and_small(run):
     place = write_report(run)
     assert time.process_time() - begun < 1.0
     assert place.stat().st_size < 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("tasks", "sentence"),
+    [
+        (("trec6",), "Of 2 encoders, minilm ends highest on the task."),
+        (("a", "b", "c"), "Of 2 encoders, minilm ends highest on 2 of 3 tasks."),
+    ],
+)
+def test_of_several_encoders_the_page_names_the_one_that_leads_most_often(
+    tmp_path, tasks, sentence
+):
+    ours, other = sweep_table(tasks), sweep_table(tasks, encoder="bert")
+    here = other["control"] == "none"
+    other.loc[here, "score"] += np.where(other.loc[here, "task"] == "c", 0.1, -0.1)
+    write_table(pd.concat([ours, other], ignore_index=True), tmp_path / "table.parquet")
+    found = read_run(tmp_path)
+    sentences = sentences_of(found, curves_of(found.table))
+    assert sentence in sentences
+    assert [s.partition(":")[0] for s in sentences if ":" in s] == ["minilm", "bert"]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from charkit.answers.fisher_evidence import FisherEvidence as FisherEvidence
 from charkit.answers.fisher_evidence import fisher_evidence as fisher_evidence
+from charkit.answers.pilot_limits import GATHERING
 from charkit.config import Progress, no_progress
 from charkit.errors import DataError, UsageError
 from charkit.heads.alignment import Alignment, label_alignment, shrunk_shares
@@ -35,7 +36,6 @@ MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
 ALIGNED = (4, 16, 64)
 RANDOM_PENALTIES = (30.0, 3.0, 0.3)
 
-STAGE = "gather evidence"
 _STEPS = len(PARTS) + 3  # the heads of the sample, scores and controls, each size, the rest
 _LOSS_FLOOR = 1e-12
 _FEWEST_FOR_SPECTRUM = 4
@@ -72,7 +72,7 @@ def gather_evidence(
     """
     codes = None if labels is None or not len(labels) else np.asarray(labels)
     known, others = _checked(states, codes, unlabelled, n_classes)
-    progress(STAGE, 0, _STEPS)
+    progress(GATHERING, 0, _STEPS)
     n_layers, n0 = known.shape[0] - 1, 0 if codes is None else len(codes)
     columns: Columns = {
         "n0": n0,
@@ -98,7 +98,7 @@ def gather_evidence(
             columns["random_accuracy"] = random_accuracy(random_states, whole, n_classes)
     if fisher is not None:
         columns |= fisher_columns(fisher, n_layers)
-    progress(STAGE, _STEPS, _STEPS)
+    progress(GATHERING, _STEPS, _STEPS)
     table = pd.DataFrame(columns, index=range(n_layers + 1))
     whole_numbers = ["n0", "layer", "n_layers", "n_classes", "n_unlabelled", "width"]
     rest = [name for name in table.columns if name not in whole_numbers]
@@ -175,7 +175,7 @@ def _labelled(
 ) -> Columns:
     codes = torch.from_numpy(labels)
     heads = fit_sample_heads(known, codes, n_classes)
-    progress(STAGE, 1, _STEPS)
+    progress(GATHERING, 1, _STEPS)
     shares = np.bincount(labels, minlength=n_classes) / len(labels)
     some = shares[shares > 0]
     wide = known.double().numpy()
@@ -188,7 +188,7 @@ def _labelled(
         "knn_accuracy": scores.knn_accuracy,
         "shuffled_accuracy": shuffled_accuracy(known, codes, heads.penalty, seed=seed),
     }
-    progress(STAGE, 2, _STEPS)
+    progress(GATHERING, 2, _STEPS)
     columns |= _left_out_columns(heads, labels)
     columns |= _curve_columns(known, labels, heads, seed, progress)
     if others.shape[1]:
@@ -234,7 +234,7 @@ def _curve_columns(
     columns: Columns = {}
     n_present = len(np.unique(labels))
     for place, (name, (share, n_parts)) in enumerate(PARTS.items()):
-        progress(STAGE, 2 + place, _STEPS)
+        progress(GATHERING, 2 + place, _STEPS)
         size = round(share * len(labels))
         if not n_present <= size < len(labels):
             continue

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from charkit.answers.library import SHIPPED, shipped_library
 from charkit.answers.pilot_signal import PilotSignal as PilotSignal
-from charkit.answers.pilot_stages import Stages
 from charkit.answers.text_figures import TextFigures
 from charkit.cached import cached
 from charkit.config import Progress, no_progress
@@ -35,6 +34,9 @@ from charkit.tasks.checks import row_keys
 from charkit.tasks.nested import nested_order
 from charkit.tasks.partly import PartlyLabelled, without_repeats
 from charkit.tasks.task import Split
+
+if TYPE_CHECKING:
+    from charkit.answers.pilot_stages import Stages
 
 KIND = "evidence"
 FORMAT_VERSION = 2
@@ -212,12 +214,17 @@ def pilot_evidence(
         MissingError: The store cannot be written.
     """
     config = _config(pilot, encoder, max_length)
-    stages = Stages(pilot, encoder, store, config, progress)
+
+    def make(folder: Path) -> dict[str, Any]:
+        from charkit.answers.pilot_stages import Stages  # torch: not where all is kept
+
+        return _make(Stages(pilot, encoder, store, config, progress), folder)
+
     kept = cached(
         store,
         KIND,
         config,
-        make=lambda folder: _make(stages, folder),
+        make=make,
         load=lambda folder: _read(folder, pilot),
         progress=progress,
     )

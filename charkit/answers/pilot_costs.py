@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from charkit.answers.advice import CHOOSING
-from charkit.answers.evidence import STAGE as GATHERING
 from charkit.answers.pilot import Pilot
-from charkit.answers.pilot_fisher import MAX_LENGTH, MOST_TEXTS
-from charkit.answers.pilot_stages import LOOKING, MOST_FOR_CONTROLS
+from charkit.answers.pilot_limits import (
+    FISHER_MAX_LENGTH,
+    GATHERING,
+    LOOKING,
+    MOST_FISHER_TEXTS,
+    MOST_FOR_CONTROLS,
+)
 from charkit.encoders.encoder import Encoder
 from charkit.tasks.task import Split
 
@@ -35,10 +39,10 @@ def costs_of(pilot: Pilot, encoder: Encoder, max_length: int | None = None) -> d
     def seconds(split: Split | None, *, most: int | None = None, longest: int = length) -> float:
         return _TOKEN_S * size * _tokens(split, longest, most)
 
-    short = min(length, MAX_LENGTH)
+    short = min(length, FISHER_MAX_LENGTH)
     labelled, other = pilot.labelled, pilot.unlabelled
     fisher = {
-        f"embed {what} texts": _FISHER_PASSES * seconds(part, most=MOST_TEXTS, longest=short)
+        f"embed {what} texts": _FISHER_PASSES * seconds(part, most=MOST_FISHER_TEXTS, longest=short)
         for what, part in (("labelled", labelled), ("unlabelled", other))
     }
     heads = _HEAD_S * pilot.n_used * max(pilot.n_classes, 2) * min(pilot.n_used, encoder.width)

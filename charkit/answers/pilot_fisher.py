@@ -6,6 +6,7 @@ import numpy as np
 
 from charkit.answers.fisher_evidence import FisherEvidence, fisher_evidence
 from charkit.answers.library import shipped_library
+from charkit.answers.pilot_limits import FISHER_MAX_LENGTH, MOST_FISHER_TEXTS
 from charkit.config import Progress, no_progress, staged
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.states import LayerStates
@@ -14,10 +15,6 @@ from charkit.heads.softmax import fit_softmax
 from charkit.parallel.jobs import threads_limited
 from charkit.tasks.nested import nested_order
 from charkit.tasks.task import Split
-
-MOST_TEXTS = 128
-MAX_LENGTH = 128
-"""As in the shipped library: embeddings of longer texts could not be compared with it."""
 
 
 @threads_limited(1)
@@ -56,13 +53,13 @@ def pilot_fisher(
         progress: Called as ``progress(stage, done, total)``.
     """
     labels = np.array(labelled.labels, np.int64)
-    first = nested_order(labels, seed=0, kind="classification")[:MOST_TEXTS]
+    first = nested_order(labels, seed=0, kind="classification")[:MOST_FISHER_TEXTS]
     splits = {"labelled": labelled.take(first)}
     if unlabelled is not None:
-        drawn = np.random.default_rng(0).permutation(len(unlabelled))[:MOST_TEXTS]
+        drawn = np.random.default_rng(0).permutation(len(unlabelled))[:MOST_FISHER_TEXTS]
         splits["unlabelled"] = unlabelled.take(drawn)
     layer = encoder.n_layers
-    options = FisherOptions(estimator="sketch", max_length=min(max_length, MAX_LENGTH))
+    options = FisherOptions(estimator="sketch", max_length=min(max_length, FISHER_MAX_LENGTH))
     found = {
         what: fisher_embeddings(
             encoder,
@@ -81,7 +78,7 @@ def pilot_fisher(
 def _known_tasks(encoder: Encoder, own: TaskEmbedding, corpus: str) -> list[TaskEmbedding]:
     """Return the library's embeddings of other corpora, at the size nearest to the sample's."""
     library = shipped_library(encoder.fingerprint)
-    if library is None or own.max_length != MAX_LENGTH:
+    if library is None or own.max_length != FISHER_MAX_LENGTH:
         return []
     entries = library.matching(own, n=library.near_size(own.n_samples))
     return [e.embedding for e in entries if e.corpus != corpus]

@@ -29,6 +29,7 @@ from charkit.answers.evidence import fisher_columns, gather_evidence, random_acc
 from charkit.answers.fisher_evidence import FisherEvidence
 from charkit.answers.kept_values import kept_values, number
 from charkit.answers.pilot_fisher import last_head, pilot_fisher
+from charkit.answers.pilot_limits import LOOKING, MOST_FOR_CONTROLS
 from charkit.answers.pilot_signal import PilotSignal, pilot_signal
 from charkit.answers.text_figures import TextFigures, text_figures
 from charkit.cached import cached
@@ -46,12 +47,9 @@ from charkit.tasks.task import Split
 if TYPE_CHECKING:
     from charkit.answers.pilot import Pilot
 
-LOOKING = "look for a signal"
-
 KIND = "evidence_stage"
 FORMAT_VERSION = 1
 
-MOST_FOR_CONTROLS = 512
 FEW_CLASSES = 20
 
 SEEDS = {"random_encoder": RANDOM_ENCODER_SEED}

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
-from typing import Literal, cast
-
-import torch
+import runpy
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
 
 from charkit.encoders.number_speed import LEAST_RATIO, bfloat16_ratio
 from charkit.errors import MissingError, UsageError
+
+if TYPE_CHECKING:
+    import torch
 
 DTYPE_VARIABLE = "CHARKIT_DTYPE"
 """Environment variable that names what ``auto`` takes, so that several machines that share a store
@@ -20,6 +26,7 @@ DeviceChoice = Literal["auto", "cpu", "cuda", "mps"]
 DtypeChoice = Literal["auto", "float32", "bfloat16", "float64"]
 """``auto`` takes bfloat16 where its products measure clearly faster, else float32."""
 
+_NO_GPU = "cpu: found neither CUDA nor MPS"
 _DEVICES = ("auto", "cpu", "cuda", "mps")
 _DTYPES = ("auto", "float32", "bfloat16", "float64")
 
@@ -34,6 +41,12 @@ def choose_device(device: str) -> tuple[str, str]:
     """
     if device not in _DEVICES:
         raise UsageError(f"device is not known: expected one of {_DEVICES}, got {device!r}.")
+    if device == "cpu":
+        return "cpu", "cpu: asked for"
+    if device == "auto" and not may_have_gpu():
+        return "cpu", _NO_GPU
+    import torch
+
     has = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -51,7 +64,33 @@ def choose_device(device: str) -> tuple[str, str]:
         return "cuda", f"cuda: found {torch.cuda.get_device_name()}"
     if has["mps"]:
         return "mps", "mps: found Apple's GPU, and no CUDA"
-    return "cpu", "cpu: found neither CUDA nor MPS"
+    return "cpu", _NO_GPU
+
+
+def may_have_gpu() -> bool:
+    """Return whether PyTorch must be asked for a GPU; importing it takes seconds.
+
+    Not where it is not loaded yet and was built for none, nor on Linux without a driver of CUDA.
+    """
+    if "torch" in sys.modules or sys.platform == "darwin":
+        return True
+    found = find_spec("torch")
+    if found is None or not found.submodule_search_locations:
+        return True
+    try:
+        built = runpy.run_path(str(Path(found.submodule_search_locations[0]) / "version.py"))
+    except (OSError, SyntaxError, NameError):
+        return True
+    cuda, hip = (built.get(name, "unknown") for name in ("cuda", "hip"))
+    if cuda is None and hip is None:
+        return False
+    if hip is not None or sys.platform != "linux":
+        return True
+    try:
+        ctypes.CDLL("libcuda.so.1")  # what CUDA loads by this name too
+    except OSError:
+        return False
+    return True
 
 
 def choose_dtype(dtype: str, device: str) -> tuple[str, str]:
@@ -97,4 +136,6 @@ def _named_by_variable(named: str) -> tuple[str, str]:
 
 def torch_dtype(name: str) -> torch.dtype:
     """Return the PyTorch number format of that name."""
-    return cast(torch.dtype, getattr(torch, name))
+    import torch
+
+    return cast("torch.dtype", getattr(torch, name))

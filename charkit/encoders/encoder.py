@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from charkit.config import RANDOM_PREFIX, people_name
@@ -41,6 +40,9 @@ from charkit.encoders.shape import (
 )
 from charkit.encoders.weights import check_headers, check_report, read_headers, read_tensors
 from charkit.errors import DataError, MissingError, UsageError
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["DEFAULT_MAX_LENGTH", "Encoder", "Shape", "read_shape"]
 
@@ -191,6 +193,8 @@ class Encoder:
             DataError: Weights are damaged or incomplete.
 
         """
+        import torch
+
         # weights made in a caller's inference mode would never allow a backward pass
         with (
             torch.inference_mode(False),
@@ -315,6 +319,8 @@ def _config_of(encoder: Encoder) -> Any:
 
 
 def _read_model(encoder: Encoder) -> torch.nn.Module:
+    import torch
+
     folder = encoder.folder
     headers = read_headers(folder)
     check_headers(headers, read_config(folder), folder)
@@ -338,6 +344,8 @@ def _read_model(encoder: Encoder) -> torch.nn.Module:
 
 
 def _draw_model(encoder: Encoder) -> torch.nn.Module:
+    import torch
+
     config = _config_of(encoder)
     assert encoder.random_seed is not None
     with foreign(
@@ -359,6 +367,7 @@ def _require_memory(config: Any, encoder: Encoder) -> None:
         MissingError: They would not.
 
     """
+    import torch
     from transformers import AutoModel
 
     with torch.device("meta"):
@@ -381,6 +390,8 @@ def physical_memory() -> int | None:
 
 
 def _checked_model(model: object) -> torch.nn.Module:
+    import torch
+
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"not a model: got {type(model).__name__}")
     return model

@@ -8,8 +8,8 @@ from typing import Protocol
 from charkit.config import Pooling, Progress, no_progress, people_name
 from charkit.encoders.declared import note_declared
 from charkit.encoders.encoder import Encoder
-from charkit.encoders.run import BatchRunner, check_pooling, choose_token_budget
-from charkit.encoders.states import LayerStates, MemoryShard
+from charkit.encoders.run import BatchRunner, choose_token_budget
+from charkit.encoders.states import LayerStates, MemoryShard, check_pooling
 from charkit.encoders.tokens import tokenise
 
 

@@ -21,12 +21,14 @@ import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from charkit.durable import default_root, write_whole
 from charkit.errors import CharkitError
+from charkit.manifest import package_versions
+
+if TYPE_CHECKING:
+    import torch
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +90,8 @@ def measure(device: str) -> float | None:
     Args:
         device: ``cpu``, ``cuda`` or ``mps``.
     """
+    import torch
+
     try:
         with torch.inference_mode(), _one_thread():
             return _measure(device)
@@ -117,6 +121,8 @@ def _measure(device: str) -> float:
 
 
 def _slower(best: dict[tuple[str, torch.dtype], float]) -> float:
+    import torch
+
     return min(
         best[way, torch.float32] / max(best[way, torch.bfloat16], 1e-9)
         for way in ("forward", "backward")
@@ -127,6 +133,8 @@ def _products(
     device: str, n_rows: int
 ) -> dict[tuple[str, torch.dtype], Callable[[], torch.Tensor]]:
     """Return direction and format -> a product of one linear layer."""
+    import torch
+
     products: dict[tuple[str, torch.dtype], Callable[[], torch.Tensor]] = {}
     generator = torch.Generator().manual_seed(0)
     inputs = torch.rand(n_rows, _WIDTH, generator=generator)
@@ -146,6 +154,8 @@ def _seconds(run: Callable[[], torch.Tensor], device: str) -> float:
         start = clock()
         run()
         return clock() - start
+    import torch
+
     synchronize = torch.cuda.synchronize if device == "cuda" else torch.mps.synchronize
     synchronize()
     start = time.perf_counter()
@@ -156,6 +166,8 @@ def _seconds(run: Callable[[], torch.Tensor], device: str) -> float:
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -174,12 +186,16 @@ def _machine(device: str) -> dict[str, str]:
         "processor": _gpu(device) if device != "cpu" else _processor(),
         "machine": platform.machine(),
         "system": platform.system(),
-        "torch": torch.__version__,
+        "torch": str(package_versions()["torch"]),
     } | {name: os.environ[name] for name in _ISA_VARIABLES if os.environ.get(name)}
 
 
 def _gpu(device: str) -> str:
-    return torch.cuda.get_device_name() if device == "cuda" else platform.mac_ver()[0]
+    if device != "cuda":
+        return platform.mac_ver()[0]
+    import torch
+
+    return torch.cuda.get_device_name()
 
 
 def _processor() -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable
-from typing import get_args
 
 import numpy as np
 import torch
@@ -22,14 +21,6 @@ logger = logging.getLogger(__name__)
 
 _BUDGETS = {"cpu": 2048, "mps": 16384, "cuda": 65536}
 _OOM_WORDS = ("out of memory", "can't allocate memory", "could not allocate")
-
-
-def check_pooling(pooling: str) -> None:
-    """Raise a UsageError unless the pooling is known."""
-    if pooling not in get_args(Pooling):
-        raise UsageError(
-            f"pooling is not known: expected one of {get_args(Pooling)}, got {pooling!r}."
-        )
 
 
 def choose_token_budget(encoder: Encoder, token_budget: int | None) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,14 @@ from charkit.errors import UsageError, VanishedError
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
+
+
+def check_pooling(pooling: str) -> None:
+    """Raise a UsageError unless the pooling is known."""
+    if pooling not in get_args(Pooling):
+        raise UsageError(
+            f"pooling is not known: expected one of {get_args(Pooling)}, got {pooling!r}."
+        )
 
 
 class StateShard(Protocol):

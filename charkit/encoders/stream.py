@@ -13,10 +13,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
@@ -26,12 +25,14 @@ from charkit.config import Pooling, Progress, content_hash, no_progress, people_
 from charkit.durable import write_whole
 from charkit.encoders.declared import note_declared
 from charkit.encoders.encoder import Encoder
-from charkit.encoders.run import BatchRunner, check_pooling, choose_token_budget
-from charkit.encoders.states import FileShard, LayerStates
+from charkit.encoders.states import FileShard, LayerStates, check_pooling
 from charkit.encoders.tokens import Tokens, tokenise
 from charkit.errors import VanishedError
 from charkit.manifest import Clock, run_manifest
 from charkit.store import Store
+
+if TYPE_CHECKING:
+    from charkit.encoders.run import BatchRunner
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +123,8 @@ def encode_to_store(
     n_samples, key = len(split.texts), content_hash(config)
 
     def make(folder: Path) -> dict[str, Any]:
+        from charkit.encoders.run import BatchRunner, choose_token_budget
+
         clock, budget = Clock(), choose_token_budget(encoder, token_budget)
         runner = BatchRunner(encoder, pooling=pooling, token_budget=budget)
         conditions = _ShardWriter(runner, config["max_length"], folder, progress).write(split)
@@ -256,6 +259,8 @@ class _ShardWriter:
 
     def _conditions(self) -> str:
         """Return what changes states by rounding, as JSON."""
+        import torch
+
         found = {
             "device": self.runner.encoder.device,
             "instructions": torch.backends.cpu.get_cpu_capability(),

@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import safe_open
 
 from charkit.config import printable
@@ -17,6 +16,9 @@ from charkit.encoders.foreign import AGAIN, foreign
 from charkit.encoders.known import BLOCKS
 from charkit.encoders.shape import first_number
 from charkit.errors import DataError, MissingError
+
+if TYPE_CHECKING:
+    import torch
 
 _FLOATS = {"F64", "F32", "F16", "BF16"}
 _BUFFERS = ("position_ids", "token_type_ids")
@@ -69,7 +71,7 @@ def read_headers(folder: Path) -> dict[str, Header]:
     for path in files:
         with (
             foreign(f"{path}", expected="a safetensors file", advice=AGAIN),
-            safe_open(path, framework="pt") as file,
+            safe_open(path, framework="numpy") as file,
         ):
             for name in file.keys():  # noqa: SIM118
                 if where.get(name, path.name) == path.name:

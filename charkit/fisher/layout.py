@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from charkit.encoders import Encoder
 from charkit.errors import UsageError
 from charkit.fisher.sites import Part, Site, sites_of
 
-Rows = slice | torch.Tensor
+if TYPE_CHECKING:
+    import torch
+
+Rows: TypeAlias = "slice | torch.Tensor"
 
 
 @dataclass(frozen=True)
@@ -167,4 +168,4 @@ class _Builder:
 
 
 def _length(rows: Rows) -> int:
-    return len(rows) if isinstance(rows, torch.Tensor) else rows.stop - rows.start
+    return rows.stop - rows.start if isinstance(rows, slice) else len(rows)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from charkit.config import Pooling
-from charkit.encoders.run import check_pooling
+from charkit.encoders.states import check_pooling
 from charkit.errors import UsageError
 from charkit.fisher.sites import DEFAULT_PARTS
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
-
-import torch
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from charkit.encoders import Encoder
 from charkit.errors import UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    import torch
 
 Part = Literal[
     "query",
@@ -67,6 +68,8 @@ class Site:
         third = n_rows // 3
         if not self.interleaved:
             return slice(place * third, (place + 1) * third)
+        import torch
+
         return torch.arange(n_rows).view(n_heads, 3, -1)[:, place].reshape(-1)
 
 

@@ -109,7 +109,7 @@ def test_a_second_call_computes_nothing(answer, encoders, store, monkeypatch):
         raise AssertionError("finished work was done again")
 
     monkeypatch.setattr("charkit.heads.job.compute", never)
-    monkeypatch.setattr("charkit.encoders.stream.BatchRunner", never)
+    monkeypatch.setattr("charkit.encoders.run.BatchRunner", never)
     names = [
         row.encoder.replace(name, str(encoders / name), 1)
         for row in answer.ranked

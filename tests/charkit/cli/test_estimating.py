@@ -1,5 +1,7 @@
 import importlib.util
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -101,3 +103,26 @@ def test_out_writes_the_answer(run, tmp_path):
 def test_a_plan_of_buying_is_told(run):
     result = run("--target", 0.85, "--cost", 1, "--penalty", 10_000, "--rounds", 2)
     assert "have 100 labels in all; if that is not enough, 300" in result.stdout
+
+
+def test_a_second_run_imports_nothing_heavy(reviews, tiny_bert, tmp_path):
+    place = {"env": {**os.environ, "CHARKIT_CACHE": str(tmp_path / "cache")}}
+    named = ["--text", "body", "--label", "stars", "-e", str(tiny_bert), "--device", "cpu"]
+    given = ["estimate", reviews, *named, "--dtype", "float32", "--format", "json", "-q"]
+    code = (
+        "import json, sys; from charkit.cli.app import app; end = None\n"
+        "try: app(sys.argv[1:])\n"
+        "except SystemExit as error: end = error.code\n"
+        "heavy = {'torch', 'transformers', 'sklearn', 'scipy', 'lightgbm', 'skactiveml'}\n"
+        "print(json.dumps([end, sorted(heavy & set(sys.modules))]), file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", code, *given]
+    first, second = (
+        subprocess.run(command, capture_output=True, text=True, check=True, **place)
+        for _ in range(2)
+    )
+    end, loaded = json.loads(first.stderr.splitlines()[-1])
+    assert end in {0, 5}
+    assert "torch" in loaded
+    assert json.loads(second.stderr.splitlines()[-1]) == [end, []]
+    assert second.stdout == first.stdout

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from charkit.encoders import fetch_encoder, load_encoder, source
+from charkit.encoders import device, fetch_encoder, load_encoder, source
 from charkit.encoders.device import choose_device
 from charkit.errors import (
     DataError,
@@ -203,6 +205,36 @@ def test_devices(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a card")
     assert choose_device("auto") == ("cuda", "cuda: found a card")
+
+
+@pytest.mark.parametrize(
+    ("built", "system", "driver", "asked"),
+    [
+        ("cuda = None\nhip = None", "linux", True, False),
+        ("cuda = '12.8'\nhip = None", "linux", True, True),
+        ("cuda = '12.8'\nhip = None", "linux", False, False),
+        ("cuda = '12.8'\nhip = None", "win32", False, True),
+        ("cuda = None\nhip = '6.4'", "linux", False, True),
+        ("cuda = None\nhip = None", "darwin", False, True),
+        ("cuda = None", "linux", False, True),
+        ("not python", "linux", False, True),
+    ],
+)
+def test_torch_is_asked_for_a_gpu_unless_there_can_be_none(
+    monkeypatch, tmp_path, built, system, driver, asked
+):
+    def load(name):
+        if not driver:
+            raise OSError(name)
+
+    (tmp_path / "version.py").write_text(built)
+    spec = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(device, "find_spec", lambda name: spec)
+    monkeypatch.setattr(device.ctypes, "CDLL", load)
+    monkeypatch.setattr(device.sys, "platform", system)
+    assert device.may_have_gpu()  # torch is loaded: it knows
+    monkeypatch.delitem(sys.modules, "torch")
+    assert device.may_have_gpu() is asked
 
 
 @pytest.mark.bundled

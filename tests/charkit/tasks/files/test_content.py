@@ -61,6 +61,7 @@ def write(path, raw):
         ("t.csv.gz", gzip.compress(b"  \n"), "is empty"),
         ("t.csv.gz", GOOD, "is not a whole gzip file"),
     ],
+    ids=lambda value: "bytes" if isinstance(value, bytes) else None,  # times stand in some
 )
 def test_what_a_file_is_shows_in_its_first_bytes(tmp_path, name, raw, reason):
     with pytest.raises(DataError, match=reason):

@@ -6,7 +6,7 @@ import json
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -29,27 +29,38 @@ _HASH_LENGTH = 64
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StoreEntry:
     """One folder of a store.
 
     Attributes:
         kind: What it holds, for instance ``"states"``.
         key: Content hash of the configuration that made it.
-        path: The folder.
+        folder: Its folder; `path` is the same as a Path.
         n_bytes: Size of all its files.
         created: When it was finished (for others: last changed), UTC.
         state: See `EntryState`.
-        manifest: The content of ``run.json``; empty when there is none that can be read.
     """
 
     kind: str
     key: str
-    path: Path
+    folder: str
     n_bytes: int
     created: datetime
     state: EntryState
-    manifest: Mapping[str, Any] = field(repr=False, compare=False)
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return Path(self.folder)
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """The content of ``run.json``, read anew; empty when there is none that can be read."""
+        try:
+            return read_run(self.path)
+        except ValueError:
+            return {}
 
 
 @dataclass(frozen=True)
@@ -228,9 +239,9 @@ def describe_entry(kind: str, folder: Path, state: EntryState) -> StoreEntry | N
         run = read_run(folder)
     except ValueError:
         run = {}
-    created = _created(run) if state == "complete" and run else changed
+    created = created_at(run) if state == "complete" and run else changed
     key = folder.name.partition("~")[0]
-    return StoreEntry(kind, key, folder, sum(sizes), created, state, run)
+    return StoreEntry(kind, key, str(folder), sum(sizes), created, state)
 
 
 def _names_in(folder: Path) -> set[str]:
@@ -249,7 +260,7 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _created(run: Mapping[str, Any]) -> datetime:
+def created_at(run: Mapping[str, Any]) -> datetime:
     """Return when an entry was made; a date without a zone is taken for UTC."""
     when = datetime.fromisoformat(run["created"])
     return when if when.tzinfo is not None else when.replace(tzinfo=UTC)

@@ -8,6 +8,7 @@ absent. Beside the entries of a kind lie::
     .locks/<key>.lock    empty; the operating system drops the lock when its holder dies
     .damaged/            entries that failed a check, set aside so that they are made again
     .trash/              entries on their way out
+    .index               what makes the list quick; it may be removed, see `charkit.listing`
 """
 
 from __future__ import annotations
@@ -35,26 +36,20 @@ from charkit.durable import (
 )
 from charkit.entry import (
     RUN_FILE,
-    EntryState,
     StoreEntry,
     StoreProblem,
     check_entry,
     check_name,
-    describe_entry,
     plain_fields,
     read_run,
     run_text,
     seal_files,
 )
 from charkit.errors import MissingError, UnknownNameError, UsageError
+from charkit.listing import list_kind, note_entry
 from charkit.locks import Locks
 
 logger = logging.getLogger(__name__)
-
-_SIDE_FOLDERS: tuple[tuple[str, EntryState], ...] = (
-    (".partial", "partial"),
-    (".damaged", "damaged"),
-)
 
 
 class Store:
@@ -128,13 +123,7 @@ class Store:
         Args:
             kinds: Only these kinds. Default: all.
         """
-        found = [
-            entry
-            for kind in self._kinds(kinds)
-            for entry in self._entries_of(kind)
-            if entry is not None
-        ]
-        return sorted(found, key=lambda e: (e.kind, e.key, e.state, e.path.name))
+        return [entry for kind in self._kinds(kinds) for entry in list_kind(self.root / kind)]
 
     def match(self, key: str) -> StoreEntry:
         """Return the one entry whose key begins with ``key``.
@@ -271,6 +260,7 @@ class Store:
                 _move(place, place.parent / ".damaged")
             rename(folder, place)
             sync(place.parent)
+            note_entry(place)
         return place
 
     def put(
@@ -375,18 +365,6 @@ class Store:
             inside = [p for p in self.root.iterdir() if not p.is_symlink()]
             names = [p.name for p in inside if (p / ".locks").is_dir()]
         return sorted(n for n in names if wanted is None or n in wanted)
-
-    def _entries_of(self, kind: str) -> Iterator[StoreEntry | None]:
-        home = self.root / kind
-        for folder in sorted(home.iterdir()):
-            if folder.is_dir() and not folder.name.startswith("."):
-                state: EntryState = "damaged" if check_entry(folder, deep=False) else "complete"
-                yield describe_entry(kind, folder, state)
-        for name, state in _SIDE_FOLDERS:
-            side = home / name
-            ours = side.is_dir() and not side.is_symlink()
-            for folder in sorted(side.iterdir()) if ours else ():
-                yield describe_entry(kind, folder, state)
 
     def _set_aside(self, kind: str, key: str, *, deep: bool) -> Path | None:
         """Move a damaged entry away, unless someone else is at work on it or cured it."""

@@ -12,13 +12,17 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from charkit import listing
 from charkit.cached import cached
 from charkit.config import content_hash
 from charkit.durable import default_root, is_full, room, write_whole, writing
@@ -827,3 +831,180 @@ def test_errors_that_are_not_the_disks_pass(tmp_path):
             raise ZeroDivisionError
     with pytest.raises(FileNotFoundError), room(tmp_path):
         raise FileNotFoundError(errno.ENOENT, "")
+
+
+# -- the index of the list ---------------------------------------------------------------
+
+
+def looks(monkeypatch):
+    """Count the entries that a list opens."""
+    opened = []
+    real = listing.check_entry
+    monkeypatch.setattr(
+        listing, "check_entry", lambda f, *, deep: opened.append(f.name) or real(f, deep=deep)
+    )
+    return opened
+
+
+def test_a_list_opens_no_entry_that_has_not_changed(tmp_store, monkeypatch):
+    keys = sorted(filled(tmp_store, i) for i in range(3))
+    index = tmp_store.root / "heads" / ".index"
+    by_index = tmp_store.entries()
+    index.unlink()
+    opened = looks(monkeypatch)
+    assert tmp_store.entries() == by_index
+    assert sorted(opened) == keys
+    opened.clear()
+    monkeypatch.setattr(listing, "_MOST_STALE", 0)
+    tmp_store.entries()
+    assert index.is_file()
+    opened.clear()
+    assert tmp_store.entries() == by_index
+    assert opened == []
+
+
+def _cut(folder):
+    (folder / "table.bin").write_bytes(b"")
+
+
+def _cut_in_secret(folder):
+    status = (folder / "table.bin").stat()
+    _cut(folder)
+    os.utime(folder / "table.bin", ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _lose(folder):
+    (folder / "table.bin").unlink()
+
+
+def _lose_run(folder):
+    (folder / "run.json").unlink()
+
+
+def _other_run(folder):
+    text = (folder / "run.json").read_text()
+    (folder / "run.json").write_text(text.replace('"heads"', '"tails"'))
+
+
+@pytest.mark.parametrize("damage", [_cut, _cut_in_secret, _lose, _lose_run, _other_run])
+def test_a_list_shows_what_was_damaged_after_it_was_indexed(tmp_store, damage):
+    hurt, whole = filled(tmp_store, 0), filled(tmp_store, 1)
+    assert {e.state for e in tmp_store.entries()} == {"complete"}
+    damage(tmp_store.root / "heads" / hurt)
+    states = {e.key: e.state for e in tmp_store.entries()}
+    assert states == {whole: "complete", hurt: "damaged"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0\xff\n[",
+        b"\n[]\n{}\n7\nnull",
+        b'\n["KEY",1,2,3,4]',
+        b'\n["KEY","x",1,["a/../b"],"1"]',
+    ],
+)
+def test_an_index_that_is_damaged_changes_no_list(tmp_store, content):
+    key = filled(tmp_store)
+    expected = tmp_store.entries()
+    index = tmp_store.root / "heads" / ".index"
+    index.write_bytes(content.replace(b"KEY", key.encode()))
+    assert tmp_store.entries() == expected
+    other = filled(tmp_store, 1)  # adds a line behind the torn one
+    assert {e.key for e in tmp_store.entries()} == {key, other}
+    assert other.encode() in index.read_bytes().splitlines()[-1]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights")
+def test_the_index_is_not_written_through_a_link(tmp_store, tmp_path, monkeypatch):
+    filled(tmp_store)
+    outside = tmp_path / "mine.txt"
+    outside.write_text("dear")
+    index = tmp_store.root / "heads" / ".index"
+    index.unlink()
+    index.symlink_to(outside)
+    filled(tmp_store, 1)
+    monkeypatch.setattr(listing, "_MOST_STALE", 0)
+    assert len(tmp_store.entries()) == 2
+    assert outside.read_text() == "dear"
+    assert not index.is_symlink()
+
+
+def test_entries_that_get_no_line_do_not_have_the_index_written_each_time(tmp_store, monkeypatch):
+    for number in range(3):
+        (tmp_store.root / "heads" / filled(tmp_store, number) / "mine.txt").write_text("more")
+    monkeypatch.setattr(listing, "_MOST_STALE", 0)
+    tmp_store.entries()
+    index = tmp_store.root / "heads" / ".index"
+    before = index.stat().st_ino
+    assert len(tmp_store.entries()) == 3
+    assert index.stat().st_ino == before
+
+
+def _without_index(store):
+    for index in store.root.glob("*/.index"):
+        index.unlink()
+    return store.entries()
+
+
+STEPS = st.sampled_from(["add", "cut", "lose", "lose_run", "extra", "remove", "forget", "tear"])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    steps=st.lists(st.tuples(STEPS, st.integers(0, 3)), min_size=4, max_size=16),
+    most_stale=st.integers(0, 2),
+)
+def test_the_list_is_that_without_an_index_whatever_happened(steps, most_stale):
+    with tempfile.TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(listing, "_MOST_STALE", most_stale)
+        store = Store(place)
+        home = store.root / "heads"
+        for step, number in steps:
+            folder = home / content_hash({"number": number})
+            if step == "add":
+                filled(store, number)
+            elif step == "forget":
+                (home / ".index").unlink(missing_ok=True)
+            elif step == "tear" and (home / ".index").is_file():
+                text = (home / ".index").read_bytes()
+                (home / ".index").write_bytes(text[: len(text) * number // 4])
+            elif folder.is_dir():
+                _change(folder, step)
+            listed = store.entries()
+            kept = (home / ".index").read_bytes() if (home / ".index").is_file() else None
+            assert listed == _without_index(store)
+            if kept is not None:
+                (home / ".index").write_bytes(kept)
+
+
+def _change(folder, step):
+    if step == "remove":
+        shutil.rmtree(folder)
+    elif step == "extra":
+        (folder / "mine.txt").write_text("more")
+    elif step == "lose_run":
+        (folder / "run.json").unlink(missing_ok=True)
+    elif (folder / "table.bin").is_file():
+        _cut(folder) if step == "cut" else _lose(folder)
+
+
+def test_lists_and_writes_of_several_processes_at_once(tmp_store, tmp_path, monkeypatch):
+    """One lists and writes the index anew all the time, two others add entries."""
+    monkeypatch.setattr(listing, "_MOST_STALE", 0)
+    log = tmp_path / "log"
+    writers = [start("race", tmp_store.root, 40, log) for _ in range(2)]
+    seen = 0
+    while any(process.poll() is None for process in writers):
+        entries = tmp_store.entries()
+        assert {e.state for e in entries} <= {"complete", "partial"}
+        n_complete = sum(e.state == "complete" for e in entries)
+        assert n_complete >= seen
+        seen = n_complete
+    assert [process.wait() for process in writers] == [0, 0]
+    for process in writers:
+        process.communicate()
+    listed = tmp_store.entries()
+    assert len(listed) == 40
+    assert listed == _without_index(tmp_store)

@@ -11,12 +11,14 @@ import typer
 from charkit.cli import options as o
 from charkit.cli.show import Output, progress_shown, ready_folder, reported, whole_numbers
 from charkit.config import people_name
+from charkit.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from charkit.errors import CellsFailedError
     from charkit.heads.grid import SweepPlan
+    from charkit.heads.machines import Machines
     from charkit.heads.result import SweepResult
 
 
@@ -65,6 +67,17 @@ def sweep(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be computed, and stop.")
     ] = False,
+    machines: Annotated[
+        str | None,
+        typer.Option(
+            "--machines",
+            help="With --dry-run: how many of which machines, such as 64xh100 or 16xcore.",
+        ),
+    ] = None,
+    price: Annotated[
+        float | None,
+        typer.Option("--price", help="With --machines: price of one of them an hour."),
+    ] = None,
     fmt: o.FormatOption = "table",
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
@@ -80,6 +93,7 @@ def sweep(
     from charkit.parallel import Shard
 
     part = None if shard is None else Shard.parse(shard)
+    planned_for = _machines(machines, price, executor, dry_run=dry_run)
     settings = SweepSettings(
         layers=o.layers_or_shares(layers),
         sizes=whole_numbers(sizes, "--sizes") or (),
@@ -120,17 +134,43 @@ def sweep(
     for line in plan.notes():
         output.note(line)
     if dry_run:
-        show_plan(output, plan)
+        show_plan(output, plan, planned_for)
     else:
         ready_folder(out)
         _run(output, plan, executor, out)
 
 
-def show_plan(output: Output, plan: SweepPlan) -> None:
+def _machines(
+    text: str | None, price: float | None, executor: str | None, *, dry_run: bool
+) -> Machines | None:
+    """Return the machines that a dry run counts for; None for this one, a process a core.
+
+    Raises:
+        UsageError: They are given without a dry run, or a price without them.
+    """
+    from charkit.heads.machines import Machines
+    from charkit.parallel import Processes, executor_from
+
+    if text is not None and not dry_run:
+        raise UsageError(
+            "--machines: expected --dry-run with it, got none. --executor chooses where jobs run."
+        )
+    if text is not None:
+        return Machines.parse(text, price=price)
+    if price is not None:
+        raise UsageError("--price: expected --machines with it, such as 64xh100, got none.")
+    if not dry_run or executor is None or executor.partition(":")[0] in ("ray", "slurm"):
+        return None
+    chosen = executor_from(executor)
+    n_workers = chosen.n_workers if isinstance(chosen, Processes) else 1
+    return Machines(n_workers, encode=False)
+
+
+def show_plan(output: Output, plan: SweepPlan, machines: Machines | None = None) -> None:
     """Show what a plan would compute, how long that takes and how much disk it needs."""
     from charkit.heads.estimate import estimate
 
-    expected = estimate(plan)
+    expected = estimate(plan, machines=machines)
     output.rows(
         expected.rows(),
         key="tasks",

@@ -120,7 +120,8 @@ class BatchRunner:
 
         Args:
             tokens: The tokenised texts.
-            advance: Called with the number of rows after each batch.
+            advance: Called after each batch with its share of all tokens, in rows: the longest
+                rows come first, so that a count would foretell too much time.
 
         Returns:
             Shape (n_layers + 1, n_samples, width).
@@ -134,7 +135,8 @@ class BatchRunner:
         order = np.argsort(-tokens.lengths, kind="stable")
         shape = (self.encoder.n_layers + 1, len(order), self.encoder.width)
         out = np.empty(shape, np.float32)
-        start = 0
+        share = np.cumsum(tokens.lengths[order]) / max(int(tokens.lengths.sum()), 1)
+        start = reported = 0
         while start < len(order):
             size = next_batch(tokens.lengths[order[start:]], token_budget=self.token_budget)
             rows = order[start : start + size]
@@ -143,7 +145,9 @@ class BatchRunner:
                 continue
             out[:, rows] = states
             start += size
-            advance(size)
+            done = len(order) if start == len(order) else int(len(order) * share[start - 1])
+            advance(done - reported)
+            reported = done
         self._check_finite(out)
         return out
 

@@ -12,7 +12,9 @@ import torch
 
 from charkit.encoders.device import torch_dtype
 from charkit.encoders.encoder import Encoder
+from charkit.heads.cost import heads_seconds
 from charkit.heads.grid import SweepPlan
+from charkit.heads.machines import Machines
 from charkit.heads.plan import Job, usable_sizes
 from charkit.heads.rows_used import expected_share
 from charkit.manifest import available_cores
@@ -23,10 +25,6 @@ CHARS_PER_TOKEN = 4.0
 
 ENCODE_EFFICIENCY = {"float32": 0.6, "bfloat16": 0.25}
 """Achieved share of the matrix-product rate while encoding, on the low side."""
-
-HEAD_SECONDS = 0.004
-HEAD_SECONDS_PER_ROW = 2.5e-6
-"""A head costs a constant and a share per training row and class, on one thread."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +57,12 @@ class Estimate:
     Attributes:
         tasks: One estimate a task.
         devices: One line an encoder: device and number format, and why.
+        machines: Those that it is for; None for this one, a process a core.
     """
 
     tasks: tuple[TaskEstimate, ...]
     devices: tuple[str, ...]
+    machines: Machines | None = None
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one row a task."""
@@ -95,7 +95,12 @@ class Estimate:
             f"{total['cells']:,} cells{there}, about {duration(60 * total['minutes'])} of work, "
             f"{total['disk_bytes'] / 1e6:,.0f} MB of disk"
         )
-        return [first, *self.devices]
+        if self.machines is None:
+            return [first, *self.devices]
+        encode_s, heads_s = (
+            sum(getattr(t, n) for t in self.tasks) for n in ("encode_s", "heads_s")
+        )
+        return [first, *self.machines.lines(encode_s, heads_s), *self.devices]
 
 
 def duration(seconds: float) -> str:
@@ -109,18 +114,23 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def estimate(plan: SweepPlan) -> Estimate:
+def estimate(plan: SweepPlan, *, machines: Machines | None = None) -> Estimate:
     """Estimate what a plan will cost; a quarter of a second of matrix products is timed.
 
     Times are good to a factor of two on a quiet machine. No text is opened whose card is known.
 
     Args:
         plan: From `charkit.heads.sweep.plan_sweep`.
+        machines: Where it is to run; None means this machine, a process a core.
     """
     rates = {e.name: matmul_rate(e.device, e.dtype) for e in plan.encoders}
-    tasks = tuple(_task(plan, task, rates) for task in plan.tasks)
+    n_cores = available_cores()
+    if machines is not None:
+        rates = {name: machines.products(rate) for name, rate in rates.items()}
+        n_cores = machines.n_cores
+    tasks = tuple(_task(plan, task, rates, n_cores) for task in plan.tasks)
     devices = tuple(f"{e.name}: {e.device_reason}; {e.dtype_reason}" for e in plan.encoders)
-    return Estimate(tasks, devices)
+    return Estimate(tasks, devices, machines)
 
 
 def matmul_rate(device: str, dtype: str, *, seconds: float = 0.2) -> float:
@@ -150,7 +160,7 @@ def encode_seconds(encoder: Encoder, tokens: float, rate: float) -> float:
     return operations / (rate * ENCODE_EFFICIENCY.get(encoder.dtype, 0.3))
 
 
-def _task(plan: SweepPlan, task: LazyTask, rates: dict[str, float]) -> TaskEstimate:
+def _task(plan: SweepPlan, task: LazyTask, rates: dict[str, float], n_cores: int) -> TaskEstimate:
     jobs = plan.jobs_of(task)
     missing = plan.missing(jobs)
     encoders = {e.name: e for e in plan.encoders}
@@ -159,7 +169,7 @@ def _task(plan: SweepPlan, task: LazyTask, rates: dict[str, float]) -> TaskEstim
     if expected_share(plan, task) == 1.0:  # all texts are encoded, where one job is done
         probes -= _probes([job for job in jobs if job.key not in to_do])
     sizes = {j.key: _sizes(j) for j in jobs}
-    heads_s = sum(_head_seconds(j, sizes[j.key]) for j in missing)
+    heads_s = sum(_heads_seconds(j, sizes[j.key], encoders[j.probe.encoder].width) for j in missing)
     return TaskEstimate(
         task=task.card.name,
         n_cells=sum(len(j.layers) * len(sizes[j.key]) for j in jobs),
@@ -168,7 +178,7 @@ def _task(plan: SweepPlan, task: LazyTask, rates: dict[str, float]) -> TaskEstim
         encode_s=sum(
             _encode_seconds(encoders[name], plan, task, rates[name]) for name, _ in probes
         ),
-        heads_s=heads_s / available_cores(),
+        heads_s=heads_s / n_cores,
         disk_bytes=sum(_state_bytes(encoders[name], plan, task) for name, _ in probes),
     )
 
@@ -182,12 +192,10 @@ def _sizes(job: Job) -> tuple[int, ...]:
     return usable_sizes(job.sizes, n_train=job.card.n_train, n_classes=job.card.n_classes)
 
 
-def _head_seconds(job: Job, sizes: tuple[int, ...]) -> float:
+def _heads_seconds(job: Job, sizes: tuple[int, ...], width: int) -> float:
     if job.control == "majority":
         return 0.0
-    classes = max(1, job.card.n_classes - 1)
-    rows = sum(sizes) * classes * HEAD_SECONDS_PER_ROW
-    return len(job.layers) * (len(sizes) * HEAD_SECONDS + rows)
+    return heads_seconds(sizes, n_layers=len(job.layers), width=width, n_classes=job.card.n_classes)
 
 
 def _encode_seconds(encoder: Encoder, plan: SweepPlan, task: LazyTask, rate: float) -> float:

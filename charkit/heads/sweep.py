@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from charkit.encoders.encoder import Encoder
 from charkit.encoders.stream import KIND as STATES
 from charkit.encoders.stream import encode_to_store, states_config
 from charkit.errors import CellsFailedError, DataError, VanishedError
+from charkit.heads.cost import heads_seconds
 from charkit.heads.encode_jobs import EncodeWork, encode_elsewhere
 from charkit.heads.grid import (
     ALL_CONTROLS,
@@ -230,15 +231,16 @@ def _compute(
     work = [
         w for task, jobs in missing.items() if jobs for w in _prepare(plan, task, jobs, progress)
     ]
-    work.sort(key=_cost, reverse=True)
+    costs = {w.job.key: _cost(plan, w) for w in work}
+    work.sort(key=lambda w: costs[w.job.key], reverse=True)
     logger.info("%d of %d jobs to do", len(work), len(plan.jobs))
     outcomes = run_jobs(
         run_job,
         work,
-        executor=_executor(executor, work),
+        executor=_executor(executor, len(work), sum(costs.values())),
         threads_per_worker=1,
         folders=[plan.store.root],
-        progress=lambda done, total: progress("heads", done, total),
+        on_result=weighed(progress, [costs[w.job.key] for w in work]),
     )
     return work, [
         (w, outcome)
@@ -381,19 +383,51 @@ def _encoded(
     return keys[0], keys[1], used
 
 
-def _cost(work: Work) -> float:
-    """Return the work of a job in head-rows: sizes x layers x classes."""
-    sizes = np.asarray(work.sizes, dtype=np.float64)
-    return float((sizes + 200).sum() * len(work.job.layers) * max(1, work.n_classes - 1))
+def weighed(progress: Progress, costs: Sequence[float]) -> Callable[[int, object], None]:
+    """Return what reports each finished job as its share of the whole cost, in jobs.
+
+    The dear ones come first: a count would have promised several times the time that remains.
+
+    Args:
+        progress: Called as ``progress("heads", done, total)``, first with 0.
+        costs: What each job costs, in any unit.
+    """
+    left, whole = len(costs), sum(costs) or 1.0
+    spent = 0.0
+    progress("heads", 0, len(costs))
+
+    def finished(index: int, result: object) -> None:
+        nonlocal left, spent
+        left -= 1
+        spent += costs[index]
+        most = len(costs) - bool(left)  # rounding must not end it early
+        progress("heads", min(int(len(costs) * spent / whole), most) if left else most, len(costs))
+
+    return finished
 
 
-_SMALL_COST = 2e6
+_WRITE_S = 0.005
+"""Seconds of a job without its heads: reading states, writing its table."""
 
 
-def _executor(executor: ExecutorChoice, work: list[Work]) -> Executor:
+def _cost(plan: SweepPlan, work: Work) -> float:
+    """Return about how many seconds of one thread a job takes."""
+    job = work.job
+    if job.control == "majority":
+        return _WRITE_S
+    width = plan.probes[job.probe.encoder][0].width
+    return _WRITE_S + heads_seconds(
+        work.sizes, n_layers=len(job.layers), width=width, n_classes=work.n_classes
+    )
+
+
+_SMALL_COST_S = 10.0
+
+
+def _executor(executor: ExecutorChoice, n_jobs: int, cost_s: float) -> Executor:
     """Return the executor asked for; starting processes costs seconds, so little work gets none."""
     if executor is not None:
         return executor_from(executor)
-    if sum(_cost(w) for w in work) < _SMALL_COST:
+    if cost_s < _SMALL_COST_S:
         return InProcess()
-    return local_executor(max(1, min(available_cores(), len(work))))
+    return local_executor(max(1, min(available_cores(), n_jobs)))

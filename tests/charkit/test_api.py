@@ -41,7 +41,7 @@ def test_encode_keeps_all_layers(tiny_bert, tmp_store):
 
 RENAMED = {"tasks": "tasks", "cache_dir": "store"}
 FUNCTIONS = {"encoders": "rank_encoders"}
-SCREEN = {"out", "dry_run", "fmt", "quiet", "verbose", "log_file", "debug"}
+SCREEN = {"out", "dry_run", "machines", "price", "fmt", "quiet", "verbose", "log_file", "debug"}
 
 
 @pytest.mark.parametrize(

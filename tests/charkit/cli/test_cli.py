@@ -221,6 +221,24 @@ def test_dry_run_computes_nothing(reviews, tiny_bert, tmp_path):
     assert not (tmp_path / "c" / "states").exists()
 
 
+def test_dry_run_for_other_machines(reviews, tiny_bert, tmp_path):
+    arguments = ("sweep", reviews, "--text", "body", "--label", "stars", "-e", tiny_bert)
+    planned = (*arguments, "--dry-run", "--machines", "8xh100", "--price", "2.5")
+    result = run(*planned, cache=tmp_path / "c")
+    assert result.exit_code == 0, result.output
+    assert "on 8 x h100:" in result.stdout
+    assert "at 2.5 an hour and machine:" in result.stdout
+    result = run(*arguments, "--dry-run", "--executor", "processes:3", cache=tmp_path / "c")
+    assert "on 3 x core:" in result.stdout
+    for wrong, expected in (
+        (("--machines", "8xh100"), "expected --dry-run"),
+        (("--price", "2", "--dry-run"), "expected --machines"),
+    ):
+        result = run(*arguments, *wrong, cache=tmp_path / "c")
+        assert result.exit_code == 2
+        assert expected in result.stderr
+
+
 def test_layers_as_json(reviews, tiny_bert, tmp_path):
     result = run(
         "layers", reviews, "--text", "body", "--label", "stars", "-e", tiny_bert, "--n", "24",

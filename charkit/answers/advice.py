@@ -36,7 +36,7 @@ CHOOSING = "choose what to label next"
 WIDER = "'charkit next' writes as many as are wanted to a CSV file"
 NO_TEXTS = (
     "what to label next: 'charkit next --pool FILE' chooses among texts without labels; there are "
-    "none here, so how adequate the sample is for others cannot be told"
+    "none here, so how adequate the sample is for others is not known"
 )
 
 

@@ -65,11 +65,11 @@ class NextLabels:
 
     @property
     def sentences(self) -> list[str]:
-        """The answer in words, without notes."""
+        """The answer as sentences, without notes."""
         lines = [
             f"{self.name}: label these {len(self.table):,} of {self.n_pool:,} texts next "
             f"({self.strategy}, layer {self.layer} of {people_name(self.encoder)}, "
-            f"{self.n_labelled:,} labels at hand)"
+            f"{self.n_labelled:,} labels so far)"
         ]
         if self.adequacy is not None:
             lines.append(self.adequacy.sentence)
@@ -210,6 +210,7 @@ def next_labels(
         MissingError: An encoder, a package, a file or disk space is missing.
     """
     check_choice(n, strategy, seed)
+    n, seed = int(n), int(seed)  # NumPy's whole numbers are not those of scikit-activeml
     reading = SourceOptions(
         text=text,
         pair=pair,
@@ -255,12 +256,18 @@ def check_ending(path: str | Path) -> str:
     return ending
 
 
+def _is_whole(value: object) -> bool:
+    return hasattr(value, "__index__")
+
+
 def check_choice(n: int, strategy: str, seed: int) -> Asked:
     """Check what is asked, before any work; return the strategy.
 
     Raises:
         UsageError: The number of texts is below 1, the seed below 0, or the strategy not known.
     """
+    if not (_is_whole(n) and _is_whole(seed)):
+        raise UsageError(f"expected whole numbers for n and seed, got {n!r} and {seed!r}.")
     if n < 1:
         raise UsageError(f"n out of range: expected at least 1 text, got {n}. Ask for 20.")
     if seed < 0:

@@ -67,14 +67,24 @@ def test_where_all_is_there_every_command_can_run(tmp_store, bundled_encoder):
     assert set(states(report).values()) <= {"can run", "in part"}
 
 
-def test_a_missing_package_stops_the_commands_that_need_it_alone(monkeypatch, tmp_store):
-    without(monkeypatch, "lightgbm")
+def test_a_missing_package_stops_only_the_commands_that_need_it(monkeypatch, tmp_store):
+    without(monkeypatch, "markdown-it-py")
     report = charkit.doctor(tmp_store)
     assert not report.ok
     found = {c.name: c for c in report.commands}
-    assert found["estimate"].lacks == ("lightgbm",)
+    assert found["estimate"].lacks == ("markdown-it-py",)
     assert found["sweep"].state != "CANNOT RUN"
-    assert "lightgbm: MISSING, not installed: pip install lightgbm" in repr(report)
+    assert "markdown-it-py: MISSING, not installed: pip install markdown-it-py" in repr(report)
+
+
+def test_no_command_needs_what_only_training_needs(monkeypatch, tmp_store, bundled_encoder):
+    without(monkeypatch, "lightgbm")
+    report = charkit.doctor(tmp_store)
+    assert report.ok
+    assert not any(c.lacks for c in report.commands)
+    found = {c.name: c for c in report.checks}["lightgbm"]
+    assert not found.ok
+    assert "only training the metamodel" in found.found
 
 
 def test_a_package_that_is_too_old_is_named_with_its_bound(monkeypatch, tmp_store):
@@ -89,7 +99,7 @@ def test_a_package_that_is_too_old_is_named_with_its_bound(monkeypatch, tmp_stor
 
 def test_a_package_that_cannot_be_loaded_is_no_traceback(monkeypatch, tmp_store):
     def load(name):
-        if name == "lightgbm":
+        if name == "scipy":
             raise OSError("libgomp.so.1: cannot open shared object file")
         return sys.modules.get(name)
 

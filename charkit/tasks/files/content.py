@@ -12,6 +12,7 @@ from charkit.errors import DataError, MissingError
 LARGEST_BYTES = 4 * 2**30
 """A larger file, unpacked, is refused: its texts would need several times that in memory."""
 
+_GZIP = b"\x1f\x8b"
 _BOMB_BYTES = 64 * 2**20
 _BOMB_RATIO = 150
 """gzip makes real texts up to about 20 times smaller, rows that repeat up to 100 times; zeros
@@ -60,9 +61,10 @@ def read_content(path: Path, *, parquet: bool = False) -> bytes:
     raw = _read(path)
     name = path.name
     if path.suffix.lower() == ".gz":
+        _require_gzip(raw, name)
         raw = _unpacked(raw, name)
         name = name[: -len(".gz")]
-    elif raw.startswith(b"\x1f\x8b"):
+    elif raw.startswith(_GZIP):
         raise DataError(
             f"{path.name} is a gzip file (it begins with the bytes 1f 8b): expected one whose name "
             f"ends in .gz. Rename it to {path.name}.gz."
@@ -91,6 +93,14 @@ def too_large(where: str, n_bytes: int) -> DataError:
         f"{where} holds {n_bytes / 2**30:.1f} GB: expected at most {LARGEST_BYTES // 2**30} GB. "
         "Keep the columns that are needed, or a random sample of the rows."
     )
+
+
+def _require_gzip(raw: bytes, name: str) -> None:
+    if raw and not raw.startswith(_GZIP[: len(raw)]):
+        raise DataError(
+            f"{name} is not compressed: expected a gzip file (bytes 1f 8b), as its name says, got "
+            f"one that begins with {raw[:12]!r}. Rename it to {name[: -len('.gz')]}."
+        )
 
 
 def _unpacked(raw: bytes, name: str) -> bytes:

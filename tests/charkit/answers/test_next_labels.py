@@ -278,3 +278,11 @@ def test_the_shipped_policy_can_be_followed():
     assert ends == sorted(ends)
     assert {band.strategy for band in bands} <= set(STRATEGIES)
     assert bands[0].strategy not in BY_HEAD, "there may be no label yet"
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.int64, np.uint8])
+def test_whole_numbers_of_numpy_are_whole_numbers(ask, frame, kind):
+    found = ask(frame, n=kind(2), seed=kind(1), layer=kind(1), strategy="margin")
+    assert found.table.equals(ask(frame, n=2, seed=1, layer=1, strategy="margin").table)
+    with pytest.raises(UsageError, match="whole numbers"):
+        ask(frame, n=2.5)

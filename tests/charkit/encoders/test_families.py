@@ -66,6 +66,20 @@ def test_batches_change_nothing(family, family_folder):
     np.testing.assert_allclose(backwards, alone, atol=3e-5)
 
 
+@pytest.mark.parametrize("family", CONFIGS)
+def test_threads_change_nothing(family, family_folder):
+    encoder = load_encoder(str(family_folder(family)), device="cpu", dtype="float32")
+    split, before, found = make_texts(12, seed=3), torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 4):
+            torch.set_num_threads(threads)
+            found.append(encode(encoder, split).to_numpy())
+    finally:
+        torch.set_num_threads(before)
+    for states in found[1:]:
+        np.testing.assert_allclose(states, found[0], atol=3e-5)  # the bound of docs/store.md
+
+
 def test_pairs_carry_segments(family_folder):
     encoder = load_encoder(str(family_folder("bert")), device="cpu", dtype="float32")
     joined = encode(encoder, Texts(("the cat",), ("a dog",))).layer(0)

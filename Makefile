@@ -16,6 +16,7 @@ DEVICE ?= auto
 DTYPE ?= auto
 ARITHMETIC = --device $(DEVICE) --dtype $(DTYPE)
 EXECUTOR ?=
+CELLS ?=
 SHARD ?=
 RUN_ON = $(if $(EXECUTOR),--executor $(EXECUTOR)) $(if $(SHARD),--shard $(SHARD))
 # The tables of an encoder lie in TABLES/NAME; of a folder the last part is the name.
@@ -33,7 +34,7 @@ endef
 
 .DEFAULT_GOAL := help
 .PHONY: experiment-layers experiment-classifier experiment-sensitivity experiment-clusters experiment-distinction experiment-norm experiment-distance experiment-experts experiment-intermediate experiment-failures \
-  help setup demo pilot plan embeddings science-embeddings metadata metamodel scorecard next-study experiments report notebook toy test test-wheel test-faults test-ray test-slurm lint types check wheel bench bench-fisher bench-estimate bench-tables docs clean
+  help setup demo pilot plan embeddings science-embeddings metadata metamodel scorecard next-study experiments report notebook toy test test-wheel test-faults test-ray test-slurm lint types check wheel bench bench-fisher bench-estimate bench-scale bench-tables docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-24s %s\n", $$1, $$2}'
@@ -122,6 +123,10 @@ bench-fisher: setup ## Measure Fisher embeddings against their floor and peers (
 
 bench-tables: setup ## Measure the reading of CSV against pyarrow (one minute)
 	$(BIN)/python benchmarks/measure_tables.py
+
+bench-scale: setup ## Measure executors, the sweep in two processes, the store's list (ten minutes, quiet machine); CELLS=10000, SMOKE
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[ray]" --group bench
+	$(BIN)/python benchmarks/measure_scale.py $(if $(CELLS),--cells $(CELLS)) $(if $(SMOKE),--smoke)
 
 experiments: setup ## All experiments, one after the other (an hour; SMOKE=1 four minutes); OVER='n=128;512'
 	$(RUN_EXPERIMENT) all

@@ -1,7 +1,8 @@
 """Settings searched by optuna, folds by corpus, resumable.
 
-Trials are kept in a file: a search that was stopped goes on where it was. Ridge regression alone,
-the simpler model, is always among the trials.
+Trials are kept in a file: a search that was stopped goes on where it was. Several processes, also
+of several machines that share the file, may search at once: each tries what the others have not,
+and all count the trials of all. Ridge regression, the simpler model, is always among the trials.
 """
 
 from __future__ import annotations
@@ -42,9 +43,10 @@ def tune(
 
     Args:
         data: The meta-dataset.
-        n_trials: Trials in all, those of an earlier run counted.
+        n_trials: Trials in all, those of an earlier run and of other processes counted; each other
+            process may finish one more.
         journal: File of the trials.
-        seed: Of the search.
+        seed: Of the search; each trial has its own from it.
         progress: Called as ``progress(stage, done, total)``.
 
     Returns:
@@ -56,6 +58,10 @@ def tune(
     frame, asked = ask(judged_pilots(labelled, PILOTS), labelled, MULTIPLES)
 
     def objective(trial: optuna.Trial) -> float:
+        # by the number of the trial: the same after a stop, another in every process
+        trial.study.sampler = optuna.samplers.TPESampler(
+            seed=seed + trial.number, n_startup_trials=8
+        )
         told = leave_out(
             problem, asked, _suggest(trial), names=NAMES, most=MOST_ROWS, n_folds=_FOLDS, seed=seed
         )
@@ -68,7 +74,6 @@ def tune(
         storage=storage,
         study_name=_NAME,
         load_if_exists=True,
-        sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=8),
     )
     if not any(t.params.get("share_ridge") == 1.0 for t in study.trials):
         for penalty in _SIMPLE_PENALTIES:

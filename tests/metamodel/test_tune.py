@@ -1,3 +1,9 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from meta_samples import make_tables
 
@@ -57,3 +63,41 @@ def test_the_best_trial_is_taken_and_the_rest_of_the_settings_kept():
     assert (chosen.share_ridge, chosen.anchor, chosen.num_leaves) == (0.4, "both", 5)
     assert chosen.learning_rate == Settings().learning_rate
     assert choose([simple]).penalty == 600.0
+
+
+def test_two_processes_share_one_search(tmp_path):
+    """All trials count for both, none is lost, none is tried twice."""
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    here = Path(__file__).parent
+    paths = os.pathsep.join([str(here.parents[1]), str(here)])
+    command = [sys.executable, str(here / "tune_worker.py"), str(tmp_path / "trials.log"), "6"]
+    workers = [
+        subprocess.Popen(
+            command,
+            env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    found = []
+    for worker in workers:
+        out, err = worker.communicate(timeout=240)
+        assert worker.returncode == 0, err
+        found.append(json.loads(out))
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "trials.log")))
+    study = optuna.load_study(study_name="metamodel", storage=storage)
+    complete = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
+    assert 6 <= len(complete) <= 7
+    assert len(complete) == len(study.trials)
+    assert [t.number for t in complete] == list(range(len(complete)))
+    drawn = [t.params for t in complete if "fixed_params" not in t.system_attrs]
+    assert drawn
+    assert len({json.dumps(params, sort_keys=True) for params in drawn}) == len(drawn)
+    for rows in found:
+        assert len(rows) >= 6
+        assert all(row["error"] in {t.value for t in complete} for row in rows)

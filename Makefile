@@ -32,9 +32,14 @@ $(BIN)/python -m glue_pilot metadata $(METADATA) $(if $(TASKS),--tasks $(TASKS))
 
 endef
 
+define transfer_tables
+$(BIN)/python -m glue_pilot metadata glue_pilot/transfer.toml --tasks $(TASKS) --encoder $(1) $(ARITHMETIC) $(RUN_ON) --out $(TABLES)/transfer/$(call name_of,$(1))
+
+endef
+
 .DEFAULT_GOAL := help
 .PHONY: experiment-layers experiment-classifier experiment-sensitivity experiment-clusters experiment-distinction experiment-norm experiment-distance experiment-experts experiment-intermediate experiment-failures \
-  help setup demo pilot plan embeddings science-embeddings metadata metamodel scorecard next-study experiments report notebook toy test test-wheel test-faults test-ray test-slurm lint types check wheel bench bench-fisher bench-estimate bench-scale bench-tables docs clean
+  help setup demo pilot plan embeddings science-embeddings metadata metamodel scorecard encoder-transfer next-study experiments report notebook toy test test-wheel test-faults test-ray test-slurm lint types check wheel bench bench-fisher bench-estimate bench-scale bench-tables docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-24s %s\n", $$1, $$2}'
@@ -80,6 +85,10 @@ metamodel: setup ## Fit the metamodel to the meta-dataset; ENCODERS="minilm NAME
 
 scorecard: setup ## Judge the metamodel, every corpus left out, beside its baselines (half an hour)
 	$(BIN)/python -m glue_pilot scorecard $(ALL_TABLES) --name $(METADATA_NAME) $(if $(filter metadata,$(METADATA_NAME)),,--settings results)
+
+encoder-transfer: setup ## Judge the metamodel under other encoders: ENCODERS="minilm FOLDER ..." TASKS=folder (an hour)
+	$(foreach e,$(ENCODERS),$(call transfer_tables,$(e)))
+	$(BIN)/python -m glue_pilot transfer $(foreach e,$(ENCODERS),--tables $(TABLES)/transfer/$(call name_of,$(e))) $(if $(SMOKE),--out $(TABLES)/transfer,--ship)
 
 test: setup lint types ## Run the linter, the type checker and the whole test suite
 	$(BIN)/python -m pytest

@@ -372,5 +372,32 @@ def scorecard(
     typer.echo(" and ".join(harmless(str(place)) for place in written))
 
 
+@app.command()
+@reported
+def transfer(
+    tables: Tables,
+    name: TableName = "transfer",
+    known: Annotated[
+        list[str], typer.Option("--known", help="Encoders that the metamodel was made for.")
+    ] = ["minilm"],  # noqa: B006 - typer reads it only
+    out: Out = Path("results"),
+    ship: Annotated[
+        bool, typer.Option("--ship", help="Write what comes with the package.")
+    ] = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Measure the shipped metamodel under encoders that it was not made for."""
+    output = o.output_of("table", quiet, verbose=False, log_file=None)
+    from glue_pilot.metamodel_study import read_metadata, write_transfer
+    from metamodel.predict import SHIPPED
+
+    ready_folder(out)
+    data = read_metadata(tables, name, short_names=True)
+    with progress_shown(output) as progress:
+        place, rows = write_transfer(data, known, SHIPPED if ship else out, progress)
+    output.rows(rows, key="encoders", extra={})
+    output.note(f"wrote {harmless(str(place))}")
+
+
 if __name__ == "__main__":
     app()

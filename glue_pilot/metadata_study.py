@@ -50,7 +50,8 @@ class MetadataStudy:
         fisher_draws: Draws of those pilots that are embedded.
         fisher_variant_pilots: Pilot sizes of parts that are embedded, first draw alone.
         fisher_max_length: Most tokens of a text that is embedded.
-        tasks: Sources that `charkit.load_task` takes; empty for all of a folder's manifest.
+        tasks: Folders of the folder of tasks, or sources that `charkit.load_task` takes; empty for
+            all of a folder's manifest.
         device: Where the encoder runs.
         dtype: Arithmetic of the encoder.
     """
@@ -181,6 +182,8 @@ def load_bases(study: MetadataStudy, root: Path | None) -> list[Task]:
             )
         facts = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
         sources = [root / entry["name"] for entry in facts]
+    elif root is not None:
+        sources = [place if (place := root / name).is_dir() else name for name in study.tasks]
     bases = []
     for source in sources:
         task = load_task(source)

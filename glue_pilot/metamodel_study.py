@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from charkit.config import Progress
+from charkit.config import Progress, people_name
 from charkit.durable import write_whole
 from charkit.encoders import load_encoder
 from charkit.errors import DataError, MissingError
@@ -22,7 +22,7 @@ from charkit.manifest import available_cores, code_version, package_versions
 from metamodel.files import metamodel_text
 from metamodel.fitting import FitSettings, fit_metamodel
 from metamodel.model import Settings
-from metamodel.predict import SHIPPED
+from metamodel.predict import SHIPPED, load_shipped
 from metamodel.rows import MetaData, join_tables
 from metamodel.schema import SchemaError
 
@@ -31,8 +31,13 @@ _SHORT = re.compile(r"[^:]+:[0-9a-f]{8}")
 _KINDS = ("evidence", "outcomes")
 
 
-def read_metadata(places: Sequence[Path], name: str) -> MetaData:
+def read_metadata(places: Sequence[Path], name: str, *, short_names: bool = False) -> MetaData:
     """Read ``<name>_evidence.parquet`` and ``<name>_outcomes.parquet`` of folders, one an encoder.
+
+    Args:
+        places: The folders.
+        name: Of the files.
+        short_names: Call encoders that are folders by the folder's name only.
 
     Raises:
         MissingError: A table is not there.
@@ -48,6 +53,8 @@ def read_metadata(places: Sequence[Path], name: str) -> MetaData:
                 "metadata TASKS=folder, or give --tables metamodel/shipped."
             )
         tables[kind] = pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
+        if short_names:
+            tables[kind]["encoder"] = tables[kind]["encoder"].map(people_name)
     try:
         return join_tables(tables["evidence"], tables["outcomes"])
     except SchemaError as error:
@@ -139,6 +146,35 @@ def short_name(subset: str) -> str:
         return subset
     kind, _, rest = subset.partition(":")
     return f"{kind}:{hashlib.sha256(rest.encode()).hexdigest()[:8]}" if rest else subset
+
+
+def write_transfer(
+    data: MetaData, known: Sequence[str], out: Path, progress: Progress
+) -> tuple[Path, list[dict[str, Any]]]:
+    """Measure the shipped metamodel under other encoders and write ``transfer.json``.
+
+    Args:
+        data: Pilots of corpora that it never saw, under the encoders that it knows and others.
+        known: Names of the encoders that it was made for.
+        out: Folder.
+        progress: Called as ``progress(stage, done, total)``.
+
+    Returns:
+        The file, and one row an encoder.
+
+    Raises:
+        DataError: The tables lack a known encoder, or have no other.
+    """
+    from metamodel.transfer import FILE, measure_transfer, transfer_text
+
+    shipped = json.loads((SHIPPED / "metamodel.json").read_text(encoding="utf-8"))
+    try:
+        found = measure_transfer(
+            load_shipped(), data, metamodel=shipped["sha256"], known=known, progress=progress
+        )
+    except ValueError as error:
+        raise DataError(f"the tables cannot be used: {error} Give --tables of each.") from error
+    return write_whole(out / FILE, transfer_text(found).encode()), list(found.figures)
 
 
 def _made() -> dict[str, Any]:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from charkit.answers.advice import advise
 from charkit.answers.expected import EstimateAnswer, Interval, LabelsNeeded, LeftOut, Purchase
+from charkit.answers.other_encoders import other_encoder
 from charkit.answers.pilot import Pilot, PilotEvidence, make_pilot, pilot_evidence
 from charkit.answers.pilot_costs import costs_of
 from charkit.answers.question import Question, ask
@@ -178,13 +179,13 @@ def answer_of(
         MissingError: Disk space, or a file, is missing.
     """
     pilot = make_pilot(sample)
-    model, known = (metamodel, True) if metamodel is not None else _shipped(encoder)
+    model, doubt = (metamodel, None) if metamodel is not None else _shipped(encoder)
     logger.info("%s: %s; %s", encoder.name, encoder.device_reason, encoder.dtype_reason)
     whole = Whole(progress, "estimate", costs_of(pilot, encoder, max_length))
     found = pilot_evidence(pilot, encoder, store=store, max_length=max_length, progress=whole)
     reader = _Reader(pilot, found, model, question)
     layer = reader.layer
-    case = Case(pilot, found, encoder.name, known, model.outside(found.rows), layer)
+    case = Case(pilot, found, encoder.name, doubt, model.outside(found.rows), layer)
     answer = reader.answer(encoder, case, notes=(*sample.notes, *pilot.notes()))
     advice = advise(sample, pilot, encoder, store=store, max_length=max_length, progress=whole)
     whole.finish()
@@ -363,12 +364,17 @@ def _by_points(table: pd.DataFrame) -> pd.DataFrame:
     return table.loc[order, ["feature", "value", "points"]].reset_index(drop=True)
 
 
-def _shipped(encoder: Encoder) -> tuple[Predictor, bool]:
-    """Return the shipped metamodel, and whether it was made for the encoder."""
+def _shipped(encoder: Encoder) -> tuple[Predictor, Verdict | None]:
+    """Return the shipped metamodel, and what is to be said of the encoder."""
     try:
         from metamodel.predict import load_shipped
 
         model = load_shipped()
+        if encoder.fingerprint in model.encoders:
+            return model, None
+        from metamodel.transfer import load_transfer, under_other_encoders
+
+        transfer = load_transfer()
     except FileNotFoundError as error:
         raise MissingError(
             f"no metamodel: expected the one that comes with charkit, got {str(error)!r}. Install "
@@ -378,4 +384,4 @@ def _shipped(encoder: Encoder) -> tuple[Predictor, bool]:
         raise DataError(
             f"the metamodel is damaged or of another version: {error} Install charkit again."
         ) from error
-    return model, encoder.fingerprint in model.encoders
+    return under_other_encoders(model, transfer), other_encoder(encoder, transfer)

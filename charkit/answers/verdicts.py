@@ -100,7 +100,7 @@ class Case:
         pilot: The texts.
         found: What was measured on them.
         encoder: Name of the encoder.
-        known_encoder: Whether the metamodel was made for this encoder.
+        of_encoder: What is to be said of the encoder; None where the metamodel was made for it.
         outside: What the metamodel has not seen the like of, in words.
         layer: The recommended layer.
     """
@@ -108,7 +108,7 @@ class Case:
     pilot: Pilot
     found: PilotEvidence
     encoder: str
-    known_encoder: bool
+    of_encoder: Verdict | None
     outside: Sequence[str]
     layer: int
 
@@ -225,15 +225,7 @@ def _help(case: Case) -> Verdict | None:
 
 
 def _encoder(case: Case) -> Verdict | None:
-    if case.known_encoder:
-        return None
-    return Verdict(
-        "other_encoder",
-        f"the metamodel was not made for {people_name(case.encoder)}: its intervals are promised "
-        "for other encoders' tasks and may be too narrow; the texts' own curve is all that can "
-        "be relied on",
-        "refusal",
-    )
+    return case.of_encoder
 
 
 def _outside(case: Case) -> Verdict | None:

@@ -5,13 +5,13 @@ from estimate_samples import ENGLISH, NO_SIGNAL, evidence, pilot
 
 from charkit.answers.expected import LabelsNeeded
 from charkit.answers.text_figures import TextFigures
-from charkit.answers.verdicts import Case, reach_verdict, verdicts_of
+from charkit.answers.verdicts import Case, Verdict, reach_verdict, verdicts_of
 
 RUSSIAN = TextFigures(0.97, 0.0)
 
 
-def said(sample=None, found=None, *, known=True, outside=()):
-    case = Case(sample or pilot(), found or evidence(), "minilm", known, list(outside), 1)
+def said(sample=None, found=None, *, doubt=None, outside=()):
+    case = Case(sample or pilot(), found or evidence(), "minilm", doubt, list(outside), 1)
     return {v.code: v for v in verdicts_of(case)}
 
 
@@ -56,8 +56,9 @@ def test_another_language_is_grave(own, other):
     assert ("unlike the labelled ones" in found.sentence) == (own is ENGLISH)
 
 
-def test_an_encoder_without_a_metamodel_is_grave():
-    assert said(known=False)["other_encoder"].grave
+def test_what_is_known_of_the_encoder_is_passed_on():
+    doubt = Verdict("other_encoder", "Not measured.", "refusal")
+    assert said(doubt=doubt)["other_encoder"] is doubt
 
 
 def test_little_outside_is_a_warning_and_much_is_grave():

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from charkit.answers import estimate as module
+from charkit.answers.verdicts import Verdict
 from charkit.cli.app import app
 
 runner = CliRunner()
@@ -39,9 +40,9 @@ def reviews(tmp_path):
 
 @pytest.fixture
 def run(monkeypatch, reviews, tiny_bert, tmp_path):
-    def command(*arguments, found=None, known=True):
+    def command(*arguments, found=None, doubt=None):
         monkeypatch.setattr(module, "pilot_evidence", lambda *a, **k: found or samples.evidence(90))
-        monkeypatch.setattr(module, "_shipped", lambda encoder: (fake.FakeMetamodel(), known))
+        monkeypatch.setattr(module, "_shipped", lambda encoder: (fake.FakeMetamodel(), doubt))
         given = ["estimate", reviews, "--text", "body", "--label", "stars", "-e", str(tiny_bert)]
         return runner.invoke(
             app, [*given, *map(str, arguments), "--cache-dir", str(tmp_path / "cache")]
@@ -80,7 +81,9 @@ def test_an_answer_not_to_be_trusted_is_shown_and_ends_with_5(run):
     assert result.exit_code == 5
     assert "0.85 is expected" in result.stdout
     assert "the answer is not to be trusted: no signal above the controls" in result.stderr
-    said = json.loads(run("--format", "json", known=False).stdout)
+    said = json.loads(
+        run("--format", "json", doubt=Verdict("other_encoder", "x", "refusal")).stdout
+    )
     assert said["verdicts"][0]["code"] == "other_encoder"
     assert said["trustworthy"] is False
 

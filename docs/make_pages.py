@@ -8,7 +8,10 @@ import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from metamodel.transfer import Transfer
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -86,6 +89,7 @@ BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 ANSWER = ("<!-- answer: begin -->", "<!-- answer: end -->")
 STUDY = ("<!-- study: begin -->", "<!-- study: end -->")
+TRANSFER = ("<!-- other encoders: begin -->", "<!-- other encoders: end -->")
 FAULTS = ("<!-- faults: begin -->", "<!-- faults: end -->")
 
 
@@ -121,6 +125,43 @@ def robustness_page() -> str:
     place = ROOT / "results" / "robustness.json"
     block = faults_block(json.loads(place.read_text(encoding="utf-8")))
     return _with_block(HERE / "robustness.md", block, FAULTS)
+
+
+def estimate_page() -> str:
+    """Return the page of estimate with the block of other encoders made anew."""
+    from metamodel.transfer import load_transfer
+
+    return _with_block(HERE / "estimate.md", transfer_block(load_transfer()), TRANSFER)
+
+
+def transfer_block(transfer: Transfer) -> str:
+    """Return what `make encoder-transfer` measured, as a table and a sentence."""
+    lines = [
+        "| encoder | layers x width | error at 2x / 4x / 8x | accuracy on the sample "
+        "| in the interval as it is | widened by the others | tasks | best layer missed by |",
+        "|---" * 8 + "|",
+    ]
+    for row in sorted(transfer.figures, key=lambda r: (not r["known"], r["encoder"])):
+        name = f"{row['encoder']} (the metamodel's own)" if row["known"] else row["encoder"]
+        lines.append(
+            f"| {name} | {row['layers']} x {row['width']} | {_three(row, 'error')} "
+            f"| {_three(row, 'last')} | {row['covered']:.1%} | {row['covered_wide']:.1%} "
+            f"| {row['tasks_covered']:.0%} | {row['regret']:.1f} |"
+        )
+    sentence = (
+        f"Pilots of 64, 128 and 256 labels on {transfer.corpora} corpora that the metamodel never "
+        "saw; errors in points of accuracy, every task counting alike. *Accuracy on the sample* is "
+        "the error of taking the pilot's own accuracy for the answer. *Widened by the others*: each "
+        "encoder left out in turn, the others choose the factor. *Tasks*: of which at least 90 % of "
+        "the predictions are in it. *Best layer missed by*: points that the recommended layer is "
+        f"below the best. All together choose {transfer.widening:.2f}: intervals of other encoders "
+        "are that many times as wide."
+    )
+    return "\n".join([*lines, "", sentence, ""])
+
+
+def _three(row: dict[str, Any], name: str) -> str:
+    return " / ".join(f"{row[f'{name}_{multiple}']:.1f}" for multiple in (2, 4, 8))
 
 
 TRIED = {
@@ -292,7 +333,7 @@ PICTURES = {
     "best_layers": "Best layer by number of labels, one row a task",
     "curves_glue_qnli": "QNLI: accuracy by number of labels, one line a layer",
 }
-PAGES = {"table.md": table_page, "errors.md": errors_page}
+PAGES = {"table.md": table_page, "errors.md": errors_page, "estimate.md": estimate_page}
 
 
 def main() -> None:

@@ -72,11 +72,13 @@ def under_other_encoders(model: Metamodel, transfer: Transfer) -> Metamodel:
         model: A metamodel.
         transfer: What was measured with it.
     """
-    wide = {
-        name: widened(getattr(model, name), transfer.widening)
-        for name in ("labelled", "unlabelled", "evaluation")
-    }
-    return replace(model, seen=_both(model.seen, transfer.ranges), **wide)
+    return replace(
+        model,
+        labelled=widened(model.labelled, transfer.widening),
+        unlabelled=widened(model.unlabelled, transfer.widening),
+        evaluation=widened(model.evaluation, transfer.widening),
+        seen=_both(model.seen, transfer.ranges),
+    )
 
 
 def widened(forecaster: Forecaster, factor: float) -> Forecaster:
@@ -121,9 +123,10 @@ def ask_transfer(model: Metamodel, data: MetaData, progress: Progress) -> pd.Dat
         n0 = int(evidence["n0"].iloc[0])
         ranked = model.layers(evidence, n0).sort_values(["score", "layer"], ascending=[False, True])
         curve = model.curve(evidence, [n0 * multiple for multiple in MULTIPLES])
+        about: dict[str, Any] = dict(zip(PILOT_KEY, key, strict=True))
         asked.append(
             curve.assign(
-                **dict(zip(PILOT_KEY, key, strict=True)),
+                **about,
                 corpus=evidence["corpus"].iloc[0],
                 multiple=curve["n"] // n0,
                 recommended=curve["layer"] == ranked["layer"].iloc[0],

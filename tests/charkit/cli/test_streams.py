@@ -86,6 +86,7 @@ def test_every_error_ends_in_one_sentence(error, code, words, monkeypatch, capsy
 
 def test_a_signal_that_a_library_turns_into_another_error_is_a_stop(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["charkit", "sweep"])
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored under nohup
 
     @reported
     def command():
@@ -96,8 +97,11 @@ def test_a_signal_that_a_library_turns_into_another_error_is_a_stop(monkeypatch,
         except KeyboardInterrupt:
             raise AttributeError("half an import") from None
 
-    with pytest.raises(typer.Exit) as end:
-        command()
+    try:
+        with pytest.raises(typer.Exit) as end:
+            command()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert end.value.exit_code == 130
     assert "stopped" in capsys.readouterr().err
 

@@ -39,7 +39,7 @@ endef
 
 .DEFAULT_GOAL := help
 .PHONY: experiment-layers experiment-classifier experiment-sensitivity experiment-clusters experiment-distinction experiment-norm experiment-distance experiment-experts experiment-intermediate experiment-failures \
-  help setup demo pilot plan embeddings science-embeddings metadata metamodel scorecard encoder-transfer next-study experiments report notebook toy test test-wheel test-faults test-ray test-slurm lint types check wheel bench bench-fisher bench-estimate bench-scale bench-tables docs clean
+  help setup demo pilot plan embeddings science-embeddings metadata metamodel scorecard encoder-transfer next-study experiments report notebook toy test test-wheel test-faults test-ray test-slurm lint types check wheel bench bench-fisher bench-estimate bench-scale bench-tables docs house clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-24s %s\n", $$1, $$2}'
@@ -184,6 +184,9 @@ toy: setup ## Draw the 64 toy tasks on a plane again (seconds)
 
 docs: setup ## Make the generated pages of docs/ again
 	$(BIN)/python docs/make_pages.py
+
+house: setup ## Count how the code is built: docs/house.md (ten seconds)
+	$(BIN)/python docs/house.py
 
 clean: ## Remove what was built here; the cache of results stays (charkit cache prune)
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -6,6 +6,8 @@ import logging
 import os
 import platform
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,3 +62,50 @@ def threads(number):
 
 def host(number):
     return platform.node(), os.getpid()
+
+
+def interrupted_sweep(encoder, cache, executor, root):
+    """Press Ctrl-C once in the middle of a sweep; return exit code, stderr, keys kept, command."""
+    command = [
+        *(sys.executable, "-m", "charkit", "sweep", "generated/sentiment?n_train=300&n_eval=100"),
+        *("-e", str(encoder), "-n", "8,16,32,64", "--seeds", "0-59", "--dtype", "float32"),
+        *("--device", "cpu", "--executor", executor, "--cache-dir", str(cache)),
+    ]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), os.environ["PYTHONPATH"]])}
+    process = subprocess.Popen(
+        ["bash", "-c", 'trap "" INT; exec env --default-signal=INT "$@"', "-", *command],
+        cwd=root,
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    end = time.monotonic() + 120
+    while len(finished(cache)) < 4 and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    return process.returncode, errors, finished(cache), command
+
+
+def finished(cache):
+    """Return key -> time of making of the jobs that are finished."""
+    return {p.parent.name: p.stat().st_mtime_ns for p in Path(cache).glob("heads/*/run.json")}
+
+
+def check_interrupt(encoder, cache, executor, root):
+    """Check that it ended in good order, names the command that goes on, and that this does."""
+    code, errors, kept, command = interrupted_sweep(encoder, cache, executor, root)
+    assert code == 130, errors
+    assert "Traceback" not in errors
+    assert "Resume with the same command:" in errors
+    assert f"--executor {executor}" in errors.splitlines()[-1]
+    assert f"of {4 * 60} jobs are finished and kept" in errors
+    assert 4 <= len(kept) < 4 * 60
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), os.environ["PYTHONPATH"]])}
+    again = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    whole = finished(cache)
+    assert len(whole) == 4 * 60
+    assert {key: whole[key] for key in kept} == kept

@@ -21,6 +21,7 @@ pytestmark = [
     pytest.mark.ray,
     pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: make test-ray"),
 ]
+ROOT = Path(__file__).resolve().parents[2]
 GRID = {"sizes": (8, 16), "seeds": (0, 1, 2), "dtype": "float32", "device": "cpu"}
 
 
@@ -158,3 +159,8 @@ def test_an_error_in_a_callback_stops_the_tasks(ray_name, tmp_path):
     with pytest.raises(ZeroDivisionError):
         run_jobs(jobs.mark, todo, executor=executor_from(ray_name), on_result=refuse)
     assert time.monotonic() - begin < 30
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_and_names_the_command_that_goes_on(ray_name, tiny_bert, tmp_path):
+    jobs.check_interrupt(tiny_bert, tmp_path, ray_name, ROOT)

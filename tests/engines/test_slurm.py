@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import engine_jobs as jobs
 import pandas as pd
@@ -17,6 +18,7 @@ from charkit.store import Store
 from glue_pilot.study import Study, plan_study
 
 pytestmark = pytest.mark.slurm
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def running(kind="RUNNING"):
@@ -145,3 +147,10 @@ def test_other_versions_on_the_nodes(slurm, monkeypatch, tmp_path):
     monkeypatch.setattr(workers, "versions", lambda: own | {"torch": "99.0"})
     with pytest.raises(MissingError, match=r"expected torch 99\.0, got torch .* Install"):
         run_jobs(jobs.square, range(3), executor=executor_from("slurm"), folders=[tmp_path])
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_and_names_the_command_that_goes_on(slurm, tiny_bert, tmp_path):
+    jobs.check_interrupt(tiny_bert, tmp_path, "slurm:main", ROOT)
+    assert not list(tmp_path.glob(".slurm-*"))
+    assert not running("RUNNING,PENDING")

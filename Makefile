@@ -39,7 +39,7 @@ endef
 
 .DEFAULT_GOAL := help
 .PHONY: experiment-layers experiment-classifier experiment-sensitivity experiment-clusters experiment-distinction experiment-norm experiment-distance experiment-experts experiment-intermediate experiment-failures \
-  help setup demo pilot plan embeddings science-embeddings metadata metamodel scorecard encoder-transfer next-study experiments report notebook toy test test-wheel test-faults test-ray test-slurm lint types check wheel bench bench-fisher bench-estimate bench-scale bench-tables docs house clean
+  help setup demo pilot plan embeddings science-embeddings metadata metamodel scorecard encoder-transfer next-study experiments report notebook toy test test-wheel test-faults test-ray test-slurm lint types check wheel bench bench-fisher bench-estimate bench-scale bench-gpu bench-tables docs house clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-24s %s\n", $$1, $$2}'
@@ -132,6 +132,9 @@ bench-fisher: setup ## Measure Fisher embeddings against their floor and peers (
 
 bench-tables: setup ## Measure the reading of CSV against pyarrow (one minute)
 	$(BIN)/python benchmarks/measure_tables.py
+
+bench-gpu: setup ## Measure encoding, Fisher embeddings and heads on one GPU (under 8 minutes); DEVICE=cpu SMOKE=1 tries it
+	$(BIN)/python benchmarks/gpu.py $(if $(DEVICE),--device $(DEVICE)) $(if $(DTYPE),--dtype $(DTYPE)) $(if $(SMOKE),--smoke)
 
 bench-scale: setup ## Measure executors, the sweep in two processes, the store's list (ten minutes, quiet machine); CELLS=10000, SMOKE
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[ray]" --group bench

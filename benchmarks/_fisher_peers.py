@@ -28,7 +28,9 @@ class Probe(torch.nn.Module):
         super().__init__()
         self.model = copy.deepcopy(encoder.model).requires_grad_(False)
         self.model.set_attn_implementation("eager")
+        place = next(self.model.parameters())
         self.head = torch.nn.Linear(*reversed(head.weights.shape)).requires_grad_(False)
+        self.head.to(place.device, place.dtype)
         self.head.weight.copy_(torch.tensor(head.weights))
         self.head.bias.copy_(torch.tensor(head.bias))
         ours = dict(encoder.model.named_modules())
@@ -57,7 +59,7 @@ def difference(logits: Tensor) -> Tensor:
 
 
 def row_means(squares: list[Tensor], n_texts: int) -> np.ndarray:
-    return torch.cat([s.mean(1) for s in squares]).double().numpy() / n_texts
+    return torch.cat([s.mean(1) for s in squares]).double().cpu().numpy() / n_texts
 
 
 def vmap_grad(probe: Probe, *, chunk: int = 8) -> Callable[[Tensor], np.ndarray]:
@@ -153,7 +155,7 @@ PEERS = {
 
 def loop(probe: Probe, *, seed: int = 0) -> Callable[[Tensor], np.ndarray]:
     """Batches of one text and one label drawn from the head, weights' gradients squared."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(probe.weights[0].device).manual_seed(seed)
 
     def run(ids: Tensor) -> np.ndarray:
         total = [torch.zeros_like(w) for w in probe.weights]
@@ -175,7 +177,8 @@ def floor(
 
     The gradient goes to the states that enter the first layer, and nothing is squared or kept.
     """
-    weights, bias = torch.tensor(head.weights), torch.tensor(head.bias)
+    weights = torch.tensor(head.weights, device=encoder.device)
+    bias = torch.tensor(head.bias, device=encoder.device)
     leaves: list[Tensor] = []
 
     def enter(module: torch.nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -2,7 +2,7 @@
 
 A text is covered when a labelled one lies within a radius: as near as labelled texts lie to each
 other, all but the most lonely twentieth of them. Whoever copies the label of the nearest labelled
-text errs on a text that is not covered, at worst, or because the nearest one is of another class:
+text is wrong on a text that is not covered, at worst, or where the nearest one is of another class:
 
     error  <=  (1 - P(covered))  +  P(nearest within the radius, and of another class)
 
@@ -54,7 +54,7 @@ class Adequacy:
             nothing.
         n_labelled: Labelled texts.
         n_unlabelled: Unlabelled texts.
-        what: What the unlabelled texts are, in words.
+        what: What the unlabelled texts are, as text.
     """
 
     radius: float
@@ -69,14 +69,15 @@ class Adequacy:
 
     @property
     def sentence(self) -> str:
-        """The number in words."""
-        said = (
+        """The numbers as a sentence."""
+        found = (
             f"{self.covered:.0%} ({self.low:.0%} to {self.high:.0%}) of the {self.n_unlabelled:,} "
-            f"{self.what} have a labelled one as near as labelled ones are to each other"
-        )
+            f"{self.what} are near a labelled one, as near as labelled ones are to each other"
+        ).replace("%", " %")
         if self.bound >= 1:
-            return f"{said}; that bounds no error"
-        return f"{said}; copying the nearest label is wrong for at most {self.bound:.0%}"
+            return f"{found}. That bounds no error."
+        bound = f"{self.bound:.0%}".replace("%", " %")
+        return f"{found}. Copying the nearest label is wrong for at most {bound}."
 
     def to_dict(self) -> dict[str, float | int | str]:
         """Return the numbers and the sentence."""

@@ -1,4 +1,4 @@
-"""How adequate a sample is, and what to label next: said beside an estimate's numbers."""
+"""How adequate a sample is, and what to label next: shown with an estimate's numbers."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from charkit.tasks.partly import PartlyLabelled, Places
 from charkit.tasks.task import Split
 
 SHOWN = 5
-"""So many texts to label next are told; `charkit next` tells as many as are asked for."""
+"""Texts to label next that an estimate names: enough to start with. `charkit next` names more."""
 
 KIND = "advice"
 FORMAT_VERSION = 1
 CHOOSING = "choose what to label next"
 
-WIDER = "'charkit next' writes as many as are wanted to a CSV file"
+WIDER = "'charkit next' writes more of them to a CSV file"
 NO_TEXTS = (
-    "what to label next: 'charkit next --pool FILE' chooses among texts without labels; there are "
-    "none here, so how adequate the sample is for others is not known"
+    "There are no texts without a label here, so it is not known how well the labels stand for "
+    "others. 'charkit next --pool FILE' chooses from a file of such texts."
 )
 
 
@@ -54,7 +54,7 @@ class NextTexts:
         places: Where they stand in their file, the first to label first; empty where the
             strategy's package is not installed.
         n_pool: Texts to choose from.
-        judged: Whether these are the texts to be judged on.
+        judged: Whether these are the evaluation texts.
     """
 
     strategy: Strategy
@@ -64,21 +64,32 @@ class NextTexts:
     judged: bool
 
     @property
-    def sentence(self) -> str:
-        """The answer in words."""
+    def short(self) -> str:
+        """What to do next, in one short line."""
         if not self.places:
             return (
-                f"what to label next: {self.strategy} chooses best here, and needs the package "
-                f'scikit-activeml (pip install "charkit[next]"); {WIDER}'
+                "Label next: 'charkit next' chooses the texts, after pip install \"charkit[next]\"."
             )
-        shown = ", ".join(f"{place:,}" for place in self.places)
-        unit = self.unit if len(self.places) == 1 else f"{self.unit}s"
+        return f"Label next: {self._where()}."
+
+    @property
+    def sentence(self) -> str:
+        """How the texts were chosen, and how to get more."""
+        if not self.places:
+            return (
+                f"The strategy {self.strategy!r} chooses best here, and needs the package "
+                f'scikit-activeml. Run: pip install "charkit[next]"'
+            )
         what = "evaluation texts" if self.judged else "texts without a label"
-        aside = "; do not judge on texts that are trained on" if self.judged else ""
+        aside = ". Do not test on texts that you train on" if self.judged else ""
         return (
-            f"label next: {unit} {shown} of the {self.n_pool:,} {what} ({self.strategy}{aside}); "
-            f"{WIDER}"
+            f"Label {self._where()} next, chosen from {self.n_pool:,} {what} by the strategy "
+            f"{self.strategy!r}; {WIDER}{aside}."
         )
+
+    def _where(self) -> str:
+        unit = self.unit if len(self.places) == 1 else f"{self.unit}s"
+        return f"{unit} {', '.join(f'{place:,}' for place in self.places)}"
 
     def row(self) -> dict[str, Any]:
         """Return the fields as a row."""
@@ -99,8 +110,17 @@ class Advice:
     adequacy: Adequacy | None
     next: NextTexts | None
 
+    @property
+    def short(self) -> str:
+        """What to do next, in one short line."""
+        if self.next is None:
+            return (
+                "Label next: 'charkit next --pool FILE' chooses texts from a file without labels."
+            )
+        return self.next.short
+
     def lines(self) -> list[str]:
-        """Return the answer in words."""
+        """Return the answer as sentences."""
         lines = [] if self.adequacy is None else [self.adequacy.sentence]
         return [*lines, NO_TEXTS if self.next is None else self.next.sentence]
 
@@ -114,7 +134,7 @@ def advise(
     max_length: int | None = None,
     progress: Progress = no_progress,
 ) -> Advice:
-    """Say how adequate a sample is and what to label next, as `charkit next` would.
+    """Return how adequate a sample is and what to label next, as `charkit next` would.
 
     Of more than 1,000 texts to choose from the 1,000 are looked at that an estimate looks at,
     so their states are there already.
@@ -204,7 +224,7 @@ def advise(
 
 
 def _pool(sample: PartlyLabelled) -> tuple[Split, Places | None, bool]:
-    """Return the texts to choose from, where they stand, and whether they are to be judged on."""
+    """Return the texts to choose from, their places, and whether they are the evaluation texts."""
     texts, places, judged = sample.pool, sample.pool_places, False
     if not len(texts) and sample.evaluation is not None:
         texts, places, judged = sample.evaluation, sample.evaluation_places, True

@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 
 from charkit.answers.advice import advise
-from charkit.answers.expected import EstimateAnswer, Interval, LabelsNeeded, LeftOut, Purchase
+from charkit.answers.expected import EstimateAnswer
 from charkit.answers.other_encoders import other_encoder
 from charkit.answers.pilot import Pilot, PilotEvidence, make_pilot, pilot_evidence
 from charkit.answers.pilot_costs import costs_of
+from charkit.answers.quantities import Interval, LabelsNeeded, LeftOut, Purchase
 from charkit.answers.question import Question, ask
 from charkit.answers.verdicts import Case, Verdict, reach_verdict, target_verdict, verdicts_of
 from charkit.config import Progress, TaskKind, no_progress

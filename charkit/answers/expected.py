@@ -1,4 +1,4 @@
-"""The answer of `charkit estimate`: expected accuracies, labels needed, layer, doubts, in words."""
+"""The answer of `charkit estimate`: expected accuracies, labels needed, layer, doubts, as text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from charkit.answers.advice import Advice
-from charkit.answers.verdicts import LIKELY, Verdict
+from charkit.answers.quantities import (
+    Interval,
+    LabelsNeeded,
+    LeftOut,
+    Purchase,
+    percent,
+    rough,
+    span,
+)
+from charkit.answers.verdicts import REFUSED, Verdict
 from charkit.config import people_name
 from charkit.durable import write_whole, writing
 from charkit.escape import csv_of
@@ -30,138 +39,6 @@ _SHOWN_CONTRIBUTIONS = 5
 _SMALL_POINTS = 0.05
 
 
-@dataclass(frozen=True)
-class Interval:
-    """An accuracy with its 90 % interval, all from 0 to 1."""
-
-    mean: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.mean:.3f} (90 % interval {self.low:.3f} to {self.high:.3f})"
-
-    def row(self) -> dict[str, float]:
-        """Return the fields as a row."""
-        return {"mean": self.mean, "low": self.low, "high": self.high}
-
-
-@dataclass(frozen=True)
-class LabelsNeeded:
-    """How many labels reach a target.
-
-    Attributes:
-        target: The accuracy.
-        n: Typical number of labels, if it is reached; None where it is ruled out.
-        low: As few may suffice; None where unknown.
-        high: As many will; None where not even ``largest`` surely do.
-        reached: Whether it is not ruled out by ``largest`` (`metamodel.needs.LEAST_PROBABILITY`).
-        probability: That it is reached by ``largest``.
-        largest: The largest number of labels that is looked at.
-    """
-
-    target: float
-    n: int | None
-    low: int | None
-    high: int | None
-    reached: bool
-    probability: float
-    largest: int
-
-    def row(self) -> dict[str, Any]:
-        """Return the fields as a row."""
-        return {
-            "target": self.target,
-            "n": self.n,
-            "low": self.low,
-            "high": self.high,
-            "reached": self.reached,
-            "probability": self.probability,
-            "largest": self.largest,
-        }
-
-    def words(self, have: int) -> str:
-        """Return the answer as a sentence.
-
-        Args:
-            have: Labels at hand.
-        """
-        if self.n is None:
-            return (
-                f"{self.target:g} is not reached by {self.largest:,} labels "
-                f"(probability that it is: {self.probability:.0%})"
-            )
-        if self.n <= have:
-            found = f"{self.target:g} is expected with the {have:,} labels at hand"
-        elif self.probability < LIKELY:
-            found = (
-                f"{self.target:g} may be out of reach: with {self.largest:,} labels it is reached "
-                f"with probability {self.probability:.0%}; if it is, about {self.n:,} labels are "
-                "typical"
-            )
-        else:
-            found = f"{self.target:g} is expected with about {self.n:,} labels"
-        low = "fewer" if self.low is None else f"{self.low:,}"
-        if self.high is None:
-            return f"{found} (90 % interval {low} to more than {self.largest:,})"
-        return f"{found} (90 % interval {low} to {self.high:,})"
-
-
-@dataclass(frozen=True)
-class Purchase:
-    """The cheapest way to buy labels, in expectation.
-
-    Attributes:
-        totals: Labels in hand after each round, as long as the target is not reached.
-        cost: Expected cost, labels and penalty together.
-        missed: Probability that the target is not reached in the end.
-    """
-
-    totals: tuple[int, ...]
-    cost: float
-    missed: float
-
-    def row(self) -> dict[str, Any]:
-        """Return the fields as a row."""
-        return {"totals": list(self.totals), "cost": self.cost, "missed": self.missed}
-
-    def words(self, have: int) -> str:
-        """Return the plan as a sentence."""
-        if self.totals[-1] <= have:
-            plan = "buy no labels: they cost more than missing the target"
-        else:
-            steps = [f"{total:,}" for total in dict.fromkeys(self.totals)]
-            plan = f"have {steps[0]} labels in all"
-            for step in steps[1:]:
-                plan += f"; if that is not enough, {step}"
-        return f"{plan} (expected cost {self.cost:,.0f}, missed with probability {self.missed:.0%})"
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """What heads make of the labels, each left out of the fit in turn; from 0 to 1.
-
-    Labels that are the only one of their class are not counted.
-
-    Attributes:
-        accuracy: Share right.
-        macro_f1: Mean of F1 over the classes.
-        balanced_accuracy: Mean of recall over the classes.
-    """
-
-    accuracy: float
-    macro_f1: float
-    balanced_accuracy: float
-
-    @property
-    def sentence(self) -> str:
-        """The metrics in words."""
-        return (
-            f"each label left out in turn: accuracy {self.accuracy:.3f}, macro-F1 "
-            f"{self.macro_f1:.3f}, balanced accuracy {self.balanced_accuracy:.3f}"
-        )
-
-
 @dataclass(frozen=True, eq=False)
 class EstimateAnswer:
     """What can be expected of labelling more.
@@ -170,7 +47,7 @@ class EstimateAnswer:
         name: The task.
         encoder: Name of the encoder.
         mode: ``"none"``, ``"few"`` or ``"pilot"``: how many labels there are.
-        n_labels: Labels at hand.
+        n_labels: Labels that there are.
         n_classes: Classes.
         sizes: Numbers of labels that the answer speaks of.
         curve: Columns layer, n, mean, low, high; the sizes and others between them.
@@ -178,9 +55,10 @@ class EstimateAnswer:
         layer: The recommended layer, 0 = embeddings.
         layers: Columns layer, score, low, high, tied_with_best.
         need: Labels for the target; None where none was asked for.
-        eval_accuracy: Expected accuracy on the unlabelled texts, with the labels at hand; None
+        eval_accuracy: Expected accuracy on the unlabelled texts, with the labels that there are;
+            None
             without such texts.
-        eval_what: What these texts are, in words.
+        eval_what: What these texts are, as text.
         verdicts: What speaks against it all, the gravest first.
         contributions: What drove the answer: feature, value, points; the largest first.
         purchase: How to buy labels; None where no costs were given.
@@ -218,7 +96,7 @@ class EstimateAnswer:
 
     @property
     def trustworthy(self) -> bool:
-        """Whether no verdict forbids to rely on the numbers."""
+        """Whether no warning forbids using the numbers."""
         return not any(verdict.grave for verdict in self.verdicts)
 
     def rows(self) -> list[dict[str, Any]]:
@@ -228,57 +106,100 @@ class EstimateAnswer:
         numbers = own.sort_values("n")[names].to_numpy(float)
         return [dict(zip(names, (int(n), *rest), strict=True)) for n, *rest in numbers.tolist()]
 
+    def shown_rows(self) -> list[dict[str, Any]]:
+        """Return `rows` for people: accuracies in per cent."""
+        return [
+            {
+                "labels": row["n"],
+                "accuracy": percent(row["mean"]),
+                "range": span(row["low"], row["high"]),
+            }
+            for row in self.rows()
+        ]
+
     @property
     def worth(self) -> float | None:
-        """How many labelled evaluation rows would tell the accuracy as well; None if none."""
-        told = self.eval_accuracy
-        if told is None or not told.low < told.high or not 0 < told.mean < 1:
+        """How many labelled test rows estimate the accuracy as precisely; None if unknown."""
+        found = self.eval_accuracy
+        if found is None or not found.low < found.high or not 0 < found.mean < 1:
             return None
-        deviation = (told.high - told.low) / 2 / _DEVIATIONS
-        return equivalent_rows(deviation * math.sqrt(2 / math.pi), told.mean)
+        deviation = (found.high - found.low) / 2 / _DEVIATIONS
+        return equivalent_rows(deviation * math.sqrt(2 / math.pi), found.mean)
 
     def lines(self) -> list[str]:
-        """Return the answer in words, the most important first."""
-        lines = [] if self.need is None else [self.need.words(self.n_labels)]
-        first, last = self.rows()[0], self.rows()[-1]
-        lines.append(f"{self._place()}: {_at(first)}; {_at(last)}")
-        lines.append(self._layer_line())
+        """Return the answer as sentences: the summary, then the details."""
+        return [*self.summary(), *self.details()]
+
+    def summary(self) -> list[str]:
+        """Return the answer in at most six short lines, the most important first."""
+        lines = [] if self.trustworthy else [f"Do not use these numbers: {self._refused()}."]
+        if self.need is not None:
+            lines.append(self.need.sentence(self.n_labels))
+        lines.append(self._curve_line())
         if self.eval_accuracy is not None:
-            lines.append(f"accuracy on {self.eval_what}: {self.eval_accuracy}{self._worth()}")
-        if self.left_out is not None and (self.majority or 0.0) > IMBALANCED:
-            lines.append(f"{self.left_out.sentence} (the largest class: {self.majority:.3f})")
+            lines.append(f"On {self.eval_what}, expect {self.eval_accuracy}.")
+        lines.append(self._layer_line())
         if self.purchase is not None:
-            lines.append(self.purchase.words(self.n_labels))
+            lines.append(self.purchase.sentence(self.n_labels))
+        elif self.advice is not None:
+            lines.append(self.advice.short)
+        warnings = [v.code for v in self.verdicts if v.severity == "warning"]
+        if self.trustworthy and warnings:
+            plural = "" if len(warnings) == 1 else "s"
+            lines.append(f"{len(warnings)} warning{plural}, see below: {', '.join(warnings)}.")
+        return lines
+
+    def details(self) -> list[str]:
+        """Return what stands behind the summary: how sure it is, warnings, what moved it."""
+        lines = [f"{self._place()}. Every range is a 90 % interval."]
+        if self.worth is not None:
+            lines.append(
+                f"The accuracy on {self.eval_what} is as precise as a test on about "
+                f"{rough(self.worth)} labelled texts."
+            )
+        if self.left_out is not None and (self.majority or 0.0) > IMBALANCED:
+            majority = percent(self.majority or 0.0)
+            lines.append(f"{self.left_out.sentence} (largest class: {majority}).")
+        if self.purchase is not None:
+            lines.append(self.purchase.price)
         if self.advice is not None:
             lines += self.advice.lines()
         lines += [f"{v.code}: {v.sentence}" for v in self.verdicts]
-        if not self.trustworthy:
-            lines.append("so the numbers above are not to be trusted")
         return lines + self._drove()
+
+    def _refused(self) -> str:
+        grave = [v.code for v in self.verdicts if v.grave]
+        return "; ".join(REFUSED.get(code, "see below") for code in dict.fromkeys(grave))
 
     def _place(self) -> str:
         labels = f"{self.n_labels:,} labels" if self.n_labels else "no labels"
-        return f"{self.name}, {labels}, {people_name(self.encoder)}"
+        return f"{self.name}: {labels}, {self.n_classes:,} classes, {people_name(self.encoder)}"
+
+    def _curve_line(self) -> str:
+        first, *_, last = (*self.rows(), self.rows()[-1])
+        your = "your " if first["n"] == self.n_labels else ""
+        line = f"With {your}{first['n']:,} labels, expect {_expected(first)}"
+        if last["n"] != first["n"]:
+            line += f"; with {last['n']:,}, {_expected(last)}"
+        return f"{line}."
 
     def _layer_line(self) -> str:
         tied = sorted(self.layers.loc[self.layers["tied_with_best"].astype(bool), "layer"])
         others = [int(layer) for layer in tied if layer != self.layer]
+        line = f"Use layer {self.layer} of {people_name(self.encoder)}"
         if not others:
-            return f"layer {self.layer} is recommended"
+            return f"{line}."
         if len(others) == len(self.layers) - 1:
-            return f"layer {self.layer} is recommended, but the layers cannot be told apart"
-        verb = "layer {} ties" if len(others) == 1 else "layers {} tie"
-        return f"layer {self.layer} is recommended; {verb.format(layer_list(others))} with it"
-
-    def _worth(self) -> str:
-        return "" if self.worth is None else f", worth {self.worth:,.0f} labelled test rows"
+            return f"{line}; no other layer is shown to be worse."
+        verb = "layer {} is as good" if len(others) == 1 else "layers {} are as good"
+        return f"{line}; {verb.format(layer_list(others))}."
 
     def _drove(self) -> list[str]:
         rows = self._largest()
         if rows.empty:
             return []
         parts = [f"{r.feature}{_value(r.value)} ({r.points:+.1f})" for r in rows.itertuples()]
-        return [f"what drove it, in points of accuracy: {'; '.join(parts)}"]
+        return [f"What moved the answer away from chance, in points: {'; '.join(parts)}"]
 
     def _largest(self) -> pd.DataFrame:
         rows = self.contributions
@@ -287,12 +208,12 @@ class EstimateAnswer:
     def to_dict(self) -> dict[str, Any]:
         """Return the answer as JSON can hold it, unknown numbers as None."""
         need = self.need
-        told, advice = self.eval_accuracy, self.advice
+        unseen, advice = self.eval_accuracy, self.advice
         adequate, first = (advice.adequacy, advice.next) if advice is not None else (None, None)
         question = "what accuracy can be expected?"
         if need is not None:
             question = f"how many labels reach an accuracy of {need.target:g}?"
-        said = {
+        whole = {
             "task": self.name,
             "encoder": people_name(self.encoder),
             "mode": self.mode,
@@ -305,7 +226,7 @@ class EstimateAnswer:
             "labels_for_target": None if need is None else need.row(),
             "layer": self.layer,
             "layers": self.layers.to_dict("records"),
-            "eval_accuracy": None if told is None else told.row(),
+            "eval_accuracy": None if unseen is None else unseen.row(),
             "worth_labelled_rows": self.worth,
             "adequacy": None if adequate is None else adequate.to_dict(),
             "next": None if first is None else first.row(),
@@ -319,7 +240,7 @@ class EstimateAnswer:
             "notes": list(self.notes),
             "manifest": dict(self.about),
         }
-        return {name: _plain(value) for name, value in said.items()}
+        return {name: _plain(value) for name, value in whole.items()}
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row a size: n, mean, low, high."""
@@ -334,7 +255,7 @@ class EstimateAnswer:
         from charkit.report.forecast import forecast_curve
 
         own = self.curve[self.curve["layer"] == self.layer]
-        title = self.lines()[0]
+        title = self.summary()[0].removesuffix(".")
         return forecast_curve(
             own[["n", "mean", "low", "high"]],
             title=title,
@@ -364,8 +285,8 @@ class EstimateAnswer:
         place = Path(folder)
         with writing(place):
             place.mkdir(parents=True, exist_ok=True)
-        said = self.to_dict()
-        files = [write_whole(place / "answer.json", sealed_json(said))]
+        whole = self.to_dict()
+        files = [write_whole(place / "answer.json", sealed_json(whole))]
         if find_spec("matplotlib") is not None:
             files += save_figure(self.plot(), place / "curve")
         table = csv_of(self.curve)
@@ -373,7 +294,7 @@ class EstimateAnswer:
         return [
             *(f for f in files if f != written),
             written,
-            write_page(said, place / "report.html"),
+            write_page(whole, place / "report.html"),
         ]
 
     def __repr__(self) -> str:
@@ -385,9 +306,8 @@ class EstimateAnswer:
         return f"<p>{lines}</p>{shown}"
 
 
-def _at(row: Mapping[str, Any]) -> str:
-    shown = Interval(row["mean"], row["low"], row["high"])
-    return f"with {row['n']:,} labels expect {shown}"
+def _expected(row: Mapping[str, Any]) -> str:
+    return f"{percent(row['mean'])} accuracy ({span(row['low'], row['high'])})"
 
 
 def _value(value: Any) -> str:

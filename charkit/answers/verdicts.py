@@ -7,17 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from charkit.answers.pilot import FEW, Pilot, PilotEvidence
+from charkit.answers.quantities import LIKELY, LabelsNeeded
 from charkit.config import people_name, printable
 from charkit.tasks.task import IMBALANCED
-
-if TYPE_CHECKING:
-    from charkit.answers.expected import LabelsNeeded
 
 Severity = Literal["refusal", "warning", "note"]
 """Not to be trusted; mind this; for information."""
@@ -41,6 +39,16 @@ Code = Literal[
 ]
 """What can be said against an estimate; `docs/estimate.md` explains each."""
 
+REFUSED: dict[Code, str] = {
+    "no_signal": "the labels show no signal",
+    "other_encoder": "the metamodel was not checked under such encoders",
+    "language": "the encoder hardly knows the language of these texts",
+    "outside_seen": "the sample is unlike every known task",
+    "shift": "the unlabelled texts are unlike the labelled ones",
+    "tiny_sample": "there are fewer than two labels a class",
+}
+"""Codes that can forbid using the numbers -> the reason in a few words."""
+
 FEWEST_A_CLASS = 2
 """With fewer labels a class most classes cannot be checked inside the sample. Tried on samples of
 four tasks of 50 to 150 classes: with 1.3 and 1.6 labels a class 3 of 16 intervals missed the truth
@@ -52,8 +60,6 @@ MOST_ALONE = 0.05
 MOST_REPEATS = 0.02
 MOST_CUT = 0.1
 FLAT_GAIN = 0.01
-LIKELY = 0.5
-"""Probability of reaching a target below which that is doubted in words."""
 
 SHIFT_LIMITS = {
     "state_shift": 0.35,

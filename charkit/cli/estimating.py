@@ -131,11 +131,15 @@ def estimate(
 def _show(output: Output, answer: EstimateAnswer, out: Path | None) -> None:
     written = [] if out is None else answer.save(out)  # first: the reader may go away
     if output.format == "json":
-        said = answer.to_dict()
-        rows = said.pop("accuracy")
-        output.rows(rows, key="accuracy", extra=said)
+        whole = answer.to_dict()
+        rows = whole.pop("accuracy")
+        output.rows(rows, key="accuracy", extra=whole)
+    elif output.format == "csv":
+        output.rows(answer.rows(), key="accuracy", extra={})
     else:
-        output.rows(answer.rows(), key="accuracy", extra={"lines": answer.lines()})
+        output.lines([*answer.summary(), ""])
+        output.rows(answer.shown_rows(), key="accuracy", extra={})
+        output.lines(["", *answer.details()])
     if answer.found:
         output.note("the evidence was in the store already")
     if out is None:
@@ -148,4 +152,4 @@ def _show(output: Output, answer: EstimateAnswer, out: Path | None) -> None:
         output.note(f"wrote {', '.join(sorted(f.name for f in written))} to {out}")
     if not answer.trustworthy:
         grave = "; ".join(v.sentence for v in answer.verdicts if v.grave)
-        raise RefusalError(f"the answer is not to be trusted: {grave}.", partial=answer)
+        raise RefusalError(f"do not use these numbers: {grave}.", partial=answer)

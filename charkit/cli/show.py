@@ -11,7 +11,7 @@ import shlex
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,8 @@ from charkit.cli.stopping import INTERRUPTED, Stop, program, stoppable
 from charkit.config import Progress, bounded, no_progress
 from charkit.errors import CharkitError, MissingError, UsageError
 from charkit.escape import csv_text, harmless
-from charkit.progress import bar_of, lines
+from charkit.progress import bar_of
+from charkit.progress import lines as progress_lines
 
 Format = Literal["table", "json", "csv"]
 P = ParamSpec("P")
@@ -57,6 +58,11 @@ class Output:
         if not self.quiet:
             typer.echo(harmless(line), err=True)
 
+    def lines(self, lines: Iterable[str]) -> None:
+        """Show lines of the result on stdout."""
+        for line in lines:
+            typer.echo(harmless(line))
+
     def rows(
         self, rows: Sequence[Mapping[str, Any]], *, key: str, extra: Mapping[str, Any]
     ) -> None:
@@ -75,8 +81,7 @@ class Output:
         else:
             _table(rows)
             for value in extra.values():
-                for line in value if isinstance(value, list) else ():
-                    typer.echo(harmless(line))
+                self.lines(value if isinstance(value, list) else ())
 
 
 def _json(value: Any) -> Any:
@@ -143,7 +148,7 @@ def progress_shown(output: Output) -> Iterator[Progress]:
     if output.quiet:
         yield _logged(no_progress)
     elif not sys.stderr.isatty():
-        with lines(lambda line: typer.echo(harmless(line), err=True)) as report:
+        with progress_lines(lambda line: typer.echo(harmless(line), err=True)) as report:
             yield _logged(report)
     else:
         from rich.console import Console

@@ -59,15 +59,15 @@ def test_the_first_texts_are_those_of_charkit_next(said, encoder, tmp_store, tmp
     assert advice.adequacy.covered == found.adequacy.covered
 
 
-def test_evaluation_texts_are_judged_on_and_said_to_be(said):
+def test_evaluation_texts_are_named_as_such(said):
     pytest.importorskip("skactiveml")
     advice = said(60, 0, n_eval=30)
     assert advice.next.judged
     assert advice.next.n_pool == 30
     assert advice.next.unit == "line"
     assert set(advice.next.places) <= set(range(2, 32))
-    assert "do not judge on texts that are trained on" in advice.next.sentence
-    assert "of the 30 evaluation texts have a labelled one" in advice.adequacy.sentence
+    assert "Do not test on texts that you train on" in advice.next.sentence
+    assert "of the 30 evaluation texts are near a labelled one" in advice.adequacy.sentence
     assert advice.adequacy.n_unlabelled == 30
 
 

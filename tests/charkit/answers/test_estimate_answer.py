@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from estimate_samples import NO_SIGNAL, evidence
+from estimate_samples import NO_SIGNAL, SIGNAL, evidence
 from fake_metamodel import FakeMetamodel
 
 import charkit
@@ -60,18 +60,18 @@ def test_a_target_out_of_reach_is_told_with_null(ask):
     said = answer.to_dict()["labels_for_target"]
     assert said["n"] is None
     assert not said["reached"]
-    assert "0.95 is not reached by 3,200 labels" in answer.lines()[0]
+    assert "95 % accuracy is unlikely: even with 3,200 labels the chance is" in answer.lines()[0]
     assert [v.code for v in answer.verdicts] == ["plateau_below_target"]
 
 
 def test_a_target_reached_with_what_there_is_says_so(ask):
-    assert "with the 100 labels at hand" in ask(target=0.7).lines()[0]
+    assert "Your 100 labels should reach 70 % accuracy" in ask(target=0.7).lines()[0]
 
 
 def test_without_a_target_the_curve_is_the_answer(ask):
     answer = ask()
     assert answer.to_dict()["labels_for_target"] is None
-    assert answer.lines()[0].startswith("toy, 100 labels, tiny-bert: with 100 labels expect 0.787")
+    assert answer.lines()[0].startswith("With your 100 labels, expect 79 % accuracy")
 
 
 def test_without_unlabelled_texts_there_is_no_evaluation_accuracy(ask):
@@ -85,9 +85,9 @@ def test_the_evaluation_accuracy_is_worth_as_many_rows_as_have_its_error(ask):
     assert ask().worth == pytest.approx(0.16 / (0.05 / 1.6449) ** 2, rel=1e-3)
 
 
-def test_ties_and_what_drove_it_are_told(ask):
+def test_ties_and_what_moved_it_are_shown(ask):
     lines = ask().lines()
-    assert "layer 1 is recommended; layer 2 ties with it" in lines
+    assert "Use layer 1 of tiny-bert; layer 2 is as good." in lines
     assert lines[-1].endswith("oof_accuracy 0.815 (-4.0); n_classes 2 (+0.5)")
 
 
@@ -95,7 +95,7 @@ def test_no_signal_makes_the_answer_untrustworthy(ask):
     answer = ask(found=evidence(signal=NO_SIGNAL), target=0.85)
     assert not answer.trustworthy
     assert answer.to_dict()["verdicts"][0]["code"] == "no_signal"
-    assert any("not to be trusted" in line for line in answer.lines())
+    assert answer.lines()[0] == "Do not use these numbers: the labels show no signal."
 
 
 def test_the_largest_sizes_of_a_cut_sample_are_left_out(ask):
@@ -109,7 +109,8 @@ def test_without_labels_sizes_begin_at_64(ask):
     assert answer.sizes[0] == 64
     assert answer.mode == "none"
     assert answer.to_dict()["eval_accuracy"] is None
-    assert "no labels" in answer.lines()[1]
+    assert answer.lines()[1].startswith("With 64 labels")
+    assert any("toy: no labels" in line for line in answer.details())
 
 
 def test_a_target_below_the_majority_is_answered_with_a_warning(ask):
@@ -127,7 +128,7 @@ def test_an_imbalanced_sample_is_shown_in_other_metrics_too(ask):
     rare = replace(task, train=Split(task.train.texts, None, labels))
     found = evidence(oof_accuracy=0.93, oof_macro_f1=0.61, oof_balanced_accuracy=0.58)
     answer = ask(rare, found=found)
-    line = "accuracy 0.930, macro-F1 0.610, balanced accuracy 0.580 (the largest class: 0.900)"
+    line = "accuracy 93 %, macro-F1 61 %, balanced accuracy 58 % (largest class: 90 %)"
     assert any(line in sentence for sentence in answer.lines())
     assert answer.to_dict()["left_out"] == {
         "accuracy": 0.93, "macro_f1": 0.61, "balanced_accuracy": 0.58,
@@ -170,6 +171,28 @@ def test_adequacy_and_what_to_label_next_belong_to_the_answer(ask, tmp_path):
     assert said["adequacy"]["sentence"] in answer.lines()
     assert said["next"]["sentence"] in answer.lines()
     assert json.loads(json.dumps(said, allow_nan=False)) == said
+
+
+def test_the_summary_is_at_most_six_short_lines(ask, tmp_path):
+    path = tmp_path / "some.csv"
+    rows = [f"text {i},{'ab'[i % 2] if i < 80 else ''}" for i in range(120)]
+    path.write_text("text,label\n" + "\n".join(rows) + "\n")
+    for target, cost in ((None, None), (0.85, None), (0.95, None), (0.85, 1)):
+        for signal in (SIGNAL, NO_SIGNAL):
+            bought = {} if cost is None else {"cost": cost, "penalty": 1000, "rounds": 3}
+            answer = ask(str(path), found=evidence(80, signal=signal), target=target, **bought)
+            summary = answer.summary()
+            assert len(summary) <= 6
+            assert max(map(len, summary)) <= 100, summary
+            assert all(line.endswith(".") for line in summary)
+            assert answer.lines() == [*summary, *answer.details()]
+            assert (summary[0].startswith("Do not use these numbers")) == (not answer.trustworthy)
+
+
+def test_warnings_are_named_in_the_last_line_of_the_summary(ask):
+    answer = ask(target=0.95)
+    assert answer.summary()[-1] == "1 warning, see below: plateau_below_target."
+    assert any(line.startswith("plateau_below_target: ") for line in answer.details())
 
 
 def test_without_unlabelled_texts_charkit_next_is_pointed_to(ask):

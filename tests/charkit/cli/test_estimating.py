@@ -54,8 +54,8 @@ def run(monkeypatch, reviews, tiny_bert, tmp_path):
 def test_the_answer_is_on_stdout_and_what_was_read_on_stderr(run):
     result = run("--target", 0.85)
     assert result.exit_code == 0, result.output
-    assert "0.85 is expected with about 512 labels" in result.stdout
-    assert "accuracy on the 30 unlabelled rows" in result.stdout
+    assert "About 510 labels should reach 85 % accuracy" in result.stdout
+    assert "On the 30 unlabelled rows, expect" in result.stdout
     assert "90 labelled texts, 2 classes" in result.stderr
     assert "30 rows have no label" in result.stderr
 
@@ -79,8 +79,8 @@ def test_csv_is_the_rows(run):
 def test_an_answer_not_to_be_trusted_is_shown_and_ends_with_5(run):
     result = run("--target", 0.85, found=samples.evidence(90, signal=samples.NO_SIGNAL))
     assert result.exit_code == 5
-    assert "0.85 is expected" in result.stdout
-    assert "the answer is not to be trusted: no signal above the controls" in result.stderr
+    assert result.stdout.startswith("Do not use these numbers: the labels show no signal.\n")
+    assert "do not use these numbers: no signal above the controls" in result.stderr
     said = json.loads(
         run("--format", "json", doubt=Verdict("other_encoder", "x", "refusal")).stdout
     )
@@ -103,9 +103,9 @@ def test_out_writes_the_answer(run, tmp_path):
     assert "0.85" in (tmp_path / "answer" / "report.html").read_text()
 
 
-def test_a_plan_of_buying_is_told(run):
+def test_a_plan_of_buying_is_shown(run):
     result = run("--target", 0.85, "--cost", 1, "--penalty", 10_000, "--rounds", 2)
-    assert "have 100 labels in all; if that is not enough, 300" in result.stdout
+    assert "Buy labels until you have 100; if that is not enough, 300" in result.stdout
 
 
 def test_a_second_run_imports_nothing_heavy(reviews, tiny_bert, tmp_path):

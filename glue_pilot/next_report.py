@@ -12,7 +12,7 @@ import pandas as pd
 
 from charkit.durable import write_whole
 from charkit.manifest import available_cores, code_version, package_versions
-from charkit.report.canvas import (
+from charkit.report.figures.canvas import (
     FAINT,
     INK,
     MUTED,

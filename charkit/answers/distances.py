@@ -75,7 +75,7 @@ class DistancesAnswer:
     @cached_property
     def order(self) -> tuple[str, ...]:
         """The names such that near tasks stand together (average linkage)."""
-        from charkit.report.clustering import leaf_order
+        from charkit.report.figures.distances import leaf_order
 
         return tuple(leaf_order(self.matrix))
 
@@ -179,9 +179,8 @@ class DistancesAnswer:
             UnknownNameError: There is no such picture.
             MissingError: matplotlib is not installed.
         """
-        from charkit.report.map import distance_map
-        from charkit.report.matrix import distance_matrix
-        from charkit.report.tree import distance_tree
+        from charkit.report.figures.distances import distance_matrix, distance_tree
+        from charkit.report.figures.map import distance_map
 
         if kind not in get_args(Picture):
             raise UnknownNameError("picture", kind, get_args(Picture))
@@ -217,7 +216,7 @@ class DistancesAnswer:
         table = csv_of(self.matrix.rename_axis("name"), index=True)
         written = [write_whole(place / "distances.csv", table.encode())]
         if figures:
-            from charkit.report.canvas import save_figure
+            from charkit.report.figures.canvas import save_figure
 
             for kind in get_args(Picture):
                 written += save_figure(self.plot(kind), place / kind)

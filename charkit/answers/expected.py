@@ -252,7 +252,7 @@ class EstimateAnswer:
         Raises:
             MissingError: matplotlib is not installed.
         """
-        from charkit.report.forecast import forecast_curve
+        from charkit.report.figures.curves import forecast_curve
 
         own = self.curve[self.curve["layer"] == self.layer]
         title = self.summary()[0].removesuffix(".")
@@ -279,7 +279,7 @@ class EstimateAnswer:
         Raises:
             MissingError: The folder cannot be written.
         """
-        from charkit.report.canvas import save_figure
+        from charkit.report.figures.canvas import save_figure
         from charkit.report.page import write_page
 
         place = Path(folder)

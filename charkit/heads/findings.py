@@ -22,13 +22,21 @@ CONTROL_NAMES = {
     "majority": "majority class",
 }
 
-_METRICS = {
+METRIC_NAMES = {
+    "accuracy": "accuracy",
     "f1": "F1",
     "macro_f1": "macro-F1",
     "balanced_accuracy": "balanced accuracy",
     "matthews": "Matthews",
     "pearson_spearman": "correlation",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "pearson": "Pearson correlation",
+    "spearman": "Spearman correlation",
+    "r2": "explained variance",
+    "rmse": "root mean squared error",
 }
+"""The metrics of a sweep's table, as people call them."""
 
 CUT_SHARE = 0.01
 """A larger share of cut texts is worth a line."""
@@ -36,7 +44,7 @@ CUT_SHARE = 0.01
 
 def metric_name(metric: str) -> str:
     """Return a metric as people call it."""
-    return _METRICS.get(metric, metric)
+    return METRIC_NAMES.get(metric, metric)
 
 
 def findings_of(result: SweepResult) -> list[str]:

@@ -5,37 +5,17 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from charkit.config import people_name
-from charkit.report.means import TaskMeans, task_means
+from charkit.heads.findings import metric_name
+from charkit.report.figures.means import Lead, TaskMeans, task_means
 from charkit.report.page_answer import Expected
 
 _STEPS = (0.05, 0.1, 0.2, 0.25, 0.5)
-_SHORT = {
-    "accuracy": "accuracy",
-    "f1": "F1",
-    "matthews": "Matthews",
-    "pearson_spearman": "correlation",
-}
-
-
-@dataclass(frozen=True)
-class Lead:
-    """Which layers are ahead at a size.
-
-    Attributes:
-        best: The layer with the best mean.
-        tied: Layers level with it, it included.
-        above: Whether it lies above majority and shuffled labels.
-    """
-
-    best: int
-    tied: tuple[int, ...]
-    above: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,35 +115,14 @@ def by_encoder(curves: Sequence[TaskCurve]) -> dict[str, list[TaskCurve]]:
 
 
 def _curve(means: TaskMeans, *, several: bool) -> TaskCurve:
-    leads = _leads(means)
+    leads = means.leads
     layer = leads[max(leads)].best
     rows = means.real[means.real["layer"] == layer].sort_values("n_train")
     values = rows[["n_train", "mean", "low", "high"]].to_numpy(dtype=float).tolist()
     points = tuple(Expected(int(n), mean, low, high) for n, mean, low, high in values)
-    metric = _SHORT.get(means.metric, means.metric.replace("_", " "))
+    metric = metric_name(means.metric)
     name = f"{means.task}, {people_name(means.encoder)}" if several else means.task
     return TaskCurve(name, metric, layer, points, leads, means)
-
-
-def _leads(means: TaskMeans) -> dict[int, Lead]:
-    """Return what `TaskMeans` says of every size, in one go: a page asks for all of it."""
-    own = means.controls[means.controls["control"] != "random_encoder"]
-    rivals: dict[int, list[float]] = {}
-    for n, mean in own[["n_train", "mean"]].to_numpy(dtype=float).tolist():
-        rivals.setdefault(int(n), []).append(mean)
-    names = ["n_train", "layer", "low", "high", "best", "tied"]
-    rows = means.real.sort_values(["n_train", "layer"])[names].to_numpy(dtype=float).tolist()
-    best: dict[int, Lead] = {}
-    tied: dict[int, list[int]] = {}
-    for size, layer, low, high, is_best, is_tied in rows:
-        n = int(size)
-        if is_tied:
-            tied.setdefault(n, []).append(int(layer))
-        if is_best:
-            beaten = rivals.get(n, [])
-            above = all(high < r if means.lower_is_better else low > r for r in beaten)
-            best[n] = Lead(int(layer), (), above)
-    return {n: replace(lead, tied=tuple(tied[n])) for n, lead in best.items()}
 
 
 def encoders_of(curves: Sequence[TaskCurve]) -> list[str]:

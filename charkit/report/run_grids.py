@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from charkit.report.means import layer_range
+from charkit.report.figures.means import Lead, layer_range, short_score
 from charkit.report.page_words import text
-from charkit.report.run_curves import Lead, TaskCurve
+from charkit.report.run_curves import TaskCurve
 
 _SHADES = 10
 """Classes h0 to h9, light to strong, and v0 to v9, by depth."""
@@ -46,7 +46,7 @@ def _best_cell(curve: TaskCurve, n: int, deepest: int) -> str:
     if lead is None:
         return '<td class="none"></td>'
     best, tied = lead.best, lead.tied
-    clear = lead.above and len(tied) < max(curve.n_layers, 2)
+    clear = lead.clear(curve.n_layers)
     kind = f"v{round(9 * best / max(deepest, 1))}" if clear else "unclear"
     words = f"best layer {best}"
     if len(tied) > 1:
@@ -113,10 +113,5 @@ def _score_cell(value: float | None, low: float, high: float, mark: str) -> str:
     if value is None or not math.isfinite(value):
         return '<td class="none"></td>'
     shade = min(int(_SHADES * (value - low) / ((high - low) or 1.0)), _SHADES - 1)
-    return f'<td class="h{shade}{mark}">{_short(value)}</td>'
-
-
-def _short(value: float) -> str:
-    """Return a score in four letters at most: .90, 1.0, -.05."""
-    shown = f"{value:.2f}" if abs(value) < 0.995 else f"{value:.1f}"
-    return shown.replace("0.", ".", 1).replace("-.00", ".00").replace("-", "\u2212")
+    shown = short_score(value).replace("-", "\u2212")
+    return f'<td class="h{shade}{mark}">{shown}</td>'

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import median
 
+from charkit.report.figures.means import layer_range
 from charkit.report.markdown import first_sentence
-from charkit.report.means import layer_range
 from charkit.report.page_answer import Verdict
 from charkit.report.run_curves import TaskCurve, by_encoder, rough, share_of_gain, tasks_led
 from charkit.report.run_folder import Experiment, RunFolder

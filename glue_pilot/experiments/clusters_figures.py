@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from charkit.report.canvas import (
+from charkit.report.figures.canvas import (
     FAINT,
     INK,
     MUTED,
@@ -20,10 +20,15 @@ from charkit.report.canvas import (
     safe,
     text_inches,
 )
-from charkit.report.clustering import FloatArray, colour_of, distances_of, group_colours
-from charkit.report.map import distance_map, place_labels
-from charkit.report.matrix import distance_matrix
-from charkit.report.tree import distance_tree
+from charkit.report.figures.distances import (
+    FloatArray,
+    colour_of,
+    distance_matrix,
+    distance_tree,
+    distances_of,
+    group_colours,
+)
+from charkit.report.figures.map import distance_map, place_labels
 from glue_pilot.embeddings import Sample
 from glue_pilot.experiments.dots import dots_figure
 from glue_pilot.experiments.samples import CENTRED, LOG_RATIO

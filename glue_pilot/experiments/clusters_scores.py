@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from charkit.report.clustering import cluster, distances_of
+from charkit.report.figures.distances import cluster, distances_of
 from glue_pilot.siblings import Interval, separation
 
 FloatArray = NDArray[np.float64]

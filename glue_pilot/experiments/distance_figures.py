@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from charkit.report.canvas import FAINT, INK, MUTED, NORMAL, SMALL, blank, keep_numbers, safe
+from charkit.report.figures.canvas import (
+    FAINT,
+    INK,
+    MUTED,
+    NORMAL,
+    SMALL,
+    blank,
+    keep_numbers,
+    safe,
+)
 from glue_pilot.experiments.dots import MARKS, dots_figure
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from charkit.report.canvas import (
+from charkit.report.figures.canvas import (
     FAINT,
     INK,
     MUTED,

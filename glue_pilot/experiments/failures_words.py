@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from charkit.report.canvas import FAINT, INK, MUTED, NORMAL, SMALL, blank, keep_numbers, safe
+from charkit.report.figures.canvas import (
+    FAINT,
+    INK,
+    MUTED,
+    NORMAL,
+    SMALL,
+    blank,
+    keep_numbers,
+    safe,
+)
 from glue_pilot.experiments.dots import MARKS, dots_figure
 from glue_pilot.experiments.failures_cases import KINDS, NOISE, PLAIN
 from glue_pilot.siblings import resampled

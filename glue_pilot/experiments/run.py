@@ -15,7 +15,7 @@ from charkit.config import content_hash, people_name
 from charkit.durable import write_whole
 from charkit.heads.records import write_table
 from charkit.manifest import available_cores, code_version, package_versions
-from charkit.report.canvas import file_name, save_figure
+from charkit.report.figures.canvas import file_name, save_figure
 from charkit.sealed import sealed_json
 from glue_pilot.embeddings import write_csv
 from glue_pilot.experiments.base import Bench, Experiment, Found

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from charkit import durable
-from charkit.report.canvas import file_name
+from charkit.report.figures.canvas import file_name
 from charkit.store import Store
 
 ROOT = Path(__file__).parents[2]

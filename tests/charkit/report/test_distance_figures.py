@@ -9,11 +9,15 @@ import pandas as pd
 import pytest
 
 from charkit.errors import UsageError
-from charkit.report.clustering import cluster, distances_of, group_colours, leaf_order
-from charkit.report.map import distance_map, place_labels
-from charkit.report.matrix import distance_matrix
-from charkit.report.scaling import place_points
-from charkit.report.tree import distance_tree
+from charkit.report.figures.distances import (
+    cluster,
+    distance_matrix,
+    distance_tree,
+    distances_of,
+    group_colours,
+    leaf_order,
+)
+from charkit.report.figures.map import distance_map, place_labels, place_points
 
 pytest.importorskip("matplotlib")
 

@@ -7,7 +7,6 @@ import pytest
 
 from charkit.errors import MissingError, UnknownNameError, UsageError
 from charkit.heads.records import to_frame
-from charkit.report.canvas import readable, spread
 from charkit.report.figures import (
     best_layer_by_size,
     layer_size_heatmap,
@@ -15,7 +14,8 @@ from charkit.report.figures import (
     save_figure,
     save_sweep_figures,
 )
-from charkit.report.means import finding, task_means
+from charkit.report.figures.canvas import readable, spread
+from charkit.report.figures.means import finding, task_means
 
 pytest.importorskip("matplotlib")
 
@@ -67,7 +67,7 @@ def test_curves_show_the_means_of_the_table():
         want = real[real["layer"] == layer].groupby("n_train")["score"].mean()
         assert np.allclose(drawn[f"layer {layer}"].get_ydata(), want)
         assert drawn[f"layer {layer}"].get_xdata().tolist() == [16, 64, 256]
-    assert np.allclose(drawn["majority"].get_ydata(), 0.19)
+    assert np.allclose(drawn["majority class"].get_ydata(), 0.19)
     assert np.allclose(drawn["shuffled labels"].get_ydata(), 0.206)
     assert np.allclose(drawn["random encoder"].get_ydata(), 0.4)
 
@@ -103,8 +103,8 @@ def test_interval_joins_rows_and_draws():
 
 def test_losses_are_best_when_lowest():
     means = task_means(sweep_table(), "trec6", metric="log_loss")
-    assert means.best(256) == 4
-    assert means.above_controls(256)
+    assert means.leads[256].best == 4
+    assert means.leads[256].above
     assert (
         "log loss"
         in learning_curves(sweep_table(), task="trec6", metric="log_loss").axes[0].get_ylabel()
@@ -118,7 +118,7 @@ def test_the_caption_says_what_the_band_counts():
 
     assert "(evaluation rows and spread of 3 training draws)" in caption(None)
     assert "(evaluation rows; one training draw)" in caption(None, seeds=(0,))
-    assert "(spread of 3 training draws alone)" in caption("log_loss")
+    assert "(only spread of 3 training draws)" in caption("log_loss")
     assert "(not known)" in caption("log_loss", seeds=(0,))
 
 

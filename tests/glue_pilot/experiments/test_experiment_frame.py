@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import glue_pilot
 from charkit.errors import DataError, MissingError, UnknownNameError, UsageError
-from charkit.report.canvas import blank, keep_numbers
+from charkit.report.figures.canvas import blank, keep_numbers
 from charkit.store import Store
 from glue_pilot.__main__ import app
 from glue_pilot.experiments import registry

@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 
 from charkit.config import people_name
-from charkit.report.canvas import file_name, save_figure
-from charkit.report.curves import learning_curves
-from charkit.report.grids import best_layer_by_size, layer_size_heatmap
+from charkit.report.figures.canvas import file_name, save_figure
+from charkit.report.figures.curves import learning_curves
+from charkit.report.figures.heatmaps import best_layer_by_size, layer_size_heatmap
 
 __all__ = [
     "best_layer_by_size",

@@ -1,4 +1,4 @@
-"""Learning curves: the score against the number of labels, one line a layer."""
+"""Learning curves: those of a sweep, one line a layer, and the one that an answer predicts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from charkit.report.canvas import (
+from charkit.heads.findings import CONTROL_NAMES
+from charkit.report.figures.canvas import (
     FAINT,
     INK,
     MUTED,
@@ -21,9 +22,7 @@ from charkit.report.canvas import (
     safe,
     spread,
 )
-from charkit.report.means import (
-    CONTROL_WORDS,
-    METRIC_WORDS,
+from charkit.report.figures.means import (
     TaskMeans,
     describe,
     finding,
@@ -35,7 +34,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CURVES_HEIGHT, LEFT, RIGHT = 3.3, 0.8, 1.28
+_CURVES = {"height": 3.3, "left": 0.8, "right": 1.28}
+_FORECAST = {"height": 3.1, "left": 0.8, "right": 0.45}
+"""Sizes and margins in inches; names stand to the right of a sweep's curves."""
 
 _CONTROL_DASHES: dict[str, Any] = {
     "majority": (0, (1, 1.6)),
@@ -56,7 +57,7 @@ def learning_curves(
     """Draw the score against the number of labels, one line a layer.
 
     Lines are means over training draws; the band is the 90 % interval of the layer that is best
-    at the largest size (evaluation rows and spread of draws, see `charkit.report.means`).
+    at the largest size (evaluation rows and spread of draws, see `charkit.report.figures.means`).
     Controls are grey, each at its best layer.
 
     Args:
@@ -73,21 +74,19 @@ def learning_curves(
         MissingError: matplotlib is not installed.
     """
     means = task_means(table, task, metric=metric, encoder=encoder, subset=subset)
-    best = means.best(means.sizes[-1])
+    best = means.leads[means.sizes[-1]].best
     caption = f"Band: 90 % interval of layer {best} ({interval_words(means)}). "
     if len(means.controls):
         caption += "Controls: grey, each at its best layer. "
     figure, axes = blank(
         title=f"{readable(task, longest=60)}: {finding(means)}",
         caption=caption + describe(means, subset),
-        height=CURVES_HEIGHT,
-        left=LEFT,
-        right=RIGHT,
+        **_CURVES,
     )
     numbers, labels = _draw_curves(axes, means, best)
     labels += _draw_controls(axes, means, ceiling)
     _size_axis(axes, means.sizes)
-    axes.set_ylabel(METRIC_WORDS[means.metric], size=NORMAL, color=INK)
+    axes.set_ylabel(means.axis, size=NORMAL, color=INK)
     axes.locator_params(axis="y", nbins=7)
     axes.grid(axis="y", color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
@@ -128,7 +127,7 @@ def _draw_curves(axes: Axes, means: TaskMeans, best: int) -> tuple[pd.DataFrame,
 
 def _draw_controls(axes: Axes, means: TaskMeans, ceiling: float | None) -> list[_Label]:
     labels: list[_Label] = []
-    for control, words in CONTROL_WORDS.items():
+    for control, words in CONTROL_NAMES.items():
         rows = means.controls[means.controls["control"] == control].sort_values("n_train")
         if rows.empty:
             continue
@@ -148,8 +147,7 @@ def _label_ends(axes: Axes, labels: list[_Label]) -> None:
     """Write names at the lines' ends, moved apart; the least important give way."""
     low, high = axes.get_ylim()
     axes.set_ylim(low, high)
-    inches = CURVES_HEIGHT
-    gap = 0.155 * (high - low) / inches
+    gap = 0.155 * (high - low) / _CURVES["height"]
     room = int((high - low) / gap) + 1
     kept = sorted(labels, key=lambda item: item[3])[:room]
     places = spread([item[0] for item in kept], gap=gap, low=low, high=high)
@@ -172,7 +170,7 @@ def _size_axis(axes: Axes, sizes: list[int]) -> None:
     axes.set_xlabel("labelled training texts (n)", size=NORMAL, color=INK)
     if len(sizes) == 1:
         axes.set_xlim(sizes[0] / 2, sizes[0] * 2)
-    inches = WIDTH - LEFT - RIGHT
+    inches = WIDTH - _CURVES["left"] - _CURVES["right"]
     octaves = max(float(np.log2(sizes[-1] / sizes[0])), 1.0)
     ticks: list[int] = []
     for size in reversed(sizes):
@@ -180,3 +178,76 @@ def _size_axis(axes: Axes, sizes: list[int]) -> None:
         if not ticks or np.log2(ticks[-1] / size) / octaves * inches >= wide:
             ticks.append(size)
     axes.set_xticks(ticks[::-1], [str(n) for n in ticks[::-1]])
+
+
+def forecast_curve(
+    table: pd.DataFrame,
+    *,
+    title: str,
+    caption: str,
+    present: int | None = None,
+    observed: pd.DataFrame | None = None,
+    target: float | None = None,
+    majority: float | None = None,
+) -> Figure:
+    """Draw an expected learning curve: the mean as a line, its interval as a band.
+
+    Args:
+        table: Columns ``n``, ``mean``, ``low``, ``high``, one row a size, at least one.
+        title: The finding.
+        caption: How to read it.
+        present: Labels at hand: a mark on the curve; None for none.
+        observed: Columns ``n``, ``accuracy``: what was measured.
+        target: The accuracy asked for.
+        majority: The accuracy of always saying the largest class.
+
+    Raises:
+        MissingError: matplotlib is not installed.
+    """
+    figure, axes = blank(title=title, caption=caption, **_FORECAST)
+    rows = table.sort_values("n")
+    colour = depth_colours([0, 1, 2])[1]
+    n, mean = rows["n"].to_numpy(), rows["mean"].to_numpy()
+    axes.set_xscale("log", base=2)
+    axes.fill_between(
+        n, rows["low"].to_numpy(), rows["high"].to_numpy(), color=colour, alpha=0.18, linewidth=0
+    )
+    axes.plot(n, mean, color=colour, linewidth=2.4, zorder=4)
+    if observed is not None and len(observed):
+        axes.plot(
+            observed["n"].to_numpy(), observed["accuracy"].to_numpy(),
+            "o", markersize=3.6, color=MUTED, zorder=3,
+        )  # fmt: skip
+    here = rows[rows["n"] == present]
+    if len(here):
+        axes.plot(present, here["mean"].iloc[0], "o", markersize=7, color=colour, zorder=5)
+    _reference(axes, target, f"target {target:g}" if target is not None else "", INK)
+    _reference(axes, majority, "always the largest class", MUTED)
+    _sizes(axes, rows, observed)
+    axes.set_ylabel("accuracy", size=NORMAL, color=INK)
+    axes.grid(axis="y", color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    return keep_numbers(figure, rows.reset_index(drop=True))
+
+
+def _reference(axes: Axes, height: float | None, words: str, colour: str) -> None:
+    if height is None:
+        return
+    axes.axhline(height, color=colour, linewidth=1.1, linestyle=(0, (4, 2)), zorder=2)
+    axes.text(
+        0.01, height, safe(words), transform=axes.get_yaxis_transform(), va="bottom", ha="left",
+        size=SMALL, color=colour, zorder=6,
+    )  # fmt: skip
+
+
+def _sizes(axes: Axes, rows: pd.DataFrame, observed: pd.DataFrame | None) -> None:
+    axes.minorticks_off()
+    axes.set_xlabel("labelled training texts (n)", size=NORMAL, color=INK)
+    first, last = int(rows["n"].min()), int(rows["n"].max())
+    if observed is not None and len(observed):
+        first = min(first, int(observed["n"].min()))
+    axes.set_xlim(first / 1.12, last * 1.12)  # the last dots stand free of the frame
+    octaves = np.log2(last / first) if last > first else 0.0
+    step = max(1, int(np.ceil(octaves / 8)))  # nine ticks at most: five digits fit between
+    ticks = [round(last / 2.0**k) for k in range(0, int(octaves) + 1, step)][::-1]
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])

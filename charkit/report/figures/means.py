@@ -1,38 +1,41 @@
-"""What figures show of a sweep's table: means over draws, intervals, best layers, ties."""
+"""What figures and pages show of a sweep's table: means over draws, intervals, leading layers."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from statistics import NormalDist
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from charkit.config import people_name
 from charkit.errors import UnknownNameError, UsageError
+from charkit.heads.findings import METRIC_NAMES, layer_list, metric_name
+from charkit.heads.intervals import LEVEL, normal_quantile
 
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "rmse"})
 
-METRIC_WORDS = {
-    "accuracy": "accuracy (share right)",
-    "f1": "F1",
-    "matthews": "Matthews correlation",
-    "pearson_spearman": "correlation",
-    "log_loss": "log loss (nats)",
-    "brier": "Brier score",
-    "pearson": "Pearson correlation",
-    "spearman": "Spearman correlation",
-    "r2": "explained share of variance",
-    "rmse": "root mean squared error (label's unit)",
-}
+_UNITS = {"log_loss": "nats", "rmse": "label's unit"}
 
-CONTROL_WORDS = {
-    "majority": "majority",
-    "shuffled_labels": "shuffled labels",
-    "random_encoder": "random encoder",
-}
 
-_Z = NormalDist().inv_cdf(0.95)
+@dataclass(frozen=True)
+class Lead:
+    """Which layers lead at a size.
+
+    Attributes:
+        best: The layer with the best mean.
+        tied: Layers inside its interval, it included, ascending.
+        above: Whether its interval is above majority and shuffled labels.
+    """
+
+    best: int
+    tied: tuple[int, ...]
+    above: bool
+
+    def clear(self, n_layers: int) -> bool:
+        """Return whether the best layer differs from other layers and from the controls."""
+        return self.above and len(self.tied) < max(n_layers, 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +68,9 @@ class TaskMeans:
     @property
     def sizes(self) -> list[int]:
         """Training sizes, ascending."""
-        return sorted(int(n) for n in self.real["n_train"].unique())
+        return list(self.leads)
 
-    @property
+    @cached_property
     def layers(self) -> list[int]:
         """Layers, ascending."""
         return sorted(int(n) for n in self.real["layer"].unique())
@@ -77,24 +80,30 @@ class TaskMeans:
         """Whether less is better in this metric."""
         return self.metric in LOWER_IS_BETTER
 
-    def best(self, n_train: int) -> int:
-        """Return the best layer at a size."""
-        rows = self.real[(self.real["n_train"] == n_train) & self.real["best"]]
-        return int(rows["layer"].iloc[0])
+    @property
+    def axis(self) -> str:
+        """The metric with its unit, for an axis."""
+        unit = _UNITS.get(self.metric)
+        return metric_name(self.metric) + (f" ({unit})" if unit else "")
 
-    def tied(self, n_train: int) -> list[int]:
-        """Return the layers at a size that are level with the best, it included."""
-        rows = self.real[(self.real["n_train"] == n_train) & self.real["tied"]]
-        return sorted(int(n) for n in rows["layer"])
-
-    def above_controls(self, n_train: int) -> bool:
-        """Say whether the best layer's interval lies beyond the majority and shuffled labels."""
-        here = self.controls[self.controls["n_train"] == n_train]
-        rivals = here.loc[here["control"] != "random_encoder", "mean"]
-        rows = self.real[(self.real["n_train"] == n_train) & self.real["best"]]
-        if self.lower_is_better:
-            return bool((rows["high"].iloc[0] < rivals).all())
-        return bool((rows["low"].iloc[0] > rivals).all())
+    @cached_property
+    def leads(self) -> Mapping[int, Lead]:
+        """Size -> the layers that lead there, by ascending size."""
+        own = self.controls[self.controls["control"] != "random_encoder"]
+        rivals: dict[float, list[float]] = {}
+        for n, mean in own[["n_train", "mean"]].to_numpy(dtype=float).tolist():
+            rivals.setdefault(n, []).append(mean)
+        names = ["n_train", "layer", "low", "high", "best", "tied"]
+        cells: dict[float, list[list[float]]] = {}
+        for n, *cell in self.real.sort_values(["n_train", "layer"])[names].to_numpy(float).tolist():
+            cells.setdefault(n, []).append(cell)
+        found = {}
+        for n, rows in cells.items():
+            layer, low, high = next(row[:3] for row in rows if row[3])
+            beaten = rivals.get(n, [])
+            above = all(high < r if self.lower_is_better else low > r for r in beaten)
+            found[int(n)] = Lead(int(layer), tuple(int(row[0]) for row in rows if row[4]), above)
+        return found
 
 
 def interval_words(means: TaskMeans) -> str:
@@ -103,7 +112,7 @@ def interval_words(means: TaskMeans) -> str:
     if draws == 1:
         return "evaluation rows; one training draw" if means.rows_counted else "not known"
     spread = f"spread of {draws} training draws"
-    return f"evaluation rows and {spread}" if means.rows_counted else f"{spread} alone"
+    return f"evaluation rows and {spread}" if means.rows_counted else f"only {spread}"
 
 
 def describe(means: TaskMeans, subset: str = "all") -> str:
@@ -148,8 +157,8 @@ def task_means(
     """
     if task not in set(table["task"]):
         raise UnknownNameError("task", task, set(table["task"]))
-    if metric is not None and metric not in METRIC_WORDS:
-        raise UnknownNameError("metric", metric, METRIC_WORDS)
+    if metric is not None and metric not in METRIC_NAMES:
+        raise UnknownNameError("metric", metric, METRIC_NAMES)
     rows = table[(table["task"] == task) & (table["subset"] == subset)]
     done = rows[(rows["state"] == "done") & (rows["control"] == "none")]
     own = str(done["metric"].iloc[0]) if len(done) else "accuracy"
@@ -158,23 +167,24 @@ def task_means(
     if done.empty:
         raise UsageError(
             f"task {task!r} has nothing to draw: expected finished cells of the subset "
-            f"{subset!r} with {METRIC_WORDS[metric or own]}, got none. Look at the column message."
+            f"{subset!r} with {metric_name(metric or own)}, got none. Look at the column message."
         )
     shown = metric or own
+    lower = shown in LOWER_IS_BETTER
     all_means = _means(done, column)
-    chosen = _encoder(all_means, encoder, lower=shown in LOWER_IS_BETTER)
+    chosen = _encoder(all_means, encoder, lower=lower)
     real = all_means[all_means["encoder"] == chosen].drop(columns="encoder")
     same = rows[rows["encoder"] == chosen]
     return TaskMeans(
-        task,
-        chosen,
-        all_means["encoder"].nunique(),
-        shown,
-        _with_ties(real, lower=shown in LOWER_IS_BETTER).reset_index(drop=True),
-        _controls(same, column, lower=shown in LOWER_IS_BETTER),
-        int((same["state"] == "failed").sum()),
-        int(done["n_eval"].max()),
-        bool(f"{column}_low" in done and done[f"{column}_low"].notna().all()),
+        task=task,
+        encoder=chosen,
+        n_encoders=all_means["encoder"].nunique(),
+        metric=shown,
+        real=_with_ties(real, lower=lower).reset_index(drop=True),
+        controls=_controls(same, column, lower=lower),
+        n_failed=int((same["state"] == "failed").sum()),
+        n_eval=int(done["n_eval"].max()),
+        rows_counted=bool(f"{column}_low" in done and done[f"{column}_low"].notna().all()),
     )
 
 
@@ -189,7 +199,7 @@ def _means(done: pd.DataFrame, column: str) -> pd.DataFrame:
         sd=(column, "std"),
         n_draws=("seed", "nunique"),
     ).reset_index()
-    spread = _Z * out["sd"].fillna(0.0) / np.sqrt(out["n_draws"])
+    spread = normal_quantile(LEVEL) * out["sd"].fillna(0.0) / np.sqrt(out["n_draws"])
     out["low"] = out["mean"] - np.hypot((out["mean"] - out["low"]).fillna(0.0), spread)
     out["high"] = out["mean"] + np.hypot((out["high"] - out["mean"]).fillna(0.0), spread)
     return out.drop(columns="sd")
@@ -226,43 +236,39 @@ def _controls(rows: pd.DataFrame, column: str, *, lower: bool) -> pd.DataFrame:
 
 
 def finding(means: TaskMeans) -> str:
-    """Return what the means say about layers, in a few words without the task's name."""
-    sizes, layers = means.sizes, means.layers
-    last = sizes[-1]
-    best, tied = means.best(last), means.tied(last)
-    if not means.above_controls(last):
+    """Return what the means show about layers, in a few words without the task's name."""
+    last = means.sizes[-1]
+    lead, n_layers = means.leads[last], len(means.layers)
+    if not lead.above:
         return f"no layer clearly above the controls at n = {last:,}"
-    if len(layers) == 1:
-        return f"layer {best} up to n = {last:,}"
-    if len(tied) > len(layers) / 2 and len(tied) > 1:
+    if n_layers == 1:
+        return f"layer {lead.best} up to n = {last:,}"
+    if len(lead.tied) > n_layers / 2 and len(lead.tied) > 1:
         return f"no layer stands out at n = {last:,}"
-    if len(tied) > 1:
-        return f"layers {layer_range(tied)} lead at n = {last:,}"
+    if len(lead.tied) > 1:
+        return f"layers {layer_range(lead.tied)} lead at n = {last:,}"
     since = last
-    for size in reversed(sizes):
-        if means.best(size) != best:
+    for size in reversed(means.sizes):
+        if means.leads[size].best != lead.best:
             break
         since = size
-    return (
-        f"layer {best} leads from n = {since:,}"
-        if since < last
-        else (f"layer {best} leads at n = {last:,}")
-    )
+    where = "from" if since < last else "at"
+    return f"layer {lead.best} leads {where} n = {since:,}"
 
 
-def layer_range(layers: list[int]) -> str:
-    """Write layers as ranges.
+def layer_range(layers: Iterable[int]) -> str:
+    """Return layers as ranges.
 
     >>> layer_range([0, 2, 3, 4, 6])
     '0, 2–4, 6'
     """
-    parts: list[list[int]] = []
-    for layer in sorted(layers):
-        if parts and layer == parts[-1][-1] + 1:
-            parts[-1].append(layer)
-        else:
-            parts.append([layer])
-    words = [
-        str(p[0]) if len(p) == 1 else f"{p[0]}{', ' if len(p) == 2 else '–'}{p[-1]}" for p in parts
-    ]
-    return ", ".join(words)
+    return layer_list(sorted(layers)).replace("-", "–")
+
+
+def short_score(value: float) -> str:
+    """Return a score in four letters at most: .90, 1.0, -.05, 12."""
+    if abs(value) >= 9.95:
+        return f"{value:.0f}"
+    if abs(value) >= 0.995:
+        return f"{value:.1f}"
+    return f"{value:.2f}".replace("0.", ".", 1).replace("-.00", ".00")

@@ -9,7 +9,7 @@ import pandas as pd
 
 from charkit.config import people_name
 from charkit.errors import UsageError
-from charkit.report.canvas import (
+from charkit.report.figures.canvas import (
     INK,
     MUTED,
     NORMAL,
@@ -23,12 +23,12 @@ from charkit.report.canvas import (
     readable,
     safe,
 )
-from charkit.report.means import (
-    METRIC_WORDS,
+from charkit.report.figures.means import (
     TaskMeans,
     describe,
     finding,
     layer_range,
+    short_score,
     task_means,
 )
 
@@ -72,8 +72,7 @@ def layer_size_heatmap(
     note = "Heavy frame: best layer at this n. Thin frame: inside its 90 % interval. "
     figure, axes = blank(
         title=f"{readable(task, longest=60)}: {finding(means)}",
-        caption=f"Numbers: {METRIC_WORDS[means.metric]}, mean over draws. {note}"
-        + describe(means, subset),
+        caption=f"Numbers: {means.axis}, mean over draws. {note}" + describe(means, subset),
         height=max(0.32 * len(layers), 0.6),
         left=_LEFT,
         right=_RIGHT,
@@ -101,32 +100,23 @@ def _cell_text(axes: Axes, means: TaskMeans, values: Any) -> None:
     from matplotlib.patches import Rectangle
 
     for column, size in enumerate(means.sizes):
-        best, tied = means.best(size), means.tied(size)
+        lead = means.leads[size]
         for row, layer in enumerate(means.layers):
             value = values[row, column]
             if not np.isfinite(value):
                 continue
             axes.text(
-                column, row, _short(value), ha="center", va="center", size=SMALL, color=INK,
-                weight="bold" if layer == best else "normal",
+                column, row, short_score(value), ha="center", va="center", size=SMALL, color=INK,
+                weight="bold" if layer == lead.best else "normal",
             )  # fmt: skip
-            if layer in tied:
-                wide = 2.2 if layer == best else 0.8
+            if layer in lead.tied:
+                wide = 2.2 if layer == lead.best else 0.8
                 axes.add_patch(
                     Rectangle(
                         (column - 0.44, row - 0.42), 0.88, 0.84,
                         fill=False, edgecolor=INK, linewidth=wide,
                     )
                 )  # fmt: skip
-
-
-def _short(value: float) -> str:
-    """Write a number in four letters at most: .90, 1.0, -.05, 12."""
-    if abs(value) >= 9.95:
-        return f"{value:.0f}"
-    if abs(value) >= 0.995:
-        return f"{value:.1f}"
-    return f"{value:.2f}".replace("0.", ".", 1).replace("-.00", ".00")
 
 
 def _room_below(sizes: list[int], inches: float) -> float:
@@ -216,11 +206,8 @@ def _all_tasks(
 
 
 def _choice_title(every: list[TaskMeans]) -> str:
-    clear = [
-        m
-        for m in every
-        if m.layers[-1] not in m.tied(m.sizes[-1]) and m.above_controls(m.sizes[-1])
-    ]
+    ends = [(m.layers[-1], m.leads[m.sizes[-1]]) for m in every]
+    clear = [deepest for deepest, lead in ends if lead.above and deepest not in lead.tied]
     number = len(every)
     tasks = f"{number} tasks"
     if not clear:
@@ -238,20 +225,21 @@ def _draw_choices(
     rows = []
     for row, means in enumerate(every):
         for size in means.sizes:
-            best, tied = means.best(size), means.tied(size)
-            clear = means.above_controls(size) and len(tied) < max(len(means.layers), 2)
-            others = layer_range(tied).replace(", ", ",") if len(tied) > 1 and clear else ""
+            lead = means.leads[size]
+            clear = lead.clear(len(means.layers))
+            several = len(lead.tied) > 1 and clear
+            others = layer_range(lead.tied).replace(", ", ",") if several else ""
             if len(others) > room:
-                others = f"+{len(tied) - 1}"
+                others = f"+{len(lead.tied) - 1}"
             place = (sizes.index(size), row)
-            _draw_choice(axes, place, best, others, colours[best] if clear else None)
+            _draw_choice(axes, place, lead.best, others, colours[lead.best] if clear else None)
             rows.append(
                 {
                     "task": means.task,
                     "n_train": size,
-                    "best": best,
-                    "tied": " ".join(map(str, tied)),
-                    "above_controls": means.above_controls(size),
+                    "best": lead.best,
+                    "tied": " ".join(map(str, lead.tied)),
+                    "above_controls": lead.above,
                     "metric": means.metric,
                 }
             )

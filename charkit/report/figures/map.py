@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from charkit.report.canvas import (
+from charkit.report.figures.canvas import (
     FAINT,
     INK,
     MUTED,
@@ -20,8 +21,7 @@ from charkit.report.canvas import (
     safe,
     text_inches,
 )
-from charkit.report.clustering import FloatArray, colour_of, distances_of, group_colours
-from charkit.report.scaling import place_points
+from charkit.report.figures.distances import FloatArray, colour_of, distances_of, group_colours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,6 +34,8 @@ _TALL = 0.135  # inches of a label
 _REACHES = (0.07, 0.1, 0.14, 0.19, 0.26, 0.36)  # inches from a point to its label
 _ANGLES = np.arange(0, 360, 22.5)
 _ROUNDS = 4
+_STEPS = 500
+_ENOUGH = 1e-7  # share of the stress that a step must take off
 
 
 def distance_map(
@@ -48,7 +50,7 @@ def distance_map(
 ) -> Figure:
     """Draw tasks as points in the plane by multidimensional scaling.
 
-    The caption tells the stress: how badly the plane holds the distances.
+    The caption gives the stress: how badly the plane holds the distances.
 
     Args:
         matrix: Index and columns: the same names.
@@ -208,3 +210,86 @@ def _strays(choices: FloatArray, half: FloatArray, points: FloatArray) -> FloatA
     near = np.hypot(gap[..., 0], gap[..., 1])
     costs = costs + 2.0 * (near < 0.05).sum(1)
     return np.asarray(costs + 4.0 * np.maximum(reach[:, None] - near, 0).max(1))
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Points in the plane.
+
+    Attributes:
+        points: (count, 2); centred, the longer spread along the first axis.
+        stress: Kruskal's stress-1, the root of sum (d - wanted)^2 / sum wanted^2 over pairs:
+            0 where the plane holds all distances, 0.1 fair, 0.2 poor.
+    """
+
+    points: FloatArray
+    stress: float
+
+
+def place_points(distances: FloatArray, *, n_starts: int = 8, seed: int = 0) -> Places:
+    """Return points whose distances are as near to the given ones as descent finds.
+
+    Starts from classical scaling and from random points, and follows the majorisation of the
+    stress (SMACOF) from each; the least stress wins.
+
+    Args:
+        distances: Symmetric, zeros on the diagonal, (count, count).
+        n_starts: Random starts next to the classical one.
+        seed: Of the random starts.
+
+    References:
+        Torgerson 1952, "Multidimensional scaling: I. Theory and method". De Leeuw 1977,
+        "Applications of convex analysis to multidimensional scaling". Kruskal 1964,
+        "Multidimensional scaling by optimizing goodness of fit to a nonmetric hypothesis".
+    """
+    rng = np.random.default_rng(seed)
+    scale = float(distances.max()) or 1.0
+    starts = [_classical(distances)]
+    starts += [rng.normal(0, scale / 2, (len(distances), 2)) for _ in range(n_starts)]
+    found = [_descend(distances, start) for start in starts]
+    best = min(found, key=lambda places: places.stress)
+    return Places(_turned(best.points), best.stress)
+
+
+def _classical(distances: FloatArray) -> FloatArray:
+    squares = distances**2
+    centred = squares - squares.mean(0) - squares.mean(1, keepdims=True) + squares.mean()
+    values, vectors = np.linalg.eigh(-centred / 2)
+    lengths = np.sqrt(np.maximum(values[-2:], 0))[::-1]
+    points = vectors[:, :-3:-1] * lengths
+    if points.shape[1] < 2:
+        points = np.column_stack([points, np.zeros(len(points))])
+    return np.asarray(points)
+
+
+def _between(points: FloatArray) -> FloatArray:
+    step = points[:, None, :] - points[None, :, :]
+    return np.asarray(np.sqrt((step**2).sum(-1)))
+
+
+def _descend(wanted: FloatArray, points: FloatArray) -> Places:
+    total = float((wanted**2).sum()) or 1.0
+    count = len(points)
+    held = _between(points)
+    stress = float(((held - wanted) ** 2).sum())
+    for _ in range(_STEPS):
+        ratio = np.divide(wanted, held, out=np.zeros_like(wanted), where=held > 0)
+        pull = -ratio
+        np.fill_diagonal(pull, ratio.sum(1))
+        points = pull @ points / count
+        held = _between(points)
+        after = float(((held - wanted) ** 2).sum())
+        if stress - after <= _ENOUGH * stress:
+            break
+        stress = after
+    return Places(points, (min(stress, after) / total) ** 0.5)
+
+
+def _turned(points: FloatArray) -> FloatArray:
+    """Return the points centred, their longer spread first, signs fixed by the first point."""
+    points = points - points.mean(0)
+    _, vectors = np.linalg.eigh(points.T @ points)
+    turned = points @ vectors[:, ::-1]
+    farthest = np.abs(turned).argmax(0)
+    signs = np.sign(turned[farthest, [0, 1]])
+    return np.asarray(turned * np.where(signs == 0, 1, signs))

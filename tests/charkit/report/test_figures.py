@@ -6,6 +6,8 @@ import pandas as pd
 import pytest
 
 from charkit.errors import MissingError, UnknownNameError, UsageError
+from charkit.heads.findings import metric_name
+from charkit.heads.influence import METRICS
 from charkit.heads.records import to_frame
 from charkit.report.figures import (
     best_layer_by_size,
@@ -109,6 +111,11 @@ def test_losses_are_best_when_lowest():
         "log loss"
         in learning_curves(sweep_table(), task="trec6", metric="log_loss").axes[0].get_ylabel()
     )
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_metric_that_a_sweep_may_have_has_an_axis(metric):
+    assert task_means(sweep_table(sizes=(16,), metric=metric), "trec6").axis == metric_name(metric)
 
 
 def test_the_caption_says_what_the_band_counts():

@@ -26,6 +26,7 @@ import charkit
 from charkit.cli.app import app
 from charkit.errors import DataError, MissingError, UsageError
 from charkit.heads.records import write_table
+from charkit.report.figures.means import Lead
 from charkit.report.markdown import first_sentence, html_of
 from charkit.report.run_curves import curves_of, reach, reach_words, rough, share_of_gain
 from charkit.report.run_figures import data_uri, figure, put_inside, shrunk

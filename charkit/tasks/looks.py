@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import html
 import json
 import re
+import string
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -18,6 +20,9 @@ _LONGEST_LIST = 10_000
 _MOST_NOTES = 5
 
 _NUMPY_LIST = re.compile(r"""\[\s*(['"]).*?\1(\s+(['"]).*?\3)+\s*\]""", re.S)
+_CALL = re.compile(r"(array|frozenset|set|list|tuple|Index)\((?P<inner>.*?)(, dtype=.*)?\)", re.S)
+"""Lists of NumPy, pandas and Python, as they are shown."""
+
 _NUMPY_NUMBERS = re.compile(r"\[\s*-?\d+\.?\d*(\s+-?\d+\.?\d*)+\s*\]")
 
 _ODD_NUMBERS = (
@@ -44,12 +49,19 @@ _DATE = re.compile(r"\d{4}[-/.]\d\d?[-/.]\d\d?([T ].*)?|\d\d?[-/.]\d\d?[-/.](\d\
 _ALIKE = str.maketrans(
     "\u2018\u2019\u0060\u00b4\u201c\u201d\u2010\u2011\u2012\u2013\u2014\u2212"
     "\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0425"
-    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456",
-    "''''\"\"------ABEKMHOPCTXaeopcyxi",
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456"
+    "\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7\u03bf",
+    "''''\"\"------ABEKMHOPCTXaeopcyxiABEZHIKMNOPTYXo",
 )
-"""Typographic marks, and Cyrillic letters that look like Latin ones."""
+"""Typographic marks, and Cyrillic and Greek letters that look like Latin ones."""
 
-_SEPARATORS = ("#", "|", ";", ",", "+", "&", "/")
+_SEPARATORS = ("#", "|", ";", "\n", "\t", ",", "+", "&", "/")
+_STRONG = ("#", "|", ";", "\n", "\t")
+"""These separate labels where one of the parts is a label elsewhere; the others stand in names."""
+
+_AROUND = ".,:;!?'\"()[]{}"
+"""Marks around a word that make no other word of it; "C++", "C#" and "A-" are other words."""
+
 _YES_NO = ({"true", "1"}, {"false", "0"}, {"yes", "true"}, {"no", "false"}, {"yes", "1"},
            {"no", "0"}, {"y", "yes"}, {"n", "no"})  # fmt: skip
 
@@ -100,6 +112,8 @@ def label_list(value: Any, read: dict[str, Any]) -> Any:
     if not isinstance(value, str):
         return None
     text = value.strip()
+    called = _CALL.fullmatch(text)
+    text = called["inner"].strip() if called else text
     if text[:1] not in ("[", "{", "(") or text[-1:] not in ("]", "}", ")"):
         return None
     if value not in read:
@@ -121,9 +135,23 @@ def _written_list(text: str) -> Any:
             continue
     if isinstance(found, set | tuple):
         found = list(found)
+    known = str | int | float | list | tuple | dict | None
+    if isinstance(found, list) and not all(isinstance(v, known) for v in found):
+        return None
     if isinstance(found, list) and len(found) == 1 and isinstance(found[0], int | float):
         return [str(found[0])]  # the column is text: its other labels are strings
     return found if isinstance(found, list | dict) else None
+
+
+def are_bare_lists(values: Collection[str]) -> bool:
+    """Tell whether all labels stand in brackets, some of them several: [a, b] or {a,b}.
+
+    >>> are_bare_lists(["{a,b}", "{b}"]), are_bare_lists(["[PAD]", "[CLS]"])
+    (True, False)
+    """
+    words = [v.strip() for v in values]
+    pairs = {v[:1] + v[-1:] for v in words}
+    return len(pairs) == 1 and pairs <= {"[]", "{}"} and any("," in v for v in words)
 
 
 def number_problem(values: Collection[str]) -> tuple[str, str] | None:
@@ -174,9 +202,28 @@ def alike_notes(names: Sequence[str]) -> tuple[str, ...]:
 
 def near_key(name: str) -> str:
     """Return what two spellings of one word have in common."""
-    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    text = html.unescape(_as_utf8(name)).translate(_ALIKE)
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     text = "".join(c for c in text.translate(_ALIKE) if not _is_invisible(c))
     return " ".join(re.sub(r"(?<=\w)[_-](?=\w)", " ", text).casefold().split())
+
+
+def loose_key(name: str) -> str:
+    """Return what words have in common that may be one, accents and marks around them apart.
+
+    >>> loose_key("Caf\u00e9.") == loose_key("cafe"), loose_key("C++") == loose_key("C")
+    (True, False)
+    """
+    key = near_key(name)
+    return _bare(key).strip(_AROUND + string.whitespace) or key
+
+
+def _as_utf8(name: str) -> str:
+    """Return a word whose UTF-8 was read as Windows-1252 as it was; others as they are."""
+    try:
+        return name.encode("cp1252").decode("utf-8")
+    except UnicodeError:
+        return name
 
 
 def _is_invisible(c: str) -> bool:
@@ -189,7 +236,7 @@ def _spelled_otherwise(names: Iterable[str]) -> list[str]:
     seen: dict[str, str] = {}
     notes = []
     for name in names:
-        key = near_key(name)
+        key = loose_key(name)
         if key in seen and key:
             notes.append(difference(seen[key], name))
         seen.setdefault(key, name)
@@ -202,12 +249,21 @@ def difference(one: str, other: str) -> str:
         return f"classes {shown(one)} and {shown(other)} differ only by spaces or case"
     what = "punctuation or letters that look alike"
     pair = f"{shown(one)} and {shown(other)}"
-    composed = (unicodedata.normalize("NFC", n) for n in (one, other))
-    if _plain(next(composed)) == _plain(next(composed)):
+    composed = [_plain(unicodedata.normalize("NFC", n)) for n in (one, other)]
+    if composed[0] == composed[1]:
         what, pair = "how accents are coded", f"{ascii(one)[:80]} and {ascii(other)[:80]}"
     elif any(map(_is_invisible, one + other)):
         what, pair = "invisible characters", f"{ascii(one)[:80]} and {ascii(other)[:80]}"
+    elif _as_utf8(one) == other or _as_utf8(other) == one:
+        what = "an encoding that was read as another"
+    elif _bare(composed[0]) == _bare(composed[1]):
+        what = "accents"
     return f"classes {pair} differ only by {what}: write them alike if they are one class"
+
+
+def _bare(name: str) -> str:
+    decomposed = unicodedata.normalize("NFD", name)
+    return "".join(c for c in decomposed if not unicodedata.combining(c))
 
 
 def _plain(name: str) -> str:
@@ -244,13 +300,17 @@ def _made_of_others(names: Sequence[str]) -> list[str]:
         made = [
             name
             for name, pieces in parts.items()
-            if len(pieces) > 1 and all(p and count[p] > 1 for p in pieces)
+            if len(set(pieces)) == len(pieces) > 1
+            and all(pieces)
+            and (any if mark in _STRONG else all)(count[p] > 1 for p in pieces)
+            and not all(map(is_number, pieces))
         ]
         if made:
             first = made[0]
             pieces = " and ".join(shown(p) for p in parts[first][:3])
+            many = f"{len(made)} classes seem" if len(made) > 1 else "one class seems"
             return [
-                f"{len(made)} classes seem to be several labels in one, such as {shown(first)} "
+                f"{many} to be several labels in one, such as {shown(first)} "
                 f"({pieces}): each combination counts as a class of its own. Choose one label a "
                 "row, or make one yes/no task for each"
             ]

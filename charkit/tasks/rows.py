@@ -10,7 +10,7 @@ from charkit.config import listing
 from charkit.errors import DataError
 from charkit.tasks.columns import Columns
 from charkit.tasks.looks import shown
-from charkit.tasks.settle import is_blank
+from charkit.tasks.missing import is_blank
 from charkit.tasks.tables import RawTable
 
 OnBadRows = Literal["refuse", "drop"]

@@ -6,7 +6,7 @@ labels that are left, so that a missing label never changes the kind of a task.
 
 from __future__ import annotations
 
-import unicodedata
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,24 +16,22 @@ from charkit.config import TaskKind
 from charkit.errors import DataError
 from charkit.tasks.columns import Columns
 from charkit.tasks.looks import (
+    are_bare_lists,
     difference,
     is_integer,
     is_number,
     label_list,
-    near_key,
+    loose_key,
     same_number,
     shown,
 )
+from charkit.tasks.missing import is_blank, is_missing, looks_missing
 from charkit.tasks.tables import RawTable
 
-MISSING_WORDS = frozenset(
-    ("na", "n/a", "n.a.", "none", "null", "nil", "<na>", "#n/a", "#na", "nat", "missing",
-     "undefined", "unlabelled", "unlabeled", "tbd", "todo", "-", "--", "---", "?", "??", ".",
-     "...", "_", "\u2013", "\u2014")
-)  # fmt: skip
-"""What people and programs write for a missing value, in lower case. Next to numbers it is one;
-next to other words it may be a class ("None" in stance, "NA" in relations), so it is kept, and
-a note names it. Only "nan" is always missing: no label set of words was seen that has it."""
+_CODES = frozenset((-9999, -999, -99, -9, 99, 999, 9999))
+"""What surveys write for a missing answer. Apart from the other numbers it is noted."""
+
+_LARGEST_CLASS = 20
 
 MARKS = (-1, -100)
 """Numbers that mark rows without a label: -1 in SNLI, snorkel and scikit-learn, -100 in torch."""
@@ -43,28 +41,6 @@ _POLARITY = {0.0, 1.0}
 
 _PLACES = 5
 _MOST_SEEN = 2_000
-
-
-def is_blank(value: Any) -> bool:
-    """Tell whether a value is nothing to read: None, or only spaces and invisible characters.
-
-    >>> is_blank("\u200b "), is_blank("x"), is_blank(0)
-    (True, False, False)
-    """
-    if value is None:
-        return True
-    if not isinstance(value, str) or (value and value[0].isalnum()):
-        return False
-    return all(c.isspace() or unicodedata.category(c) in ("Cf", "Cc", "Zs") for c in value)
-
-
-def is_missing(value: Any) -> bool:
-    """Tell whether a label is missing whatever stands around it: blank, NaN, an empty list."""
-    if isinstance(value, str):
-        return is_blank(value) or value.strip().lower() == "nan"
-    if isinstance(value, float):
-        return value != value
-    return value is None or (isinstance(value, list | tuple) and not value)
 
 
 def settle(
@@ -162,24 +138,39 @@ class _Labels:
             if found is None:
                 result.append(value)
                 continue
-            if not isinstance(found, list | tuple) or len(found) > 1:
-                raise self._several(row, value)
+            if isinstance(found, dict) and set(found) == {"choices"}:  # Label Studio's table
+                found = (
+                    found["choices"] if isinstance(found["choices"], list) else [found["choices"]]
+                )
+            if found and (isinstance(found, dict) or len(found) > 1):
+                raise self._several(row, value, found)
             n_written += isinstance(value, str)
             n_lists += 1
             result.append(found[0] if found else None)
+        plain = {v for v in values if isinstance(v, str) and not is_missing(v)}
+        if not n_lists and plain and are_bare_lists(plain):
+            row = next(i for i, v in enumerate(values) if isinstance(v, str) and "," in v)
+            raise self._several(row, values[row], [])
         if n_lists:
             how = " written as text" if n_written else ""
             self.notes.append(f"{self._what} holds lists of one label{how}: read as that label")
         return result
 
-    def _several(self, row: int, value: Any) -> DataError:
+    def _several(self, row: int, value: Any, found: Any) -> DataError:
         where = f"{self.table.where}, {self.table.unit} {self.table.numbers[row]}"
-        if isinstance(value, dict):
-            return DataError(
-                f"{where}: field {self.column!r} is nested (dict): expected a plain value. "
-                "Write the part that is meant as a field of its own."
-            )
         how = " written as text" if isinstance(value, str) else ""
+        if isinstance(found, dict):
+            inner = [f"{self.column}.{key}" for key in found]
+            named = [name for name in inner if name in self.table.columns]
+            advice = (
+                f"name the part that is meant: --label {named[0]}"
+                if named
+                else ("write the part that is meant as a field of its own")
+            )
+            return DataError(
+                f"{where}: field {self.column!r} is nested (dict){how}: expected a plain value, "
+                f"got {shown(value)}. {advice[0].upper()}{advice[1:]}."
+            )
         return DataError(
             f"{where}: column {self.column!r} holds lists of labels{how}: expected one label a "
             f"row, got {shown(value)}. Tasks with several labels a text are not supported: choose "
@@ -216,27 +207,38 @@ class _Labels:
 
     def _words_left_out(self, values: list[Any]) -> list[Any]:
         """Leave out words for a missing value where the other labels are numbers."""
-        words = {
-            v for v in set(values) if isinstance(v, str) and v.strip().lower() in MISSING_WORDS
-        }
-        if self.seen is not None:
-            words -= set(self.seen)
+        present = {v for v in set(values) if v is not None}
+        words = {v for v in present if isinstance(v, str) and looks_missing(v)}
+        words -= set(self.seen or ())
+        others = (present - words) | set(self.seen or ())
+        endless = {v for v in others if is_number(v) and math.isinf(float(v))}
+        whole = all(is_number(v) and float(v).is_integer() for v in others - endless)
+        if endless and whole and len(others - endless) > 1 and self.kind != "regression":
+            words, others = words | endless, others - endless
         if not words:
+            self._note_odd_word(values, others)
             return values
-        others = {v for v in set(values) if v is not None and v not in words}
-        if self.seen is not None:
-            others |= set(self.seen)
         numbers = bool(others) and all(not isinstance(v, str) or is_number(v) for v in others)
         if numbers or self.seen is not None:
-            return self._left_out(values, lambda v: isinstance(v, str) and v in words)
-        n_rows = sum(isinstance(v, str) and v in words for v in values)
-        listed = ", ".join(shown(w) for w in sorted(words)[:_PLACES])
-        self.notes.append(
-            f"{self._what}: {'class' if len(words) == 1 else 'classes'} {listed} ({n_rows:,} "
-            "rows) look like missing labels: kept as classes. Leave the cell empty for texts "
-            "still to label"
-        )
+            return self._left_out(values, lambda v: v in words)
+        self._note_classes(values, words, "look like missing labels")
         return values
+
+    def _note_odd_word(self, values: list[Any], others: set[Any]) -> None:
+        """Note the only class that is no number."""
+        odd = {v for v in others if isinstance(v, str) and not is_number(v)}
+        odd = {v for v in odd if v.strip().lower() not in ("true", "false")}
+        if len(odd) == 1 and len(others) > 2 and self.seen is None:
+            self._note_classes(values, odd, "next to numbers may mark missing labels")
+
+    def _note_classes(self, values: list[Any], some: set[Any], what: str) -> None:
+        """Note classes that are kept though they may stand for a missing label."""
+        n_rows = sum(v in some for v in values)
+        listed = ", ".join(shown(v) for v in sorted(some, key=str)[:_PLACES])
+        self.notes.append(
+            f"{self._what}: {'class' if len(some) == 1 else 'classes'} {listed} ({n_rows:,} "
+            f"rows) {what}: kept as classes. Leave the cell empty for texts still to label"
+        )
 
     def _whole(self, values: list[Any]) -> list[Any]:
         """Read 1.0 as 1 where labels are missing: a column of numbers with gaps becomes so."""
@@ -281,18 +283,20 @@ class _Labels:
                 f"read as there ({shown(first)} as {shown(as_seen[first])})"
             )
             values = [as_seen.get(v, v) for v in values]
-        keys = {near_key(s): s for s in seen}
+        keys = {loose_key(s): s for s in seen}
         for name in sorted(str(v) for v in new if v not in as_seen)[:_PLACES]:
-            if near_key(name) in keys:
-                self.notes.append(f"{self._what}: {difference(keys[near_key(name)], name)}")
+            if loose_key(name) in keys:
+                self.notes.append(f"{self._what}: {difference(keys[loose_key(name)], name)}")
         return values
 
     def _marks_left_out(self, values: list[Any]) -> list[Any]:
         present = {v for v in set(values) if v is not None}
         marks = {v for v in present if _is_mark(v)}
         if not marks or self.kind == "regression":
+            self._note_codes(values, present)
             return values
-        if not all(is_integer(v) for v in present):
+        whole = is_integer if self.kind is None else _is_whole_number
+        if not all(whole(v) for v in present):
             self._note_marks(values, marks, present - marks)
             return values
         if self.column in self.table.class_names:
@@ -330,13 +334,18 @@ class _Labels:
         """Note -1 and -100 next to words: kept as classes, though they look like marks."""
         if self.seen is not None or any(is_number(v) for v in others):
             return
-        n_rows = sum(v in marks for v in values)
-        listed = ", ".join(shown(v) for v in sorted(marks, key=str))
-        self.notes.append(
-            f"{self._what}: {'class' if len(marks) == 1 else 'classes'} {listed} ({n_rows:,} "
-            "rows) next to words look like missing labels: kept as classes. Leave the cell empty "
-            "for texts still to label"
-        )
+        self._note_classes(values, marks, "next to words look like missing labels")
+
+    def _note_codes(self, values: list[Any], present: set[Any]) -> None:
+        """Note a number that stands apart from the others, as surveys code a missing answer."""
+        if self.seen is not None or self.kind == "regression" or len(present) < 3:
+            return
+        if not all(is_integer(v) for v in present):
+            return
+        codes = {v for v in present if int(v) in _CODES}
+        others = {int(v) for v in present - codes}
+        if codes and others and min(others) >= 0 and max(others) <= _LARGEST_CLASS:
+            self._note_classes(values, codes, f"next to {_range(others)} may mark missing labels")
 
     def _left_out(
         self, values: list[Any], is_out: Callable[[Any], bool], *, hidden: bool = False
@@ -362,6 +371,10 @@ class _Labels:
 
 def _is_whole(value: str) -> bool:
     return float(value).is_integer()
+
+
+def _is_whole_number(value: Any) -> bool:
+    return is_integer(value) or _is_decimal(value)
 
 
 def _is_decimal(value: Any) -> bool:

@@ -43,6 +43,13 @@ def test_two_spellings_of_a_word_are_noted_and_kept_apart(word, how):
         (["good", "go\u200bod"], "invisible characters"),
         (["good", "g\u043eod"], "letters that look alike"),
         (["not good", "not_good"], "differ only by"),
+        (["A", "\u0391"], "letters that look alike"),
+        (["good", "good."], "punctuation"),
+        (["caf\u00e9", "cafe"], "differ only by accents"),
+        (["caf\u00e9", "caf\u00c3\u00a9"], "an encoding that was read as another"),
+        (["R&D", "R&amp;D"], "differ only by"),
+        (["a", "a|b"], "one class seems to be several labels in one, such as 'a|b'"),
+        (["a\nb", "b"], "several labels in one"),
     ],
 )
 def test_classes_that_look_alike(names, fragment):
@@ -50,7 +57,18 @@ def test_classes_that_look_alike(names, fragment):
 
 
 @pytest.mark.parametrize(
-    "names", [["A", "A+", "A-"], ["0", "1", "2"], ["a/b", "c/d"], ["news", "sports"], ["C", "C++"]]
+    "names",
+    [
+        ["A", "A+", "A-"],
+        ["0", "1", "2"],
+        ["a/b", "c/d"],
+        ["news", "sports"],
+        ["C", "C++"],
+        ["4/5", "5/5", "1/5"],
+        ["<5", ">5", "5"],
+        ["a", "a/b"],
+        [":)", ":("],
+    ],
 )
 def test_classes_that_differ_have_no_note(names):
     assert alike_notes(names) == ()

@@ -10,8 +10,9 @@ from charkit.errors import DataError
 from charkit.tasks import load_task
 from charkit.tasks.card import SourceOptions
 from charkit.tasks.columns import Columns
+from charkit.tasks.missing import MISSING_WORDS, is_blank
 from charkit.tasks.partly import load_partly_labelled
-from charkit.tasks.settle import MISSING_WORDS, is_blank, settle
+from charkit.tasks.settle import settle
 from charkit.tasks.tables import RawTable
 
 COLUMNS = Columns("text", None, "label")
@@ -40,7 +41,10 @@ LABEL_SETS = {
     "amount texts": ["0.5", "1.25", "3"],
     "truth values": [True, False],
 }
-ALWAYS = [None, "", "  ", "\u200b", "\ufeff", "\u00a0", "nan", "NaN", float("nan"), []]
+ALWAYS = [
+    None, "", "  ", "\u200b", "\ufeff", "\u00a0", "nan", "NaN", "-nan", " +NaN ", "1.#QNAN", "-1.#IND",
+    float("nan"), [],
+]  # fmt: skip
 
 
 @settings(max_examples=60, deadline=None)
@@ -61,9 +65,13 @@ def test_rows_without_a_label_change_neither_kind_nor_classes(name, gaps, data):
         assert (len(partly.labelled), len(partly.pool)) == (len(labels), len(gaps))
 
 
-@given(st.sampled_from(sorted(MISSING_WORDS)), st.sampled_from(["upper", "title", "lower"]))
-def test_words_for_missing_are_none_next_to_numbers_and_named_next_to_words(word, case):
-    word = getattr(word, case)()
+@given(
+    st.sampled_from(sorted(MISSING_WORDS)),
+    st.sampled_from(["upper", "title", "lower"]),
+    st.sampled_from(["{}", "({})", "<{}>", "'{}'", ' "{}" ']),
+)
+def test_words_for_missing_are_none_next_to_numbers_and_named_next_to_words(word, case, around):
+    word = around.format(getattr(word, case)())
     among_numbers = settled(["0", "1", word, "2"])
     assert list(among_numbers.columns["label"]) == ["0", "1", None, "2"]
     assert repr(word) in among_numbers.notes[0]
@@ -86,7 +94,8 @@ def test_marks_next_to_classes_have_no_label_and_are_counted(k, mark, as_text, f
 
 
 @pytest.mark.parametrize(
-    "labels", [[-1, 1], [-2, -1, 0, 1, 2], [-1, 0], [-1, -1], [-1.5, 0.0, 1.0], ["-1", "0", "b"]]
+    "labels",
+    [[-1, 1], [-2, -1, 0, 1, 2], [-1, 0], [-1, -1], [-1.5, 0.0, 1.0], ["-1", "b", "c", "0"]],
 )
 def test_minus_one_is_a_class_or_an_amount_where_it_can_be(labels):
     result = settled(labels)
@@ -101,6 +110,48 @@ def test_marks_next_to_words_are_classes_and_named(mark, kind):
     assert list(result.columns["label"]) == labels
     assert str(mark) in result.notes[0]
     assert "(2 rows) next to words look like missing labels" in result.notes[0]
+
+
+@pytest.mark.parametrize(
+    "word", ["\\N", "(blank)", "''", '""', "<NULL>", "#VALUE!", float("inf"), "-inf"]
+)
+@pytest.mark.parametrize("numbers", [["0", "1"], ["1", "2", "3", "4", "5"], [0, 1]])
+def test_what_is_no_number_never_makes_a_class_of_numbers(word, numbers):
+    labels = [*numbers * 6, word, word]
+    task = load_task(frame(pd.Series(labels, dtype=object)))
+    assert task.class_names == tuple(map(str, numbers))
+    assert any("2 rows" in note and "have no label" in note for note in task.notes)
+
+
+def test_endless_amounts_are_no_missing_labels():
+    with pytest.raises(DataError, match="not finite"):
+        load_task(frame(["0.5", "1.5", "2.5", "inf"] * 4))
+
+
+@pytest.mark.parametrize("word", ["x", "unknown", "*", "k.A.", "NaN%"])
+def test_the_only_class_that_is_no_number_is_named(word):
+    result = settled(["0", "1", word, "0"])
+    assert list(result.columns["label"]) == ["0", "1", word, "0"]
+    assert f"class {word!r} (1 rows) next to numbers may mark missing labels" in result.notes[0]
+    assert settled(["0", "a", "b", "1"]).notes == settled(["0", "true", "1"]).notes == ()
+
+
+@pytest.mark.parametrize("code", ["-9", -99, "99", 999, "9999"])
+def test_codes_of_surveys_are_classes_and_named(code):
+    numbers = [type(code)(n) for n in (0, 1, 2)]
+    result = settled([*numbers, code])
+    assert list(result.columns["label"]) == [*numbers, code]
+    assert f"class {code!r} (1 rows) next to 0..2 may mark missing labels" in result.notes[0]
+    assert (
+        settled([98, 99, 100]).notes == settled([-9, -8, 3]).notes == settled([0, 99]).notes == ()
+    )
+
+
+@pytest.mark.parametrize("labels", [[0.0, 1.0, 2.0, -1.0], ["0.0", "1.0", "2.0", "-1.0"]])
+def test_a_mark_written_as_a_decimal_is_named_where_the_kind_is_given(labels):
+    result = settled(labels, kind="classification")
+    assert list(result.columns["label"]) == labels
+    assert "-1.0 is kept as a class, as the kind was given" in result.notes[0]
 
 
 def test_amounts_keep_minus_one():
@@ -175,6 +226,8 @@ def test_blank_rows_at_the_end_leave_the_rest_to_every_reader():
         (["['a']", '["b"]', "b"], ("a", "b")),
         (["['a']", "[]", "['b']"], ("a", "b")),
         (["[1]", "[0]"], ("0", "1")),
+        (["array(['a'], dtype=object)", "frozenset({'b'})", "Index(['b'])"], ("a", "b")),
+        (['{"choices": ["a"]}', '{"choices": "b"}', {"choices": ["b"]}, "{}"], ("a", "b")),
         (["[PAD]", "(x)", "{y}"], ("(x)", "[PAD]", "{y}")),
     ],
 )
@@ -187,11 +240,24 @@ def test_lists_of_one_label_are_that_label(labels, names):
 @pytest.mark.parametrize(
     "label",
     [["a", "b"], ("a", "b"), "['a', 'b']", '["a", "b"]', "('a', 'b')", "{'a', 'b'}", "['a' 'b']",
-     "[0 1 0]", "[0, 1]", '{"choices": ["a", "b"]}', {"choices": ["a"]}],
+     "[0 1 0]", "[0, 1]", '{"choices": ["a", "b"]}', {"choices": ["a", "b"]}, {"value": "a"},
+     '{"value": "a"}', "array(['a', 'b'], dtype=object)", "frozenset({'a', 'b'})"],
 )  # fmt: skip
 def test_lists_of_several_labels_are_refused(label):
     with pytest.raises(DataError, match=r"one label a row|nested"):
         settled(["a", label, "b"])
+
+
+@pytest.mark.parametrize(("labels", "refused"), [
+    (["{a,b}", "{b}"], True), (["[a, b]", "[b]"], True), (["{a}", "{b}"], False),
+    (["[PAD]", "[a, b]", "c"], False),
+])  # fmt: skip
+def test_lists_without_quotes_are_lists_where_all_labels_stand_in_brackets(labels, refused):
+    if refused:
+        with pytest.raises(DataError, match="lists of labels written as text"):
+            settled(labels)
+    else:
+        assert list(settled(labels).columns["label"]) == labels
 
 
 @given(st.text())

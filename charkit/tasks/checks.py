@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -11,8 +12,29 @@ from charkit.errors import DataError
 from charkit.tasks.labels import MOST_ALONE
 from charkit.tasks.task import LabelArray, Split
 
+_MOST = 3
+
 SMALLEST_SPREAD = 1e-6
 """Smaller differences between targets drown in single precision, which predictions have."""
+
+
+_LEFT_OUT = ("no label", "without a label", "without one", "left out", "labelled differently")
+
+
+@contextmanager
+def explained_by(notes: Iterable[str]) -> Iterator[None]:
+    """Add to a refusal what was left out before: labels that are few may have been many.
+
+    Args:
+        notes: What was guessed, dropped or counted while reading.
+    """
+    try:
+        yield
+    except DataError as error:
+        found = [note for note in notes if any(part in note for part in _LEFT_OUT)]
+        if not found:
+            raise
+        raise DataError(f"{error} Left out while reading: {'; '.join(found[:_MOST])}.") from error
 
 
 def row_keys(split: Split) -> list[str | tuple[str, str]]:

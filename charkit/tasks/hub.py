@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from charkit.errors import DataError, MissingError, OfflineError, UnknownNameError, UsageError
-from charkit.tasks.files.exports import settle
+from charkit.tasks.files.export_tables import settle
 from charkit.tasks.files.table import LazyColumns, RawTable
 from charkit.tasks.glue import GLUE, GLUE_NAMES, GlueSpec
 

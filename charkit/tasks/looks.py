@@ -135,8 +135,7 @@ def _written_list(text: str) -> Any:
             continue
     if isinstance(found, set | tuple):
         found = list(found)
-    known = str | int | float | list | tuple | dict | None
-    if isinstance(found, list) and not all(isinstance(v, known) for v in found):
+    if isinstance(found, list) and any(v is ... or isinstance(v, bytes) for v in found):
         return None
     if isinstance(found, list) and len(found) == 1 and isinstance(found[0], int | float):
         return [str(found[0])]  # the column is text: its other labels are strings

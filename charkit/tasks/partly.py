@@ -14,7 +14,7 @@ import numpy as np
 from charkit.config import TaskKind, printable
 from charkit.errors import DataError, UsageError
 from charkit.tasks.card import SourceOptions
-from charkit.tasks.checks import check_pairs, rare_class_notes, row_keys
+from charkit.tasks.checks import check_pairs, explained_by, rare_class_notes, row_keys
 from charkit.tasks.columns import Columns, choose_columns, choose_texts, match_columns
 from charkit.tasks.generated import load_generated
 from charkit.tasks.glue import glue_order
@@ -210,7 +210,8 @@ class _Reader:
                 "--label and give --classes C."
             )
         rows = usable_rows(with_label, columns, on_bad_rows=self.on_bad_rows)
-        meaning = _classes(rows, columns.label, kind, few=self.few)
+        with explained_by((*table.notes, *rows.notes)):
+            meaning = _classes(rows, columns.label, kind, few=self.few)
         if self.tables.glue is not None:
             names = glue_order(self.tables.glue, meaning.class_names)
             meaning = replace(meaning, class_names=names)

@@ -212,8 +212,8 @@ class _Labels:
         words -= set(self.seen or ())
         others = (present - words) | set(self.seen or ())
         endless = {v for v in others if is_number(v) and math.isinf(float(v))}
-        whole = all(is_number(v) and float(v).is_integer() for v in others - endless)
-        if endless and whole and len(others - endless) > 1 and self.kind != "regression":
+        are_whole = all(is_number(v) and float(v).is_integer() for v in others - endless)
+        if endless and are_whole and len(others - endless) > 1 and self.kind != "regression":
             words, others = words | endless, others - endless
         if not words:
             self._note_odd_word(values, others)
@@ -295,8 +295,8 @@ class _Labels:
         if not marks or self.kind == "regression":
             self._note_codes(values, present)
             return values
-        whole = is_integer if self.kind is None else _is_whole_number
-        if not all(whole(v) for v in present):
+        is_whole = is_integer if self.kind is None else _is_whole_number
+        if not all(is_whole(v) for v in present):
             self._note_marks(values, marks, present - marks)
             return values
         if self.column in self.table.class_names:

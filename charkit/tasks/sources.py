@@ -12,6 +12,7 @@ from charkit.config import TaskKind, is_offline, printable
 from charkit.errors import MissingError, UnknownNameError, UsageError
 from charkit.tasks import hub
 from charkit.tasks.assemble import Request, assemble
+from charkit.tasks.checks import explained_by
 from charkit.tasks.columns import Columns, choose_columns, match_columns
 from charkit.tasks.folder import corpus_of, find_parts, read_part
 from charkit.tasks.frames import data_table, parts_of
@@ -110,7 +111,8 @@ def load_task(
         glue=tables.glue,
         notes=(*tables.notes, *table.notes, *columns.notes),
     )
-    return assemble(train, held_out, request)
+    with explained_by((*table.notes, *train.notes)):
+        return assemble(train, held_out, request)
 
 
 def is_utf8(name: str) -> bool:

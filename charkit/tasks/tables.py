@@ -13,7 +13,7 @@ from charkit.tasks.files.arrow import read_arrow, read_parquet
 from charkit.tasks.files.content import read_content
 from charkit.tasks.files.delimited import read_delimited
 from charkit.tasks.files.encoding import decode
-from charkit.tasks.files.exports import settle
+from charkit.tasks.files.export_tables import settle
 from charkit.tasks.files.json_rows import read_json
 from charkit.tasks.files.table import RawTable
 from charkit.tasks.files.text_lines import read_lines

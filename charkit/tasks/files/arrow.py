@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from charkit.config import listing, printable
 from charkit.errors import DataError
 from charkit.tasks.files.content import LARGEST_BYTES, too_large
-from charkit.tasks.files.exports import settle
+from charkit.tasks.files.export_tables import settle
 from charkit.tasks.files.table import LazyColumns, RawTable, refuse_many_rows
 
 if TYPE_CHECKING:

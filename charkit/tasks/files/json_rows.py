@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from charkit.config import printable
 from charkit.errors import DataError
 from charkit.tasks.files.arrow import class_names_of, with_class_names
-from charkit.tasks.files.exports import open_export, settle, unwrap_lists
+from charkit.tasks.files.export_tables import settle, unwrap_lists
+from charkit.tasks.files.exports import NOT_YET, is_label_studio, open_export
 from charkit.tasks.files.table import LazyColumns, RawTable, some
 
 _MOST_INNER = 50
@@ -49,9 +50,8 @@ def read_json(text: str, where: str) -> RawTable:
     found = open_export(rows.objects, where)
     table = _table(rows if found is None else _Rows(found[0], rows.numbers, rows.unit), where)
     if found is not None:
-        table = RawTable(
-            table.where, table.columns, table.numbers, unit=table.unit, notes=(found[1],)
-        )
+        hint = NOT_YET if "no labels yet" in found[1] else ""
+        table = replace(table, notes=(found[1],), hint=hint)
     table = with_class_names(table, rows.class_names)
     return settle(unwrap_lists(table, _nested(rows.objects if found is None else found[0])))
 
@@ -227,6 +227,8 @@ def _of_one_object(whole: dict[str, Any], where: str) -> _Rows | None:
     inner = next(iter(whole.values())) if len(whole) == 1 else None
     if isinstance(inner, dict) and any(map(_is_rows, inner.values())):
         return _of_one_object(inner, where)
+    if is_label_studio(whole):
+        return None
     lists = [name for name, value in whole.items() if _is_rows(value)]
     if len(lists) > 1:
         raise DataError(

@@ -28,7 +28,8 @@ def read_lines(text: str, where: str) -> RawTable:
     n_blank = len(lines) - len(numbers)
     notes = (f"{where}: {n_blank} blank lines left out",) if n_blank else ()
     texts = [lines[n - 1] for n in numbers]
-    if texts and all(_FAST_TEXT.match(text) for text in texts):
+    n_labelled = sum(_FAST_TEXT.match(text) is not None for text in texts)
+    if n_labelled and 2 * n_labelled >= len(texts):
         return _fast_text(texts, numbers, where, notes)
     return RawTable(
         where, {"text": texts}, numbers, notes=notes,
@@ -40,14 +41,14 @@ def read_lines(text: str, where: str) -> RawTable:
 def _fast_text(
     texts: list[str], numbers: list[int], where: str, notes: tuple[str, ...]
 ) -> RawTable:
-    """Read lines of fastText: labels as __label__NAME, then the text."""
+    """Read lines of fastText: labels as __label__NAME, then the text; lines may have none."""
     found = [_FAST_TEXT.match(text) for text in texts]
-    named = [m[0].split() for m in found if m]
-    labels = [[n.removeprefix("__label__") for n in one] for one in named]
-    single = all(len(one) == 1 for one in labels)
+    named = [m[0].split() if m else [] for m in found]
+    labels = [[n.removeprefix("__label__") for n in each] for each in named]
+    single = all(len(each) < 2 for each in labels)
     columns = {
-        "text": [text[m.end() :].strip() for text, m in zip(texts, found, strict=True) if m],
-        "label": [one[0] for one in labels] if single else labels,
+        "text": [text[m.end() if m else 0 :].strip() for text, m in zip(texts, found, strict=True)],
+        "label": [next(iter(each), None) for each in labels] if single else labels,
     }
     note = f"{where}: labels are read from __label__ in front of the texts, as fastText has them"
     return RawTable(where, columns, numbers, notes=(*notes, note))

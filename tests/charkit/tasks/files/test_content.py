@@ -234,6 +234,11 @@ def test_lines_of_fasttext_have_labels(tmp_path):
     table = read_table(write(tmp_path / "t.txt", raw))
     assert table.columns["text"] == ["one two", "three"]
     assert table.columns["label"] == [["a"], ["b", "c"]]
+    table = read_table(write(tmp_path / "u.txt", "__label__a one\n__label__b two\nthree\n"))
+    assert table.columns["text"] == ["one", "two", "three"]
+    assert table.columns["label"] == ["a", "b", None]
+    table = read_table(write(tmp_path / "v.txt", "__label__a one\ntwo\nthree\n"))
+    assert list(table.columns) == ["text"]
 
 
 def test_damaged_arrow_data_is_refused_before_it_ends_the_process(tmp_path):

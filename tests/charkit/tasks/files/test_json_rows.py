@@ -7,7 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charkit.errors import DataError
+from charkit.tasks import load_task
+from charkit.tasks.card import SourceOptions
+from charkit.tasks.files.delimited import read_delimited
+from charkit.tasks.files.export_tables import settle
 from charkit.tasks.files.json_rows import read_json
+from charkit.tasks.partly import load_partly_labelled
 
 ROWS = [{"text": f"text {i}\nof {i}", "label": "ab"[i % 2], "n": i} for i in range(4)]
 
@@ -226,3 +231,131 @@ def test_rows_without_an_answer_have_no_label():
     table = read_json(in_shape(rows, "lines"), "t.jsonl")
     assert table.columns["label"] == ["a", None, "b", None]
     assert "2 accept, 2 without an answer" in table.notes[0]
+
+
+def label_studio_of(*annotations, **more):
+    row = {"id": 1, "data": {"text": "some text"}, "annotations": list(annotations), **more}
+    return columns(json.dumps([row, row]))
+
+
+def choice(label, **more):
+    return {"result": [{"from_name": "mood", "value": {"choices": [label]}}], **more}
+
+
+def test_of_several_annotations_the_ground_truth_counts():
+    assert label_studio_of(choice("a"), choice("b", ground_truth=True))["label"] == ["b", "b"]
+    assert label_studio_of(choice("a"), choice("a", ground_truth=True))["label"] == ["a", "a"]
+
+
+def test_a_place_in_a_taxonomy_is_a_label():
+    value = {"taxonomy": [["sports", "football"]]}
+    annotation = {"result": [{"from_name": "topic", "value": value}]}
+    assert label_studio_of(annotation)["label"] == ["sports / football"] * 2
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"id": 7, "meta": {}}, {"predictions": []}, {"annotations": []}]
+)
+def test_tasks_of_label_studio_that_nobody_labelled_are_texts(more):
+    rows = [{"data": {"text": f"t {i}"}, **more} for i in range(3)]
+    table = read_json("\n".join(map(json.dumps, rows)), "t.jsonl")
+    assert table.columns["text"] == ["t 0", "t 1", "t 2"]
+    assert "label" not in table.columns
+    assert "'charkit next --classes C' need none" in table.hint
+
+
+def test_data_with_fields_beside_it_is_no_task_of_label_studio():
+    rows = [{"data": {"text": "a"}, "sentiment": "x"}, {"data": {"text": "b"}, "sentiment": "y"}]
+    found = columns(json.dumps(rows))
+    assert (found["data.text"], found["sentiment"]) == (["a", "b"], ["x", "y"])
+
+
+MIN = {"annotation_id": 1, "lead_time": 2.0}
+
+
+@pytest.mark.parametrize("text", ["text", "review", "Sentence"])
+def test_the_short_form_of_label_studio_may_call_its_text_otherwise(text):
+    rows = [{"id": i, text: f"t {i}", "mood": "xy"[i % 2], **MIN} for i in range(4)]
+    assert columns(json.dumps(rows))["label"] == list("xyxy")
+
+
+def test_several_choices_of_the_short_form_stay_a_list():
+    rows = [{"id": 0, "text": "t", "mood": "x", **MIN},
+            {"id": 1, "text": "u", "mood": {"choices": ["x", "y"]}, **MIN}]  # fmt: skip
+    assert columns(json.dumps(rows))["label"] == ["x", ["x", "y"]]
+
+
+VOTES = st.lists(
+    st.lists(st.sampled_from(["a", "b", None]), min_size=1, max_size=3), min_size=2, max_size=8
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(VOTES, st.sampled_from(["prodigy", "label studio"]))
+def test_several_rows_of_one_text_are_one_with_the_label_that_all_give(votes, tool):
+    rows = []
+    for i, each in enumerate(votes):
+        for label in each:
+            answer = {"label": label or "a", "answer": "accept" if label else "reject",
+                      "_input_hash": i, "_task_hash": len(rows)}  # fmt: skip
+            own = {"mood": label, **MIN, "annotation_id": len(rows), "id": i}
+            rows.append({"text": f"t {i}", **(answer if tool == "prodigy" else own)})
+    if tool == "prodigy" and len({r["label"] for r in rows}) < 2:
+        return  # of one label, a rejection is the other class
+    table = read_json(json.dumps(rows), "t.json")
+    assert list(table.columns["text"]) == [f"t {i}" for i in range(len(votes))]
+    for label, each in zip(table.columns["label"], votes, strict=True):
+        votes_for = set(each) - {None}
+        assert label == (next(iter(votes_for)) if len(votes_for) == 1 else None)
+    assert any("stand in several rows" in n for n in table.notes) == any(len(g) > 1 for g in votes)
+
+
+@pytest.mark.parametrize("names", [["Positive", "Negative"], ["Same", "Same"], ["Positive", None]])
+def test_options_with_numbers_go_by_their_words(names):
+    options = [{"id": i, "text": name} for i, name in enumerate(names)]
+    rows = [{"text": f"t {i}", "options": options, "accept": [i % 2], "answer": "accept",
+             "_task_hash": i} for i in range(4)]  # fmt: skip
+    plain = names == ["Positive", "Negative"]
+    assert columns(json.dumps(rows))["label"] == (names * 2 if plain else [0, 1, 0, 1])
+
+
+def test_more_columns_do_not_hide_an_export_of_doccano():
+    rows = [{"id": i, "data": f"t {i}", "label": [], "source": "web"} for i in range(3)]
+    assert columns(json.dumps(rows))["text"] == ["t 0", "t 1", "t 2"]
+
+
+@pytest.mark.parametrize(
+    ("scores", "label"),
+    [
+        ({"A": 1.0, "B": 0.0}, "A"),
+        ({"A": 0.0, "B": 0.0}, None),
+        ({"A": 1, "B": 1}, ["A", "B"]),
+        (None, None),
+    ],
+)
+def test_categories_of_spacy(scores, label):
+    rows = [{"text": "t", "cats": scores}, {"text": "u", "cats": {"A": 0.1, "B": 0.9}}]
+    assert columns(json.dumps(rows))["label"] == [label, "B"]
+
+
+def test_one_category_of_spacy_has_two_answers():
+    rows = [{"text": "t", "cats": {"A": v}} for v in (1.0, 0.0)]
+    assert columns(json.dumps(rows))["label"] == ["A", "not A"]
+
+
+def test_drafts_in_a_table_of_argilla_are_no_labels():
+    rows = [f"t {i},\"['{'ab'[i % 2]}']\",\"['{state}']\"" for i, state in
+            enumerate(["submitted", "draft", "discarded", "submitted"])]  # fmt: skip
+    raw = "\n".join(["text,mood.responses,mood.responses.status", *rows]).encode()
+    table = settle(read_delimited(raw, "t.csv", delimiter=","))
+    assert table.columns["label"] == ["a", None, None, "b"]
+
+
+def test_a_refusal_says_what_was_left_out(tmp_path):
+    path = tmp_path / "t.jsonl"
+    rows = [{**prodigy(label, s), "text": f"t {i}"} for i, (label, s) in
+            enumerate([("a", "yes"), ("b", "no")] * 6)]  # fmt: skip
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    for load in (load_task, lambda p: load_partly_labelled(p, reading=SourceOptions())):
+        with pytest.raises(DataError, match=r"only one class, 'a'.*6 accept, 6 reject"):
+            load(str(path))

@@ -49,11 +49,17 @@ _DATE = re.compile(r"\d{4}[-/.]\d\d?[-/.]\d\d?([T ].*)?|\d\d?[-/.]\d\d?[-/.](\d\
 _ALIKE = str.maketrans(
     "\u2018\u2019\u0060\u00b4\u201c\u201d\u2010\u2011\u2012\u2013\u2014\u2212"
     "\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0425"
-    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456"
-    "\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7\u03bf",
-    "''''\"\"------ABEKMHOPCTXaeopcyxiABEZHIKMNOPTYXo",
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456",
+    "''''\"\"------ABEKMHOPCTXaeopcyxi",
 )
-"""Typographic marks, and Cyrillic and Greek letters that look like Latin ones."""
+"""Typographic marks, and Cyrillic letters that look like Latin ones."""
+
+_CAPITALS_ALIKE = str.maketrans(
+    "\u03b1\u03b2\u03b5\u03b6\u03b7\u03b9\u03ba\u03bc\u03bd\u03bf\u03c1\u03c4\u03c5\u03c7"
+    "\u0432\u043a\u043c\u043d\u0442",
+    "abezhikmnoptyxbkmht",
+)
+"""Small Greek and Cyrillic letters of which the capitals look like Latin ones."""
 
 _SEPARATORS = ("#", "|", ";", "\n", "\t", ",", "+", "&", "/")
 _STRONG = ("#", "|", ";", "\n", "\t")
@@ -201,7 +207,7 @@ def alike_notes(names: Sequence[str]) -> tuple[str, ...]:
 
 def near_key(name: str) -> str:
     """Return what two spellings of one word have in common."""
-    text = html.unescape(_as_utf8(name)).translate(_ALIKE)
+    text = html.unescape(name)
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     text = "".join(c for c in text.translate(_ALIKE) if not _is_invisible(c))
     return " ".join(re.sub(r"(?<=\w)[_-](?=\w)", " ", text).casefold().split())
@@ -214,7 +220,7 @@ def loose_key(name: str) -> str:
     (True, False)
     """
     key = near_key(name)
-    return _bare(key).strip(_AROUND + string.whitespace) or key
+    return _bare(key).translate(_CAPITALS_ALIKE).strip(_AROUND + string.whitespace) or key
 
 
 def _as_utf8(name: str) -> str:
@@ -231,11 +237,15 @@ def _is_invisible(c: str) -> bool:
     )
 
 
-def _spelled_otherwise(names: Iterable[str]) -> list[str]:
+def _spelled_otherwise(names: Sequence[str]) -> list[str]:
     seen: dict[str, str] = {}
+    known = set(names)
     notes = []
     for name in names:
         key = loose_key(name)
+        meant = _as_utf8(name)
+        if meant != name and meant in known:
+            notes.append(difference(name, meant))
         if key in seen and key:
             notes.append(difference(seen[key], name))
         seen.setdefault(key, name)

@@ -2,7 +2,7 @@ import unicodedata
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from charkit.errors import DataError
@@ -12,6 +12,8 @@ from charkit.tasks.looks import alike_notes, are_dates, number_problem, shown
 WORDS = st.text(st.characters(categories=["L"]), min_size=1, max_size=12)
 
 
+@example("\u00aa", "case")  # "\u00c9\u00aa" is UTF-8 of another letter, read as Windows-1252
+@example("\u00b5", "case")  # its capital is Greek
 @given(WORDS, st.sampled_from(["case", "spaces", "accents", "invisible", "compatible"]))
 def test_two_spellings_of_a_word_are_noted_and_kept_apart(word, how):
     word = unicodedata.normalize("NFC", f"e\u0301{word}")
@@ -44,6 +46,7 @@ def test_two_spellings_of_a_word_are_noted_and_kept_apart(word, how):
         (["good", "g\u043eod"], "letters that look alike"),
         (["not good", "not_good"], "differ only by"),
         (["A", "\u0391"], "letters that look alike"),
+        (["TOM", "\u0422\u041e\u041c"], "letters that look alike"),
         (["good", "good."], "punctuation"),
         (["caf\u00e9", "cafe"], "differ only by accents"),
         (["caf\u00e9", "caf\u00c3\u00a9"], "an encoding that was read as another"),

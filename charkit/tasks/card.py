@@ -26,7 +26,8 @@ from charkit.tasks.folder import files_of
 from charkit.tasks.sources import is_utf8, load_task
 from charkit.tasks.task import Metric, Split, Task
 
-_FORMAT = 4
+_FORMAT = 5
+"""Changes with what is read from a file: a card of another reading is made again."""
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from typing import Any
 from charkit.errors import DataError, MissingError, UnknownNameError
 from charkit.tasks.files.arrow import class_names_of, with_class_names
 from charkit.tasks.files.table import LazyColumns, RawTable, some
+from charkit.tasks.folder_refusals import class_folders, listed, no_train, pasted
 from charkit.tasks.glue import GlueSpec
-from charkit.tasks.tables import FORMATS, format_of, read_table, stem_of
+from charkit.tasks.tables import format_of, read_table, stem_of
 
 EVALUATION_NAMES = ("test", "validation", "valid", "dev", "eval", "validation_matched")
 """Names of evaluation files, the preferred one first."""
@@ -24,6 +25,9 @@ _SHARD = re.compile(
 _WORDS = {"train": "train", "training": "train", "trn": "train", "test": "test", "testing": "test",
           "validation": "validation", "valid": "valid", "val": "valid", "dev": "dev",
           "eval": "eval"}  # fmt: skip
+_DESCRIPTIONS = ("MANIFEST.json", "dataset_info.json", "dataset_infos.json", "dataset_dict.json",
+                 "state.json")  # fmt: skip
+_SPARK = re.compile(r"part-(?P<number>\d{4,6})([-.].*)?", re.ASCII)
 _DESCRIBED = 2**20
 """Descriptions of data sets are read up to this size."""
 
@@ -62,20 +66,53 @@ def find_parts(folder: Path, *, evaluation: str | None) -> Parts:
     files = _parts_in(folder)
     train = _only(folder, "train", files)
     if not train:
-        raise _no_train(folder, files)
-    if evaluation is not None:
-        chosen = _only(folder, evaluation.lower(), files)
-        if not chosen:
-            raise UnknownNameError(
-                "evaluation part", evaluation, set(files) - {"train"}, hint=f"Folder: {folder}."
-            )
-        return Parts(train, chosen)
-    found = [name for name in EVALUATION_NAMES if name in files]
-    if not found:
-        return Parts(train, ())
-    unused = f"; not used: {', '.join(found[1:])}" if len(found) > 1 else ""
-    note = f"{found[0]} part used for evaluation{unused}"
-    return Parts(train, _only(folder, found[0], files), note)
+        raise no_train(folder, files)
+    part = _evaluation_part(folder, files, evaluation)
+    rest = some(sorted(name for name in files if name not in ("train", part)))
+    notes = [f"{part} part used for evaluation"] if part not in (None, evaluation) else []
+    if rest and evaluation is None:
+        notes.append(f"not used: {rest}" + ("" if part else " (--eval NAME evaluates on one)"))
+    chosen = () if part is None else _only(folder, part, files)
+    return Parts(train, chosen, "; ".join(notes))
+
+
+def _evaluation_part(
+    folder: Path, files: Mapping[str, list[Path]], asked: str | None
+) -> str | None:
+    """Return the name of the part to evaluate on: the one asked for, else the folder's own."""
+    if asked is not None and asked.lower() in files:
+        return asked.lower()
+    if asked is None:
+        known = [name for name in EVALUATION_NAMES if name in files]
+        if known:
+            return known[0]
+    meant = {name: _meaning(name) for name in files if name != "train"}
+    wanted = _EVALUATION if asked is None else {_meaning(asked.lower())} - {""}
+    wanted = _VALIDATION if wanted & _VALIDATION and asked is not None else wanted
+    found = sorted(name for name, word in meant.items() if word in wanted)
+    if len(found) == 1:
+        return found[0]
+    if asked is not None:
+        raise UnknownNameError(
+            "evaluation part", asked, set(files) - {"train"}, hint=f"Folder: {folder}."
+        )
+    if found:
+        paths = [path for name in found for path in files[name]]
+        advice = pasted(paths, meant[found[0]]) or f"Say which: --eval {found[0]}."
+        raise DataError(
+            f"{folder}: several parts could be for evaluation ({some(found)}). {advice}"
+        )
+    return None
+
+
+_VALIDATION = frozenset(("validation", "valid", "dev", "eval"))
+_EVALUATION = _VALIDATION | {"test"}
+
+
+def _meaning(name: str) -> str:
+    """Return which part a name means by one of its words; "" where none or several do."""
+    words = {_WORDS[w] for w in re.split(r"[-_. ]", name) if w in _WORDS}
+    return words.pop() if len(words) == 1 else ""
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -95,34 +132,30 @@ def _is_saved(folder: Path) -> bool:
     return (folder / "state.json").is_file()
 
 
-def _listed(folder: Path) -> list[Path]:
-    try:
-        return sorted(p for p in folder.iterdir() if not p.name.startswith("."))
-    except OSError as error:
-        raise MissingError(
-            f"{folder} cannot be read: {error.strerror}. Check its permissions."
-        ) from error
-
-
 def _parts_in(folder: Path) -> dict[str, list[Path]]:
     """Return the files by part: the folder's own, those of folders named after parts, of data."""
-    inside = _listed(folder)
+    inside = listed(folder)
     if (folder / "dataset_dict.json").is_file():
         return {p.name: _saved_files(p) for p in inside if _is_saved(p)}
     if _is_saved(folder):
         return {"train": _saved_files(folder)}
-    files = _by_part([p for p in inside if p.is_file() and format_of(p) is not None])
+    files = _by_part([p for p in inside if p.is_file() and _is_data(p)])
     if "train" in files:
         return files
     folders = [p for p in inside if p.is_dir() and p.name.lower() in _WORDS]
     by_folder = {
-        _WORDS[p.name.lower()]: [f for f in _listed(p) if f.is_file() and format_of(f) is not None]
+        _WORDS[p.name.lower()]: [f for f in listed(p) if f.is_file() and _is_data(f)]
         for p in folders
+        if not class_folders(p)
     }
     if by_folder.get("train"):
         return {part: _without_text(paths) for part, paths in by_folder.items() if paths}
     data = folder / "data"
     return _parts_in(data) or files if data.is_dir() else files
+
+
+def _is_data(path: Path) -> bool:
+    return format_of(path) is not None and path.name not in _DESCRIPTIONS
 
 
 def _by_part(paths: Sequence[Path]) -> dict[str, list[Path]]:
@@ -137,9 +170,18 @@ def _by_part(paths: Sequence[Path]) -> dict[str, list[Path]]:
         return exact
     worded: dict[str, list[Path]] = {}
     for part, found in exact.items():
-        words = [_WORDS[w] for w in re.split(r"[-_. ]", part) if w in _WORDS]
-        worded.setdefault(words[0] if len(words) == 1 else part, []).extend(found)
-    return worded if "train" in worded else exact
+        worded.setdefault(_meaning(part) or part, []).extend(found)
+    if "train" in worded:
+        return worded
+    shards = [path for found in exact.values() for path in found]
+    spark = bool(shards) and all(_SPARK.fullmatch(stem_of(path)) for path in shards)
+    numbered = len(exact) == 1 and all(map(_is_shard_of_several, shards))
+    return {"train": shards} if spark or numbered else exact
+
+
+def _is_shard_of_several(path: Path) -> bool:
+    shard = _SHARD.fullmatch(stem_of(path).lower())
+    return shard is not None and shard["total"] is not None
 
 
 def _without_text(paths: list[Path]) -> list[Path]:
@@ -175,12 +217,12 @@ def _only(folder: Path, name: str, files: Mapping[str, list[Path]]) -> tuple[Pat
     paths = sorted(files.get(name, []))
     if len(paths) < 2:
         return tuple(_require_whole(folder, name, paths))
-    shards = [_SHARD.fullmatch(stem_of(p).lower()) for p in paths]
+    shards = [_SHARD.fullmatch(stem_of(p).lower()) or _SPARK.fullmatch(stem_of(p)) for p in paths]
     endings = {format_of(p) for p in paths}
     if len(endings) > 1 or not all(shards):
         raise DataError(
             f"{folder}: expected one {name} file, got {some(p.name for p in paths)}. "
-            "Remove one of them, or give a file instead of the folder."
+            f"{pasted(paths, name) or 'Remove one of them, or give a file instead of the folder.'}"
         )
     order = sorted(zip((int(s["number"]) for s in shards if s), paths, strict=True))
     return tuple(_require_whole(folder, name, [path for _, path in order]))
@@ -297,22 +339,6 @@ def _card_names(features: Sequence[Any]) -> dict[str, tuple[str, ...]]:
         if isinstance(names, list) and names:
             found[str(feature.get("name"))] = tuple(map(str, names))
     return found
-
-
-def _no_train(folder: Path, files: Mapping[str, list[Path]]) -> DataError:
-    names = [p.name for paths in files.values() for p in paths]
-    inner = [p.name for p in _listed(folder) if p.is_dir() and any(p.glob("*train*"))]
-    if inner:
-        shown = ", ".join(inner[:8]) + (", ..." if len(inner) > 8 else "")
-        advice = f"It holds folders that are tasks: {shown}. Give one, as {folder / inner[0]}."
-    elif names:
-        advice = f"Files found: {some(names, shown=8)}. Name one train, or give a file."
-    else:
-        advice = "No data file was found in it."
-    return DataError(
-        f"{folder} is no task: expected a file train with one of the endings "
-        f"{', '.join(FORMATS)}. {advice}"
-    )
 
 
 def corpus_of(folder: Path, name: str, glue: GlueSpec | None) -> str:

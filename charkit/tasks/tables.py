@@ -18,7 +18,7 @@ from charkit.tasks.files.json_rows import read_json
 from charkit.tasks.files.table import RawTable
 from charkit.tasks.files.text_lines import read_lines
 
-__all__ = ["FORMATS", "RawTable", "format_of", "read_table", "stem_of"]
+__all__ = ["ADVICE", "FORMATS", "RawTable", "format_of", "read_table", "stem_of"]
 
 FORMATS = (
     ".csv", ".tsv", ".jsonl", ".json", ".ndjson", ".txt", ".parquet", ".arrow", ".feather",
@@ -27,7 +27,7 @@ FORMATS = (
 
 _BINARY = (".parquet", ".arrow", ".feather")
 
-_ADVICE = {
+ADVICE = {
     ".xlsx": "Open it and save it as CSV UTF-8.",
     ".xls": "Open it and save it as CSV UTF-8.",
     ".ods": "Open it and save it as CSV, with character set UTF-8.",
@@ -79,7 +79,7 @@ def read_table(path: Path) -> RawTable:
             "file format",
             "".join(path.suffixes) or path.name,
             FORMATS,
-            hint=_ADVICE.get(
+            hint=ADVICE.get(
                 path.suffix.lower().replace(".pickle", ".pkl"),
                 f"{path.name} is read by its ending; files of text may end in .gz as well.",
             ),

@@ -1,6 +1,8 @@
 """Folders: one file a part, shards, downloaded repositories, save_to_disk, declared class names."""
 
 import json
+import subprocess
+import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charkit.errors import DataError, MissingError
+from charkit.errors import DataError, MissingError, UnknownNameError
 from charkit.tasks import load_task
 from charkit.tasks.folder import find_parts, read_part
 
@@ -174,4 +176,112 @@ def test_missing_files_are_named(tmp_path):
         load_task(tmp_path)
     (tmp_path / "state.json").write_text('{"_data_files": [{"filename": "../up.arrow"}]}')
     with pytest.raises(DataError, match="names no files of data"):
+        load_task(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["val", "dev", "valid", "dev-matched", "reviews_test"])
+def test_an_evaluation_file_is_found_by_a_word_of_its_name(tmp_path, name):
+    put(tmp_path / "train.csv", rows(12))
+    put(tmp_path / f"{name}.csv", rows(9, 100))
+    task = load_task(tmp_path)
+    assert (len(task.train), len(task.evaluation)) == (12, 9)
+    assert f"{name} part used for evaluation" in task.notes
+
+
+@pytest.mark.parametrize("asked", ["validation", "val", "VAL", "dev"])
+def test_an_evaluation_part_may_be_asked_for_by_another_word(tmp_path, asked):
+    put(tmp_path / "train.csv", rows(12))
+    put(tmp_path / "test.csv", rows(6, 50))
+    put(tmp_path / "validation.csv", rows(9, 100))
+    assert len(load_task(tmp_path, evaluation=asked).evaluation) == 9
+    with pytest.raises(UnknownNameError, match="unknown evaluation part 'holdout'"):
+        load_task(tmp_path, evaluation="holdout")
+
+
+def test_files_that_are_not_used_are_named(tmp_path):
+    put(tmp_path / "train.csv", rows(15))
+    put(tmp_path / "holdout.csv", rows(9, 100))
+    task = load_task(tmp_path)
+    assert "not used: holdout (--eval NAME evaluates on one)" in task.notes
+    assert len(load_task(tmp_path, evaluation="holdout").evaluation) == 9
+    put(tmp_path / "dev_a.csv", rows(9, 100))
+    put(tmp_path / "dev_b.csv", rows(9, 100))
+    with pytest.raises(DataError, match=r"several parts could be.*dev_a, dev_b.*--eval dev_a"):
+        load_task(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("part-00000-1a2b-c000{e}", "part-00001-1a2b-c000{e}"),
+        ("part-00000-1a2b.c000.snappy{e}", "part-00001-1a2b.c000.snappy{e}"),
+        ("reviews-00000-of-00002{e}", "reviews-00001-of-00002{e}"),
+    ],
+)
+def test_shards_of_one_part_need_no_name_of_a_part(tmp_path, names):
+    for start, name in zip((0, 7), names, strict=True):
+        put(tmp_path / name.format(e=".parquet"), rows(7, start))
+    (tmp_path / "_SUCCESS").touch()
+    table = read_part(tmp_path, find_parts(tmp_path, evaluation=None).train)
+    assert table.columns["text"] == rows(14)["text"]
+
+
+def class_folders(folder):
+    for name in ("good", "bad"):
+        for i in range(8):
+            path = folder / name / f"{i}_7.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"a {name} text {i}")
+    return folder
+
+
+@pytest.mark.parametrize("below", ["", "train"])
+def test_folders_of_classes_are_refused_with_a_command_that_makes_a_table(tmp_path, below):
+    class_folders(tmp_path / "set" / below)
+    (tmp_path / "set" / below / "urls.txt").write_text("http://example.org\n")
+    with pytest.raises(DataError, match=r"a folder for each class \(bad, good\)") as caught:
+        load_task(tmp_path / "set")
+    command = str(caught.value).split("table: ")[1].rstrip(".")
+    command = command.replace("python -c", f"{sys.executable} -c")
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True)
+    task = load_task(tmp_path / f"{below or 'set'}.jsonl")
+    assert (task.class_names, len(task.train) + len(task.evaluation)) == (("bad", "good"), 16)
+
+
+def test_texts_and_labels_in_two_files_are_refused_with_a_command_that_joins_them(tmp_path):
+    for part, n in (("train", 12), ("test", 6)):
+        (tmp_path / f"{part}_text.txt").write_text("".join(f'a "b" {part} {i}\n' for i in range(n)))
+        (tmp_path / f"{part}_labels.txt").write_text("".join(f"{i % 2}\n" for i in range(n)))
+    for part in ("train", "test"):
+        with pytest.raises(DataError, match=f"{part}_text.*in files of their own") as caught:
+            load_task(tmp_path)
+        subprocess.run(
+            ["bash", "-c", str(caught.value).split("these: ")[1]], cwd=tmp_path, check=True
+        )
+        for kind in ("text", "labels"):
+            (tmp_path / f"{part}_{kind}.txt").unlink()
+    task = load_task(tmp_path)
+    assert (len(task.train), len(task.evaluation), task.class_names) == (12, 6, ("0", "1"))
+
+
+OTHERS = {
+    "hub cache": (["refs/main", "snapshots/abc/train.csv"], "give {folder}/snapshots/abc"),
+    "no train": (["dataset_dict.json", "test/state.json"], "Its parts are test: give one"),
+    "script": (["glue.py", "dataset_infos.json"], r"a loading script \(glue.py\), which is never"),
+    "excel": (["train.xlsx"], "train.xlsx is of another format. Open it and save it as CSV UTF-8"),
+    "one file": (["reviews.csv"], "give a file, as {folder}/reviews.csv"),
+    "nothing": (["README.md", "MANIFEST.json"], "No data file was found in it"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_a_folder_holds_instead_is_named(tmp_path, name):
+    files, reason = OTHERS[name]
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("{}")
+    if name == "no train":
+        (tmp_path / "test" / "state.json").write_text('{"_data_files": [{"filename": "d.arrow"}]}')
+        (tmp_path / "test" / "d.arrow").touch()
+    with pytest.raises(DataError, match=reason.format(folder=tmp_path)):
         load_task(tmp_path)

@@ -1,0 +1,123 @@
+"""Folders that are no task: what they hold instead, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from charkit.errors import DataError, MissingError
+from charkit.tasks.files.table import some
+from charkit.tasks.tables import ADVICE, FORMATS, format_of
+
+_SHOWN = 8
+
+
+def listed(folder: Path) -> list[Path]:
+    """Return what a folder holds, in order; hidden files are left out.
+
+    Raises:
+        MissingError: It cannot be read.
+    """
+    try:
+        return sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+    except OSError as error:
+        raise MissingError(
+            f"{folder} cannot be read: {error.strerror}. Check its permissions."
+        ) from error
+
+
+def no_train(folder: Path, files: Mapping[str, list[Path]]) -> DataError:
+    """Return the refusal of a folder without a training file.
+
+    Args:
+        folder: The folder.
+        files: Its files of data by part.
+    """
+    return DataError(
+        f"{folder} is no task: expected a file train with one of the endings "
+        f"{', '.join(FORMATS)}. {_instead(folder, files)}"
+    )
+
+
+def _instead(folder: Path, files: Mapping[str, list[Path]]) -> str:
+    """Return what to do about it, by what it holds."""
+    inside = listed(folder)
+    paths = sorted(p for found in files.values() for p in found)
+    if (folder / "dataset_dict.json").is_file() and paths:
+        return f"Its parts are {some(sorted(files))}: give one, as {folder / min(files)}."
+    snapshots = folder / "snapshots"
+    if snapshots.is_dir() and listed(snapshots):
+        newest = max(listed(snapshots), key=lambda p: p.stat().st_mtime)
+        return f"It is a folder of the hub's cache: give {newest}."
+    for place in (folder, folder / "train"):
+        classes = class_folders(place)
+        if classes:
+            return _table_of(place, classes)
+    inner = [p.name for p in inside if p.is_dir() and any(p.glob("*train*"))]
+    if inner:
+        names = some(inner, shown=_SHOWN)
+        return f"It holds folders that are tasks: {names}. Give one, as {folder / inner[0]}."
+    if paths:
+        names = some((p.name for p in paths), shown=_SHOWN)
+        return f"Files found: {names}. Name one train, or give a file, as {paths[0]}."
+    return _of_other_kinds(inside)
+
+
+def _of_other_kinds(inside: Sequence[Path]) -> str:
+    scripts = [p.name for p in inside if p.suffix == ".py"]
+    if scripts:
+        return (
+            f"It holds a loading script ({scripts[0]}), which is never run: download the data "
+            "themselves, for data sets of the hub from the branch refs/convert/parquet."
+        )
+    for path in inside:
+        advice = ADVICE.get(path.suffix.lower())
+        if advice and path.is_file():
+            return f"{path.name} is of another format. {advice}"
+    return "No data file was found in it."
+
+
+def class_folders(folder: Path) -> list[Path]:
+    """Return the folders of a folder that seem to hold a class each, a file for each text."""
+    if not folder.is_dir():
+        return []
+    inner = [p for p in listed(folder) if p.is_dir()]
+    found = [p for p in inner if all(map(_is_text, listed(p))) and any(p.iterdir())]
+    return found if 1 < len(found) == len(inner) else []
+
+
+def _is_text(path: Path) -> bool:
+    """Return whether a file seems to be one text: .txt, or a name without an ending."""
+    ending = path.suffix.lower().strip(".")
+    return path.is_file() and (ending in ("", "txt") or ending.isdigit())
+
+
+def _table_of(folder: Path, classes: Sequence[Path]) -> str:
+    names = some((p.name for p in classes), shown=4)
+    script = (
+        "import json, pathlib; [print(json.dumps({'text': p.read_text(encoding='utf-8', "
+        "errors='replace'), 'label': p.parent.name})) for p in "
+        f"sorted(pathlib.Path({str(folder)!r}).glob('*/*')) if p.is_file()]"
+    )
+    return (
+        f"{folder.name} seems to hold a folder for each class ({names}) with a file for each text: "
+        f'write them to one table: python -c "{script}" > {folder.name}.jsonl'
+    )
+
+
+def pasted(paths: Sequence[Path], name: str) -> str:
+    """Return how to join a file of texts and a file of labels; "" where they are not these.
+
+    Args:
+        paths: The files that are found for one part.
+        name: The part's name.
+    """
+    labels = [p for p in paths if "label" in p.name.lower()]
+    texts = [p for p in paths if p not in labels]
+    if len(paths) != 2 or len(labels) != 1 or {format_of(p) for p in paths} != {".txt"}:
+        return ""
+    command = f"(printf 'text\\tlabel\\n'; paste {texts[0].name} {labels[0].name}) > {name}.tsv"
+    return (
+        "Texts and labels seem to stand in files of their own: write them to one, and remove "
+        f"these: {command}"
+    )

@@ -117,7 +117,7 @@ def people_name(encoder: str) -> str:
     return prefix + place.name if place.is_absolute() else encoder
 
 
-def told_apart(
+def distinct_names(
     names: Sequence[str], parts: Sequence[Sequence[str]], *, apart: Sequence[str] = ()
 ) -> list[str]:
     """Return names that differ: equal ones become the shortest ends of their paths that differ.
@@ -127,7 +127,7 @@ def told_apart(
         parts: The parts of each one's path.
         apart: Kinds; names of different kinds may be equal.
 
-    >>> told_apart(["best", "best"], [("a", "run1", "best"), ("a", "run2", "best")])
+    >>> distinct_names(["best", "best"], [("a", "run1", "best"), ("a", "run2", "best")])
     ['run1/best', 'run2/best']
     """
     kinds = list(apart) or [""] * len(names)

@@ -131,7 +131,7 @@ def code_version() -> dict[str, Any] | None:
 
 
 def thread_counts() -> dict[str, int | None]:
-    """Return the cores at hand and the threads that numerical libraries may use.
+    """Return the available cores and the threads that numerical libraries may use.
 
     ``torch`` is None when torch was not loaded; the variables that are not set are left out.
     """

@@ -38,7 +38,7 @@ class Whole:
     """Several stages as one that never falls and ends at its total.
 
     Args:
-        progress: Told of the whole.
+        progress: Called for the whole.
         title: Its name.
         costs: Stage -> how long it is expected to take, in any unit, in the order of work. A
             stage that reports nothing, its result being stored, counts as done once a later one
@@ -191,7 +191,7 @@ def lines(speak: Callable[[str], None], *, every_s: float = LINE_EVERY_S) -> Ite
     """Give a progress function, and say where it stands every 30 s, whether it is called or not.
 
     Args:
-        speak: Told each line.
+        speak: Called with each line.
         every_s: How often.
     """
     line, ended = _Line(), threading.Event()

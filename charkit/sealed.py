@@ -54,10 +54,10 @@ def reading(where: str, what: str, *, advice: str) -> Iterator[None]:
             f"{where} may not be read: expected {what}, got {error.strerror!r}. Check the rights."
         ) from error
     except BaseException as error:
-        said = printable(" ".join(str(error).split()) or type(error).__name__, longest=200)
+        shown = printable(" ".join(str(error).split()) or type(error).__name__, longest=200)
         kind = type(error).__name__
         raise DataError(
-            f"{where} cannot be read: expected {what}, got {said!r} ({kind}). {advice}"
+            f"{where} cannot be read: expected {what}, got {shown!r} ({kind}). {advice}"
         ) from error
 
 
@@ -160,7 +160,7 @@ def check_svg(svg: bytes, csv: bytes | None, where: str, *, advice: str) -> None
 
 
 def arrays_digest(arrays: Mapping[str, NDArray[Any]], about: object) -> str:
-    """Return the hash of named arrays and of what is said about them."""
+    """Return the hash of named arrays and of what describes them."""
     whole = hashlib.sha256(canonical_json(about).encode())
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])

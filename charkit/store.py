@@ -313,10 +313,10 @@ class Store:
         """Remove entries; never one whose lock is held.
 
         A finished entry is first renamed into ``.trash``, then deleted, so that a kill leaves
-        no half of it in place. Folders that the store did not make are left alone.
+        no half of it in place. Folders that the store did not make are not touched.
 
         Args:
-            older_than_s: Only what was finished (or last changed) at least so many seconds
+            older_than_s: Only what was finished (or last changed) at least this many seconds
                 ago. Default: everything.
             kinds: Only these kinds. Default: all.
             keep_partial: Leave work in progress where it is.

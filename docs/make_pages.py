@@ -84,9 +84,7 @@ def _table(path: str) -> ModuleType:
     return module
 
 
-BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
-
-
+FIVE = ("<!-- five figures: begin -->", "<!-- five figures: end -->")
 ANSWER = ("<!-- answer: begin -->", "<!-- answer: end -->")
 STUDY = ("<!-- study: begin -->", "<!-- study: end -->")
 TRANSFER = ("<!-- other encoders: begin -->", "<!-- other encoders: end -->")
@@ -94,8 +92,8 @@ FAULTS = ("<!-- faults: begin -->", "<!-- faults: end -->")
 
 
 def readme() -> str:
-    """Return README.md with the block of measured figures made anew."""
-    return _with_block(ROOT / "README.md", figures_block(), (BEGIN, END))
+    """Return README.md with the block of five measured figures made anew."""
+    return _with_block(ROOT / "README.md", five_block(), FIVE)
 
 
 def with_answer(page: str) -> str:
@@ -106,11 +104,17 @@ def with_answer(page: str) -> str:
     answer = json.loads((place / "answer.json").read_text(encoding="utf-8"))
     (HERE / "img").mkdir(exist_ok=True)
     shutil.copy(place / "curve.svg", HERE / "img" / "answer.svg")
-    lines = ["```text", *answer["sentences"], "```", ""]
+    lines = ["```text", *answer["sentences"][: _summary_lines(answer)], "```", ""]
     picture = (
         "![Expected accuracy by number of labels, with its 90 % interval](docs/img/answer.svg)"
     )
     return _replaced(page, "\n".join([*lines, picture, ""]), ANSWER)
+
+
+def _summary_lines(answer: dict[str, Any]) -> int:
+    """Return how many of the sentences are the summary: those before the task's own line."""
+    task = f"{answer['task']}: "
+    return next(i for i, line in enumerate(answer["sentences"]) if line.startswith(task))
 
 
 def next_page() -> str:
@@ -196,23 +200,109 @@ def _replaced(text: str, block: str, marks: tuple[str, str]) -> str:
     return f"{head}{marks[0]}\n{block}{marks[1]}{rest.split(marks[1])[1]}"
 
 
-def figures_block() -> str:
-    """Return the figures of benchmarks/results that have a bar, as a table."""
+def five_block() -> str:
+    """Return what a new user asks first, in five figures, each with what it is compared with."""
+    card = json.loads((HERE / "scorecard.json").read_text(encoding="utf-8"))["figures"]
+
+    def error(method: str) -> float:
+        rows = card["accuracy_recommended"]
+        found = (r for r in rows if (r["n0"], r["multiple"], r["method"]) == (128, 4, method))
+        return float(next(found)["error"])
+
+    cold = _measured("estimate", "cold, 300 + 300 texts, 6 classes")
+    again = _measured("estimate", "second run, 300 + 300 texts, 6 classes")
+    encode = _measured("encode", "encode mixed: float32 / peer float32")
+    heads = _measured("heads", "strength chosen")
+    rows = (
+        (
+            "How far off is the predicted accuracy at 4 times your labels?",
+            f"{error('metamodel'):.1f} points",
+            f"{error('last'):.1f} points if you take today's accuracy for the answer",
+        ),
+        (
+            "How often is the truth inside the 90 % interval?",
+            f"{card['intervals']['pilots_64_to_256']['rows']:.1%}".replace("%", " %"),
+            "90 % is promised",
+        ),
+        (
+            "How long does an answer take (300 + 300 short texts)?",
+            f"{cold['value']:.0f} s of processor time",
+            f"{again['value']:.0f} s when you ask again",
+        ),
+        (
+            "How fast are texts encoded?",
+            f"{encode['value']:,.0f} tokens a second",
+            f"{encode['ratio']:.2g} times sentence-transformers",
+        ),
+        (
+            "How fast are linear heads trained?",
+            f"{heads['value']:.0f} heads a second",
+            f"{heads['ratio']:.2g} times scikit-learn",
+        ),
+    )
+    lines = ["| question | measured | compared with |", "|---|---|---|"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows), ""])
+
+
+def _measured(file: str, name: str) -> dict[str, Any]:
+    """Return one figure of benchmarks/results."""
+    place = ROOT / "benchmarks" / "results" / f"{file}.json"
+    figures = json.loads(place.read_text(encoding="utf-8"))["figures"]
+    return next(f for f in figures if f["name"].removeprefix(f"{file}: ") == name)
+
+
+MEASURED = {
+    "encode": ("Encoding texts", "bench"),
+    "heads": ("Training heads", "bench"),
+    "road": ("The demo and the pilot", "bench"),
+    "estimate": ("Estimate", "bench-estimate"),
+    "signal": ("The test for a signal", "bench-estimate"),
+    "fisher": ("Fisher embeddings", "bench-fisher"),
+    "distances": ("Distances between tasks", "bench-fisher"),
+    "tables": ("Reading CSV files", "bench-tables"),
+}
+"""Files of benchmarks/results in the page's order -> heading, make target."""
+
+
+def benchmarks_page() -> str:
+    """Return the page of all figures of benchmarks/results that have a bar."""
     lines = [
-        "| figure | measured | peer or floor | ratio | bar | holds |",
-        "|---|---|---|---|---|---|",
+        "# Benchmarks",
+        "",
+        "How fast and how exact is charkit, compared with its peers? Each figure has a bar that it should",
+        "reach. Figures that miss it are shown too: **no**.",
+        "",
+        "- *Peer or floor*: the same work by another library, or the least time that it can take. It is",
+        "  measured in the same run. A floor is what the encoder's own forward and backward passes cost.",
+        "- *Ratio*: ours divided by the peer's.",
+        "- Seconds depend on the machine. Ratios depend on it less.",
+        "",
     ]
-    for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
-        for f in json.loads(path.read_text(encoding="utf-8"))["figures"]:
-            if f["bar"] is not None:
-                cells = [_number(f[name]) for name in ("value", "baseline", "ratio", "bar")]
-                holds = "yes" if f["holds"] else "**no**"
-                value = f"{cells[0]} {f['unit']}".rstrip()
-                name = f["name"]
-                if not name.startswith(path.stem):
-                    name = f"{path.stem}: {name}"
-                lines.append(f"| {name} | {value} | {' | '.join(cells[1:])} | {holds} |")
-    return "\n".join([*lines, ""])
+    places = {p.stem: p for p in (ROOT / "benchmarks" / "results").glob("*.json")}
+    for stem in sorted(places, key=lambda s: (list(MEASURED).index(s) if s in MEASURED else 99, s)):
+        found = json.loads(places[stem].read_text(encoding="utf-8"))
+        if rows := [_figure_row(f, stem) for f in found["figures"] if f["bar"] is not None]:
+            heading, target = MEASURED.get(stem, (stem, "bench"))
+            lines += [f"## {heading}", "", _measured_on(found["environment"], target), ""]
+            lines += ["| figure | measured | peer or floor | ratio | bar | holds |", "|---" * 6 + "|"]
+            lines += [*rows, ""]
+    return "\n".join(lines)
+
+
+def _measured_on(environment: dict[str, Any], target: str) -> str:
+    shown = f"{environment['cpu']}, {environment['cores']} cores" if "cpu" in environment else ""
+    return (
+        f"Measured by `make {target}` on {environment['date']} at commit "
+        f"{environment['commit']}; {shown}."
+    )
+
+
+def _figure_row(figure: dict[str, Any], stem: str) -> str:
+    cells = [_number(figure[name]) for name in ("value", "baseline", "ratio", "bar")]
+    name = figure["name"].removeprefix(f"{stem}: ")
+    value = f"{cells[0]} {figure['unit']}".rstrip()
+    holds = "yes" if figure["holds"] else "**no**"
+    return f"| {name} | {value} | {' | '.join(cells[1:])} | {holds} |"
 
 
 def _number(value: float | None) -> str:
@@ -333,7 +423,12 @@ PICTURES = {
     "best_layers": "Best layer by number of labels, one row a task",
     "curves_glue_qnli": "QNLI: accuracy by number of labels, one line a layer",
 }
-PAGES = {"table.md": table_page, "errors.md": errors_page, "estimate.md": estimate_page}
+PAGES = {
+    "table.md": table_page,
+    "errors.md": errors_page,
+    "estimate.md": estimate_page,
+    "benchmarks.md": benchmarks_page,
+}
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -209,3 +210,44 @@ def test_no_pickle_no_remote_code():
         assert "import pickle" not in text, module
         assert "trust_remote_code=True" not in text, module
         assert "torch.load(" not in text, module
+
+
+BANNED = re.compile(
+    r"(?<![A-Za-z])(told|said|noughts?)(?![A-Za-z])"
+    r"|\b(at hand|hangs? on|in words(?=[.,;]|$)|errs|so many|the like of|alone)(?![A-Za-z])",
+    re.IGNORECASE,
+)
+"""Words that a reader whose first language is another one, or who knows the field's, stumbles over:
+write predicted, shown, zero, available, depends on, as text, only, similar, and "that many"."""
+
+WITH_OLD_WORDS = (
+    "charkit/answers",
+    "charkit/cli",
+    "charkit/report",
+    "glue_pilot",
+    "metamodel",
+    "charkit/tasks/grammar/reference.py",  # sentences of generated tasks: they stay as they are
+    "charkit/tasks/grammar/meaning.py",
+    "charkit/tasks/files/quotes.py",  # quotes a text: she said
+    "charkit/tasks/files/grid.py",
+)
+"""Places that are not clean yet. This list only shrinks."""
+
+
+def test_banned_words_are_not_used():
+    bad = [
+        f"{path.relative_to(ROOT)}:{n}: {line.strip()}"
+        for path in ALL.values()
+        if not path.relative_to(ROOT).as_posix().startswith(WITH_OLD_WORDS)
+        for n, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if BANNED.search(line)
+    ]
+    assert not bad
+
+
+@pytest.mark.parametrize("place", WITH_OLD_WORDS)
+def test_no_clean_place_is_excused(place):
+    files = [p for p in ALL.values() if p.relative_to(ROOT).as_posix().startswith(place)]
+    assert any(BANNED.search(path.read_text(encoding="utf-8")) for path in files), (
+        f"{place} is clean: take it from WITH_OLD_WORDS"
+    )

@@ -35,9 +35,9 @@ CHOOSING = "choose what to label next"
 
 WIDER = "'charkit next' writes more of them to a CSV file"
 NO_TEXTS = (
-    "There are no texts without a label here, so it is not known how well the labels stand for "
-    "others. 'charkit next --pool FILE' chooses from a file of such texts."
+    "No file of texts without a label was given. 'charkit next --pool FILE' chooses from one."
 )
+NOT_KNOWN = "So it is not known how well the labels stand for other texts."
 
 
 class _NotInstalledError(Exception):
@@ -121,8 +121,11 @@ class Advice:
 
     def lines(self) -> list[str]:
         """Return the answer as sentences."""
-        lines = [] if self.adequacy is None else [self.adequacy.sentence]
-        return [*lines, NO_TEXTS if self.next is None else self.next.sentence]
+        if self.next is not None:
+            following = self.next.sentence
+        else:
+            following = NO_TEXTS if self.adequacy is not None else f"{NO_TEXTS} {NOT_KNOWN}"
+        return [following] if self.adequacy is None else [self.adequacy.sentence, following]
 
 
 def advise(

@@ -335,7 +335,7 @@ def compare(
     if corrected and metric in UNSTEADY:
         raise UsageError(
             f"{metric} cannot be corrected for sampling noise: expected another distance, got one "
-            "that hangs on the reciprocals of the smallest numbers. Leave the correction out."
+            "that depends on the reciprocals of the smallest numbers. Leave the correction out."
         )
     found, failures = gather(tasks, sampling=sampling, store=store, progress=progress)
     answer = None

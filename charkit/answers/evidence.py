@@ -21,7 +21,7 @@ from charkit.heads.label_free import label_free_accuracy
 from charkit.heads.out_of_fold import SampleHeads, fit_sample_heads, shuffled_accuracy
 from charkit.heads.pilot_curve import circular_parts, part_scores
 from charkit.heads.sample_scores import sample_scores
-from charkit.heads.spectral_accuracy import best_ridge_error, told_accuracy
+from charkit.heads.spectral_accuracy import predict_accuracy, ridge_error_curve
 from charkit.heads.spectrum import Spectrum, class_gap, make_spectrum, spectrum_shape
 from charkit.parallel.jobs import threads_limited
 
@@ -286,9 +286,9 @@ def _spectral_columns(alignment: Alignment, spectrum: Spectrum, columns: Columns
     )
     fractions = np.array([int(name) / 1000 for name in names])
     sizes = np.concatenate([fractions * n, np.array(MULTIPLES) * n])
-    errors = best_ridge_error(spectrum.values, smooth.shares, smooth.noise, sizes)
+    errors = ridge_error_curve(spectrum.values, smooth.shares, smooth.noise, sizes)
     split = len(names)
-    told = told_accuracy(
+    told = predict_accuracy(
         errors[:, :split], seen, fractions, errors[:, split:], majority=float(columns["majority"])
     )
     found |= {f"spectral_{k}": told[:, place] for place, k in enumerate(MULTIPLES)}

@@ -63,8 +63,8 @@ class Encoder:
         shape: Family, layers, width, length limit.
         device: ``cpu``, ``cuda`` or ``mps``.
         dtype: ``float32``, ``bfloat16`` or ``float64``: what it computes in.
-        device_reason: Why this device, in words.
-        dtype_reason: Why this number format, in words.
+        device_reason: Why this device, as text.
+        dtype_reason: Why this number format, as text.
         random_seed: The weights are drawn from this seed instead of read (a control).
         revision: The commit on the hub, where it came from there.
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from charkit.config import RANDOM_PREFIX, people_name, told_apart
+from charkit.config import RANDOM_PREFIX, distinct_names, people_name
 from charkit.encoders.encoder import Encoder
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def named_apart(encoders: Sequence[Encoder]) -> tuple[Encoder, ...]:
             )
     found = tuple(kept.values())
     prefixes = [RANDOM_PREFIX if e.name.startswith(RANDOM_PREFIX) else "" for e in found]
-    names = told_apart(
+    names = distinct_names(
         [people_name(e.name).removeprefix(p) for e, p in zip(found, prefixes, strict=True)],
         [e.folder.resolve().parts for e in found],
         apart=prefixes,

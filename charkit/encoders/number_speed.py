@@ -199,9 +199,9 @@ def _gpu(device: str) -> str:
 
 
 def _processor() -> str:
-    """Return the processor's name, and a hash of what Linux says that it can do.
+    """Return the processor's name, and a hash of what Linux lists as its abilities.
 
-    The name alone does not do: in a virtual machine many processors have the same.
+    The name is not enough: in a virtual machine many processors have the same.
     """
     wanted = ("model name", "flags", "Features", "CPU implementer", "CPU part", "CPU variant")
     try:
@@ -210,8 +210,8 @@ def _processor() -> str:
         return platform.processor()
     pairs = [line.partition(":") for line in text.split("\n\n", 1)[0].splitlines()]
     known = {name.strip(): value.strip() for name, _, value in pairs}
-    said = {name: known[name] for name in wanted if name in known}
-    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
+    facts = {name: known[name] for name in wanted if name in known}
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
     return f"{known.get('model name', platform.processor())} {digest}".strip()
 
 
@@ -229,8 +229,8 @@ def _read(path: Path, machine: dict[str, str]) -> float | None:
     """Return a kept ratio; None when there is none, or it is not to be trusted."""
     try:
         with open(path, "rb") as file:
-            said: Any = json.loads(file.read(10_000))
-        ratio = said["ratio"] if said["format"] == _FORMAT and said["machine"] == machine else None
+            kept: Any = json.loads(file.read(10_000))
+        ratio = kept["ratio"] if kept["format"] == _FORMAT and kept["machine"] == machine else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     plausible = type(ratio) is float and 1e-4 < ratio < 1e4
@@ -238,8 +238,8 @@ def _read(path: Path, machine: dict[str, str]) -> float | None:
 
 
 def _keep(path: Path, machine: dict[str, str], ratio: float) -> None:
-    said = {"format": _FORMAT, "machine": machine, "ratio": round(ratio, 3)}
+    kept = {"format": _FORMAT, "machine": machine, "ratio": round(ratio, 3)}
     try:
-        write_whole(path, json.dumps(said, indent=1, sort_keys=True).encode())
+        write_whole(path, json.dumps(kept, indent=1, sort_keys=True).encode())
     except (CharkitError, OSError, ValueError) as error:
         logger.debug("the measured speed of bfloat16 is not kept: %s", error)

@@ -71,7 +71,7 @@ def states_config(
 ) -> dict[str, Any]:
     """Return what determines the states; its `content_hash` is their key in the store.
 
-    Batches, device and shards are left out: they change the states by rounding alone.
+    Batches, device and shards are left out: they change the states only by rounding.
     """
     check_pooling(pooling)
     note_declared(encoder.folder, name=people_name(encoder.name), pooling=pooling)
@@ -227,7 +227,7 @@ def as_stored(states: NDArray[np.float32], *, dtype: str) -> NDArray[np.floating
 
 @dataclass(frozen=True)
 class _ShardWriter:
-    """Fills a folder with shards, leaving alone those that are whole already."""
+    """Fills a folder with shards, except those that are complete."""
 
     runner: BatchRunner
     max_length: int

@@ -113,13 +113,14 @@ def check_headers(headers: Mapping[str, Header], config: Mapping[str, Any], fold
 def _check_sizes(headers: Mapping[str, Header], config: Mapping[str, Any], folder: Path) -> None:
     start = f"the weights in {folder} do not fit config.json: expected "
     family = str(config["model_type"])
-    said: int | None = first_number(dict(config), "num_hidden_layers", "n_layers")
+    declared: int | None = first_number(dict(config), "num_hidden_layers", "n_layers")
     if family == "albert":
-        said = first_number(dict(config), "num_hidden_groups") or 1
+        declared = first_number(dict(config), "num_hidden_groups") or 1
     found = n_stored_layers(headers, family)
-    if found and said is not None and found != said:
+    if found and declared is not None and found != declared:
         raise DataError(
-            f"{start}{said} layers, got those of {found}. Use the config.json that belongs to them."
+            f"{start}{declared} layers, got those of {found}. Use the config.json that belongs to "
+            "them."
         )
     words = [h for name, h in headers.items() if name.endswith(_WORDS) and len(h.shape) == 2]
     rows = first_number(dict(config), "vocab_size")

@@ -19,7 +19,7 @@ _BUDGETS = {"cpu": 2048, "mps": 8192, "cuda": 32768}
 
 _SHARE = 0.05
 _TOKENS = 128
-"""Padding of a batch: a share of it, or so many tokens; starting a batch takes about as long."""
+"""Padding of a batch: a share of it, or tokens; starting a batch takes about as long."""
 
 
 def choose_budget(encoder: Encoder, token_budget: int | None) -> int:
@@ -35,19 +35,19 @@ def choose_budget(encoder: Encoder, token_budget: int | None) -> int:
     return token_budget
 
 
-def batches(tokens: Tokens, *, token_budget: int, alone: bool = False) -> Iterator[IntArray]:
+def batches(tokens: Tokens, *, token_budget: int, single: bool = False) -> Iterator[IntArray]:
     """Yield rows of similar length, longest first; padding is a twentieth of a batch, or little.
 
     Args:
         tokens: All texts.
         token_budget: Most tokens of a batch, padding included.
-        alone: One text a batch.
+        single: One text a batch.
     """
     order = np.argsort(-tokens.lengths, kind="stable")
     lengths = tokens.lengths[order]
     start = 0
     while start < len(order):
-        size = 1 if alone else next_batch(lengths[start:], token_budget=token_budget)
+        size = 1 if single else next_batch(lengths[start:], token_budget=token_budget)
         full = lengths[start] * np.arange(1, size + 1)
         padding = full - lengths[start : start + size].cumsum()
         size = int((padding <= np.maximum(_SHARE * full, _TOKENS)).sum())

@@ -35,7 +35,7 @@ class Block:
 
 
 def whole_blocks(n_samples: int) -> Iterator[IntArray]:
-    """Yield all places in turn, so many at a time that lengths are still alike."""
+    """Yield all places in turn, many at a time: a batch then finds texts of like length."""
     for start in range(0, n_samples, _LARGEST):
         yield np.arange(start, min(start + _LARGEST, n_samples))
 

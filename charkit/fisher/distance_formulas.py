@@ -55,7 +55,7 @@ def _sums(what: PairSum) -> Formula:
     )
 
 
-# -- 1 - cosine of something made of each embedding alone --------------------------------------
+# -- 1 - cosine of something made of each embedding by itself --------------------------------------
 
 
 def _unit(vectors: FloatArray) -> FloatArray:

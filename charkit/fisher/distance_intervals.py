@@ -40,10 +40,10 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 N_GROUPS = 32
-"""Into so many groups the texts of an embedding are dealt."""
+"""Groups into which the texts of an embedding are dealt."""
 
 UNSTEADY: tuple[str, ...] = ("normalized_cosine", "correlation")
-"""Distances that hang on the reciprocals of the smallest numbers, and cannot be corrected."""
+"""Distances that depend on the reciprocals of the smallest numbers, and cannot be corrected."""
 
 FEWEST_KNOWN = 12
 """A library of fewer tasks has too unsteady a mean for intervals of ``log_ratio``."""
@@ -103,8 +103,8 @@ def distance_interval(
         n_resamples: How many resamples.
         level: Share of cases that the interval should hold.
         seed: Of the draws.
-        layers: Compare these layers alone.
-        parts: Compare these parts alone.
+        layers: Compare only these layers.
+        parts: Compare only these parts.
         reference: The library of ``log_ratio`` and ``asymmetric``.
         epsilon: What is added to each, in units of its own mean.
 
@@ -112,7 +112,7 @@ def distance_interval(
         UnknownNameError: The metric is not known.
         UsageError: The numbers of every text were not kept, texts are too few, the metric cannot
             be corrected, the library of ``log_ratio`` is too small, or an argument is illegal.
-        DataError: Numbers are negative, or all nought.
+        DataError: Numbers are negative, or all zero.
     """
     if metric == "log_ratio" and len(reference or ()) < FEWEST_KNOWN:
         raise UsageError(
@@ -161,8 +161,8 @@ def corrected_pairwise(
     Args:
         embeddings: At least one, all comparable, with the numbers of every text.
         metric: One of `DISTANCES`, those of `UNSTEADY` excepted.
-        layers: Compare these layers alone.
-        parts: Compare these parts alone.
+        layers: Compare only these layers.
+        parts: Compare only these parts.
         reference: The library of ``log_ratio`` and ``asymmetric``, taken as given; default the
             embeddings themselves.
         epsilon: What is added to each, in units of its own mean.
@@ -173,7 +173,7 @@ def corrected_pairwise(
     Raises:
         UnknownNameError: The metric is not known.
         UsageError: As `distance_interval`.
-        DataError: Numbers are negative, or all nought.
+        DataError: Numbers are negative, or all zero.
     """
     samples, frame = _samples(embeddings, metric, layers, parts, reference, epsilon)
     between = _Between(metric, frame, epsilon)
@@ -271,7 +271,7 @@ def _samples(
         legal = ", ".join(m for m in FORMULAS if m not in UNSTEADY)
         raise UsageError(
             f"{metric} cannot be corrected for noise: expected one of {legal}, got a distance "
-            "that hangs on the reciprocals of the smallest numbers. Take another metric."
+            "that depends on the reciprocals of the smallest numbers. Take another metric."
         )
     if not embeddings:
         raise UsageError("there is nothing to compare: expected at least one embedding, got none.")

@@ -12,14 +12,14 @@ of them:
     jsd                mean of (KL(v, m) + KL(w, m)) / 2, m = (v + w) / 2
     entropy            ln 2 - mean of H(h / (h + g)), H the entropy of a coin in nats
     asymmetric         Task2Vec's d(h -> g) = cosine(h, g) - ALPHA cosine(h, trivial): both get
-                       the prior added, the trivial embedding is the prior alone; the prior
+                       the prior added, the trivial embedding is only the prior; the prior
                        of a layer is the mean of all embeddings' numbers there (see `asymmetric`
                        for a trivial embedding of one's own)
     aitchison          root mean square of clr(h) - clr(g), clr(h) = ln h less its mean
     log_ratio          1 - cosine of ln(h / sum h) less its mean over a reference library
 
 No fixed number is added: each embedding is first raised by ``epsilon`` times its own mean, so
-that a dead weight divides nothing by nought and a change of units changes nothing: every distance
+that a dead weight divides nothing by zero and a change of units changes nothing: every distance
 is the same after both embeddings were multiplied by one number.
 
 Sampling noise lengthens distances; `charkit.fisher.distance_interval` corrects them.
@@ -75,8 +75,8 @@ def pairwise(
     Args:
         embeddings: At least one, all comparable (see `check_comparable`).
         metric: One of `DISTANCES`.
-        layers: Compare these layers alone.
-        parts: Compare these parts alone.
+        layers: Compare only these layers.
+        parts: Compare only these parts.
         reference: The library that ``log_ratio`` centres by and ``asymmetric`` takes its prior
             from; default the embeddings themselves.
         epsilon: What is added to each, in units of its own mean.
@@ -88,7 +88,7 @@ def pairwise(
     Raises:
         UnknownNameError: The metric is not known.
         UsageError: Embeddings cannot be compared, or the reference is too small.
-        DataError: Numbers are negative, or all nought.
+        DataError: Numbers are negative, or all zero.
     """
     check_metric(metric)
     if not embeddings:
@@ -149,10 +149,10 @@ def asymmetric(
         trivial: The embedding of a task without information, from `trivial_embedding`.
         metric: The symmetric distance d.
         alpha: Weight of complexity.
-        added: Add the trivial embedding to both first, as embeddings of the Fisher information
-            alone need it; variational ones contain it, so say False for them.
-        layers: Compare these layers alone.
-        parts: Compare these parts alone.
+        added: Add the trivial embedding to both first, as embeddings of only the Fisher
+            information need it; variational ones contain it, so use False for them.
+        layers: Compare only these layers.
+        parts: Compare only these parts.
 
     Raises:
         UnknownNameError: The metric is not known.
@@ -181,7 +181,7 @@ def layer_distances(
     reference: Sequence[TaskEmbedding] | None = None,
     epsilon: float = EPSILON,
 ) -> dict[int, pd.DataFrame]:
-    """Return, for each layer, the distances on that layer alone; arguments as for `pairwise`."""
+    """Return, for each layer, the distances on only that layer; arguments as for `pairwise`."""
     if not embeddings:
         raise UsageError("there is nothing to compare: expected at least one embedding, got none.")
     return {
@@ -270,7 +270,7 @@ def raised(embeddings: Sequence[TaskEmbedding], epsilon: float) -> FloatArray:
 
     Raises:
         UsageError: Epsilon is out of range.
-        DataError: Numbers are negative, not finite, or all nought.
+        DataError: Numbers are negative, not finite, or all zero.
     """
     if not (np.isfinite(epsilon) and epsilon > 0):
         raise UsageError(f"epsilon is out of range: expected above 0, got {epsilon}.")

@@ -38,8 +38,8 @@ def fisher_embedding(
     """Estimate the diagonal Fisher information of an encoder's weights w under one head.
 
     The mean over texts x of E_{y ~ p(y | x)} [(d log p(y | x) / dw)^2], squared text by text and
-    averaged over the inputs of each output row. Labels are read by the empirical estimator
-    alone: a sample without labels can be embedded under a head that was trained elsewhere.
+    averaged over the inputs of each output row. Only the empirical estimator
+    reads labels: a sample without labels can be embedded under a head that was trained elsewhere.
 
     Args:
         encoder: The encoder; it is left as it was.

@@ -19,7 +19,7 @@ class Head:
         weights: Shape (n_out, width): a row a class, one row for regression.
         bias: Shape (n_out,).
         kind: What the outputs are: class logits, or the mean of a real target.
-        variance: Of the Gaussian; regression alone reads it.
+        variance: Of the Gaussian; only regression reads it.
     """
 
     weights: NDArray[np.float64]

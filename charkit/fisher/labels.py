@@ -31,7 +31,7 @@ another quantity; ``auto``: exact up to `EXACT_CLASSES` classes, else sketch."""
 
 ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
 EXACT_CLASSES = 4
-"""Up to so many classes ``auto`` is exact."""
+"""Up to this many classes ``auto`` is exact."""
 
 
 @dataclass(frozen=True)

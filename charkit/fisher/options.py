@@ -26,7 +26,7 @@ class FisherOptions:
         seed: Of the draws, of the order of texts and of the halves that tell stability.
         max_length: Most tokens a text keeps; default `Encoder.text_length`.
         token_budget: Most tokens of a batch, padding included; default by device. It changes
-            speed and memory, and results by rounding alone.
+            speed and memory, and results only by rounding.
         keep_rows: Keep the numbers of every text, for intervals and subsets.
         stop_at: Visit texts in random order and stop as soon as disjoint halves of those
             visited are expected to agree to this cosine, for instance 0.99.

@@ -1,6 +1,6 @@
 """Sums over coordinates of a function of two embeddings, for all pairs at once, in tiles.
 
-The functions depend on the ratio h / g of two numbers alone, so that each coordinate may first
+The functions depend only on the ratio h / g of two numbers, so that each coordinate may first
 be divided by its geometric mean over the embeddings: numbers then lie around 1, and a sum of
 logarithms may be taken as the logarithm of a product.
 
@@ -26,7 +26,7 @@ Block = NDArray[np.floating]
 Views = tuple[Block, ...]
 
 FEW_VISITS = 1 << 27
-"""Up to so many pairs times coordinates are summed in float64: a second or less."""
+"""Up to this many pairs times coordinates are summed in float64: a second or less."""
 
 NEAR = 2e-3
 """Pairs whose mean term is less are summed again in float64."""
@@ -45,7 +45,7 @@ class PairSum:
         views: From the numbers, (..., size), to what the kernel reads of them.
         kernel: ``kernel(one, other, scratch, factors)``: from the views of two that broadcast, and
             two arrays to write on, to sums over the last axis; coordinates where both are 1 add
-            nothing. So many factors can be multiplied without overflow.
+            nothing. That many factors can be multiplied without overflow.
         finish: ``finish(sums, logs, size)``: from sums, (n_sums, ...), and both embeddings' sum
             of logarithms, (...), to distances, (...).
         n_sums: How many sums there are.
@@ -60,12 +60,12 @@ class PairSum:
 
 
 def all_pairs(numbers: FloatArray, what: PairSum, *, few_visits: int = FEW_VISITS) -> FloatArray:
-    """Return the symmetric matrix of a distance, nought on the diagonal.
+    """Return the symmetric matrix of a distance, zero on the diagonal.
 
     Args:
         numbers: Positive, (count, size).
         what: The distance.
-        few_visits: Up to so many pairs times coordinates are summed in float64.
+        few_visits: Up to this many pairs times coordinates are summed in float64.
 
     Returns:
         The matrix, (count, count).

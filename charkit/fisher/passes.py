@@ -81,7 +81,7 @@ class Pass:
         if order is None:
             order = np.arange(n_samples) if options.stop_at is None else shuffled
         self._order, self._groups = order, groups[order]
-        self._alone = projects_positions(encoder, parts)
+        self._single = projects_positions(encoder, parts)
         self._budget = choose_budget(encoder, options.token_budget)
         self._cap: int | None = None
         self._sinks: dict[int, Tensor] = {}
@@ -89,7 +89,7 @@ class Pass:
             layer: LabelDraws(plan, n_samples=n_samples, n_out=head.n_out)
             for layer, head in request.heads.items()
         }
-        self._tape = Tape(encoder, self.layout, several=self._alone or splits_rows(encoder))
+        self._tape = Tape(encoder, self.layout, several=self._single or splits_rows(encoder))
 
     def slices(self, layer: int) -> tuple[Slice, ...]:
         """Return the names of the numbers that a head at a layer has."""
@@ -154,7 +154,7 @@ class Pass:
             states=request.states,
         )
         self.n_truncated += int((block.tokens.full_lengths > block.tokens.lengths).sum())
-        for batch in batches(block.tokens, token_budget=self._budget, alone=self._alone):
+        for batch in batches(block.tokens, token_budget=self._budget, single=self._single):
             for local, found in self._fitting(block, batch):
                 for layer, (numbers, scale) in found.items():
                     sums[layer].add(numbers, scale, places[local], self._groups[places[local]])
@@ -221,7 +221,7 @@ class Pass:
         return {k: (found[k], sent[k][1].square()) for k in heads}
 
     def _empty(self, n_rows: int, layer: int, like: Tensor) -> Tensor:
-        """Return noughts, in memory that all batches share: fresh memory is slow to fill."""
+        """Return zeros, in memory that all batches share: fresh memory is slow to fill."""
         held = self._sinks.get(layer)
         if held is None or len(held) < n_rows:
             size = self.slices(layer)[-1].stop

@@ -78,7 +78,7 @@ def rows_from_gram(kernel: Gram, gradients: Tensor, *, n_in: int) -> Tensor:
     total = sums[0].to(wide_dtype(gradients.dtype))
     for other in sums[1:]:
         total += other
-    # rounding can leave a row of noughts a hair below nought; a square never is
+    # rounding can leave a row of zeros a hair below zero; a square never is
     return total.div_(n_in).clamp_min_(0)
 
 

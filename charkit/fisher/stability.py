@@ -24,7 +24,7 @@ from charkit.fisher.layout import Slice
 FloatArray = NDArray[np.float64]
 
 N_GROUPS = 32
-"""Into so many groups texts are dealt."""
+"""Groups into which texts are dealt."""
 
 STABLE = 0.99
 """Halves that agree to this cosine make an embedding stable."""
@@ -35,7 +35,7 @@ _FEWEST = 4
 
 @dataclass(frozen=True)
 class Stability:
-    """Cosines that an embedding is expected to have; NaN where it cannot be told.
+    """Cosines that an embedding is expected to have; NaN where it is unknown.
 
     Attributes:
         halves: Between two disjoint random halves of its texts.

@@ -20,7 +20,7 @@ class Sums:
 
     Args:
         size: Numbers of a text.
-        n_samples: Number of texts; needed for the rows alone.
+        n_samples: Number of texts; needed only for the rows.
         device: Where sums are kept, in float64.
         kept: What the rows are kept in; None keeps none.
 

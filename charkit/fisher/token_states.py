@@ -44,7 +44,7 @@ class TokenStates:
         return self.hidden.numel() * self.hidden.element_size()
 
     def resume(self, rows: IntArray, *, device: str) -> Resume:
-        """Return the states of some rows, padded with noughts to the longest of them."""
+        """Return the states of some rows, padded with zeros to the longest of them."""
         lengths = self.tokens.lengths[rows]
         starts = np.concatenate([[0], np.cumsum(self.tokens.lengths)])[rows]
         places = np.arange(int(lengths.max()))

@@ -6,13 +6,13 @@ as the trivial embedding." Section 3.3: "complexity can be measured as the dista
 embedding", d_asym(a -> b) = d_sym(a, b) - alpha d_sym(a, trivial).
 
 With F = 0 in (beta / 2N) Lambda = F + (beta lambda^2 / 2N) I the prior is left: one number a layer.
-The paper's embeddings contain that term too. Direct embeddings (F alone) do not, and the cosine of
+The paper's embeddings contain that term too. Direct embeddings (only F) do not, and the cosine of
 a / (a + b) and b / (a + b) against a constant would not measure complexity: as F shrinks it tends
-to 1 - cos(F, 1), not to nought. So add the trivial embedding first:
+to 1 - cos(F, 1), not to zero. So add the trivial embedding first:
 
     complexity of a = d_sym(a + trivial, trivial)
 
-is nought for F = 0, rises with the norm of F, and is the same in other units if the prior is. A
+is zero for F = 0, rises with the norm of F, and is the same in other units if the prior is. A
 variational embedding has its prior inside: d_sym(a, trivial).
 """
 
@@ -36,8 +36,8 @@ def trivial_embedding(
 
     Args:
         like: What it is to be compared with; slices, encoder and estimand are taken over. For the
-            default precision, the library of all tasks that are compared: taken from one task
-            alone, the distance to it would not depend on that task's norm.
+            default precision, the library of all tasks that are compared: taken from only
+            one task, the distance to it would not depend on that task's norm.
         precision: The prior in units of the embeddings' numbers, (beta / 2N) lambda^2, for all
             layers or each; default the mean of all of ``like`` on each layer, so that a change of
             units changes no distance. `charkit.fisher.variational.fit_variational` learns it.
@@ -48,7 +48,7 @@ def trivial_embedding(
     Raises:
         UsageError: There is nothing like it, embeddings cannot be compared, or a precision is
             missing or not above 0.
-        DataError: A layer has nothing but noughts.
+        DataError: A layer has nothing but zeros.
 
     References:
         Achille, Lam, Tewari, Ravichandran, Maji, Fowlkes, Soatto and Perona 2019, "Task2Vec:

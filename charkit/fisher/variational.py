@@ -19,10 +19,10 @@ Choices where the paper is silent or contradicts itself:
 
 - Section 6 of its supplement drops a factor 1/2: what (1) says needs the KL term weighted by
   beta / 2N against the mean loss, as here. The evidence bound is beta = 2.
-- The prior is centred at nought, as in the supplement: centred at w (main text), a learned
+- The prior is centred at zero, as in the supplement: centred at w (main text), a learned
   lambda^2 grows without bound. Learned, it is known at the minimum: the number of weights over
   sum(w^2 + s^2). It is set to that at every step instead of being trained beside s. As F goes to
-  nought so do lambda^2 and the embedding ("the trivial zero embedding", supplement, 1.2).
+  zero so do lambda^2 and the embedding ("the trivial zero embedding", supplement, 1.2).
 - The head is frozen: it has converged already.
 - Noise is drawn once a text, not once a token (see `charkit.fisher.perturb`).
 - The gradient of the first term has two forms, see
@@ -79,7 +79,7 @@ class VariationalFit:
 
     Attributes:
         embedding: (beta / 2N) / s^2 of each row.
-        trivial: The prior alone, (beta / 2N) lambda^2: the embedding of a task without
+        trivial: Only the prior, (beta / 2N) lambda^2: the embedding of a task without
             information; with a learned prior, as this task has taught it.
         prior_precision: Layer -> lambda^2.
         prior_share: Layer -> mean of lambda^2 s^2: what the prior has in its numbers, and the
@@ -139,7 +139,7 @@ def fit_variational(
 
     Args:
         encoder: The encoder; it is left as it was.
-        split: The texts, or pairs of texts; labels are read for the gradient ``given`` alone.
+        split: The texts, or pairs of texts; labels are read only for the gradient ``given``.
         head: Reads the pooled states of ``head_layer``.
         head_layer: 1 to L, or negative from the end.
         options: Layers, parts, beta, steps.
@@ -213,8 +213,8 @@ class _Order:
 
     def __init__(self, encoder: Encoder, tokens: Tokens, options: VariationalOptions) -> None:
         budget = choose_budget(encoder, options.token_budget)
-        alone = projects_positions(encoder, check_parts(options.parts))
-        self.batches = list(batches(tokens, token_budget=budget, alone=alone))
+        single = projects_positions(encoder, check_parts(options.parts))
+        self.batches = list(batches(tokens, token_budget=budget, single=single))
         self.n_samples = len(tokens.lengths)
         self._rng = np.random.default_rng(options.seed)
 
@@ -248,7 +248,7 @@ class _Search:
         self._all_texts = 0
 
     def start(self, fisher: Tensor) -> None:
-        """Solve (1) for little noise, the prior set by the weights alone."""
+        """Solve (1) for little noise, the prior set only by the weights."""
         prior = self.rows.prior(torch.zeros_like(self.rows.square))[self.rows.layer]
         self.log_variance = (self.scale / (fisher + self.scale * prior)).log()
 

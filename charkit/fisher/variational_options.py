@@ -40,7 +40,7 @@ class VariationalOptions:
         prior: Where lambda^2 comes from, see `Prior`.
         gradient: Of the expected loss, see `Gradient`.
         n_steps: Of Adam; the last half is averaged.
-        learning_rate: Of the logarithms of s^2, falling to nought over the last half.
+        learning_rate: Of the logarithms of s^2, falling to zero over the last half.
         seed: Of the noise and of the order of batches.
         max_length: Most tokens a text keeps; default `Encoder.text_length`.
         token_budget: Most tokens of a batch, padding included; default by device. A batch is a

@@ -23,7 +23,7 @@ Gains = Mapping[str, FloatArray]
 """Measure -> (S, L, m): by how much each row speaks for a head against one without texts."""
 
 SIGNAL_LEVEL = 0.99
-"""One task in a hundred without signal may be said to have one."""
+"""One task in a hundred without signal may seem to have one."""
 
 N_SIMULATED = 10_000
 
@@ -67,10 +67,10 @@ class SignalVerdict:
         measure: The measure with the strongest evidence, for instance ``"log_loss"``.
         gain: Its mean gain over the majority control, in that measure's unit.
         gain_low: What the gain is at least, at ``level``, the choice of layer included.
-        p_value: How often chance alone would show as much in the best of all layers.
+        p_value: How often chance would show as much in the best of all layers.
         level: Confidence asked for.
         detectable: The smallest gain of this layer and measure that would have been called one;
-            infinite where its gains are the same on all rows, so that nothing can be told.
+            infinite where its gains are the same on all rows, so that nothing is known.
         random_encoder_gain: The best gain of a random encoder in the same measure, or None.
     """
 
@@ -152,7 +152,7 @@ def classification_gains(
       accuracy stays at the majority's.
 
     Rows vary around their class's mean only: the class counts count as given, and with rows of
-    one class alone nothing can be told (all gains are zero).
+    only one class nothing is known (all gains are zero).
 
     Args:
         correct: (S, L, m), whether a row was right.
@@ -299,7 +299,7 @@ def _may_be_best(means: CrossedMeans, index: int, *, level: float, seed: int) ->
     ahead = np.delete(np.eye(n_layers), index, axis=0)
     ahead[:, index] -= 1.0
     rivals = means.contrast(ahead)
-    if not rivals.told.any():
+    if not rivals.has_error.any():
         return bool(rivals.n_rows == 1 or rivals.mean.max() <= 0)
     threshold = np.quantile(rivals.maxima(seed=seed, n_simulated=N_SIMULATED), level)
     return bool(rivals.normal_scores().max() <= threshold)
@@ -332,7 +332,7 @@ def _needed(means: CrossedMeans, column: int, threshold: float) -> float:
     """Return the smallest gain that passes the threshold, given a column's error."""
     from scipy.special import ndtr, stdtrit
 
-    if not means.told[column]:
+    if not means.has_error[column]:
         return float("inf")
     error = float(np.sqrt(means.covariance[column, column]))
     return float(-stdtrit(means.degrees()[column], ndtr(-threshold)) * error)

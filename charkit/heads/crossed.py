@@ -68,22 +68,22 @@ class CrossedMeans:
         from scipy.special import ndtri, stdtr
 
         error = np.sqrt(np.diag(self.covariance))
-        ratio = np.divide(self.mean, error, out=np.zeros_like(error), where=self.told)
+        ratio = np.divide(self.mean, error, out=np.zeros_like(error), where=self.has_error)
         tail = stdtr(self.degrees(), -np.abs(ratio))
         return np.asarray(-np.sign(ratio) * ndtri(np.maximum(tail, 1e-300)))
 
     @property
-    def told(self) -> NDArray[np.bool_]:
-        """Whether a column's error can be told: two rows at least, and values that vary."""
+    def has_error(self) -> NDArray[np.bool_]:
+        """Whether a column's error is known: two rows at least, and values that vary."""
         variance = np.diag(self.covariance)
         enough = self.n_rows > 1
         return np.asarray(enough & (variance > 1e-12 * (1e-12 + self.mean**2)), dtype=bool)
 
     def maxima(self, *, seed: int, n_simulated: int) -> FloatArray:
         """Draw the largest normal score among the columns when all true means are zero."""
-        scale = np.sqrt(np.where(self.told, np.diag(self.covariance), 1.0))
+        scale = np.sqrt(np.where(self.has_error, np.diag(self.covariance), 1.0))
         correlation = self.covariance / np.outer(scale, scale)
-        correlation = np.where(np.outer(self.told, self.told), correlation, 0.0)
+        correlation = np.where(np.outer(self.has_error, self.has_error), correlation, 0.0)
         values, vectors = np.linalg.eigh(correlation)
         root = vectors * np.sqrt(np.maximum(values, 0.0))
         normal = np.random.default_rng(seed).standard_normal((n_simulated, len(values)))
@@ -93,9 +93,9 @@ class CrossedMeans:
 def crossed_means(values: NDArray[np.generic]) -> CrossedMeans:
     """Estimate means and their covariance: (S, K, m) -> K columns.
 
-    The variance between draws is freed of what the rest alone would cause, so that it is not
-    counted twice (method of moments); its negative directions are set to zero, which errs
-    towards too much, by up to a third, where draws hardly matter. One draw says nothing of the
+    The variance between draws is freed of what the rest would cause, so that it is not
+    counted twice (method of moments); its negative directions are set to zero, which makes
+    it up to a third too large where draws hardly matter. One draw shows nothing of the
     variance between draws, and one row nothing of that between rows.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a sweep found, in words: the best score, ties, controls, and what was cut or left out."""
+"""What a sweep found, as sentences: best score, ties, controls, and what was cut or left out."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def findings_of(result: SweepResult) -> list[str]:
 
 
 def layer_list(layers: Sequence[int]) -> str:
-    """Return ascending layers in words.
+    """Return ascending layers as text.
 
     >>> layer_list([0, 1, 2, 4])
     '0-2, 4'
@@ -121,16 +121,18 @@ NO_HELP = (
 
 
 def ties(choice: LayerChoice) -> str:
-    """Return in words which layers cannot be told from the best."""
+    """Return a sentence about the layers that tie with the best."""
     tied = [
         layer
         for layer, tie in zip(choice.layers, choice.tied_with_best, strict=True)
         if tie and layer != choice.best
     ]
     if not tied:
-        return f"layer {choice.best} is best" + (", alone" if len(choice.layers) > 1 else "")
+        return f"layer {choice.best} is best" + (
+            "; no other ties with it" if len(choice.layers) > 1 else ""
+        )
     if len(tied) == len(choice.layers) - 1:
-        return f"layer {choice.best} is ahead, but the layers cannot be told apart"
+        return f"layer {choice.best} is highest, but all layers tie with it"
     verb = "layer {} ties" if len(tied) == 1 else "layers {} tie"
     return f"layer {choice.best} is best; {verb.format(layer_list(tied))} with it"
 

@@ -33,7 +33,7 @@ class Estimate(NamedTuple):
 
     @property
     def variance(self) -> FloatArray:
-        """The sampling variance of the value, (B,); zero says that it cannot be told."""
+        """The sampling variance of the value, (B,); zero where it is unknown."""
         return np.asarray(self.influence.var(axis=1) / self.influence.shape[1])
 
 

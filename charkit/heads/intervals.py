@@ -1,4 +1,4 @@
-"""Intervals of proportions, means and correlations, elementwise and in numpy alone."""
+"""Intervals of proportions, means and correlations, elementwise and only in numpy."""
 
 from __future__ import annotations
 

@@ -247,7 +247,7 @@ def shuffled_labels(labels: Labels, *, seed: int) -> Labels:
     """Return the labels of one training sample in random order.
 
     The sample keeps its texts and its class counts. The order depends on the seed and on the
-    size of the sample alone, so that no cell depends on which other sizes were asked for.
+    size of the sample, so that no cell depends on which other sizes were asked for.
     """
     return np.random.default_rng([seed, len(labels), 0x5AFF1E]).permutation(labels)
 

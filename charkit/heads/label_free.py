@@ -1,4 +1,4 @@
-"""The accuracy on texts without labels, told from the head's confidence alone.
+"""The accuracy on texts without labels, predicted from only the head's confidence.
 
 Needed are out-of-fold probabilities of the labelled sample, where it is known who was right, and
 the probabilities of the unlabelled texts. None of these can be right under every shift: all
@@ -97,7 +97,7 @@ def _share_above(known: FloatArray, unknown: FloatArray, accuracy: float) -> flo
     """Return the share of the unknown above the level that a share of the known exceeds.
 
     The level lies half-way between the two known values that it divides, so that the known
-    themselves would be told right.
+    themselves would be predicted correctly.
     """
     ordered = np.sort(known)
     below = round((1 - accuracy) * len(ordered))

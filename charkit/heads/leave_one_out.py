@@ -21,9 +21,9 @@ equation has a closed form for a diagonal U, and U is a diagonal matrix for it: 
 leaves the variances of the differences of logits closest to what they are.
 
 With many classes of few rows each, a class's weight lies on rows that are near to each other,
-which free addition does not see: the joint weight then errs far towards pessimism. Above 20
+which free addition does not see: the joint weight is then far too pessimistic. Above 20
 classes each direction is taken by itself, once in the basis of the classes and once in the
-eigenbasis of the mean of D, which errs towards optimism, and the logits are taken half-way.
+eigenbasis of the mean of D, which is too optimistic, and the logits are taken half-way.
 
 References:
     Rad and Maleki (2020), A scalable estimate of the out-of-sample prediction error via
@@ -87,9 +87,9 @@ def _moves_by_halves(
 ) -> Tensor:
     """Return the mean of the changes by classes and by eigenvectors of the mean of D."""
     n_classes = probabilities.shape[1]
-    alone = probabilities * (1 - probabilities)
-    alone *= n_classes / (n_classes - 1)  # exact where all classes are equally probable
-    move = _moves(problem, equivalent_weight(alone, problem), rest, squares)
+    separate = probabilities * (1 - probabilities)
+    separate *= n_classes / (n_classes - 1)  # exact where all classes are equally probable
+    move = _moves(problem, equivalent_weight(separate, problem), rest, squares)
     rotation = torch.linalg.eigh(class_covariance(probabilities)).eigenvectors
     turned = torch.bmm(rotation.mT, probabilities)
     weights = torch.bmm(rotation.mT.square(), probabilities).sub_(turned.square_())
@@ -136,7 +136,7 @@ def joint_weight(probabilities: Tensor, problem: Problem) -> tuple[Tensor, Tenso
         variance = _variance(weights.clamp_min(_SMALLEST_WEIGHT), problem)
         directions = contrasts @ turn
         spread = _diagonal((directions * variance.unsqueeze(1)) @ directions.mT)
-        level = contrasts.mT @ _mean_told(probabilities, spread) @ contrasts
+        level = contrasts.mT @ _mean_information(probabilities, spread) @ contrasts
         joint = _without(level, contrasts.mT @ (spread.unsqueeze(2) * contrasts))
     weights, turn = torch.linalg.eigh(joint)
     return contrasts @ turn, weights.clamp_min(_SMALLEST_WEIGHT)
@@ -173,7 +173,7 @@ def _diagonal(variance: Tensor) -> Tensor:
     return torch.maximum((pairs - total) / (n_classes - 2), own / 10)
 
 
-def _mean_told(probabilities: Tensor, spread: Tensor) -> Tensor:
+def _mean_information(probabilities: Tensor, spread: Tensor) -> Tensor:
     """Return mean_i (D_i^-1 + diag(spread))^-1 for a spread (B, K), (B, K, K).
 
     With q = p / (1 + p spread) it is diag(q) - q q^T / sum(q), by Sherman and Morrison.
@@ -197,8 +197,8 @@ def _without(level: Tensor, spread: Tensor) -> Tensor:
 def left_out_loss(problem: Problem, minimum: Minimum, squares: Tensor) -> Tensor:
     """Return the mean leave-one-out negative log likelihood, in nats, float64, (B,).
 
-    Rows that are alone in their class are left out of the mean: without them their class would
-    not exist. If no class has two rows, all rows count.
+    The only row of a class is left out of the mean: without it the class would not exist. If no
+    class has two rows, all rows count.
     """
     return evaluate(*_counted(problem, minimum, squares)).loss
 
@@ -207,7 +207,7 @@ def left_out_score(problem: Problem, minimum: Minimum, squares: Tensor) -> Tenso
     """Return what a strength is chosen by: leave-one-out loss plus 3 times the error, (B,).
 
     Where the texts say little of the label, the loss asks for a strong penalty, which keeps
-    probabilities honest but loses accuracy; the error alone is noisy. The error is smoothed: a
+    probabilities honest but loses accuracy; the error by itself is noisy. The error is smoothed: a
     row counts by the normal probability that its margin, the logit of its class above the
     largest other, is negative if disturbed by 0.4 standard deviations of all margins. Rows
     count as in `left_out_loss`; float64.

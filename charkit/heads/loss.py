@@ -28,7 +28,7 @@ class Fit:
 
 
 def n_columns(n_classes: int) -> int:
-    """Return the number of output columns of a head with so many classes."""
+    """Return the number of output columns of a head with that many classes."""
     return 1 if n_classes == 2 else n_classes
 
 

@@ -221,7 +221,7 @@ def minimise(
         problem: Rows, labels, strengths.
         start: Weights to start from, (B, K, r + 1); not changed.
         tolerance: Relative objective gap to reach.
-        max_iterations: Give up after so many; ``converged`` then says so.
+        max_iterations: Stop after this many; ``converged`` is then False.
 
     Returns:
         The last point of each problem.

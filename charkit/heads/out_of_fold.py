@@ -1,13 +1,13 @@
-"""The heads of a whole labelled sample, and what they say of each row when it is left out.
+"""The heads of a whole labelled sample, and what they predict for each row when it is left out.
 
 One head a layer, its strength chosen as in a sweep. The leave-one-out predictions come from the
-same fits (`charkit.heads.leave_one_out`): no fold is held out, so they tell of heads trained on
-all rows but one. A row that is alone in its class tells nothing: without it the class is unknown.
+same fits (`charkit.heads.leave_one_out`): no fold is held out, so they are those of heads trained
+on all rows but one. The only row of a class shows nothing: without it the class is unknown.
 
 Samples are stratified, but a sample without one row is not: its class has lost a share, most
-where classes are small, and its head leans away from the very class it is judged by (without any
-signal, two equal classes would be told wrong every time). So the odds of the row's own class are
-multiplied by k / (k - 1), for k rows of the class: the share that it has in the whole sample.
+where classes are small, and its head leans away from its own class (without any signal, two equal
+classes would be predicted wrong every time). So the odds of the row's own class are multiplied by
+k / (k - 1), for k rows of the class: the share that it has in the whole sample.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class SampleHeads:
         penalty: Total penalty of each, its strength times the number of rows, float64, (B,).
         left_out: Probabilities of every row from the head without it, float64, (B, n, C); 0 for
             classes that no row has.
-        counted: Rows that are not alone in their class, (n,).
+        counted: Rows that are not the only one of their class, (n,).
         weights: On raw features, (B, C, width).
         bias: (B, C); minus infinity for classes that no row has.
     """

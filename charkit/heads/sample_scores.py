@@ -93,9 +93,11 @@ def _log_evidence(
     variance = s / (ratio * noise)[:, None] + 1 / noise[:, None]
     mask = kept[:, :, None]
     logs = np.where(mask, np.log(variance), 0.0).sum(1)
-    told = np.where(mask, inside / variance, 0.0).sum(1)
+    explained = np.where(mask, inside / variance, 0.0).sum(1)
     away = n - kept.sum(1)[:, None]
-    evidence = -0.5 * (n * np.log(2 * np.pi) + logs - away * np.log(noise) + told + outside * noise)
+    evidence = -0.5 * (
+        n * np.log(2 * np.pi) + logs - away * np.log(noise) + explained + outside * noise
+    )
     return np.asarray(evidence.mean(1) / n)
 
 
@@ -120,8 +122,10 @@ def _h_score(
     places = (left.transpose(0, 2, 1) @ (hot / counts)) ** 2 * values[:, :, None]
     between = (places * (counts / n)).sum(2)
     variance = (1 - share)[:, None] * values / n + (share * mean)[:, None]
-    told = np.divide(between, variance, out=np.zeros_like(between), where=kept & (variance > 0))
-    return np.asarray((1 - share) * told.sum(1) / (hot.shape[1] - 1))
+    explained = np.divide(
+        between, variance, out=np.zeros_like(between), where=kept & (variance > 0)
+    )
+    return np.asarray((1 - share) * explained.sum(1) / (hot.shape[1] - 1))
 
 
 def _neighbours(products: FloatArray, hot: FloatArray, k: int) -> FloatArray:

@@ -1,4 +1,4 @@
-"""The accuracy of heads at larger sizes, told from the spectral learning curve.
+"""The accuracy of heads at larger sizes, predicted from the spectral learning curve.
 
 Two steps. The theory of ridge heads (`charkit.heads.spectral_curve`) gives the mean squared
 error at any size from the spectrum and the label's shares, here under the best penalty: the
@@ -10,7 +10,7 @@ score of the right class leads by s = scale * sqrt(2 R^2 / (1 - R^2)) standard d
 
 which for two equally frequent Gaussian classes is the accuracy of the optimal head, and for s = 0
 that of the largest class. The scale is taken from the sample's own curve, so that the theory
-tells the shape and the sample the level.
+gives the shape and the sample the level.
 
 Reference:
     Simon, Dickens, Karkada and DeWeese 2023, "The eigenlearning framework: a conservation law
@@ -30,7 +30,7 @@ _LEADS = np.linspace(0.0, _LARGEST_LEAD, 241)
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(41)
 
 
-def best_ridge_error(
+def ridge_error_curve(
     eigenvalues: FloatArray, shares: FloatArray, noise: FloatArray, sizes: ArrayLike
 ) -> FloatArray:
     """Return the least expected squared error of ridge heads, (n_layers, n_sizes).
@@ -52,17 +52,17 @@ def best_ridge_error(
     return np.asarray(risk.min(0))
 
 
-def told_accuracy(
+def predict_accuracy(
     errors: FloatArray, seen: FloatArray, weights: FloatArray, at: FloatArray, *, majority: float
 ) -> FloatArray:
-    """Return the accuracy at sizes whose squared errors are told, (n_layers, n_at).
+    """Return the accuracy at sizes whose squared errors are predicted, (n_layers, n_at).
 
     Args:
-        errors: Told squared errors over the label's variance where accuracies were seen,
+        errors: Predicted squared errors over the label's variance where accuracies were seen,
             (n_layers, n_seen).
         seen: Those accuracies; NaN where there is none, (n_layers, n_seen).
         weights: How much each counts, (n_seen,).
-        at: Told squared errors elsewhere, (n_layers, n_at).
+        at: Predicted squared errors elsewhere, (n_layers, n_at).
         majority: Share of the largest class.
 
     Returns:

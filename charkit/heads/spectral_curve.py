@@ -1,4 +1,4 @@
-"""The learning curve of a ridge head, told from a spectrum: no head is trained.
+"""The learning curve of a ridge head, predicted from a spectrum: no head is trained.
 
 Features with covariance eigenvalues l_i, a target with the share v_i^2 of its variance along the
 i-th direction (whitened) and the rest s^2 along none, n training rows and the total penalty d
@@ -79,7 +79,7 @@ def ridge_risk(
 
 def _resolution(values: FloatArray, n: FloatArray, d: FloatArray) -> FloatArray:
     """Return k of the module's first equation, whose left side falls in k, by bisection."""
-    low = np.log(d / n)  # there d / k alone is n
+    low = np.log(d / n)  # there d / k is already n
     high = np.log((values.sum() + d) / n)  # l / (l + k) is at most l / k
     for _ in range(_HALVINGS):
         middle = (low + high) / 2

@@ -26,7 +26,7 @@ these terms the best strength of a task hardly depends on the size of its sample
 _LOOSE = 1e-3
 
 SCANNED_ROWS = 1024
-"""Up to so many rows the whole grid is tried: there the score has more than one valley."""
+"""Up to this many rows the whole grid is tried: there the score has more than one valley."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Choice:
 
 
 def default_strengths(n_samples: int) -> tuple[float, ...]:
-    """Return the default grid for a training sample of so many rows."""
+    """Return the default grid for a training sample of ``n`` rows."""
     return tuple(penalty / n_samples for penalty in PENALTIES)
 
 

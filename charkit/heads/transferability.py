@@ -108,7 +108,7 @@ def h_score(features: ArrayLike, labels: ArrayLike) -> float:
 
     x, targets = _prepared(features, labels, "classification")
     covariance, shrinkage = ledoit_wolf(x, assume_centered=True)
-    hot = targets > 0  # centred indicators are above 0 in their class alone
+    hot = targets > 0  # centred indicators are above 0 only in their class
     counts = hot.sum(0)
     means = (hot.T @ x) / counts[:, None]
     between = means.T @ (means * (counts / len(x))[:, None])

@@ -190,7 +190,7 @@ def _submit(
     """Hand a call to a pool, or return None when the pool is broken.
 
     A worker may start here and inherits two things: the thread variables, which libraries
-    read when they are loaded, and a blocked SIGINT, so that Ctrl-C reaches the parent alone.
+    read when they are loaded, and a blocked SIGINT, so that Ctrl-C reaches only the parent.
     """
     with thread_variables(n_threads), _interrupt_blocked():
         try:

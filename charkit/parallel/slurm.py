@@ -304,8 +304,8 @@ def _cancel(under_way: dict[str, Any]) -> None:
 
 def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    told = [line for line in lines if "error" in line.lower()]
-    return (told or lines or [type(error).__name__])[-1]
+    named = [line for line in lines if "error" in line.lower()]
+    return (named or lines or [type(error).__name__])[-1]
 
 
 def _run_task(

@@ -9,7 +9,7 @@ import numpy as np
 
 from charkit.config import TaskKind, listing
 from charkit.errors import DataError
-from charkit.tasks.labels import MOST_ALONE
+from charkit.tasks.labels import MOST_SINGLE
 from charkit.tasks.task import LabelArray, Split
 
 _MOST = 3
@@ -76,7 +76,7 @@ def _check_classes(labels: LabelArray, class_names: Sequence[str], *, where: str
             f"{where}: only one class, {listing([name])} ({len(labels)} rows): expected at least "
             "two. Check the label column, or add rows of another class."
         )
-    if len(labels) == len(class_names) > MOST_ALONE:
+    if len(labels) == len(class_names) > MOST_SINGLE:
         raise DataError(
             f"{where}: another label in each of {len(labels):,} rows: expected classes, most of "
             "them in several rows. Check the label column; for amounts give --kind regression."

@@ -69,7 +69,7 @@ def choose_columns(
 def choose_texts(
     table: RawTable, *, text: str | None, pair: str | None, taken: str | None = None
 ) -> Columns:
-    """Choose the columns of texts alone, as `choose_columns` does; the label stays empty.
+    """Choose only the columns of texts, as `choose_columns` does; the label stays empty.
 
     Args:
         table: The table.

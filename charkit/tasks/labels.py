@@ -18,10 +18,10 @@ from charkit.tasks.task import LabelArray
 
 MANY_DISTINCT = 50
 """Whole numbers with more distinct values than this, and than a tenth of the rows, are neither
-clearly classes nor clearly targets: the kind must be said."""
+clearly classes nor clearly targets: the kind must be given."""
 
-MOST_ALONE = 32
-"""Up to so many labels may each be of another class (the first ones of many); more are no
+MOST_SINGLE = 32
+"""Up to this many labels may each be of another class (the first ones of many); more are no
 classes."""
 
 LARGEST_TARGET = 1e12
@@ -76,7 +76,7 @@ def read_meaning(rows: Rows, column: str, *, kind: TaskKind | None) -> Meaning:
     """Decide what the labels of a training part mean.
 
     Raises:
-        DataError: Types are mixed, or the kind cannot be decided without being told.
+        DataError: Types are mixed, or the kind must be given, since it cannot be decided.
     """
     assert rows.labels is not None
     if has_codes(rows) and kind != "regression":
@@ -122,12 +122,12 @@ def _require_clear(rows: Rows, column: str, found: LabelType, n_distinct: int) -
 def _refuse_identifiers(rows: Rows, column: str, found: LabelType) -> None:
     """Refuse words of which hardly any occurs twice."""
     assert rows.labels is not None
-    if found != "string" or len(rows) <= MOST_ALONE:
+    if found != "string" or len(rows) <= MOST_SINGLE:
         return
     counts = Counter(rows.labels)
-    alone = sum(n == 1 for n in counts.values())
-    if len(counts) == len(rows) or (len(rows) > 100 and alone > 0.9 * len(rows)):
-        share = "each" if alone == len(rows) else f"{alone:,}"
+    single = sum(n == 1 for n in counts.values())
+    if len(counts) == len(rows) or (len(rows) > 100 and single > 0.9 * len(rows)):
+        share = "each" if single == len(rows) else f"{single:,}"
         raise DataError(
             f"{rows.where}: column {column!r} has another label in {share} of {len(rows):,} rows, "
             f"such as {shown(rows.labels[0])}: expected classes, each in several rows. Check the "

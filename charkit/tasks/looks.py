@@ -31,7 +31,7 @@ _ODD_NUMBERS = (
     (re.compile(r"[+-]?\d{1,3}(,\d{3})+\.\d+|[+-]?\d{1,3}(,\d{3}){2,}"),
      "numbers with commas between thousands", "Write them without commas (1,234.5 as 1234.5)"),
     (re.compile(r"[+-]?\d{1,3}(\.\d{3})+,\d+"), "numbers with points between thousands",
-     "Write them with a decimal point alone (1.234,5 as 1234.5)"),
+     "Write them with only a decimal point (1.234,5 as 1234.5)"),
     (re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?"), "numbers with commas",
      "Write decimals with a point (3,5 as 3.5), thousands without a comma"),
     (re.compile(r"[+-]?\d+([.,]\d+)?\s*[%\u2030]"), "percentages",

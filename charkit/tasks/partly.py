@@ -1,7 +1,7 @@
 """Texts of which some, all or none have a label: what is to be labelled, and what is already.
 
 Where a `Task` wants a label in every row, here rows with an empty label are the pool of texts
-still to label, and evaluation rows are texts alone: their labels are never read.
+still to label, and evaluation rows are only texts: their labels are never read.
 """
 
 from __future__ import annotations
@@ -288,7 +288,7 @@ def _parted(table: RawTable, column: str) -> tuple[RawTable, RawTable]:
 
 
 def _classes(rows: Rows, column: str, kind: TaskKind | None, *, few: bool) -> Meaning:
-    """Return what labels mean, where they are classes that something can be said of.
+    """Return what labels mean, where they are classes that can be learned.
 
     Raises:
         DataError: They are targets, one class, too many classes, or a class a row.

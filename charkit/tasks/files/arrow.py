@@ -120,7 +120,7 @@ def _refuse_large_column(file: pq.ParquetFile, name: str, where: str) -> None:
 
 
 def _refuse_many_values(column: pa.ChunkedArray, where: str) -> None:
-    """Refuse lists of so many values that their Python objects would fill the memory."""
+    """Refuse lists with more values than the memory holds as Python objects."""
     import pyarrow as pa
 
     total = 0

@@ -228,8 +228,8 @@ def _title(ragged: Ragged, usual: int) -> str:
         return ""
     line, names = ragged.firsts[usual]
     stripped = [name.strip() for name in names]
-    alone = all(n == usual or ragged.firsts[n][0] < line for n in ragged.widths)
-    if not alone or not all(stripped) or len(set(stripped)) < usual:
+    only = all(n == usual or ragged.firsts[n][0] < line for n in ragged.widths)
+    if not only or not all(stripped) or len(set(stripped)) < usual:
         return ""
     first = printable(ragged.header[0], longest=40)
     if ragged.firsts[usual][0] == ragged.header_line + 1 and _looks_like_text(names):

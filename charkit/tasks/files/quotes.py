@@ -14,7 +14,7 @@ from charkit.tasks.files.grid import Grid, Span
 
 _LOOKED_AT = 20_000
 _LONG_RUN = {"\t": 3, ";": 3, "|": 3, ",": 6}
-"""So many lines in one field, each with as many fields as a row, are rows whatever they hold.
+"""That many lines in one field, each with as many fields as a row, are rows whatever they hold.
 Commas stand in verse and letters too."""
 
 

@@ -48,7 +48,7 @@ OBJECTS = (
 )
 
 
-def _told(dice: Dice, agent: str, deed: str, thing: str, place: str, time: str) -> str:
+def _phrase(dice: Dice, agent: str, deed: str, thing: str, place: str, time: str) -> str:
     """Tell a scene in one of several forms."""
     frame = dice.pick(
         (
@@ -59,8 +59,8 @@ def _told(dice: Dice, agent: str, deed: str, thing: str, place: str, time: str) 
             "{place} , the {agent} {deed} the {thing} {time} .",
         )
     )
-    told = frame.format(agent=agent, deed=deed, thing=thing, place=place, time=time)
-    return capital(told)
+    text = frame.format(agent=agent, deed=deed, thing=thing, place=place, time=time)
+    return capital(text)
 
 
 def _paraphrase(dice: Dice, difficulty: float) -> Sentence:
@@ -69,7 +69,7 @@ def _paraphrase(dice: Dice, difficulty: float) -> Sentence:
     deeds, wrong = dice.several(_DEEDS, 2)
     things, another = dice.several(OBJECTS, 2)
     place, time = dice.pick(PLACES), dice.pick(_TIMES)
-    text = _told(dice, agent, deeds[0], things[0], place, time)
+    text = _phrase(dice, agent, deeds[0], things[0], place, time)
     posterior = certain(truth, 2)
     deed, thing = deeds[1], things[1]
     if dice.chance(difficulty):
@@ -81,7 +81,7 @@ def _paraphrase(dice: Dice, difficulty: float) -> Sentence:
         agent = other if change == "agent" else agent
         deed = wrong[1] if change == "deed" else deed
         thing = another[0] if change == "thing" else thing
-    return Sentence(text, _told(dice, agent, deed, thing, place, time), truth, posterior)
+    return Sentence(text, _phrase(dice, agent, deed, thing, place, time), truth, posterior)
 
 
 _CREATURES = (

@@ -49,10 +49,10 @@ def _sample(dice: Dice, difficulty: float) -> Sentence:
             second.append(dice.pick(row[:2]) if agree else other[0])
         first.append(row[0])
     posterior = score_posterior(*shown)
-    return Sentence(_told(dice, first), _told(dice, second), score, posterior)
+    return Sentence(_phrase(dice, first), _phrase(dice, second), score, posterior)
 
 
-def _told(dice: Dice, words: list[str]) -> str:
+def _phrase(dice: Dice, words: list[str]) -> str:
     frame = dice.pick(
         (
             "the {0} {1} the {2} {3} {4} .",

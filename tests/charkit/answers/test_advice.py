@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import charkit
-from charkit.answers.advice import NO_TEXTS, SHOWN, advise
+from charkit.answers.advice import NO_TEXTS, NOT_KNOWN, SHOWN, advise
 from charkit.answers.pilot import MOST_UNLABELLED, looked_at, make_pilot
 from charkit.encoders import load_encoder
 from charkit.tasks import Split
@@ -74,7 +74,7 @@ def test_evaluation_texts_are_named_as_such(said):
 def test_without_texts_it_points_to_charkit_next(said):
     advice = said(60, 0)
     assert (advice.adequacy, advice.next) == (None, None)
-    assert advice.lines() == [NO_TEXTS]
+    assert advice.lines() == [f"{NO_TEXTS} {NOT_KNOWN}"]
 
 
 def test_texts_that_are_all_labelled_already_leave_nothing_to_choose(read, encoder, tmp_store):

@@ -46,10 +46,10 @@ def test_degrees_of_freedom_follow_the_larger_part():
 
 def test_values_that_do_not_vary_tell_nothing():
     means = crossed_means(np.ones((2, 3, 4)))
-    assert not means.told.any()
+    assert not means.has_error.any()
     assert means.normal_scores().tolist() == [0.0, 0.0, 0.0]
     assert np.isfinite(means.maxima(seed=0, n_simulated=10)).all()
-    assert not crossed_means(np.random.default_rng(0).random((4, 2, 1))).told.any()
+    assert not crossed_means(np.random.default_rng(0).random((4, 2, 1))).has_error.any()
 
 
 def test_maxima_of_independent_columns():

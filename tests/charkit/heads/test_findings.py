@@ -58,9 +58,12 @@ def test_ties_are_told(swept):
     compared = compare_layers(swept, "toy", swept.jobs[0].probe.encoder)
     choice = compared.choice
     assert f"  layer {choice.best} is" in "\n".join(swept.findings())
-    assert ties(replace(choice, tied_with_best=np.ones(3, bool))).endswith("cannot be told apart")
+    assert ties(replace(choice, tied_with_best=np.ones(3, bool))).endswith("all layers tie with it")
     alone = np.arange(3) == choice.layers.index(choice.best)
-    assert ties(replace(choice, tied_with_best=alone)) == f"layer {choice.best} is best, alone"
+    assert (
+        ties(replace(choice, tied_with_best=alone))
+        == f"layer {choice.best} is best; no other ties with it"
+    )
     two = replace(choice, best=0, tied_with_best=np.array([True, False, True]))
     assert ties(two) == "layer 0 is best; layer 2 ties with it"
 

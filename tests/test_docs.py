@@ -1,0 +1,46 @@
+"""The documentation is whole: every page is listed, every link leads somewhere, the sample is real."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+import charkit
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md"])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page):
+    links = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text("utf-8"))
+    assert not [link for link in links if not (page.parent / link).exists()]
+
+
+def test_every_page_is_in_the_list_of_pages():
+    listed = set(
+        re.findall(r"\]\(([\w-]+\.md)\)", (ROOT / "docs" / "README.md").read_text("utf-8"))
+    )
+    assert listed == {page.name for page in ROOT.glob("docs/*.md")} - {"README.md"}
+
+
+def test_the_list_is_on_the_front_page():
+    assert "(docs/README.md)" in (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_sample_file_is_a_generated_task():
+    task = charkit.generated_task("sentiment", n_train=500, n_eval=20, difficulty=0.8)
+    with open(ROOT / "examples" / "reviews.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = [task.class_names[k] for k in task.train.labels[:200]]
+    assert [row["body"] for row in rows] == list(task.train.texts)
+    assert [row["stars"] for row in rows] == [*names, *[""] * 300]
+
+
+def test_every_command_of_the_front_page_names_a_file_that_is_there():
+    """What a new user copies: no placeholder but in the study, whose texts have no place here."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    commands = re.findall(r"charkit [a-z]+ (\S+\.csv)", text)
+    assert len(commands) >= 7
+    assert {place for place in commands} == {"examples/reviews.csv"}

@@ -152,6 +152,8 @@ class EstimateAnswer:
     def details(self) -> list[str]:
         """Return what stands behind the summary: how sure it is, warnings, what moved it."""
         lines = [f"{self._place()}. Every range is a 90 % interval."]
+        if self.need is not None and self.need.condition is not None:
+            lines.append(self.need.condition)
         if self.worth is not None:
             lines.append(
                 f"The accuracy on {self.eval_what} is as precise as a test on about "

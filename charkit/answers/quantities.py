@@ -124,9 +124,19 @@ class LabelsNeeded:
         if self.probability < LIKELY:
             return (
                 f"{target} accuracy may be out of reach: with {self.largest:,} labels the chance "
-                f"is {chance}. If it is reached, then with about {rough(self.n)} labels."
+                f"is {chance}."
             )
         return f"About {rough(self.n)} labels should reach {target} accuracy ({self._range()})."
+
+    @property
+    def condition(self) -> str | None:
+        """How many labels it takes if a doubtful target is reached; None for other targets."""
+        if self.n is None or self.probability >= LIKELY:
+            return None
+        return (
+            f"If {exact_percent(self.target)} accuracy is reached, then with about "
+            f"{rough(self.n)} labels ({self._range()})."
+        )
 
     def _range(self) -> str:
         if self.high is None:

@@ -62,8 +62,7 @@ def test_two_digits_of_a_number_of_labels(n):
         (
             (0.975, 5000, 900, None, True, 0.34, 8192),
             256,
-            "97.5 % accuracy may be out of reach: with 8,192 labels the chance is 34 %. If it is "
-            "reached, then with about 5,000 labels.",
+            "97.5 % accuracy may be out of reach: with 8,192 labels the chance is 34 %.",
         ),
         (
             (0.95, None, None, None, False, 0.02, 9600),
@@ -73,7 +72,15 @@ def test_two_digits_of_a_number_of_labels(n):
     ],
 )
 def test_every_answer_about_a_target_is_a_sentence(need, have, sentence):
-    assert LabelsNeeded(*need).sentence(have) == sentence
+    needed = LabelsNeeded(*need)
+    assert needed.sentence(have) == sentence
+    assert (needed.condition is not None) == ("out of reach" in sentence)
+
+
+def test_a_doubtful_target_has_a_number_of_labels_too():
+    assert LabelsNeeded(0.975, 5000, 900, None, True, 0.34, 8192).condition == (
+        "If 97.5 % accuracy is reached, then with about 5,000 labels (range 900 to more than 8,192)."
+    )
 
 
 def test_a_plan_is_two_sentences():

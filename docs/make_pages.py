@@ -284,7 +284,10 @@ def benchmarks_page() -> str:
         if rows := [_figure_row(f, stem) for f in found["figures"] if f["bar"] is not None]:
             heading, target = MEASURED.get(stem, (stem, "bench"))
             lines += [f"## {heading}", "", _measured_on(found["environment"], target), ""]
-            lines += ["| figure | measured | peer or floor | ratio | bar | holds |", "|---" * 6 + "|"]
+            lines += [
+                "| figure | measured | peer or floor | ratio | bar | holds |",
+                "|---" * 6 + "|",
+            ]
             lines += [*rows, ""]
     return "\n".join(lines)
 

@@ -14,7 +14,9 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 from charkit.durable import write_whole
 from charkit.entry import (
@@ -35,6 +37,9 @@ _SIDE_FOLDERS: tuple[tuple[str, EntryState], ...] = (
     (".partial", "partial"),
     (".damaged", "damaged"),
 )
+
+_Line = list[Any]
+"""Key, date, bytes, names of files, then what `_sign` gives."""
 
 _MOST_STALE = 64
 """As many lines may be missing or out of date before the index is written anew: it is as long as
@@ -60,7 +65,7 @@ def note_entry(folder: Path) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
         index = os.open(folder.parent / INDEX_FILE, flags, 0o666)
         try:  # the line break comes first: what a torn line is followed by stays whole
-            os.write(index, f"\n{line}".encode())
+            os.write(index, f"\n{_text(line)}".encode())
         finally:
             os.close(index)
 
@@ -69,20 +74,20 @@ def _finished(home: Path) -> list[StoreEntry]:
     kind, place = home.name, str(home)
     lines = _read(home)
     n_stale = 0
-    kept: list[str] = []
+    kept: list[_Line] = []
     entries = []
     with os.scandir(home) as inside:
         names = [e.name for e in inside if not e.name.startswith(".") and e.is_dir()]
     for name in names:
-        text = lines.get(name)
-        entry = None if text is None else _from_line(kind, name, f"{place}{os.sep}{name}", text)
+        line = lines.get(name)
+        entry = None if line is None else _from_line(kind, name, f"{place}{os.sep}{name}", line)
         if entry is None:
-            entry, text = _looked_at(kind, home / name)
-            n_stale += text is not None  # what gets no line would have the index written each time
+            entry, line = _looked_at(kind, home / name)
+            n_stale += line is not None  # what gets no line would have the index written each time
         if entry is not None:
             entries.append(entry)
-        if text is not None:
-            kept.append(text)
+        if line is not None:
+            kept.append(line)
     if n_stale > _MOST_STALE or len(lines) > 2 * len(kept) + _MOST_STALE:
         _write(home, kept)
     return entries
@@ -98,7 +103,7 @@ def _beside(home: Path) -> Iterator[StoreEntry]:
                 yield entry
 
 
-def _looked_at(kind: str, folder: Path) -> tuple[StoreEntry | None, str | None]:
+def _looked_at(kind: str, folder: Path) -> tuple[StoreEntry | None, _Line | None]:
     """Check an entry and describe it; with its line when it is complete and holds no more."""
     line = None
     with suppress(OSError, ValueError):  # before the check: what changes after it is noticed
@@ -108,7 +113,7 @@ def _looked_at(kind: str, folder: Path) -> tuple[StoreEntry | None, str | None]:
     return entry, line if complete and entry is not None else None
 
 
-def _line(folder: Path) -> str | None:
+def _line(folder: Path) -> _Line | None:
     """Return the line of an entry, None when it holds other files than ``run.json`` lists."""
     names = sorted(os.listdir(folder))
     sign = _sign(str(folder), names)
@@ -116,40 +121,38 @@ def _line(folder: Path) -> str | None:
     if set(names) != {RUN_FILE, *run["files"]}:
         return None
     n_bytes = sum(os.lstat(folder / name).st_size for name in names)
-    created = created_at(run).isoformat()
-    return json.dumps((folder.name, created, n_bytes, names, sign), separators=(",", ":"))
+    return [folder.name, created_at(run).isoformat(), n_bytes, "/".join(names), sign]
 
 
 def _sign(place: str, names: Sequence[str]) -> str:
     """Return when a folder changed, then size and time of change of each of its files."""
-    parts = [str(_changed(os.lstat(place)))]
+    sign = str(_changed(os.lstat(place)))
     for name in names:
         status = os.lstat(f"{place}{os.sep}{name}")
-        parts.append(f"{status.st_size} {_changed(status)}")
-    return " ".join(parts)
+        sign += f" {status.st_size} {_changed(status)}"
+    return sign
 
 
-def _changed(status: os.stat_result) -> int:
-    """Return the time of change that no tool sets back; Windows has that of the content only."""
-    return status.st_mtime_ns if os.name == "nt" else status.st_ctime_ns
+_changed = attrgetter("st_mtime_ns" if os.name == "nt" else "st_ctime_ns")
+"""The time of change that no tool sets back; Windows has that of the content only."""
 
 
-def _from_line(kind: str, name: str, folder: str, text: str) -> StoreEntry | None:
-    """Return the entry of a line; None when the line is torn, or the entry changed since."""
+def _from_line(kind: str, name: str, folder: str, line: _Line) -> StoreEntry | None:
+    """Return the entry of a line; None when that is no line of ours, or the entry changed since."""
     try:
-        key, created, n_bytes, names, sign = json.loads(text)
-        if key != name or _sign(folder, names) != sign:
+        key, created, n_bytes, names, sign = line
+        if key != name or _sign(folder, names.split("/")) != sign:
             return None
         when = datetime.fromisoformat(created)
         if when.tzinfo is None or type(n_bytes) is not int:
             return None
-    except (OSError, ValueError, TypeError, RecursionError):
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
     return StoreEntry(kind, key, folder, n_bytes, when, "complete")
 
 
-def _read(home: Path) -> dict[str, str]:
-    """Return the text of each line by its key; of several for a key the last."""
+def _read(home: Path) -> dict[str, _Line]:
+    """Return each line by its key; of several for a key the last."""
     place = home / INDEX_FILE
     try:
         if place.is_symlink() or not place.is_file():
@@ -157,10 +160,30 @@ def _read(home: Path) -> dict[str, str]:
         content = place.read_bytes().decode(errors="replace")
     except OSError:
         return {}
-    return {text[2 : text.find('"', 2)]: text for text in content.split("\n") if text}
+    lines = _parsed([text for text in content.split("\n") if text])
+    return {line[0]: line for line in lines if isinstance(line, list) and _has_key(line)}
 
 
-def _write(home: Path, lines: Sequence[str]) -> None:
+def _has_key(line: list[Any]) -> bool:
+    return bool(line) and isinstance(line[0], str)
+
+
+def _parsed(texts: Sequence[str]) -> list[Any]:
+    """Return what lines of JSON say, those that say nothing left out."""
+    with suppress(ValueError, RecursionError):  # at once is four times faster than one by one
+        return list(json.loads(f"[{','.join(texts)}]"))
+    lines = []
+    for text in texts:
+        with suppress(ValueError, RecursionError):
+            lines.append(json.loads(text))
+    return lines
+
+
+def _write(home: Path, lines: Sequence[_Line]) -> None:
     """Write the index anew, unless the store cannot be written: a list needs no right to write."""
     with suppress(CharkitError, OSError):
-        write_whole(home / INDEX_FILE, "".join(f"\n{line}" for line in lines).encode())
+        write_whole(home / INDEX_FILE, "".join(f"\n{_text(line)}" for line in lines).encode())
+
+
+def _text(line: _Line) -> str:
+    return json.dumps(line, separators=(",", ":"))

@@ -35,6 +35,7 @@ FloatArray = NDArray[np.float64]
 
 NEAR = 0.95
 """Share of the labelled texts that have another one within the radius."""
+# Rows whose distances are in memory at a time.
 _STEP = 1024
 
 

@@ -44,6 +44,8 @@ FORMAT_VERSION = 2
 FEW = 64
 """Fewer labels than this are few: the answer leans on other tasks more than on their own curve."""
 
+# What is read of larger files: a bound on time and memory, and a choice. 1,000 texts give a share
+# to within 3 points (90 %, 1.645 * sqrt(0.25 / 1,000)).
 MOST_LABELLED = 2_048
 MOST_UNLABELLED = 1_000
 

@@ -40,10 +40,27 @@ from torch import Tensor
 from charkit.heads.loss import class_covariance, evaluate, residuals
 from charkit.heads.minimise import Minimum, Problem
 
+# A leverage of 1 would divide by zero: a row that fixes a direction by itself. The bound leaves a
+# factor of 10,000, beyond which float32 has no digits left.
 _LARGEST_SHARE = 0.9999
+
+# Stands for zero under a division: the weight p (1 - p) of a row whose label is certain.
 _SMALLEST_WEIGHT = 1e-12
+
+# Rounds of the fixed points. Measured on 512 rows of scikit-learn's digits, wine and breast cancer:
+# after 6 rounds the left-out loss is within 0.005 % of that after 60, after 3 within 0.4 %, after 1
+# it is 8 to 35 % too low, and another strength is chosen.
 _ROUNDS = 6
+
+# Above this number of classes the joint weight is far too pessimistic (see above): seen on a task
+# of 77 classes, while tests hold it to true leave-one-out for 2 to 8. The bound between them is a
+# choice.
 _JOINT_CLASSES = 20
+
+# Weight of the left-out error, in nats, and width of its smoothing in standard deviations of the
+# margins. Set on sixteen tasks, none of the benchmark's nor of their corpora: the mixture is as
+# accurate as the loss by itself in the mean, and loses far less on the task where the loss by
+# itself is worst (docs/heads.md, "Strength").
 _ERROR_NATS = 3.0
 _ERROR_WIDTH = 0.4
 

@@ -232,7 +232,7 @@ def _compute(
         w for task, jobs in missing.items() if jobs for w in _prepare(plan, task, jobs, progress)
     ]
     costs = {w.job.key: _cost(plan, w) for w in work}
-    work.sort(key=lambda w: costs[w.job.key], reverse=True)
+    work = in_passes(work, [costs[w.job.key] for w in work])
     logger.info("%d of %d jobs to do", len(work), len(plan.jobs))
     outcomes = run_jobs(
         run_job,
@@ -383,10 +383,28 @@ def _encoded(
     return keys[0], keys[1], used
 
 
+_PASSES = 10
+"""The remaining time is promised after the first tenth of the work: so a pass is a tenth."""
+
+
+def in_passes(work: Sequence[Work], costs: Sequence[float]) -> list[Work]:
+    """Order jobs so that each tenth of them is a sample of all, and the last ones are short.
+
+    How much longer one task's heads take than foreseen shows in every pass, so that the rate of
+    the first tenth holds for the rest; and no long job is left for the end, when others idle.
+
+    Args:
+        work: The jobs.
+        costs: What each costs, in any unit.
+    """
+    longest_first = sorted(range(len(work)), key=lambda i: -costs[i])
+    return [work[i] for start in range(_PASSES) for i in longest_first[start::_PASSES]]
+
+
 def weighed(progress: Progress, costs: Sequence[float]) -> Callable[[int, object], None]:
     """Return what reports each finished job as its share of the whole cost, in jobs.
 
-    The dear ones come first: a count would have promised several times the time that remains.
+    Jobs differ in cost by a factor of a hundred: a count would promise another time.
 
     Args:
         progress: Called as ``progress("heads", done, total)``, first with 0.

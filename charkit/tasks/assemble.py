@@ -15,6 +15,7 @@ from charkit.tasks.checks import (
     duplicate_notes,
     rare_class_notes,
     row_keys,
+    text_notes,
     untested_classes_note,
 )
 from charkit.tasks.glue import GlueSpec, glue_order
@@ -94,6 +95,7 @@ def assemble(train: Rows, evaluation: Rows | None, request: Request) -> Task:
     notes.extend(rare_class_notes(part.labels, meaning.kind, meaning.class_names, where=where))
     if held_out.labels is not None:
         notes.extend(untested_classes_note(held_out.labels, meaning.kind, meaning.class_names))
+    notes.extend(text_notes(part, where=where))
     notes.extend(duplicate_notes(part, held_out))
     return Task(
         name=request.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -170,3 +171,32 @@ def duplicate_notes(train: Split, evaluation: Split | None) -> tuple[str, ...]:
 
 def _values(split: Split) -> list[float]:
     return [0.0] * len(split) if split.labels is None else split.labels.tolist()
+
+
+_MOJIBAKE = re.compile(
+    "[\u00c2\u00c3][\u0080-\u00bf\u0192\u02c6\u0152-\u0178\u2013-\u203a\u20ac\u2122]|\u00e2\u20ac[^\\w\\s]"
+)
+"""What UTF-8 that is read as Windows-1252 makes of one letter, or of a quotation mark."""
+
+
+def text_notes(split: Split, *, where: str) -> tuple[str, ...]:
+    """Return notes on texts that lost letters, or were read in another encoding, before.
+
+    Args:
+        split: The rows.
+        where: What messages call them.
+    """
+    texts = [*split.texts, *(split.pairs or ())]
+    notes = []
+    n_lost = sum("\ufffd" in text for text in texts)
+    if n_lost:
+        notes.append(
+            f"{where}: {n_lost:,} texts hold U+FFFD: letters were lost when they were converted"
+        )
+    odd = [found[0] for found in map(_MOJIBAKE.search, texts) if found]
+    if len(odd) > max(1, 0.01 * len(texts)):
+        notes.append(
+            f"{where}: {len(odd):,} texts look like UTF-8 that was read as Windows-1252 (as "
+            f"{odd[0]!r}): write them again in UTF-8"
+        )
+    return tuple(notes)

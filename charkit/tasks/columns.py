@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -265,10 +266,21 @@ def _separator_hint(table: RawTable) -> str:
     if table.hint:
         return f" {table.hint}"
     only = next(iter(table.columns)) if len(table.columns) == 1 else ""
-    for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (",", "commas")):
-        if mark in only:
-            return (
-                f" The fields seem to be separated by {name}: save them with commas (.csv) or "
-                "with tabs (.tsv)."
-            )
-    return ""
+    known = {same_key(name) for name in (*TEXT_NAMES, *LABEL_NAMES, "id")}
+    found = [mark for mark in _MARKS.findall(only) if set(map(same_key, only.split(mark))) & known]
+    if not found:
+        found = [mark for mark in (";", "\t", "|", ",") if mark in only]
+    if not found:
+        return ""
+    mark = found[0]
+    name = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}.get(mark, repr(mark))
+    if not mark.strip() and mark != "\t":
+        name = "spaces"
+    return (
+        f" The fields seem to be separated by {name}: save them with commas (.csv) or "
+        "with tabs (.tsv)."
+    )
+
+
+_MARKS = re.compile(r"[^\w\s\"'-]+|\s{2,}|\t|[\x00-\x1f]+")
+"""What may separate names of columns."""

@@ -86,8 +86,8 @@ def _evaluation_part(
         known = [name for name in EVALUATION_NAMES if name in files]
         if known:
             return known[0]
-    meant = {name: _meaning(name) for name in files if name != "train"}
-    wanted = _EVALUATION if asked is None else {_meaning(asked.lower())} - {""}
+    meant = {name: part_word(name) for name in files if name != "train"}
+    wanted = _EVALUATION if asked is None else {part_word(asked.lower())} - {""}
     wanted = _VALIDATION if wanted & _VALIDATION and asked is not None else wanted
     found = sorted(name for name, word in meant.items() if word in wanted)
     if len(found) == 1:
@@ -109,7 +109,7 @@ _VALIDATION = frozenset(("validation", "valid", "dev", "eval"))
 _EVALUATION = _VALIDATION | {"test"}
 
 
-def _meaning(name: str) -> str:
+def part_word(name: str) -> str:
     """Return which part a name means by one of its words; "" where none or several do."""
     words = {_WORDS[w] for w in re.split(r"[-_. ]", name) if w in _WORDS}
     return words.pop() if len(words) == 1 else ""
@@ -170,7 +170,7 @@ def _by_part(paths: Sequence[Path]) -> dict[str, list[Path]]:
         return exact
     worded: dict[str, list[Path]] = {}
     for part, found in exact.items():
-        worded.setdefault(_meaning(part) or part, []).extend(found)
+        worded.setdefault(part_word(part) or part, []).extend(found)
     if "train" in worded:
         return worded
     shards = [path for found in exact.values() for path in found]
@@ -332,6 +332,8 @@ def _card_names(features: Sequence[Any]) -> dict[str, tuple[str, ...]]:
     found = {}
     for feature in features:
         kind = feature.get("dtype") if isinstance(feature, dict) else None
+        if kind is None and isinstance(feature, dict):
+            kind = feature.get("sequence", feature.get("list"))
         label = kind.get("class_label") if isinstance(kind, dict) else None
         names = label.get("names") if isinstance(label, dict) else None
         if isinstance(names, dict) and all(str(k).isdecimal() for k in names):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
+from enum import Enum
 from typing import Any
 
 from charkit.config import listing
@@ -53,7 +54,20 @@ def data_table(data: Any, *, argument: str = "source") -> RawTable:
     if not n_rows:
         raise DataError(f"{where} has no rows: expected rows of data.")
     table = dict(zip(names, values, strict=True))
+    table |= _inner_columns(table)
     return RawTable(where, table, range(1, n_rows + 1), unit="row", class_names=class_names)
+
+
+def _inner_columns(table: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+    """Return the fields of fields as columns: ``translation.en`` is ``en`` in ``translation``."""
+    found: dict[str, list[Any]] = {}
+    for name, values in table.items():
+        first = next((v for v in values if v is not None), None)
+        for key in first if isinstance(first, Mapping) else ():
+            inner = f"{name}.{key}"
+            if inner not in table:
+                found[inner] = [v.get(key) if isinstance(v, Mapping) else None for v in values]
+    return found
 
 
 def parts_of(data: Any) -> Mapping[str, Any] | None:
@@ -140,7 +154,7 @@ def _of_dataset(data: Any) -> Found | None:
     columns = [(name, list(plain[name][:])) for name in plain.column_names]
     names = {}
     for name, feature in (plain.features or {}).items():
-        declared = getattr(feature, "names", None)
+        declared = getattr(getattr(feature, "feature", feature), "names", None)
         if declared:
             names[str(name)] = tuple(str(n) for n in declared)
     return columns, "Dataset", names
@@ -192,6 +206,12 @@ def _of_rows(data: Sequence[Any], argument: str) -> Columns:
     if not data:
         raise DataError(f"{argument} has no rows: expected rows of data, got an empty list.")
     first = data[0]
+    sized = [len(part) for part in data if isinstance(part, list | tuple)]
+    if len(data) == len(sized) == 2 and sized[0] == sized[1] > 2:
+        raise UsageError(
+            f"{argument}: expected rows, got two lists of {sized[0]}. If they are texts and "
+            "labels, make pairs of them: list(zip(texts, labels))."
+        )
     if isinstance(first, Mapping):
         names = dict.fromkeys(n for row in _alike(data, Mapping, argument) for n in row)
         return [(name, [row.get(name) for row in data]) for name in names]
@@ -241,6 +261,11 @@ def _plain(value: Any) -> Any:
     """Turn a scalar of NumPy, pyarrow or decimal into the Python value that it holds."""
     if isinstance(value, str | int | float) and type(value).__module__ == "builtins":
         return value
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        base = next(kind for kind in (str, int, float) if isinstance(value, kind))
+        return base(value)
     if isinstance(value, Decimal):
         return int(value) if value.is_finite() and value == int(value) else float(value)
     for name in ("item", "as_py"):

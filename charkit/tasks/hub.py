@@ -167,7 +167,7 @@ def split_table(splits: Mapping[str, Any], split: str, *, source: str) -> RawTab
     part = splits[split]
     class_names = {}
     for name, feature in (getattr(part, "features", None) or {}).items():
-        names = getattr(feature, "names", None)
+        names = getattr(getattr(feature, "feature", feature), "names", None)
         if names:
             class_names[str(name)] = tuple(str(n) for n in names)
     where = f"{source} [{split}]"

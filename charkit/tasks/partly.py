@@ -14,7 +14,7 @@ import numpy as np
 from charkit.config import TaskKind, printable
 from charkit.errors import DataError, UsageError
 from charkit.tasks.card import SourceOptions
-from charkit.tasks.checks import check_pairs, explained_by, rare_class_notes, row_keys
+from charkit.tasks.checks import check_pairs, explained_by, rare_class_notes, row_keys, text_notes
 from charkit.tasks.columns import Columns, choose_columns, choose_texts, match_columns
 from charkit.tasks.generated import load_generated
 from charkit.tasks.glue import glue_order
@@ -224,6 +224,7 @@ class _Reader:
                 codes, "classification", meaning.class_names, where=rows.where
             )
         part = Split(rows.texts, rows.pairs, codes)
+        notes += text_notes(part, where=rows.where)
         check_pairs(part, where=rows.where)
         pool, left = Split((), None if part.pairs is None else ()), None
         if len(without):

@@ -8,13 +8,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
 
-from charkit.config import TaskKind, is_offline, printable
+from charkit.config import TaskKind, is_offline, listing, printable
 from charkit.errors import MissingError, UnknownNameError, UsageError
 from charkit.tasks import hub
 from charkit.tasks.assemble import Request, assemble
 from charkit.tasks.checks import explained_by
-from charkit.tasks.columns import Columns, choose_columns, match_columns
-from charkit.tasks.folder import corpus_of, find_parts, read_part
+from charkit.tasks.columns import Columns, choose_columns, match_columns, same_key
+from charkit.tasks.folder import corpus_of, find_parts, part_word, read_part
 from charkit.tasks.frames import data_table, parts_of
 from charkit.tasks.generated import generated_names, load_generated
 from charkit.tasks.glue import GLUE_NAMES, HUB_NAME, GlueSpec, spec_of_folder
@@ -220,8 +220,26 @@ def open_tables(
         return _folder_tables(path, evaluation)
     if is_file:
         held_out = None if evaluation is None else _evaluation_table(evaluation)
-        return Tables(read_table(path), held_out, printable(stem_of(path)))
+        train = read_table(path)
+        return Tables(train, held_out, printable(stem_of(path)), notes=_part_notes(train))
     raise _not_found(str(source), path)
+
+
+_PART_COLUMNS = ("split", "part", "set", "subset", "partition", "fold", "data split", "usage")
+
+
+def _part_notes(table: RawTable) -> tuple[str, ...]:
+    """Return a note where a column says which part each row belongs to: it is not read."""
+    for name in table.columns:
+        if same_key(name) not in _PART_COLUMNS:
+            continue
+        found = {v.strip().lower() for v in set(table.columns[name]) if isinstance(v, str)}
+        if "train" in found and len(found) > 1 and all(map(part_word, found)):
+            return (
+                f"{table.where}: column {name!r} holds {listing(sorted(found))}: it is not read. "
+                "To use these parts, write each to a file of its own, in one folder",
+            )
+    return ()
 
 
 def _data_tables(source: Any, evaluation: Any) -> Tables:

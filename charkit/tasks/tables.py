@@ -6,9 +6,10 @@ Parquet values keep their types. Every row knows its line in the file.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from charkit.errors import UnknownNameError
+from charkit.errors import DataError, UnknownNameError
 from charkit.tasks.files.arrow import read_arrow, read_parquet
 from charkit.tasks.files.content import read_content
 from charkit.tasks.files.delimited import read_delimited
@@ -26,6 +27,9 @@ FORMATS = (
 """File endings that can be read; those of text also with .gz behind."""
 
 _BINARY = (".parquet", ".arrow", ".feather")
+
+_COMMAND = re.compile(r"\b((?:iconv|tail|sed|tr) [^:]*?) (?:< )?old > new")
+"""A command of an advice that reads a file and writes another."""
 
 ADVICE = {
     ".xlsx": "Open it and save it as CSV UTF-8.",
@@ -85,7 +89,15 @@ def read_table(path: Path) -> RawTable:
             ),
         )
     raw = read_content(path, parquet=ending in _BINARY)
-    name = path.name
+    try:
+        return _read(raw, path.name, ending)
+    except DataError as error:
+        if path.suffix.lower() != ".gz":
+            raise
+        raise DataError(_unpacked_first(str(error))) from error
+
+
+def _read(raw: bytes, name: str, ending: str) -> RawTable:
     if ending == ".parquet":
         return read_parquet(raw, name)
     if ending in _BINARY:
@@ -94,3 +106,12 @@ def read_table(path: Path) -> RawTable:
         return settle(read_delimited(raw, name, delimiter="," if ending == ".csv" else "\t"))
     text = decode(raw, name)
     return read_lines(text, name) if ending == ".txt" else read_json(text, name)
+
+
+def _unpacked_first(advice: str) -> str:
+    """Return advice whose command reads what gunzip gives, not the packed file.
+
+    >>> _unpacked_first("Convert it: iconv -f CP1252 -t UTF-8 old > new.")
+    'Convert it: gunzip -c old | iconv -f CP1252 -t UTF-8 > new.'
+    """
+    return _COMMAND.sub(r"gunzip -c old | \1 > new", advice)

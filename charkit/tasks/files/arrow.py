@@ -97,11 +97,33 @@ def _table(
             )
         return values
 
+    inner = _inner_names(schema)
+
+    def make_any(name: str) -> list[Any]:
+        if name in names:
+            return make(name)
+        outer, key = inner[name]
+        return [part.get(key) if isinstance(part, dict) else None for part in columns[outer]]
+
+    columns = LazyColumns([*names, *inner], make_any)
     table = RawTable(
-        where, LazyColumns(names, make), range(1, n_rows + 1), unit="row",
+        where, columns, range(1, n_rows + 1), unit="row",
         class_names=_declared(schema),
     )  # fmt: skip
     return settle(table)
+
+
+def _inner_names(schema: pa.Schema) -> dict[str, tuple[str, str]]:
+    """Return names for the fields of fields: ``translation.en`` is ``en`` in ``translation``."""
+    import pyarrow as pa
+
+    found = {
+        f"{field.name}.{part.name}": (field.name, part.name)
+        for field in schema
+        if pa.types.is_struct(field.type)
+        for part in field.type
+    }
+    return {name: where for name, where in found.items() if name not in schema.names}
 
 
 def _refuse_large_column(file: pq.ParquetFile, name: str, where: str) -> None:
@@ -166,6 +188,8 @@ def _plain(chunk: pa.Array) -> list[Any]:
     import pyarrow as pa
 
     values: list[Any] = chunk.to_pylist()
+    if pa.types.is_decimal(chunk.type):
+        return [None if v is None else int(v) if v == int(v) else float(v) for v in values]
     plain = pa.types.is_list(chunk.type) and not pa.types.is_nested(chunk.type.value_type)
     if plain and all(v is None or len(v) <= 1 for v in values):
         return [v[0] if v else None for v in values]
@@ -186,13 +210,24 @@ def _declared(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
 def _is_code(schema: pa.Schema, name: str) -> bool:
     import pyarrow as pa
 
-    return bool(pa.types.is_integer(schema.field(name).type))
+    kind = schema.field(name).type
+    while pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_integer(kind))
 
 
 def class_names_of(features: Any) -> dict[str, tuple[str, ...]]:
-    """Return class names by column, from features as ``datasets`` describes them."""
+    """Return class names by column, from features as ``datasets`` describes them.
+
+    A list of classes has those of its elements.
+    """
     found = {}
-    for name, feature in features.items() if isinstance(features, Mapping) else ():
+    for name, outer in features.items() if isinstance(features, Mapping) else ():
+        feature = outer
+        while isinstance(feature, dict) and isinstance(feature.get("feature"), dict):
+            feature = feature["feature"]
+        if isinstance(feature, list) and len(feature) == 1:
+            feature = feature[0]
         names = feature.get("names") if isinstance(feature, dict) else None
         if isinstance(names, list) and names and feature.get("_type", "ClassLabel") == "ClassLabel":
             found[str(name)] = tuple(map(str, names))

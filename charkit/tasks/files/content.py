@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 import zlib
 from pathlib import Path
@@ -19,6 +20,7 @@ _BOMB_RATIO = 150
 1,000 times. Below 64 MB nothing is refused for it."""
 
 _STEP = 2**20
+_BEGINNING = 65_536
 UTF8_BOM = b"\xef\xbb\xbf"
 
 _KINDS: tuple[tuple[bytes, str, str], ...] = (
@@ -168,3 +170,41 @@ def _zip_kind(raw: bytes) -> tuple[str, str]:
     if any(n.startswith("word/") for n in names):
         return "a Word document", "Write the texts as CSV UTF-8"
     return "a zip archive", "Unpack it (unzip) and give the file inside"
+
+
+def refuse_other_text(raw: bytes, where: str) -> None:
+    """Refuse what is no text of fields: JSON, Excel's line that declares the separator, Markdown.
+
+    Raises:
+        DataError: It is one of these.
+    """
+    head = raw[:_BEGINNING].removeprefix(UTF8_BOM).lstrip()
+    if re.match(rb'\{\s*"[^"]*"\s*:|\[\s*\{\s*"', head):
+        ending = ".json" if head.startswith(b"[") else ".jsonl"
+        raise DataError(
+            f"{where}: expected fields with separators, got JSON. Let its name end in {ending}."
+        )
+    if re.match(rb'"?sep=.{0,2}"?\r?\n', head, re.IGNORECASE):
+        raise DataError(
+            f"{where}, line 1: expected the names of the columns, got Excel's 'sep=' line. Remove "
+            "it: tail -n +2 old > new."
+        )
+    _refuse_markdown(raw, where)
+
+
+def _refuse_markdown(raw: bytes, where: str) -> None:
+    """Refuse a table in Markdown.
+
+    Raises:
+        DataError: It is one.
+    """
+    lines = raw[:_BEGINNING].removeprefix(UTF8_BOM).lstrip().split(b"\n")[:2]
+    if len(lines) == 2 and _MARKDOWN.fullmatch(lines[1].strip()) and b"|" in lines[0]:
+        raise DataError(
+            f"{where}, line 2: expected a row, got the rule of a table in Markdown. Remove it, and "
+            "the bars around the rows: sed -e 2d -e 's/^ *| *//' -e 's/ *| *$//' -e 's/ *| */|/g' "
+            "old > new."
+        )
+
+
+_MARKDOWN = re.compile(rb"\|?( *:?-{2,}:? *\|)+( *:?-{2,}:? *)?")

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from charkit.config import printable
 from charkit.errors import DataError
-from charkit.tasks.files.content import UTF8_BOM
+from charkit.tasks.files.content import refuse_other_text
 from charkit.tasks.files.encoding import refuse_binary
 from charkit.tasks.files.grid import Grid, Ragged, first_row, read_grid
 from charkit.tasks.files.quotes import (
@@ -55,7 +55,7 @@ def read_delimited(raw: bytes, where: str, *, delimiter: str, exact: bool = Fals
         DataError: It cannot be read; the message names the line.
     """
     refuse_binary(raw, where)
-    _refuse_other_text(raw, where)
+    refuse_other_text(raw, where)
     names = first_row(raw, delimiter)
     grid: Grid | None = None
     fault: DataError | None = None
@@ -76,25 +76,6 @@ def read_delimited(raw: bytes, where: str, *, delimiter: str, exact: bool = Fals
         assert fault is not None
         raise fault
     return _table(grid, where, notes)
-
-
-def _refuse_other_text(raw: bytes, where: str) -> None:
-    """Refuse JSON, and the line in which Excel declares the separator.
-
-    Raises:
-        DataError: It is one of these.
-    """
-    head = raw[:_LOOKED_AT].removeprefix(UTF8_BOM).lstrip()
-    if re.match(rb'\{\s*"[^"]*"\s*:|\[\s*\{\s*"', head):
-        ending = ".json" if head.startswith(b"[") else ".jsonl"
-        raise DataError(
-            f"{where}: expected fields with separators, got JSON. Let its name end in {ending}."
-        )
-    if re.match(rb'"?sep=.{0,2}"?\r?\n', head, re.IGNORECASE):
-        raise DataError(
-            f"{where}, line 1: expected the names of the columns, got Excel's 'sep=' line. Remove "
-            "it: tail -n +2 old > new."
-        )
 
 
 def _fitting(raw: bytes, where: str, delimiter: str, *, exact: bool) -> Grid:
@@ -174,6 +155,16 @@ def _advice(ragged: Ragged, delimiter: str) -> str:
     width, row = len(ragged.header), ragged.row
     if ragged.widths == {width + 1: sum(ragged.widths.values())}:
         return _advice_on_one_more(row, delimiter)
+    for mark, name in _SEPARATORS.items():
+        if (
+            len(row) == 1
+            and ragged.widths == {1: ragged.n_ragged}
+            and row[0].count(mark) == width - 1
+        ):
+            return (
+                f"The names of the columns are separated by {_SEPARATORS[delimiter]}, and the rows "
+                f"by {name}: write {name} in the first line as well."
+            )
     if row[0].lstrip().startswith(("#", "//")):
         return "That line looks like a comment: remove it."
     if len(row) < width and ragged.n_ragged == 1 and _is_footer(row):
@@ -358,15 +349,21 @@ def _without_headers(grid: Grid, where: str) -> tuple[Grid, list[str]]:
     column = grid.table.column(shortest).combine_chunks().dictionary_encode()
     if isinstance(column, pa.ChunkedArray):
         column = column.chunk(0)
-    codes = [i for i, v in enumerate(column.dictionary.to_pylist()) if _key(v) == names[shortest]]
+    codes = [i for i, v in enumerate(column.dictionary.to_pylist()) if _key(v) in names and v]
     if not codes:
         return grid, []
     rows = np.flatnonzero(np.isin(column.indices.to_numpy(zero_copy_only=False), codes))
-    again = [
-        int(row)
-        for row in rows
-        if [_key(c[int(row)].as_py()) for c in grid.table.columns] == names
-    ]  # fmt: skip
+    again = []
+    for row in rows.tolist():
+        cells = [_key(c[row].as_py()) for c in grid.table.columns]
+        if cells == names:
+            again.append(row)
+        elif sorted(cells) == sorted(names):
+            raise DataError(
+                f"{where}, line {grid.lines[row]}: the names of the columns stand here again, in "
+                f"another order ({some(cells)}): files were joined whose columns differ. Join them "
+                "by name, with pandas.concat."
+            )
     if not again:
         return grid, []
     lines = ", ".join(str(grid.lines[row]) for row in again[:5])

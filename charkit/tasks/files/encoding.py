@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from itertools import pairwise
 
 from charkit.config import printable
@@ -19,7 +20,10 @@ _TITLES = {"CP1252": "Windows-1252", "CP1250": "Windows-1250 (Central Europe)",
            "CP1251": "Windows-1251 (Cyrillic)", "KOI8-R": "KOI8-R (Cyrillic)",
            "CP932": "Shift-JIS (Japanese)", "GB18030": "GBK (Chinese)", "BIG5": "Big5 (Chinese)",
            "EUC-KR": "EUC-KR (Korean)", "EUC-JP": "EUC-JP (Japanese)",
-           "CP1253": "Windows-1253 (Greek)"}  # fmt: skip
+           "CP1253": "Windows-1253 (Greek)", "CP1254": "Windows-1254 (Turkish)",
+           "CP1255": "Windows-1255 (Hebrew)", "CP1256": "Windows-1256 (Arabic)",
+           "CP874": "Windows-874 (Thai)", "CP850": "CP850 (DOS)",
+           "MACINTOSH": "Mac Roman"}  # fmt: skip
 
 
 def refuse_binary(raw: bytes, where: str) -> None:
@@ -93,7 +97,8 @@ def not_utf8(raw: bytes, offset: int, where: str) -> DataError:
     begin = max(raw.rfind(b"\n", 0, offset) + 1, offset - 25)
     end = raw.find(b"\n", offset)
     piece = raw[begin : min(len(raw) if end < 0 else end, offset + 25)]
-    shown = printable(piece.decode(name, "replace").strip().replace("\ufffd", "?"), longest=50)
+    codec = _PYTHON.get(name, name)
+    shown = printable(piece.decode(codec, "replace").strip().replace("\ufffd", "?"), longest=50)
     return DataError(
         f"{place} It looks like {_TITLES[name]}, in which it reads '{shown}'. If that is right, "
         f"convert it: iconv -f {name} -t UTF-8 old > new. If not, save it as UTF-8 with the "
@@ -128,6 +133,9 @@ def _looks_like(raw: bytes) -> str | None:
     asian = _east_asian(raw)
     if asian is not None:
         return asian
+    other = _by_bytes(b"".join(runs))
+    if other is not None:
+        return other
     letters = sum(0xC0 <= b <= 0xFF for run in runs for b in run)
     return _alphabet(runs) if letters > 0.7 * n_high else _western(raw, runs)
 
@@ -141,6 +149,25 @@ def _alphabet(runs: list[bytes]) -> str:
         return 2 * after + sum(not c.islower() for w in words for c in w)
 
     return min(("CP1251", "KOI8-R", "CP1253"), key=oddness)
+
+
+def _by_bytes(high: bytes) -> str | None:
+    """Return Thai, Arabic or Hebrew by bytes that texts in other alphabets hardly have.
+
+    Thai fills 0xA1 to 0xBF, where Windows has signs. In Arabic the two letters of the article are
+    a quarter of all. Hebrew has neither capitals nor letters beyond 0xFA.
+    """
+    count = Counter(high)
+    n = len(high)
+    thai = sum(count[b] for b in range(0xA1, 0xC0)) > 0.25 * n
+    if thai and not any(count[b] for b in (*range(0x80, 0xA0), *range(0xDB, 0xDF))):
+        return "CP874"
+    if count[0xC7] + count[0xE1] > 0.15 * n:
+        return "CP1256"
+    letters = sum(count[b] for b in range(0xE0, 0xFB))
+    if n > 30 and letters > 0.95 * n and not any(count[b] for b in range(0xFB, 0x100)):
+        return "CP1255"
+    return None
 
 
 def _east_asian(raw: bytes) -> str | None:
@@ -186,9 +213,35 @@ _COMMON_HAN = frozenset(
 def _western(raw: bytes, runs: list[bytes]) -> str | None:
     """Return Windows-1252, of which Latin-1 is a part, or its Central European neighbour."""
     used = set(b"".join(runs))
+    old = _before_windows(raw, runs)
+    if old is not None:
+        return old
+    turkish = sum(run.count(b) for run in runs for b in (0xF0, 0xFD, 0xFE, 0xDD, 0xDE, 0xD0))
+    if turkish > len(runs) / 3 and not used & {0xE1, 0xE6, 0xED, 0xF3, 0xFA}:
+        return "CP1254"  # Icelandic letters there, without the vowels of Icelandic
     inside = re.findall(rb"[A-Za-z\xc0-\xff][\xa1-\xbf]+(?=[A-Za-z\xc0-\xff])", raw)
     if len(inside) > 1 and len(inside) > len(runs) // 5:
         return "CP1250"  # signs of Windows-1252 inside words are letters there
     if used & {0x81, 0x8D, 0x8F, 0x90, 0x9D}:
         return None  # not used in Windows-1252
     return "CP1252"
+
+
+_LETTERS = frozenset("àâäåáãæçèéêëìíîïñòóôöõøùúûüßœ")
+"""Letters beyond ASCII of Western languages, inside words."""
+
+
+def _before_windows(raw: bytes, runs: list[bytes]) -> str | None:
+    """Return DOS or the old Mac where bytes that are signs in Windows-1252 stand inside words."""
+    inside = re.findall(rb"(?<=[A-Za-z])[\x80-\x9f](?=[A-Za-z])", raw)
+    if len(inside) < 2 or len(inside) <= len(runs) // 3:
+        return None
+
+    def n_letters(codec: str) -> int:
+        return sum(c in _LETTERS for run in runs for c in run.decode(codec, "replace"))
+
+    return "CP850" if n_letters("CP850") > n_letters("mac_roman") else "MACINTOSH"
+
+
+_PYTHON = {"MACINTOSH": "mac_roman"}
+"""Names of iconv that Python has otherwise."""

@@ -12,11 +12,17 @@ from charkit.errors import DataError
 from charkit.tasks.files.arrow import class_names_of, with_class_names
 from charkit.tasks.files.export_tables import settle, unwrap_lists
 from charkit.tasks.files.exports import NOT_YET, is_label_studio, open_export
-from charkit.tasks.files.table import LazyColumns, RawTable, some
+from charkit.tasks.files.table import LABEL_NAMES, TEXT_NAMES, LazyColumns, RawTable, some
 
 _MOST_INNER = 50
 _LOOKED_AT = 1_000
 _MOST_NAMES = 10_000
+
+
+_ONE_ROW = (
+    "The file holds a single JSON object, so a single row: write one object for each row, such as "
+    '{"text": "...", "label": "..."}.'
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,8 @@ def read_json(text: str, where: str) -> RawTable:
     if found is not None:
         hint = NOT_YET if "no labels yet" in found[1] else ""
         table = replace(table, notes=(found[1],), hint=hint)
+    if len(rows.objects) == 1 and not table.hint:
+        table = replace(table, hint=_ONE_ROW)
     table = with_class_names(table, rows.class_names)
     return settle(unwrap_lists(table, _nested(rows.objects if found is None else found[0])))
 
@@ -156,7 +164,8 @@ def _of_many_lines(text: str, where: str, number: int, line: str, error: Excepti
         DataError: The line's own fault, where the text is no JSON in this way either.
     """
     brief = line.strip()
-    if isinstance(error, _DoubledError) or not brief.startswith("{") or brief[-1] not in "{[,:":
+    begins = brief[-1] in "{[,:" or _reason(error) == "Extra data"
+    if isinstance(error, _DoubledError) or not brief.startswith("{") or not begins:
         raise _malformed(where, number, line, error) from error
     decoder = json.JSONDecoder(object_pairs_hook=_distinct)
     objects, lines, at = [], [], _next(text, 0)
@@ -194,9 +203,13 @@ def _document(text: str, where: str) -> Any:
         return json.loads(text, object_pairs_hook=_distinct)
     except (ValueError, RecursionError) as error:
         line = getattr(error, "lineno", 1)
+        before = text[: getattr(error, "pos", 0)].rstrip()
+        advice = "Correct it, or write one JSON object a line."
+        if before.endswith(",") and text[len(before) :].lstrip()[:1] in ("]", "}"):
+            advice = "Remove the comma before the closing bracket."
         raise DataError(
             f"{where}, line {line}: expected a JSON array of objects, got malformed JSON "
-            f"({_reason(error)}). Correct it, or write one JSON object a line."
+            f"({_reason(error)}). {advice}"
         ) from error
 
 
@@ -261,10 +274,16 @@ def _of_columns(whole: dict[str, Any]) -> _Rows | None:
     keys = [tuple(v) for v in values]
     if len(set(keys)) > 1:
         return None
+    columns = [{name: whole[name][key] for name in whole} for key in keys[0]]
     if all(k.isdigit() for k in whole):
         return _numbered(values)
     if len(whole) > 1 and all(k.isdigit() for k in keys[0]):
-        return _numbered([{name: whole[name][key] for name in whole} for key in keys[0]])
+        return _numbered(columns)
+    names = {name.lower() for name in (*TEXT_NAMES, *LABEL_NAMES)}
+    if names & {k.lower() for k in whole}:
+        return _numbered(columns)
+    if names & {k.lower() for k in keys[0]} and len(whole) > 1:
+        return _numbered(values)  # rows by their ids
     return None
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,6 +144,24 @@ def _sample(attempt: Any) -> None:
     attempt.file.write_bytes(_parquet(rows)())
 
 
+def _one_object_a_row(attempt: Any) -> None:
+    attempt.edit(
+        lambda text: jsonl_of(*({"text": t, "label": v} for t, v in json.loads(text).items()))
+    )
+
+
+def _run(begin: str) -> Callable[[Any], None]:
+    """Return a follower that runs the command after some words, and takes the table it writes."""
+
+    def follow(attempt: Any) -> None:
+        command = attempt.message.split(begin)[1]
+        command = command.replace("python -c", f"'{sys.executable}' -c")
+        subprocess.run(["bash", "-c", command], cwd=attempt.folder, check=True)
+        attempt.arguments[1] = str(attempt.folder / command.split("> ")[-1])
+
+    return follow
+
+
 def _other_shard(attempt: Any) -> None:
     (attempt.folder / "train-00001-of-00002.csv").write_text(GOOD.replace("text number", "more"))
 
@@ -172,6 +192,73 @@ FILES = [
         DataError, "byte 0xe9 at byte 14 (line 2). It looks like Windows-1252, in which it reads "
         "'caf\u00e9,a'. If that is right, convert it: iconv -f CP1252 -t UTF-8 old > new",
         {"t.csv": b"text,label\ncaf\xe9,a\n"},
+    ),
+    BadInput(
+        "wrong_encoding_packed", "Latin-1 in a gzip file: the command unpacks it first.",
+        "t.csv.gz", DataError, "convert it: gunzip -c old | iconv -f CP1252 -t UTF-8 > new",
+        {"t.csv.gz": gzip.compress(GOOD.replace("text", "t\u00e9xt").replace("t\u00e9xt", "text", 1)
+                                   .encode("latin-1"))},
+    ),
+    BadInput(
+        "title_line_packed", "Lines above the names of the columns, in a gzip file.", "t.csv.gz",
+        DataError, "gunzip -c old | tail -n +3 > new",
+        {"t.csv.gz": gzip.compress(f"Export of May\n\n{GOOD}".encode())},
+    ),
+    BadInput(
+        "markdown", "A table in Markdown.", "t.csv", DataError,
+        "line 2: expected a row, got the rule of a table in Markdown",
+        {"t.csv": "| text | label |\n|---|:--|\n" + "".join(
+            f"| {row.replace(',', ' | ')} |\n" for row in _good_rows())},
+    ),
+    BadInput(
+        "other_order", "Files joined with cat whose columns stand in another order.", "t.csv",
+        DataError, "line 12: the names of the columns stand here again, in another order",
+        {"t.csv": GOOD + "label,text\na,one\nb,two\n"},
+        follow=_edit("label,text\na,one\nb,two\n", "one,a\ntwo,b\n"),
+    ),
+    BadInput(
+        "two_separators", "Names separated by commas above rows separated by tabs.", "t.csv",
+        DataError, "separated by commas, and the rows by tabs: write tabs in the first line",
+        {"t.csv": "text,label\n" + "".join(row.replace(",", "\t") + "\n" for row in _good_rows())},
+        follow=_edit("text,label", "text\tlabel"),
+    ),
+    BadInput(
+        "odd_separator", "Fields with a separator that is not read.", "t.csv", DataError,
+        "The fields seem to be separated by '~': save them with commas",
+        {"t.csv": GOOD.replace(",", "~")},
+        follow=_edit("~", ","),
+    ),
+    BadInput(
+        "fixed_width", "Fields that are set apart by spaces.", "t.csv", DataError,
+        "The fields seem to be separated by spaces: save them with commas",
+        {"t.csv": GOOD.replace(",", "      ")},
+        follow=_edit("      ", ","),
+    ),
+    BadInput(
+        "json_last_comma", "A comma before the closing bracket of JSON.", "t.json", DataError,
+        "Remove the comma before the closing bracket",
+        {"t.json": '[{"text": "a", "label": 1},\n {"text": "b", "label": 0},\n]'},
+        follow=_edit("},\n]", "}\n]"),
+    ),
+    BadInput(
+        "json_one_row", "One JSON object with texts as names.", "t.json", DataError,
+        "The file holds a single JSON object, so a single row: write one object for each row",
+        {"t.json": json.dumps({row.split(",")[0]: row.split(",")[1] for row in _good_rows()})},
+        follow=_one_object_a_row,
+    ),
+    BadInput(
+        "label_studio_unlabelled", "Tasks of Label Studio that nobody has labelled.", "t.json",
+        DataError, "No text of the export has an accepted label yet: label some in the tool",
+        {"t.json": json.dumps([{"id": i, "data": {"text": f"t {i}"}} for i in range(5)])},
+        follow="labels have to be given in Label Studio first",
+    ),
+    BadInput(
+        "prodigy_one_class", "A Prodigy export in which one class was accepted.", "t.jsonl",
+        DataError, "only one class, 'a' (5 rows): expected at least two",
+        {"t.jsonl": jsonl_of(*({"text": row.split(",")[0], "label": row[-1], "_task_hash": i,
+                                "answer": "reject" if i % 2 else "accept"}
+                               for i, row in enumerate(_good_rows())))},
+        follow=_edit('"reject"', '"accept"'),
     ),
     BadInput(
         "utf16", "UTF-16, as some spreadsheets write it.", "t.csv", DataError, "UTF-16",
@@ -438,6 +525,44 @@ FILES = [
         {"test.csv": GOOD},
     ),
     BadInput(
+        "class_folders", "A folder for each class, a file for each text.", ".", DataError,
+        "seems to hold a folder for each class (bad, good) with a file for each text",
+        {f"train/{name}/{i}.txt": f"a {name} text {i}" for name in ("good", "bad") for i in range(6)},
+        {}, _run("to one table: "),
+    ),
+    BadInput(
+        "texts_and_labels", "Texts and labels in two files.", ".", DataError,
+        "Texts and labels seem to stand in files of their own",
+        {"train_text.txt": "".join(f"text {i}\n" for i in range(12)),
+         "train_labels.txt": "".join(f"{i % 2}\n" for i in range(12))},
+        {}, _run("remove these: "),
+    ),
+    BadInput(
+        "hub_cache", "A folder of the hub's cache instead of a snapshot.", ".", DataError,
+        "It is a folder of the hub's cache: give ",
+        {"refs/main": "abc", "snapshots/abc/train.csv": GOOD},
+        follow=lambda attempt: attempt.arguments.__setitem__(
+            1, attempt.message.split("give ")[1].rstrip(".")),
+    ),
+    BadInput(
+        "loading_script", "A downloaded repository without data.", ".", DataError,
+        "It holds a loading script (news.py), which is never run",
+        {"news.py": "raise SystemExit", "dataset_infos.json": "{}"},
+        follow="the data have to be downloaded first",
+    ),
+    BadInput(
+        "folder_of_other_formats", "A folder whose files have another format.", ".", DataError,
+        "train.xlsx is of another format. Open it and save it as CSV UTF-8",
+        {"train.xlsx": b"PK"},
+        follow=lambda attempt: (attempt.folder / "train.csv").write_text(GOOD),
+    ),
+    BadInput(
+        "several_evaluation_parts", "A folder with two files that could be for evaluation.", ".",
+        DataError, "several parts could be for evaluation (dev_a, dev_b). Say which: --eval dev_a",
+        {"train.csv": GOOD, "dev_a.csv": GOOD, "dev_b.csv": GOOD},
+        follow=lambda attempt: attempt.set("--eval", "dev_a"),
+    ),
+    BadInput(
         "folder_of_folders", "A folder of tasks instead of a task.", ".", DataError,
         "It holds folders that are tasks: one, two",
         {"one/train.csv": GOOD, "two/train.csv": GOOD},
@@ -543,6 +668,19 @@ LABELS = [
         "line 3: column 'label' holds lists of labels written as text",
         {"t.csv": csv_of("one,['a']", "two,\"['a', 'b']\"", "three,['b']")},
         follow=_swap({'"[\'a\', \'b\']"': 'b', "['a']": 'a', "['b']": 'b'}),
+    ),
+    BadInput(
+        "bare_lists", "Lists of labels without quotes.", "t.csv", DataError,
+        "line 3: column 'label' holds lists of labels written as text",
+        {"t.csv": csv_of("one,{a}", 'two,"{a,b}"', "three,{b}", "four,{a}")},
+        follow=_swap({'"{a,b}"': '{b}'}),
+    ),
+    BadInput(
+        "nested_label", "A label inside of a field.", "t.jsonl", DataError,
+        "Name the part that is meant: --label label.value",
+        {"t.jsonl": jsonl_of(*({"text": row[:-2], "label": {"value": row[-1]}}
+                               for row in _good_rows()))},
+        follow=lambda attempt: attempt.set("--label", "label.value"),
     ),
     BadInput(
         "decimal_commas", "Amounts with decimal commas.", "t.csv", DataError,

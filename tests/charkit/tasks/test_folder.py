@@ -145,6 +145,16 @@ def test_class_names_of_a_repository_card(tmp_path, name, indent):
     assert classes(load_task(tmp_path / "repo")) == set(NAMES)
 
 
+@pytest.mark.parametrize("kind", ["sequence", "list"])
+def test_class_names_of_lists_on_a_repository_card(tmp_path, kind):
+    columns = rows(12)
+    columns["label"] = [[code] for code in columns["label"]]
+    put(tmp_path / "train.parquet", columns)
+    card = README.format(indent="  ").replace("dtype:\n      class", f"{kind}:\n      class")
+    (tmp_path / "README.md").write_text(card)
+    assert classes(load_task(tmp_path)) == set(NAMES)
+
+
 def test_class_names_are_only_for_codes(tmp_path):
     columns = {"text": rows(12)["text"], "label": ["yes", "no"] * 6}
     put(tmp_path / "train.csv", columns)

@@ -1,5 +1,6 @@
 """The same rows give the same task, whatever holds them."""
 
+import enum
 import re
 
 import datasets
@@ -142,6 +143,52 @@ def test_names_of_columns_of_any_type_are_taken_as_given(case):
     assert load_task(frame, text=text, label=label).class_names == ("bad", "good")
     options = SourceOptions(text=text, label=label)
     assert load_task(frame, text=options.text, label=options.label).n_classes == 2
+
+
+@pytest.mark.parametrize("kind", [datasets.Sequence, datasets.List])
+def test_class_names_of_lists_in_a_dataset_are_read(kind):
+    label = kind(datasets.ClassLabel(names=["no", "yes"]))
+    features = datasets.Features({"text": datasets.Value("string"), "label": label})
+    data = datasets.Dataset.from_dict(
+        {"text": TEXTS, "label": [[1], [0], []] * 4}, features=features
+    )
+    task = load_task(data)
+    assert task.class_names == ("no", "yes")
+    assert len(task.train) + len(task.evaluation) == 8
+
+
+class Mood(enum.Enum):
+    good = 1
+    bad = 2
+
+
+class Grade(enum.IntEnum):
+    good = 1
+    bad = 2
+
+
+class Word(str):
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("labels", [list(Mood), list(Grade), [Word("good"), Word("bad")]])
+def test_members_of_enumerations_are_called_by_their_names(labels):
+    task = load_task({"text": TEXTS, "label": labels * 6})
+    assert task.class_names == ("bad", "good")
+
+
+@pytest.mark.parametrize("holder", [list, pd.DataFrame, polars.DataFrame])
+def test_fields_of_fields_have_names(holder):
+    rows = [{"text": text, "label": {"value": "ab"[i % 2]}} for i, text in enumerate(TEXTS)]
+    assert load_task(holder(rows), label="label.value").class_names == ("a", "b")
+    with pytest.raises(DataError, match=r"Name the part that is meant: --label label.value"):
+        load_task(holder(rows))
+
+
+def test_texts_beside_labels_are_no_rows():
+    with pytest.raises(UsageError, match=r"two lists of 12.*list\(zip\(texts, labels\)\)"):
+        load_task((TEXTS, ["good", "bad"] * 6))
+    assert load_task(list(zip(TEXTS, ["good", "bad"] * 6, strict=True))).n_classes == 2
 
 
 def test_names_differ_by_case_or_spaces_alone():

@@ -12,6 +12,8 @@ import pytest
 
 from charkit.errors import DataError
 from charkit.tasks import load_task
+from charkit.tasks.card import SourceOptions
+from charkit.tasks.partly import load_partly_labelled
 
 TEXTS = [
     "plain", "NA", "null", "007", "1.50", "  spaces kept  ", 'a "quoted" word', "a, comma",
@@ -343,3 +345,29 @@ def test_a_hundred_thousand_rows_load_in_seconds(tmp_path):
     assert len(task.fingerprint) == 64
     assert time.perf_counter() - start < 10
     assert len(task.train) == 80_000
+
+
+@pytest.mark.parametrize("name", ["split", "Set", "data_split"])
+def test_a_column_of_parts_is_named(tmp_path, name):
+    rows = [f"text {i},{'ab'[i % 2]},{'train test'.split()[i % 5 == 0]}" for i in range(20)]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join([f"text,label,{name}", *rows]) + "\n")
+    note = f"t.csv: column {name!r} holds 'test', 'train': it is not read"
+    assert any(n.startswith(note) for n in load_task(path).notes)
+    path.write_text(path.read_text().replace("train", "a").replace("test", "b"))
+    assert not any("it is not read" in n for n in load_task(path).notes)
+
+
+def test_texts_that_lost_letters_or_were_read_wrongly_are_counted():
+    good = [f"caf\u00e9 \u201cna\u00efve\u201d \u2013 \u00dcber \u00c3lter {i}" for i in range(20)]
+    labels = ["a", "b"] * 10
+    assert not any(
+        "letters" in n or "UTF-8" in n for n in load_task({"text": good, "label": labels}).notes
+    )
+    read_wrongly = [t.encode().decode("cp1252", "ignore") for t in good]
+    for change, words in ((read_wrongly, "look like UTF-8 that was read as Windows-1252"),
+                          ([t.replace("\u00e9", "\ufffd") for t in good], "hold U+FFFD")):  # fmt: skip
+        notes = load_task({"text": change, "label": labels}).notes
+        assert any("16 texts" in n and words in n for n in notes)
+        partly = load_partly_labelled({"text": change, "label": labels}, reading=SourceOptions())
+        assert any("20 texts" in n and words in n for n in partly.notes)

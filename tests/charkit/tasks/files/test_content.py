@@ -6,6 +6,7 @@ import json
 import zipfile
 import zlib
 from contextlib import suppress
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +17,7 @@ from pyarrow import feather
 
 from charkit.errors import CharkitError, DataError, MissingError, UnknownNameError
 from charkit.store import Store
+from charkit.tasks import load_task
 from charkit.tasks.card import LazyTask
 from charkit.tasks.files.content import read_content
 from charkit.tasks.files.encoding import decode
@@ -106,6 +108,12 @@ ENCODED = {
     "gb18030": "text,label\n\u8fd9\u4e2a\u9152\u5e97\u7684\u670d\u52a1\u5f88\u597d,a\n",
     "big5": "text,label\n\u9019\u500b\u9152\u5e97\u7684\u670d\u52d9\u5f88\u597d,a\n",
     "euc-kr": "text,label\n\uc774 \uc601\ud654\ub294 \uc815\ub9d0 \uc7ac\ubbf8\uc788\uc5c8\uc5b4\uc694,a\n",
+    "cp850": "text,label\ncaf\u00e9 tr\u00e8s bon, d\u00e9j\u00e0 vu, na\u00effs\n",
+    "macintosh": "text,label\ncaf\u00e9 tr\u00e8s bon, d\u00e9j\u00e0 vu, na\u00effs\n",
+    "cp1254": "text,label\ng\u00fczel \u00e7ok \u015firin \u0131\u011fd\u0131r ya\u015f,a\n",
+    "cp1255": "text,label\n" + "\u05e9\u05dc\u05d5\u05dd \u05e2\u05d5\u05dc\u05dd \u05d8\u05d5\u05d1,a\n" * 4,
+    "cp1256": "text,label\n\u0645\u0631\u062d\u0628\u0627 \u0628\u0627\u0644\u0639\u0627\u0644\u0645 \u0627\u0644\u062c\u064a\u062f,a\n",
+    "cp874": "text,label\n\u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35\u0e0a\u0e32\u0e27\u0e42\u0e25\u0e01 \u0e14\u0e35\u0e21\u0e32\u0e01,a\n",
     "utf-16le": "text,label\nplain,a\n",
     "utf-16": "text,label\nplain,a\n",
     "utf-32": "text,label\nplain,a\n",
@@ -161,6 +169,45 @@ def test_class_names_stand_in_the_schema(tmp_path, ending):
     found = read_table(path)
     assert found.class_names == {"label": ("neg", "pos")}
     assert found.columns["label"] == [1, 0]
+
+
+@pytest.mark.parametrize("outer", [
+    lambda inner: {"feature": inner, "_type": "Sequence"},
+    lambda inner: {"feature": inner, "_type": "List", "length": -1},
+    lambda inner: [inner],
+])  # fmt: skip
+def test_class_names_of_lists_stand_in_the_schema(tmp_path, outer):
+    inner = {"names": ["neg", "pos"], "_type": "ClassLabel"}
+    info = {"info": {"features": {"label": outer(inner)}}}
+    table = pa.table({"text": ["x", "y", "z"], "label": [[1], [0], []]})
+    table = table.replace_schema_metadata({b"huggingface": json.dumps(info).encode()})
+    pq.write_table(table, tmp_path / "t.parquet")
+    found = read_table(tmp_path / "t.parquet")
+    assert found.class_names == {"label": ("neg", "pos")}
+    assert found.columns["label"] == [1, 0, None]
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+def test_fields_of_fields_have_names(tmp_path, ending):
+    parts = [{"en": "one", "de": "eins"}, None, {"en": "two", "de": None}]
+    table = pa.table({"translation": parts, "label": [1, 0, 1]})
+    path = tmp_path / f"t.{ending}"
+    if ending == "parquet":
+        pq.write_table(table, path)
+    else:
+        with pa.ipc.new_stream(path, table.schema) as sink:
+            sink.write_table(table)
+    found = read_table(path)
+    assert list(found.columns) == ["translation", "label", "translation.en", "translation.de"]
+    assert found.columns["translation.de"] == ["eins", None, None]
+    with pytest.raises(DataError, match=r"Name the part that is meant: 'translation.en'"):
+        load_task(path, text="translation")
+
+
+def test_decimals_are_numbers(tmp_path):
+    values = pa.array([Decimal("1"), None, Decimal("0.5")], pa.decimal128(5, 2))
+    raw = parquet_of({"text": ["a", "b", "c"], "label": values})
+    assert read_table(write(tmp_path / "t.parquet", raw)).columns["label"] == [1, None, 0.5]
 
 
 def test_only_columns_that_are_asked_for_are_converted(tmp_path):

@@ -66,6 +66,21 @@ def test_every_shape_gives_the_same_columns(pairs, shape):
     assert columns(in_shape(rows, shape)) == by_column(rows)
 
 
+@pytest.mark.parametrize("by", ["ids", "columns"])
+def test_rows_by_their_ids_and_columns_by_their_names(by):
+    rows = {f"id {i}": {"text": f"t {i}", "label": "ab"[i % 2]} for i in range(4)}
+    whole = rows
+    if by == "columns":
+        whole = {name: {i: row[name] for i, row in rows.items()} for name in ("text", "label")}
+    found = columns(json.dumps(whole))
+    assert found == {"text": ["t 0", "t 1", "t 2", "t 3"], "label": ["a", "b", "a", "b"]}
+
+
+def test_objects_may_stand_in_one_line():
+    rows = [{"text": f"t {i}", "label": i} for i in range(3)]
+    assert columns("".join(map(json.dumps, rows))) == by_column(rows)
+
+
 def test_lines_and_rows_are_numbered():
     assert list(read_json(in_shape(ROWS, "lines"), "t").numbers) == [1, 2, 3, 4]
     assert list(read_json(in_shape(ROWS, "pretty lines"), "t").numbers) == [1, 6, 11, 16]

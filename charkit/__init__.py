@@ -30,7 +30,7 @@ _HOME = {
     "layers": "charkit.answers.layers",
     "next_labels": "charkit.answers.next_labels",
     "rank_encoders": "charkit.answers.encoders",
-    "write_report": "charkit.report.run_page",
+    "write_report": "charkit.report.pages.run",
     "doctor": "charkit.machine",
     "verify": "charkit.api",
 }
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from charkit.errors import CharkitError as CharkitError
     from charkit.heads.sweep import sweep as sweep
     from charkit.machine import doctor as doctor
-    from charkit.report.run_page import write_report as write_report
+    from charkit.report.pages.run import write_report as write_report
     from charkit.store import Store as Store
     from charkit.tasks import Split as Split
     from charkit.tasks import Task as Task

@@ -117,6 +117,21 @@ def people_name(encoder: str) -> str:
     return prefix + place.name if place.is_absolute() else encoder
 
 
+def layer_list(layers: Sequence[int]) -> str:
+    """Return ascending layers as ranges.
+
+    >>> layer_list([0, 1, 2, 4])
+    '0-2, 4'
+    """
+    runs: list[list[int]] = []
+    for layer in layers:
+        if runs and layer == runs[-1][-1] + 1:
+            runs[-1].append(layer)
+        else:
+            runs.append([layer])
+    return ", ".join(f"{r[0]}-{r[-1]}" if len(r) > 2 else ", ".join(map(str, r)) for r in runs)
+
+
 def distinct_names(
     names: Sequence[str], parts: Sequence[Sequence[str]], *, apart: Sequence[str] = ()
 ) -> list[str]:

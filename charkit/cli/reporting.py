@@ -39,7 +39,7 @@ def report(
     Example: charkit report results --title "GLUE pilot"
     """
     output = o.output_of(fmt, quiet, verbose, log_file)
-    from charkit.report.run_page import write_report
+    from charkit.report.pages.run import write_report
 
     place = write_report(run, out=out, title=title)
     rows = [{"file": str(place), "bytes": place.stat().st_size}]

@@ -236,7 +236,7 @@ def _show(output: Output, result: SweepResult, out: Path | None) -> None:
 
 def _compact(best: pd.DataFrame, result: SweepResult) -> pd.DataFrame:
     """Leave out what says the same in every row, and strengths; call the score by its name."""
-    from charkit.heads.findings import metric_name
+    from charkit.heads.records import metric_name
 
     if best.empty:
         return best

@@ -7,44 +7,17 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from charkit.config import people_name
+from charkit.config import layer_list, people_name
 from charkit.heads.choice import LayerChoice
 from charkit.heads.compare import LayerComparison, compare_layers
-from charkit.heads.records import SHOWN_BESIDE
+from charkit.heads.records import CONTROL_NAMES, SHOWN_BESIDE, metric_name
 from charkit.tasks.card import TaskCard
 
 if TYPE_CHECKING:
     from charkit.heads.result import SweepResult
 
-CONTROL_NAMES = {
-    "random_encoder": "random encoder",
-    "shuffled_labels": "shuffled labels",
-    "majority": "majority class",
-}
-
-METRIC_NAMES = {
-    "accuracy": "accuracy",
-    "f1": "F1",
-    "macro_f1": "macro-F1",
-    "balanced_accuracy": "balanced accuracy",
-    "matthews": "Matthews",
-    "pearson_spearman": "correlation",
-    "log_loss": "log loss",
-    "brier": "Brier score",
-    "pearson": "Pearson correlation",
-    "spearman": "Spearman correlation",
-    "r2": "explained variance",
-    "rmse": "root mean squared error",
-}
-"""The metrics of a sweep's table, as people call them."""
-
 CUT_SHARE = 0.01
 """A larger share of cut texts is worth a line."""
-
-
-def metric_name(metric: str) -> str:
-    """Return a metric as people call it."""
-    return METRIC_NAMES.get(metric, metric)
 
 
 def findings_of(result: SweepResult) -> list[str]:
@@ -62,21 +35,6 @@ def findings_of(result: SweepResult) -> list[str]:
                 lines += _comparison(compare_layers(result, card.name, encoder), top)
             lines += _left_out(result, card, subset, encoder)
     return lines
-
-
-def layer_list(layers: Sequence[int]) -> str:
-    """Return ascending layers as text.
-
-    >>> layer_list([0, 1, 2, 4])
-    '0-2, 4'
-    """
-    runs: list[list[int]] = []
-    for layer in layers:
-        if runs and layer == runs[-1][-1] + 1:
-            runs[-1].append(layer)
-        else:
-            runs.append([layer])
-    return ", ".join(f"{r[0]}-{r[-1]}" if len(r) > 2 else ", ".join(map(str, r)) for r in runs)
 
 
 def _score(top: pd.Series, card: TaskCard, subset: str) -> str:

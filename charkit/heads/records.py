@@ -85,6 +85,28 @@ COLUMNS: tuple[Column, ...] = (
     Column("key", "string", "", "the job's entry in the store"),
 )
 
+CONTROL_NAMES = {
+    "random_encoder": "random encoder",
+    "shuffled_labels": "shuffled labels",
+    "majority": "majority class",
+}
+
+METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "macro_f1": "macro-F1",
+    "balanced_accuracy": "balanced accuracy",
+    "matthews": "Matthews",
+    "pearson_spearman": "correlation",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "pearson": "Pearson correlation",
+    "spearman": "Spearman correlation",
+    "r2": "explained variance",
+    "rmse": "root mean squared error",
+}
+"""The metrics of a sweep's table, as people call them."""
+
 SORT_ORDER = ["task", "subset", "encoder", "control", "n_train", "seed", "layer"]
 
 _EMPTY: dict[Dtype, Any] = {
@@ -93,6 +115,11 @@ _EMPTY: dict[Dtype, Any] = {
     "float64": float("nan"),
     "bool": False,
 }
+
+
+def metric_name(metric: str) -> str:
+    """Return a metric as people call it."""
+    return METRIC_NAMES.get(metric, metric)
 
 
 def to_frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:

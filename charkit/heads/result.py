@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from charkit.durable import write_whole
 from charkit.errors import VanishedError
 from charkit.escape import csv_of
-from charkit.heads.findings import CONTROL_NAMES, findings_of
+from charkit.heads.findings import findings_of
 from charkit.heads.plan import Job
-from charkit.heads.records import SHOWN_BESIDE, metrics_beside, write_table
+from charkit.heads.records import CONTROL_NAMES, SHOWN_BESIDE, metrics_beside, write_table
 from charkit.store import Store
 from charkit.tasks.card import TaskCard
 

@@ -21,7 +21,7 @@ _IMPORTS = (
     "torch", "transformers", "pandas", "pyarrow.parquet", "sklearn.linear_model", "lightgbm",
     "matplotlib.figure", "matplotlib.backends.backend_svg", "scipy.optimize", "safetensors.numpy",
     "charkit.cli.app", "charkit.heads.sweep", "charkit.answers.estimate", "charkit.answers.embed",
-    "charkit.answers.next_labels", "charkit.report.run_page", "charkit.report.figures",
+    "charkit.answers.next_labels", "charkit.report.pages.run", "charkit.report.figures",
 )  # fmt: skip
 
 

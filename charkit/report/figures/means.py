@@ -9,10 +9,10 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from charkit.config import people_name
+from charkit.config import layer_list, people_name
 from charkit.errors import UnknownNameError, UsageError
-from charkit.heads.findings import METRIC_NAMES, layer_list, metric_name
 from charkit.heads.intervals import LEVEL, normal_quantile
+from charkit.heads.records import METRIC_NAMES, metric_name
 
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "rmse"})
 

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from charkit.config import layer_list
 from charkit.errors import CellsFailedError
 from charkit.heads import job as job_module
 from charkit.heads.compare import compare_layers
-from charkit.heads.findings import layer_list, ties
+from charkit.heads.findings import ties
 from charkit.heads.grid import SweepSettings, plan_sweep
 from charkit.heads.sweep import sweep
 from charkit.store import Store

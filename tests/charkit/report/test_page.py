@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from charkit.errors import MissingError, UsageError
-from charkit.report.page import page_html, write_page
+from charkit.report.pages.answer import page_html, write_page
 
 VOID = {"meta", "link", "input", "line", "path", "rect", "circle", "br", "wbr"}
 
@@ -156,7 +156,7 @@ def test_a_size_is_needed():
 
 def test_no_accuracy_at_all_is_said():
     page = page_html({"accuracy": [], "n": 2})
-    assert "No accuracy can be told." in words(page)
+    assert "No accuracy can be given." in words(page)
     assert not elements(page, "svg")
 
 
@@ -166,7 +166,7 @@ def test_unknown_numbers_are_called_unknown():
     page = page_html({"accuracy": rows, "curve": [], "worth_labelled_rows": nan})
     assert words(page).count("unknown") == 2
     assert "nan" not in page.lower().replace("nance", "")
-    assert len(json.loads(data_of(page))["curve"]) == 1
+    assert len(json.loads(data_of(page))["curves"][0]["points"]) == 1
 
 
 def data_of(page):
@@ -177,9 +177,10 @@ def test_the_scripts_numbers_are_those_of_the_recommended_layer():
     answer = full_answer()
     data = json.loads(data_of(page_html(answer)))
     want = [row for row in answer["curve"] if row["layer"] == 4]
-    assert [row[0] for row in data["curve"]] == [row["n"] for row in want]
+    points = data["curves"][0]["points"]
+    assert [row[0] for row in points] == [row["n"] for row in want]
     assert np.allclose(
-        [row[1:] for row in data["curve"]],
+        [row[1:] for row in points],
         [[row["mean"], row["low"], row["high"]] for row in want],
         atol=1e-5,
     )

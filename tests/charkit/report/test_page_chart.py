@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charkit.report.page_answer import read_answer
-from charkit.report.page_chart import Frame, charts, size_ticks, value_range
+from charkit.report.pages.answer import draw_curve, value_range
+from charkit.report.pages.answer_data import read_answer
+from charkit.report.pages.chart import Frame, size_ticks
 
 
 def answer(sizes, means, half=0.05, **more):
@@ -18,7 +19,7 @@ def answer(sizes, means, half=0.05, **more):
 
 
 def frame(n_low, n_high, width=720):
-    return Frame(width, 400, 50, 20, 34, 50, n_low, n_high, 0.5, 1.0)
+    return Frame(width, 400, 50, 20, 50, (n_low, n_high), (0.5, 1.0), 0.1)
 
 
 def test_places_are_those_of_the_scales():
@@ -57,9 +58,9 @@ def test_all_that_is_drawn_lies_inside_the_drawing(means, half, target):
     need = target and {"target": target, "n": 200, "low": 20, "high": None, "reached": True}
     sizes = [64 * 2**k for k in range(len(means))]
     read = answer(sizes, means, half, n=64, labels_for_target=need)
-    low, high = value_range(read)
+    low, high, _ = value_range(read)
     assert 0 <= low < high <= 1
-    drawing = charts(read)
+    drawing = draw_curve(read)
     for name, width, height in (("wide", 720, 400), ("narrow", 320, 290)):
         svg = re.search(rf'class="plot {name}">(.*?)</svg>', drawing, re.DOTALL)[1]
         for x, y in re.findall(r"[ML](-?[\d.]+) (-?[\d.]+)", svg):
@@ -70,23 +71,23 @@ def test_all_that_is_drawn_lies_inside_the_drawing(means, half, target):
 
 
 def test_one_size_is_a_point_with_a_whisker():
-    drawing = charts(answer([64], [0.7]))
+    drawing = draw_curve(answer([64], [0.7]))
     assert 'class="whisker"' in drawing
     assert 'class="mean"' not in drawing
 
 
 def test_without_an_interval_there_is_no_band():
     rows = [{"n": 64, "mean": 0.6}, {"n": 128, "mean": 0.7}]
-    drawing = charts(read_answer({"accuracy": rows}))
+    drawing = draw_curve(read_answer({"accuracy": rows}))
     assert 'class="band"' not in drawing
     assert 'class="mean"' in drawing
 
 
 def test_no_label_yet_has_no_place_on_the_axis():
-    drawing = charts(answer([0, 64, 128], [0.3, 0.6, 0.7], n=0))
+    drawing = draw_curve(answer([0, 64, 128], [0.3, 0.6, 0.7], n=0))
     assert "your" not in drawing
     assert 'data-n="64 128"' in drawing
 
 
 def test_a_falling_curve_is_called_falling():
-    assert "accuracy falls from 0.700" in charts(answer([64, 128], [0.7, 0.6]))
+    assert "accuracy falls from 0.700" in draw_curve(answer([64, 128], [0.7, 0.6]))

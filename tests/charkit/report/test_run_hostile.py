@@ -1,27 +1,30 @@
 """Folders of results that mean harm, or that another program wrote."""
 
+import json
 import time
 
 import pytest
 from run_folders import SCORECARD, SVG, sweep_table, write_run
 
 from charkit.errors import DataError
-from charkit.report.markdown import html_of
-from charkit.report.run_curves import curves_of
-from charkit.report.run_figures import data_uri, put_inside, shrunk
-from charkit.report.run_folder import read_run
-from charkit.report.run_page import run_html
-from charkit.report.run_scorecard import coverage_words, error_of, scorecard_tables
-from charkit.report.run_words import data_words
+from charkit.report.pages.curves import curves_of
+from charkit.report.pages.markdown import html_of
+from charkit.report.pages.pictures import data_uri, put_inside, shrunk
+from charkit.report.pages.run import run_html
+from charkit.report.pages.run_data import read_run
+from charkit.report.pages.scorecard import coverage_words, error_of
+from charkit.report.pages.words import data_words
 
 BARE = SVG.replace('viewBox="0 0 300 200"', "")
 
 
-def test_multiples_of_a_scorecard_are_text():
-    row = {"method": "m", "multiple": "<img src=x>", "within_2": 0.5, "reachable_though_not": 0.1}
-    [(_, table)] = scorecard_tables({"figures": {"needs": [row]}})
-    assert "<img" not in table
-    assert "&lt;img" in table
+def test_multiples_and_methods_of_a_scorecard_are_text(tmp_path):
+    row = {"within_2": 0.5, "reachable_though_not": 0.1}
+    row |= {"method": "<img src=x>", "multiple": "<img src=x>"}
+    (tmp_path / "scorecard.json").write_text(json.dumps({"figures": {"needs": [row]}}))
+    page = run_html(read_run(tmp_path))
+    assert "<img" not in page
+    assert page.count("&lt;img") == 2
 
 
 @pytest.mark.parametrize(
@@ -68,7 +71,7 @@ def test_a_size_that_is_none_is_not_read(tmp_path):
     odd = BARE.replace("<svg", '<svg viewBox="0 0 1.2.3 5"')
     (run / "figures" / "next_labels.svg").write_text(odd)
     pictures = read_run(run).pictures
-    assert put_inside(pictures).sizes[pictures[0].svg] == (480, 360)
+    assert put_inside(pictures)[0][pictures[0].svg].size == (480, 360)
 
 
 def test_line_ends_in_a_tag_are_kept():

@@ -27,13 +27,13 @@ from charkit.cli.app import app
 from charkit.errors import DataError, MissingError, UsageError
 from charkit.heads.records import write_table
 from charkit.report.figures.means import Lead
-from charkit.report.markdown import first_sentence, html_of
-from charkit.report.run_curves import curves_of, reach, reach_words, rough, share_of_gain
-from charkit.report.run_figures import data_uri, figure, put_inside, shrunk
-from charkit.report.run_folder import Picture, read_run
-from charkit.report.run_page import run_html, write_report
-from charkit.report.run_scorecard import error_of, scorecard_tables
-from charkit.report.run_words import fisher_words, sentences_of
+from charkit.report.pages.curves import curves_of, reach, rough, share_of_gain
+from charkit.report.pages.markdown import first_sentence, html_of
+from charkit.report.pages.pictures import data_uri, put_inside, shrunk
+from charkit.report.pages.run import run_html, write_report
+from charkit.report.pages.run_data import Picture, read_run
+from charkit.report.pages.scorecard import error_of, scorecard_tables
+from charkit.report.pages.words import fisher_words, sentences_of
 
 VOID = {"meta", "link", "input", "line", "path", "rect", "circle", "br", "img"}
 
@@ -185,15 +185,14 @@ def test_figures_without_room_are_packed_or_named(run):
         Picture(name, run / f"experiments/figures/{name}.svg", None) for name in ("layers", "norm")
     ]
     pictures.append(Picture("vast", run / "figures/vast.svg", None))
-    inside = put_inside(pictures, plain=len(data_uri(shrunk(SVG))) + 9, packed=10_000)
-    assert list(inside.plain) == [pictures[0].svg]
-    assert list(inside.packed) == [p.svg for p in pictures[1:]]
-    packed = gzip.decompress(base64.b64decode(inside.packed[pictures[1].svg])).decode()
+    inside, _ = put_inside(pictures, plain=len(data_uri(shrunk(SVG))) + 9, packed=10_000)
+    assert [bool(inside[p.svg].plain) for p in pictures] == [True, False, False]
+    assert [bool(inside[p.svg].packed) for p in pictures] == [False, True, True]
+    packed = gzip.decompress(base64.b64decode(inside[pictures[1].svg].packed)).decode()
     assert packed == shrunk(SVG)
-    assert "<img" in figure(pictures[1], inside, words="")
-    nothing = put_inside(pictures, plain=0, packed=0)
-    assert nothing.left_out == ("layers.svg", "norm.svg", "vast.svg")
-    assert "<img" not in figure(pictures[0], nothing, words="")
+    nothing, left_out = put_inside(pictures, plain=0, packed=0)
+    assert not nothing
+    assert left_out == ["layers.svg", "norm.svg", "vast.svg"]
 
 
 def test_a_drawing_that_is_none_is_left_out(run):
@@ -231,19 +230,20 @@ def test_labels_for_a_target_are_read_off_the_measured_curve(target):
     curve = next(c for c in curves_of(sweep_table()) if c.task == "reviews")
     found, expected = reach(curve, target).n, reached("reviews", target)
     assert found == (pytest.approx(expected) if expected is not None else None)
-    words, _ = reach_words(reach(curve, target))
-    assert words == ("not reached by 1,024" if expected is None else f"{rough(expected):,}")
+    assert reach(curve, target).labels == (
+        "not reached by 1,024" if expected is None else f"{rough(expected):,}"
+    )
 
 
 def test_the_band_gives_the_interval_of_the_labels():
     curve = next(c for c in curves_of(sweep_table()) if c.task == "reviews")
-    middle, ends = reach(curve, 0.7), reach_words(reach(curve, 0.7))[1]
+    middle, ends = reach(curve, 0.7), reach(curve, 0.7).ends
     assert middle.low == pytest.approx(reached("reviews", 0.68))
     assert middle.high == pytest.approx(reached("reviews", 0.72))
     assert ends == f"{rough(middle.low):,} to {rough(middle.high):,}"
-    assert reach_words(reach(curve, 0.5))[0] == "16 or fewer"
-    assert reach_words(reach(curve, 0.86))[1].endswith("to more than 1,024")
-    assert reach_words(reach(curve, 0.95))[1] == "whole band below"
+    assert reach(curve, 0.5).labels == "16 or fewer"
+    assert reach(curve, 0.86).ends.endswith("to more than 1,024")
+    assert reach(curve, 0.95).ends == "whole band below"
 
 
 def test_curves_know_layer_and_signal():

@@ -4,8 +4,8 @@ import pytest
 from browser import PROGRAM, browser
 from run_folders import NASTY, reached, write_run
 
-from charkit.report.run_curves import rough
-from charkit.report.run_page import write_report
+from charkit.report.pages.curves import rough
+from charkit.report.pages.run import write_report
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no chromium on this machine")
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import gzip
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from markupsafe import Markup
+
 from charkit.config import printable
-from charkit.report.page_words import text
-from charkit.report.run_folder import Picture
+from charkit.report.pages.run_data import Picture
 from charkit.sealed import check_svg
 
 PLAIN, PACKED, NUMBERS = 900_000, 500_000, 200_000
@@ -28,23 +29,21 @@ _SIZE = re.compile(r'<svg\b[^<>]*?\bviewBox="0 0 (\d+(?:\.\d+)?) (\d+(?:\.\d+)?)
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
-@dataclass(frozen=True, eq=False)
-class Inside:
-    """What of a run's figures is inside its page.
+@dataclass(frozen=True)
+class Held:
+    """A figure inside a page.
 
     Attributes:
-        plain: Drawing -> its address, which holds it.
-        packed: Drawing -> it, compressed; the page's script unpacks it.
-        numbers: Table of numbers -> its address, which holds it.
-        sizes: Drawing -> its width and height in pixels.
-        left_out: Names of the drawings for which there is no room, or which cannot be read.
+        size: Width and height in pixels.
+        plain: Its address, which holds it; empty where it is packed.
+        packed: The drawing, compressed; the page's script unpacks it.
+        numbers: The address that holds its numbers; empty where they found no room.
     """
 
-    plain: Mapping[Path, str]
-    packed: Mapping[Path, str]
-    numbers: Mapping[Path, str]
-    sizes: Mapping[Path, tuple[int, int]]
-    left_out: tuple[str, ...]
+    size: tuple[int, int]
+    plain: Markup
+    packed: Markup
+    numbers: Markup
 
 
 def put_inside(
@@ -53,37 +52,36 @@ def put_inside(
     plain: int = PLAIN,
     packed: int = PACKED,
     numbers: int = NUMBERS,
-) -> Inside:
-    """Return what of figures fits into a page.
+) -> tuple[dict[Path, Held], list[str]]:
+    """Return what of figures fits into a page, and the names of those that do not.
 
     Args:
         pictures: The most important ones first; these need no script.
         plain: Bytes for drawings as they are.
         packed: Bytes for further drawings, compressed.
         numbers: Bytes for the plotted numbers.
+
+    Raises:
+        DataError: A drawing or its numbers differ from the hash in it.
     """
-    plainly, packedly, tables = {}, {}, {}
-    sizes: dict[Path, tuple[int, int]] = {}
-    left_out: list[str] = []
+    inside: dict[Path, Held] = {}
+    left_out = []
     for picture in pictures:
-        svg = _shrunk_file(picture)
-        if svg is None:
-            left_out.append(picture.svg.name)
-            continue
-        sizes[picture.svg] = _pixels(svg)
-        if len(uri := data_uri(svg)) <= plain:
-            plainly[picture.svg] = uri
+        svg, uri, coded = _shrunk_file(picture), "", ""
+        if svg is not None and len(uri := data_uri(svg)) <= plain:
             plain -= len(uri)
-        elif len(coded := _packed(svg)) <= packed:
-            packedly[picture.svg] = coded
-            packed -= len(coded)
+        elif svg is not None and len(coded := _packed(svg)) <= packed:
+            uri, packed = "", packed - len(coded)
         else:
             left_out.append(picture.svg.name)
-        coded = _coded_numbers(picture.csv)
-        if picture.csv is not None and 0 < len(coded) <= numbers:
-            tables[picture.csv] = f"data:text/csv;base64,{coded}"
-            numbers -= len(coded)
-    return Inside(plainly, packedly, tables, sizes, tuple(left_out))
+            continue
+        table = _coded_numbers(picture.csv)
+        if not 0 < len(table) <= numbers:
+            table = ""
+        numbers -= len(table)
+        csv = f"data:text/csv;base64,{table}" if table else ""
+        inside[picture.svg] = Held(_pixels(svg), Markup(uri), Markup(coded), Markup(csv))
+    return inside, left_out
 
 
 def _packed(svg: str) -> str:
@@ -149,39 +147,6 @@ def data_uri(svg: str) -> str:
     return "data:image/svg+xml;utf8," + coded.replace("&", "&amp;")
 
 
-def figure(picture: Picture, inside: Inside, *, words: str) -> str:
-    """Return a figure with what is to be had of it, or where it lies if there is no room.
-
-    Args:
-        picture: Of a run.
-        inside: What the page holds.
-        words: What it shows, for those who do not see it.
-    """
-    svg, name = picture.svg, text(picture.name)
-    if svg in inside.plain:
-        held = f"src='{inside.plain[svg]}'"
-    elif svg in inside.packed:
-        held = f'data-packed="{inside.packed[svg]}"'
-    else:
-        return (
-            f'<p class="quiet small">Not in this page: figure <code>{text(svg.name)}</code>, in '
-            "the folder of the run.</p>"
-        )
-    wide, high = inside.sizes[svg]
-    links = [f'<a class="as-svg" download="{name}.svg" hidden>SVG</a>']
-    if picture.csv is not None:
-        links.append(_numbers(picture.csv, inside))
-    return (
-        f'<figure class="picture"><img alt="{text(words)}" width="{wide}" height="{high}" '
-        f"{held}><figcaption><span>{name}</span> {' '.join(links)}</figcaption></figure>"
-    )
-
-
-def figures(pictures: Sequence[Picture], inside: Inside, *, words: str) -> str:
-    """Return figures one after the other."""
-    return "\n".join(figure(picture, inside, words=words) for picture in pictures)
-
-
 def _shrunk_file(picture: Picture) -> str | None:
     """Return a drawing for the page; None where it cannot be shown.
 
@@ -202,11 +167,3 @@ def _shrunk_file(picture: Picture) -> str | None:
     svg = raw.decode(errors="replace")
     whole = "<svg" in svg and "</svg>" in svg and "\0" not in svg
     return shrunk(svg) if whole and "<!ENTITY" not in svg else None
-
-
-def _numbers(csv: Path, inside: Inside) -> str:
-    """Return a link that holds the plotted numbers, or the name of their file."""
-    name = text(csv.name)
-    if csv in inside.numbers:
-        return f'<a download="{name}" href="{inside.numbers[csv]}">CSV</a>'
-    return f"<code>{name}</code>"

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from statistics import median
 
 from charkit.report.figures.means import layer_range
-from charkit.report.markdown import first_sentence
-from charkit.report.page_answer import Verdict
-from charkit.report.run_curves import TaskCurve, by_encoder, rough, share_of_gain, tasks_led
-from charkit.report.run_folder import Experiment, RunFolder
-from charkit.report.run_scorecard import OURS, coverage_words, error_of
+from charkit.report.pages.curves import TaskCurve, by_encoder, rough, share_of_gain, tasks_led
+from charkit.report.pages.markdown import first_sentence
+from charkit.report.pages.run_data import Experiment, RunFolder
+from charkit.report.pages.scorecard import coverage_words, error_of
+from metamodel.scorecard import OURS
 
 _FISHER = "no_fisher"
 _NEAR = 0.05
@@ -30,28 +30,25 @@ def question_of(run: RunFolder) -> str:
 
 def layer_words(curves: Sequence[TaskCurve]) -> str:
     """Return which layer is best, over tasks, each at its largest size."""
-    told = [c for c in curves if c.signal and c.n_layers > 1]
-    if not told:
+    known = [c for c in curves if c.signal and c.n_layers > 1]
+    if not known:
         return ""
-    ahead = [c for c in told if c.deepest not in c.last.tied]
-    counts = Counter(c.layer for c in told)
-    most = max(counts.values())
-    best = layer_range([layer for layer, count in counts.items() if count == most])
-    plural = "layers" if len([1 for count in counts.values() if count == most]) > 1 else "layer"
-    deepest = max(c.deepest for c in told)
-    if len(told) == 1:
-        only = told[0]
+    if len(known) == 1:
+        only = known[0]
         tied = [k for k in only.last.tied if k != only.layer]
         level = f"; level with it: {layer_range(tied)}" if tied else ""
-        return f"Layer {only.layer} of {deepest} is best{level}."
+        return f"Layer {only.layer} of {only.deepest} is best{level}."
+    ahead = [c for c in known if c.deepest not in c.last.tied]
+    counts = Counter(c.layer for c in known)
+    most = max(counts.values())
+    best = [layer for layer, count in counts.items() if count == most]
+    names = f"{'layers' if len(best) > 1 else 'layer'} {layer_range(best)}"
+    often = f"{names} of {max(c.deepest for c in known)} has the highest mean most often"
     if not ahead:
-        return (
-            f"The last layer keeps up on all {len(told)} tasks with signal; {plural} {best} of "
-            f"{deepest} has the highest mean most often."
-        )
+        return f"The last layer keeps up on all {len(known)} tasks with signal; {often}."
     return (
-        f"An earlier layer beats the last on {len(ahead)} of {len(told)} tasks with signal; "
-        f"{plural} {best} of {deepest} has the highest mean most often ({most} tasks)."
+        f"An earlier layer beats the last on {len(ahead)} of {len(known)} tasks with signal; "
+        f"{often} ({most} tasks)."
     )
 
 
@@ -75,17 +72,16 @@ def fisher_words(run: RunFolder) -> str:
     ours, without = error_of(run.scorecard, OURS), error_of(run.scorecard, _FISHER)
     if ours is None:
         return ""
-    said = f"Accuracies with 2 to 8 times the labels are told {ours:.1f} points off on average"
-    plain = error_of(run.scorecard, "pow2")
-    if plain is not None:
-        said += f" (power law {plain:.1f})"
+    words = f"Accuracies with 2 to 8 times the labels are told {ours:.1f} points off on average"
+    power_law = error_of(run.scorecard, "pow2")
+    if power_law is not None:
+        words += f" (power law {power_law:.1f})"
     if without is None:
-        return f"{said}."
-    gain = without - ours
-    if abs(gain) < _NEAR:
+        return f"{words}."
+    if abs(without - ours) < _NEAR:
         same = f"{without:.2f} against {ours:.2f}"
-        return f"{said}; without the Fisher features the error is the same ({same})."
-    return f"{said}; without the Fisher features {without:.1f}, no interval known."
+        return f"{words}; without the Fisher features the error is the same ({same})."
+    return f"{words}; without the Fisher features {without:.1f}, no interval known."
 
 
 def failure_words(curves: Sequence[TaskCurve]) -> str:
@@ -116,10 +112,9 @@ def _layers_and_data(curves: Sequence[TaskCurve]) -> list[str]:
 def sentences_of(run: RunFolder, curves: Sequence[TaskCurve]) -> list[str]:
     """Return the answer in a few sentences, the most important first; at least one."""
     found = [*_layers_and_data(curves), fisher_words(run), failure_words(curves)]
-    told = [sentence for sentence in found if sentence]
-    if not told and run.experiments:
-        told = [first_sentence(run.experiments[0].finding)]
-    return [s for s in told if s] or ["No finished result shows an answer yet."]
+    if not any(found) and run.experiments:
+        found = [first_sentence(run.experiments[0].finding)]
+    return [s for s in found if s] or ["No finished result shows an answer yet."]
 
 
 def short_of(experiment: Experiment) -> str:
@@ -129,7 +124,7 @@ def short_of(experiment: Experiment) -> str:
 
 def warnings_of(
     run: RunFolder, curves: Sequence[TaskCurve], unseen: Sequence[str]
-) -> list[Verdict]:
+) -> list[tuple[str, str, str]]:
     """Return what to doubt, or to know, about the run.
 
     Args:
@@ -157,7 +152,7 @@ def warnings_of(
         found.append(("figures_left_out", words, "note"))
     if covered := coverage_words(run.scorecard):
         found.append(("coverage", covered, "note"))
-    return [Verdict(*row) for row in found]
+    return found
 
 
 def _of_table(run: RunFolder) -> list[tuple[str, str, str]]:

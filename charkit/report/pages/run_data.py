@@ -22,6 +22,7 @@ import pandas as pd
 
 from charkit.config import printable
 from charkit.errors import DataError, MissingError
+from charkit.heads.records import COLUMNS
 from charkit.sealed import read_sealed, read_sealed_table, reading
 
 EXPERIMENTS = "experiments"
@@ -41,7 +42,7 @@ ORDER = (
     "intermediate",
     "failures",
 )
-"""Experiments in the order of their telling; others follow by name."""
+"""Experiments in the order of the page; others follow by name."""
 
 _SWEEP_COLUMNS = frozenset(
     {
@@ -50,11 +51,9 @@ _SWEEP_COLUMNS = frozenset(
         *("message", "frac_truncated", "converged"),
     }
 )
-_TYPES = {
-    **dict.fromkeys(("layer", "n_train", "seed", "n_eval"), "int64"),
-    **dict.fromkeys(("score", "score_low", "score_high", "accuracy"), "float64"),
-    **{"frac_truncated": "float64", "converged": "bool"},
-}
+"""The columns of a sweep's table that the page reads; a table that has them all is one."""
+
+_TYPES = {c.name: c.dtype for c in COLUMNS if c.name in _SWEEP_COLUMNS and c.dtype != "string"}
 _ADVICE = "Make it again, or take it out of the folder."
 _LARGEST_SCORE = 1e6
 _OF_SWEEPS = ("curves_", "layers_", "best_layers")
@@ -84,10 +83,10 @@ class Experiment:
         name: Of its files.
         question: Ends with a question mark.
         asked_by: What asks it.
-        headline: The finding in a sentence; empty where not told.
+        headline: The finding in a sentence; empty where unknown.
         finding: Markdown.
         pictures: Those that exist, the main one first.
-        table: Name of the file with its numbers; empty where not told.
+        table: Name of the file with its numbers; empty where unknown.
         summary: Its few numbers.
         manifest: How it was made.
     """
@@ -112,9 +111,9 @@ class RunFolder:
         table: A sweep's table; None where there is none.
         table_file: Its name.
         other_tables: Names of further sweep tables, which are not shown.
-        experiments: In the order of their telling.
+        experiments: In the order of the page.
         pictures: Figures that no experiment and no sweep names.
-        drawn: How many files of a sweep's figures lie there.
+        drawn: How many files of a sweep's figures there are.
         scorecard: What ``scorecard.json`` holds; empty where there is none.
         answer: An answer; None where there is none.
     """
@@ -244,29 +243,29 @@ def _experiments(folder: Path) -> tuple[Experiment, ...]:
 
 
 def _experiment(path: Path) -> Experiment:
-    said = _json(path)
+    written = _json(path)
     kinds: Mapping[str, type] = {
         "question": str, "asked_by": str, "headline": str, "finding": str, "table": str,
         "figures": list, "summary": dict, "manifest": dict,
     }  # fmt: skip
-    told = {name: said.get(name) or kind() for name, kind in kinds.items()}
+    found = {name: written.get(name) or kind() for name, kind in kinds.items()}
     for name, kind in kinds.items():
-        if not isinstance(told[name], kind):
+        if not isinstance(found[name], kind):
             raise DataError(
                 f"{_named(path)}: expected {kind.__name__} under {name!r}, got "
-                f"{printable(repr(told[name]))}. Run the experiment again."
+                f"{printable(repr(found[name]))}. Run the experiment again."
             )
-    figures = told.pop("figures")
+    figures = found.pop("figures")
     pictures = (_inside(path.parent, str(figure)) for figure in figures)
     return Experiment(
-        name=str(said.get("name") or path.stem),
+        name=str(written.get("name") or path.stem),
         pictures=tuple(p for p in pictures if p is not None),
-        **told,
+        **found,
     )
 
 
 def _inside(folder: Path, named: str) -> Picture | None:
-    """Return a figure that a file names; None where it does not exist or lies elsewhere."""
+    """Return a figure that a file names; None where it does not exist or is elsewhere."""
     try:
         place = (folder / named).resolve()
     except (OSError, ValueError):
@@ -278,14 +277,14 @@ def _inside(folder: Path, named: str) -> Picture | None:
 
 def _picture(svg: Path) -> Picture:
     csv = svg.with_suffix(".csv")
-    return Picture(svg.stem, svg, csv if csv.is_file() and _lies_here(csv) else None)
+    return Picture(svg.stem, svg, csv if csv.is_file() and _is_here(csv) else None)
 
 
-def _lies_here(place: Path) -> bool:
-    """Tell whether a file is no link to another folder."""
+def _is_here(place: Path) -> bool:
+    """Return whether a file is no link to another folder."""
     return place.resolve().parent == place.parent.resolve()
 
 
 def _pictures(folder: Path) -> Sequence[Picture]:
     places = [*sorted(folder.glob("*.svg")), *sorted((folder / FIGURES).glob("*.svg"))]
-    return [_picture(place) for place in places if _lies_here(place)]
+    return [_picture(place) for place in places if _is_here(place)]

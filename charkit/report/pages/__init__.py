@@ -1,0 +1,1 @@
+"""HTML pages: the answer of `charkit estimate`, and a folder of results."""

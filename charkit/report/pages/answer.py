@@ -1,0 +1,344 @@
+"""One HTML file that answers: what accuracy, how many labels, which layer, and what to doubt.
+
+The page asks nothing of any network (a policy inside it forbids that), shows its whole answer
+without its script, follows the light or dark theme, and can be printed. The script adds values
+under the pointer and a slider for other targets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from charkit.durable import write_whole
+from charkit.report.pages import chart
+from charkit.report.pages.answer_data import Need, PageAnswer, read_answer
+from charkit.report.pages.chart import Frame, Point
+from charkit.report.pages.html import (
+    accuracy,
+    breakable,
+    data,
+    interval,
+    labels,
+    minus,
+    plain,
+    render,
+)
+
+_LONG = 110
+"""A headline of more letters is set smaller."""
+
+_SLIDER_STEPS = (0.005, 0.001, 0.0001)
+"""The first one that meets the target."""
+
+_MOST = 12
+"""Further contributions share one row."""
+
+_VALUE_STEPS = (0.01, 0.02, 0.05, 0.1, 0.2)
+
+
+def write_page(answer: Mapping[str, Any], path: Path) -> Path:
+    """Write an answer as one HTML file that opens without a network, whole or not at all.
+
+    Args:
+        answer: What ``charkit estimate --format json`` prints; see `page_html`.
+        path: Where to.
+
+    Returns:
+        The file.
+
+    Raises:
+        UsageError: The answer has no accuracies, or something that must be a number is none.
+        MissingError: The folder cannot be written.
+    """
+    return write_whole(path, page_html(answer).encode())
+
+
+def page_html(answer: Mapping[str, Any], *, title: str | None = None) -> str:
+    """Return an answer as one HTML page; the same answer gives the same page.
+
+    Args:
+        answer: What ``charkit estimate --format json`` prints. Every key but ``accuracy`` may be
+            missing; null and NaN are unknown numbers. Accuracies in [0, 1].
+        title: Of the window. Default: made of the task's name.
+
+    Raises:
+        UsageError: The answer has no accuracies, or something that must be a number is none.
+    """
+    read = read_answer(answer)
+    tables = _tables(read)
+    has_texts = read.worth is not None or bool(read.texts or read.notes)
+    return render(
+        "answer.html",
+        title=title or ": ".join(filter(None, ("charkit", read.task))),
+        about=_about(read),
+        question=read.question or "What accuracy can be expected?",
+        headline=read.headline,
+        long=len(read.headline) > _LONG,
+        sentences=read.sentences,
+        verdicts=read.verdicts,
+        answer=read,
+        tiles=_tiles(read),
+        chart=draw_curve(read),
+        described=described(read),
+        at_layer="" if read.layer is None else f" at layer {read.layer}",
+        goal=_goal(read),
+        tables=tables,
+        n_cards=sum(bool(rows) for _, rows in tables) + has_texts,
+        has_texts=has_texts,
+        worth=_worth(read.worth),
+        numbers=_numbers(read),
+    )
+
+
+def _numbers(answer: PageAnswer) -> Markup:
+    """Return what the script needs."""
+    need = answer.need
+    return data(
+        {
+            "curves": [{"points": [[p.n, p.mean, p.low, p.high] for p in answer.curve]}],
+            "n": answer.n,
+            "observed": answer.observed,
+            "need": need and [need.target, need.n, need.low, need.high],
+        }
+    )
+
+
+def _about(answer: PageAnswer) -> list[str]:
+    """Return task, encoder and sample."""
+    parts = [plain(name, longest=80) for name in (answer.task, answer.encoder) if name]
+    if answer.n is not None:
+        parts.append(labels(answer.n) if answer.n else "no labels yet")
+    return parts + ([f"{answer.n_classes:,} classes"] if answer.n_classes else [])
+
+
+def _tiles(answer: PageAnswer) -> list[tuple[str, str, str]]:
+    """Return the numbers of the answer: name, value, interval."""
+    found: list[tuple[str, str, str]] = []
+    here, need, tested = answer.here, answer.need, answer.evaluation
+    if here is not None and here.mean is not None:
+        found.append((f"With your {labels(here.n)}", accuracy(here.mean), _ends(here)))
+    if need is not None:
+        value = need.labels.removesuffix(" labels")
+        found.append((f"Labels for {need.target:g}", value, need.ends))
+    if tested is not None and tested.mean is not None:
+        found.append(("On your evaluation texts", accuracy(tested.mean), _ends(tested)))
+    if answer.layer is not None:
+        others = [row["layer"] for row in answer.layers if row["layer"] != answer.layer]
+        tied = [row["layer"] for row in answer.layers if row["tied"] and row["layer"] in others]
+        found.append(("Best read at", f"layer {answer.layer}", _ties(tied)))
+    return found
+
+
+def _ends(row: Point) -> str:
+    return f"90 % interval {interval(row.low, row.high)}"
+
+
+def _ties(tied: Sequence[int]) -> str:
+    if len(tied) > 6:
+        return f"{len(tied)} other layers tie with it"
+    names = ", ".join(map(str, tied))
+    return f"layers {names} tie" if len(tied) > 1 else f"layer {names} ties" if tied else ""
+
+
+def _worth(rows: float | None) -> str:
+    return "" if rows is None else labels(round(rows)).replace("label", "labelled text")
+
+
+def _tables(answer: PageAnswer) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Return the names and rows of the tables below the curve; a table may have no rows."""
+    sizes, layers = [], []
+    bars = _bars([(p.low, p.mean, p.high) for p in answer.sizes])
+    for p, bar in zip(answer.sizes, bars, strict=True):
+        times = p.n / answer.n if answer.n else 0
+        small = "yours" if p.n == answer.n else f"{times:.3g} ×" if times >= 1 else ""
+        cells = (accuracy(p.mean), interval(p.low, p.high))
+        sizes.append(_row(f"{p.n:,}", cells, bar, small=small, here=p.n == answer.n))
+    bars = _bars([(r["low"], r["score"], r["high"]) for r in answer.layers])
+    for r, bar in zip(answer.layers, bars, strict=True):
+        chosen = r["layer"] == answer.layer
+        small = "recommended" if chosen else "tied with it" if r["tied"] else ""
+        cells = (accuracy(r["score"]), interval(r["low"], r["high"]))
+        layers.append(_row(str(r["layer"]), cells, bar, small=small, here=chosen))
+    return [
+        ("Accuracy by number of labels", sizes),
+        ("Layers", layers),
+        ("What drove the answer", _contribution_rows(answer.contributions)),
+    ]
+
+
+def _row(
+    head: str, cells: Sequence[str], bar: Markup, *, small: str | None = None, here: bool = False
+) -> dict[str, Any]:
+    return {"head": head, "cells": cells, "bar": bar, "small": small, "here": here}
+
+
+def _contribution_rows(contributions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what each feature added to the expected accuracy or took from it."""
+    shown, rest = contributions[:_MOST], contributions[_MOST:]
+    widest = max((abs(c["points"]) for c in shown), default=0.0) or 1.0
+    rows = []
+    for c in shown:
+        share = c["points"] / widest
+        kind, start = ("bar-loss" if share < 0 else "bar-gain"), 50 + 48 * min(share, 0)
+        zero = chart.shape("rect", "bar-zero", x="49.6", y=0, width="0.8", height=14)
+        own = chart.shape("rect", kind, x=start, y=3, width=48 * abs(share), height=8)
+        cells = (c["value"], minus(f"{c['points']:+.1f}"))
+        rows.append(_row(breakable(c["feature"]), cells, zero + own))
+    if rest:
+        total = minus(f"{sum(c['points'] for c in rest):+.1f}")
+        rows.append(_row(f"{len(rest)} more together", ("", total), Markup("")))
+    return rows
+
+
+def _bars(rows: Sequence[tuple[float | None, float | None, float | None]]) -> list[Markup]:
+    """Return each interval (low, middle, high) as a small drawing, all on one scale."""
+    known = [v for row in rows for v in row if v is not None] or [0.0]
+    least, span = min(known), max(known) - min(known)
+
+    def place(value: float) -> float:
+        return 2 + 96 * (value - least) / span
+
+    found = []
+    for low, mean, high in rows:
+        shapes = Markup("")
+        if mean is not None and span > 0:
+            start, end = (place(mean if v is None else v) for v in (low, high))
+            wide = max(end - start, 0.5)
+            shapes += chart.shape("rect", "bar-range", x=start, y=4, width=wide, height=6)
+            shapes += chart.shape("rect", "bar-mean", x=place(mean) - 1, y=1, width=2, height=12)
+        found.append(shapes)
+    return found
+
+
+def value_range(answer: PageAnswer) -> tuple[float, float, float]:
+    """Return the accuracies that the chart spans within [0, 1], and the step of its ticks."""
+    values = [v for p in answer.curve for v in (p.mean, p.low, p.high) if v is not None]
+    values += [p.mean for rows in answer.others for p in rows if p.mean is not None]
+    values += [value for _, value in answer.observed]
+    if answer.need is not None and 0 <= answer.need.target <= 1:
+        values.append(answer.need.target)
+    low, high = max(min(values), 0.0), min(max(values) + 0.02, 1.0)  # some air above
+    step = _step(low, high)
+    low = max(math.floor(low / step + 1e-9) * step, 0.0)
+    high = min(math.ceil(high / step - 1e-9) * step, 1.0)
+    high = min(max(high, low + 2 * step), 1.0)
+    low, high = round(max(min(low, high - 2 * step), 0.0), 4), round(high, 4)
+    return low, high, _step(low, high)
+
+
+def _step(low: float, high: float) -> float:
+    return next((s for s in _VALUE_STEPS if (high - low) / s <= 6), _VALUE_STEPS[-1])
+
+
+def draw_curve(answer: PageAnswer, *, kind: str = "plot") -> Markup:
+    """Return the learning curve for a screen and for a phone; nothing without a point.
+
+    Args:
+        answer: The answer.
+        kind: ``"still"`` where the page's script reads another chart.
+    """
+    if not answer.curve:
+        return Markup("")
+    sizes = [p.n for p in answer.curve] + [n for n, _ in answer.observed] + [answer.n or 0]
+    span = chart.size_span(n for n in sizes if n)
+    low, high, step = value_range(answer)
+    frames = {
+        "wide": Frame(720, 400, 50, 20, 50, span, (low, high), step),
+        "narrow": Frame(320, 290, 42, 12, 48, span, (low, high), step),
+    }
+    return chart.draw(
+        frames, lambda frame: _shapes(answer, frame), described=described(answer), kind=kind
+    )
+
+
+def described(answer: PageAnswer) -> str:
+    """Return in words what the drawing shows; nothing where nothing is drawn."""
+    if not answer.curve:
+        return ""
+    first, last = answer.curve[0], answer.curve[-1]
+    end = f"{accuracy(last.mean)} at {labels(last.n)}"
+    ends = f"90 % interval {interval(last.low, last.high)}"
+    if first is last:
+        return f"Expected accuracy {end} ({ends})."
+    moves = "rises" if (first.mean or 0) <= (last.mean or 0) else "falls"
+    start = f"{accuracy(first.mean)} at {labels(first.n)}"
+    return f"Expected accuracy {moves} from {start} to {end} ({ends})."
+
+
+def _shapes(answer: PageAnswer, frame: Frame) -> list[Markup]:
+    sizes = {p.n for p in answer.sizes}
+    dots = [("size", p.n, p.mean or 0.0) for p in answer.curve if p.n in sizes]
+    dots += [("observed", n, value) for n, value in answer.observed]
+    banded = sum(p.low is not None and p.high is not None for p in answer.curve)
+    band = "band" if banded > 1 else "whisker"
+    cursor = chart.line("cursor", (0, 0), (frame.top, frame.floor), shown=False)
+    return [
+        *chart.axes(frame, "accuracy", "labelled texts"),
+        *_available(answer.n, frame),
+        *(chart.curve("other", rows, frame) for rows in answer.others),
+        chart.band(band, answer.curve, frame),
+        chart.curve("mean", answer.curve, frame),
+        *(chart.dot(kind, (frame.x(n), frame.y(value)), 4) for kind, n, value in dots),
+        *_target(answer.need, frame),
+        cursor,
+        chart.dot("cursor-dot", (0, 0), 5, shown=False),
+    ]
+
+
+def _available(n: int | None, frame: Frame) -> list[Markup]:
+    """Mark the number of labels available."""
+    if not n:
+        return []
+    x, words = frame.x(n), f"your {labels(n)}"
+    half = 3.6 * len(words)
+    middle = min(max(x, 62 + half), frame.width - half)
+    return [
+        chart.line("now", (x, x), (frame.top - 8, frame.floor)),
+        chart.words("note", (middle, frame.top - 18), words, "middle"),
+    ]
+
+
+def _target(need: Need | None, frame: Frame) -> list[Markup]:
+    """Draw the target and the labels that it needs; hidden where no target was asked for."""
+    inside = need is not None and frame.values[0] <= need.target <= frame.values[1]
+    shown = need if inside else None
+    value = frame.values[1] if shown is None else shown.target
+    y, (first, last) = frame.y(value), frame.sizes
+
+    def cut(n: int | None) -> float | None:
+        return None if n is None else frame.x(min(max(float(n), first), last))
+
+    low, high, n = (None, None, None)
+    if shown is not None:
+        low = cut(shown.low)
+        high = frame.end if shown.high is None and low is not None else cut(shown.high)
+        n = cut(shown.n) if shown.n is not None and shown.n <= last else None
+    span = (low, high) if low is not None and high is not None else None
+    x = n or 0.0
+    hidden = Markup("" if shown is not None else ' visibility="hidden"')
+    return [
+        Markup('<g class="target"{}>').format(hidden),
+        *chart.goal(frame, value, 3),
+        chart.line("needed-span", span or (0.0, 0.0), (y, y), shown=span is not None),
+        chart.line("needed-drop", (x, x), (y, frame.floor), shown=n is not None),
+        chart.dot("needed", (x, y), 5.5, shown=n is not None),
+        Markup("</g>"),
+    ]
+
+
+def _goal(answer: PageAnswer) -> dict[str, Any] | None:
+    """Return the slider's ends, steps and start; None where the curve has too few points."""
+    if len(answer.curve) < 2:
+        return None
+    low, high, _ = value_range(answer)
+    last = answer.curve[-1].mean or high
+    start = min(max(int(last * 100) / 100, low), high)
+    value = start if answer.need is None else answer.need.target
+    met = (s for s in _SLIDER_STEPS if abs(value / s - round(value / s)) < 1e-6)
+    step = next(met, _SLIDER_STEPS[-1])
+    return {"low": low, "high": high, "step": step, "value": value}

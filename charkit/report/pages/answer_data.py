@@ -1,0 +1,306 @@
+"""The answer of ``charkit estimate`` as a page reads it: checked numbers, unknown ones None.
+
+What is read is what `charkit.answers` writes as JSON, of this version or an older one, or what
+another program wrote in its form: every key but ``accuracy`` may be missing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+from charkit.config import printable
+from charkit.errors import UsageError
+from charkit.report.pages.chart import Point
+from charkit.report.pages.html import accuracy, flat, interval, labels, value_text
+
+_STRONGEST = 2
+"""A sentence that names this many of the strongest features repeats their table."""
+
+_NAMES = {
+    "covered": "share near a labelled text",
+    "low": "at least",
+    "high": "at most",
+    "misled": "labelled texts beside another class",
+    "bound": "error of copying the nearest label, at most",
+}
+_IN_SENTENCES = ("sentence", "radius", "what", "n_labelled", "n_unlabelled")
+
+
+@dataclass(frozen=True)
+class Need:
+    """How many labels reach a target, as `charkit.answers` gives it; unknown numbers are None."""
+
+    target: float
+    n: int | None
+    low: int | None
+    high: int | None
+    probability: float | None
+    largest: int | None
+    reached: bool
+
+    @property
+    def labels(self) -> str:
+        """How many labels it takes, or that it is not reached."""
+        if self.n is not None:
+            return labels(self.n)
+        return f"not reached by {self.largest:,}" if self.largest else "not reached"
+
+    @property
+    def ends(self) -> str:
+        """Between how many labels it is reached."""
+        if self.low is None and self.high is None:
+            if self.probability is not None:
+                return f"Probability that it is: {self.probability:.0%}".replace("%", " %")
+            return "Unknown" if self.reached else "Even the upper end of the band stays below it"
+        low = f"{self.low:,}" if self.low is not None else "up"
+        if self.high is not None:
+            return f"90 % interval {low} to {self.high:,}"
+        beyond = f"to more than {self.largest:,}" if self.largest else "or more"
+        return f"90 % interval {low} {beyond}"
+
+
+@dataclass(frozen=True)
+class PageAnswer:
+    """All that a page can show of an answer; what the answer lacks is None or empty.
+
+    Attributes:
+        task: Its name.
+        encoder: Its name.
+        n: Labels available.
+        n_classes: Classes.
+        question: What was asked.
+        headline: The answer in one sentence.
+        sentences: Further ones; without those that repeat a warning or a table.
+        sizes: The sizes of the table.
+        curve: The recommended layer's dense curve, or else `sizes`; drawable points only.
+        others: The curves of the other layers.
+        observed: The sample's own learning curve: labels, accuracy.
+        need: Labels for the target.
+        layer: The recommended layer.
+        layers: Rows with layer, score, low, high, tied.
+        evaluation: Expected accuracy on the evaluation texts.
+        worth: Labelled rows that would show the same about it.
+        notes: What was guessed, dropped or left out.
+        texts: Names and values of what is known of the texts.
+        verdicts: Warnings: code, sentence, severity.
+        contributions: Rows with feature, value, points, the largest first.
+        manifest: Names and values of the record.
+    """
+
+    task: str
+    encoder: str
+    n: int | None
+    n_classes: int | None
+    question: str
+    headline: str
+    sentences: Sequence[str]
+    sizes: Sequence[Point]
+    curve: Sequence[Point]
+    others: Sequence[Sequence[Point]]
+    observed: Sequence[tuple[int, float]]
+    need: Need | None
+    layer: int | None
+    layers: Sequence[Mapping[str, Any]]
+    evaluation: Point | None
+    worth: float | None
+    notes: Sequence[str]
+    texts: Mapping[str, str]
+    verdicts: Sequence[tuple[str, str, str]]
+    contributions: Sequence[Mapping[str, Any]]
+    manifest: Mapping[str, str]
+
+    @property
+    def here(self) -> Point | None:
+        """The row of the table at the number of labels available, where there is one."""
+        return next((row for row in self.sizes if row.n == self.n), None)
+
+
+def read_answer(answer: Mapping[str, Any]) -> PageAnswer:
+    """Check an answer and bring it into the page's form.
+
+    Args:
+        answer: What ``charkit estimate --format json`` prints; every key but ``accuracy`` may
+            be missing.
+
+    Raises:
+        UsageError: ``accuracy`` is missing, or something that must be a number is none.
+    """
+    if not isinstance(answer.get("accuracy"), Sequence):
+        names = ", ".join(printable(str(k)) for k in answer) or "nothing"
+        raise UsageError(
+            "no accuracies in the answer: expected a list under 'accuracy', got "
+            f"{names}. Give what 'charkit estimate --format json' prints."
+        )
+    sizes = sorted(map(_point, answer["accuracy"]), key=lambda row: row.n)
+    layer, n = _count(answer, "layer"), _count(answer, "n")
+    curve, others = _curves(answer.get("curve") or (), layer)
+    curve = curve or _drawable(sizes)
+    need = _need(answer.get("labels_for_target"), max((p.n for p in curve or sizes), default=None))
+    verdicts = [
+        (str(row.get("code") or ""), str(row.get("sentence") or ""), str(row.get("severity") or ""))
+        for row in answer.get("verdicts") or ()
+    ]
+    contributions = _contributions(answer.get("contributions") or ())
+    sentences = _sentences(answer, verdicts, contributions)
+    evaluation = answer.get("eval_accuracy")
+    return PageAnswer(
+        task=str(answer.get("task") or ""),
+        encoder=str(answer.get("encoder") or ""),
+        n=n,
+        n_classes=_count(answer, "n_classes"),
+        question=str(answer.get("question") or ""),
+        headline=sentences[0] if sentences else _headline(sizes, need, n),
+        sentences=sentences[1:],
+        sizes=sizes,
+        curve=curve,
+        others=others,
+        observed=_observed(answer.get("observed") or ()),
+        need=need,
+        layer=layer,
+        layers=[_layer(row) for row in answer.get("layers") or ()],
+        evaluation=_point({"n": n or 0, **evaluation}) if evaluation else None,
+        worth=_number(answer, "worth_labelled_rows"),
+        notes=list(map(str, answer.get("notes") or ())),
+        texts=_texts(answer),
+        verdicts=verdicts,
+        contributions=contributions,
+        manifest=flat(answer.get("manifest") or {}),
+    )
+
+
+def _number(row: Mapping[str, Any], name: str) -> float | None:
+    """Return a finite number, or None where it is missing, null or not finite."""
+    value = row.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise UsageError(
+            f"not a number in the answer: expected a number or null under {name!r}, got "
+            f"{printable(repr(value))}. Give what 'charkit estimate --format json' prints."
+        )
+    return float(value) if math.isfinite(value) else None
+
+
+def _count(row: Mapping[str, Any], name: str) -> int | None:
+    value = _number(row, name)
+    return None if value is None else round(value)
+
+
+def _needed(row: Mapping[str, Any], name: str) -> float:
+    value = _number(row, name)
+    if value is None:
+        raise UsageError(
+            f"a number is missing in the answer: expected one under {name!r}, got "
+            f"{printable(repr(dict(row)))}. Give what 'charkit estimate --format json' prints."
+        )
+    return value
+
+
+def _point(row: Mapping[str, Any]) -> Point:
+    return Point(round(_needed(row, "n")), *(_number(row, k) for k in ("mean", "low", "high")))
+
+
+def _layer(row: Mapping[str, Any]) -> dict[str, Any]:
+    numbers = {name: _number(row, name) for name in ("score", "low", "high")}
+    tied = bool(row.get("tied_with_best"))
+    return {"layer": round(_needed(row, "layer")), "tied": tied, **numbers}
+
+
+def _drawable(rows: Sequence[Point]) -> list[Point]:
+    """Return what a logarithmic axis can show, one point a size, in its order."""
+    points = {row.n: row for row in rows if row.n > 0 and row.mean is not None}
+    return [points[n] for n in sorted(points)]
+
+
+def _curves(
+    rows: Sequence[Mapping[str, Any]], layer: int | None
+) -> tuple[list[Point], list[list[Point]]]:
+    """Return the recommended layer's curve and those of the others."""
+    grouped: dict[int, list[Point]] = {}
+    for row in rows:
+        own = _count(row, "layer")
+        own = own if own is not None else layer if layer is not None else -1
+        grouped.setdefault(own, []).append(_point(row))
+    drawn = {k: _drawable(v) for k, v in sorted(grouped.items())}
+    main = layer if layer in drawn else next(iter(drawn), None)
+    return drawn.get(main or 0, []), [v for k, v in drawn.items() if k != main and v]
+
+
+def _observed(rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, float]]:
+    pairs = [(round(_needed(row, "n")), _number(row, "accuracy")) for row in rows]
+    return sorted((n, a) for n, a in pairs if n > 0 and a is not None)
+
+
+def _need(row: Mapping[str, Any] | None, largest: int | None) -> Need | None:
+    if not row:
+        return None
+    n, known = _count(row, "n"), _count(row, "largest")
+    reached = bool(row.get("reached", n is not None)) and n is not None
+    return Need(
+        target=_needed(row, "target"),
+        n=n if reached else None,
+        low=_count(row, "low"),
+        high=_count(row, "high"),
+        probability=_number(row, "probability"),
+        largest=largest if known is None else known,
+        reached=reached,
+    )
+
+
+def _contributions(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    found = []
+    for row in rows:
+        value, points = row.get("value"), _number(row, "points")
+        unknown = value is None or (isinstance(value, Real) and not math.isfinite(value))
+        shown = "" if unknown else value_text(value)  # a group of features has no value
+        if points is not None:
+            name = str(row.get("feature", ""))
+            found.append({"feature": name, "value": shown, "points": points})
+    return sorted(found, key=lambda c: -abs(c["points"]))
+
+
+def _sentences(
+    answer: Mapping[str, Any],
+    verdicts: Sequence[tuple[str, str, str]],
+    contributions: Sequence[Mapping[str, Any]],
+) -> list[str]:
+    """Return the sentences that the page does not show elsewhere."""
+    warnings = [sentence for _, sentence, _ in verdicts if sentence]
+    strongest = [c["feature"] for c in contributions[:_STRONGEST]]
+
+    def elsewhere(sentence: str) -> bool:
+        drove = len(strongest) == _STRONGEST and all(name in sentence for name in strongest)
+        return drove or any(sentence.endswith(warning) for warning in warnings)
+
+    first, *others = map(str, answer.get("sentences") or ("",))
+    return [s for s in (first, *(o for o in others if not elsewhere(o))) if s]
+
+
+def _headline(sizes: Sequence[Point], need: Need | None, n: int | None) -> str:
+    """Return the answer in one sentence, made of its numbers."""
+    if need is not None:
+        return f"Accuracy {need.target:g}: {need.labels}."
+    known = [row for row in sizes if row.n == n] or [row for row in sizes if row.mean is not None]
+    if not known or known[0].mean is None:
+        return "No accuracy can be given."
+    row = known[0]
+    return (
+        f"With {labels(row.n)}, expect an accuracy of {accuracy(row.mean)} "
+        f"(90 % interval {interval(row.low, row.high)})."
+    )
+
+
+def _texts(answer: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the sentences leave out of the texts, and what to label next."""
+    majority, first = _number(answer, "majority"), answer.get("next") or {}
+    values = answer.get("adequacy") or {}
+    named = {} if majority is None else {"share of the largest class": accuracy(majority)}
+    named |= flat({_NAMES.get(k, k): v for k, v in values.items() if k not in _IN_SENTENCES})
+    if first.get("places"):
+        places = ", ".join(value_text(place) for place in first["places"])
+        named["label next"] = f"{first.get('unit', 'row')} {places}"
+    return named

@@ -147,14 +147,15 @@ def embeddings(
     output = o.output_of("table", quiet, verbose=False, log_file=None)
     from charkit.encoders import load_encoder
     from charkit.store import Store
-    from glue_pilot.embedding_study import load_known_tasks, read_embedding_study
-    from glue_pilot.embeddings import build_library, embed_study, write_norms
+    from glue_pilot.config import read_toml
+    from glue_pilot.embeddings import build_library, write_norms
+    from glue_pilot.samples import EmbeddingStudy, embed_study, load_known_tasks
 
     begun = time.monotonic()
-    spec = read_embedding_study(study)
+    spec = read_toml(study, EmbeddingStudy)
     spec = replace(spec, encoder=encoder or spec.encoder)
     part = None if shard is None else Shard.parse(shard)
-    known = load_known_tasks(spec, tasks)
+    known = load_known_tasks(spec.tasks, tasks)
     loaded = load_encoder(spec.encoder, device=device, dtype=dtype)
     if dry_run:
         from glue_pilot.costs import embeddings_hours
@@ -179,36 +180,6 @@ def embeddings(
         f"{len(samples)} samples of {len(known)} tasks in {seconds:.0f} s: {len(table):,} norms in "
         f"{harmless(str(out / spec.name))}.parquet, library in {harmless(str(about))}"
     )
-
-
-@app.command("science-embeddings")
-@reported
-def science_embeddings(
-    study: EmbeddingsFile,
-    tasks: ManyTasks = None,
-    out: Out = Path("results"),
-    cache_dir: o.CacheDir = None,
-    quiet: o.Quiet = False,
-) -> None:
-    """Ask the embeddings what they know: tables, figures, findings."""
-    output = o.output_of("table", quiet, verbose=False, log_file=None)
-    from charkit.encoders import load_encoder
-    from charkit.store import Store
-    from glue_pilot.embedding_study import load_known_tasks, read_embedding_study
-    from glue_pilot.science_embeddings import study_embeddings, write_study
-
-    begun = time.monotonic()
-    spec = read_embedding_study(study)
-    ready_folder(out)
-    known = load_known_tasks(spec, tasks)
-    store = o.store_at(cache_dir) or Store()
-    with progress_shown(output) as progress:
-        tables = study_embeddings(
-            spec, known, load_encoder(spec.encoder), store=store, progress=progress
-        )
-    written = write_study(tables, out, name=f"science_{spec.name}")
-    seconds = time.monotonic() - begun
-    typer.echo(f"{len(written)} files in {harmless(str(out))}, {seconds:.0f} s")
 
 
 @app.command()

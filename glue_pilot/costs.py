@@ -8,8 +8,8 @@ from typing import Any
 from charkit.encoders import Encoder
 from charkit.heads.estimate import CHARS_PER_TOKEN, encode_seconds, matmul_rate
 from charkit.tasks import Split, Task
-from glue_pilot.embedding_study import EmbeddingStudy, KnownTask
 from glue_pilot.metadata_study import MetadataStudy
+from glue_pilot.samples import EmbeddingStudy, KnownTask
 
 BACKWARD = 2.0
 """A backward pass takes about twice the operations of the forward pass."""

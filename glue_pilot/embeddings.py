@@ -1,214 +1,21 @@
-"""Embed all tasks of a study: once each, kept in the store, one row a norm in a table."""
+"""The table of norms of all embedded samples, and the library of known tasks that is shipped."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from charkit.answers.embed import embed_kept
-from charkit.answers.fitted import HeadFigures, heads_to_store
 from charkit.answers.library import LibraryEntry, write_library
-from charkit.config import Progress, content_hash, no_progress
 from charkit.durable import write_whole
-from charkit.encoders import Encoder, LayerStates, encode_to_store
 from charkit.errors import UsageError
-from charkit.fisher import FisherOptions, TaskEmbedding
 from charkit.fisher.group_intervals import group_norm_intervals
 from charkit.heads.records import write_table
-from charkit.parallel import (
-    Executor,
-    ExecutorChoice,
-    Shard,
-    check_failures,
-    executor_from,
-    run_jobs,
-)
-from charkit.store import Store
-from charkit.tasks import Task
-from glue_pilot.embedding_study import EmbeddingStudy, KnownTask, draw_sample
-
-FloatArray = NDArray[np.float64]
+from glue_pilot.samples import EmbeddingStudy, Sample
 
 LARGEST_LIBRARY = 4_000_000
 """Bytes that the two files of a shipped library may take together."""
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """One labelled sample of one task, embedded.
-
-    Attributes:
-        known: The task.
-        task: The sample of it.
-        n: Training texts that were asked for.
-        draw: Which of the draws of this size.
-        embeddings: Layer of the head -> the embedding.
-        heads: Layer of the head -> how well it does on texts left out.
-        scores: Layer of the head -> accuracy, or Pearson's correlation, on evaluation texts.
-    """
-
-    known: KnownTask
-    task: Task
-    n: int
-    draw: int
-    embeddings: dict[int, TaskEmbedding]
-    heads: dict[int, HeadFigures]
-    scores: dict[int, float]
-
-
-def options_of(study: EmbeddingStudy) -> FisherOptions:
-    """Return how a study embeds: one random-sign sketch a text, exact for two classes."""
-    return FisherOptions(estimator="sketch", max_length=study.max_length)
-
-
-def embed_study(
-    study: EmbeddingStudy,
-    known: list[KnownTask],
-    encoder: Encoder,
-    *,
-    store: Store,
-    executor: ExecutorChoice = None,
-    shard: Shard | None = None,
-    progress: Progress = no_progress,
-) -> Iterator[Sample]:
-    """Yield every sample, small sizes first; what the store has is not computed again.
-
-    Args:
-        study: What is embedded.
-        known: Its tasks.
-        encoder: Its encoder.
-        store: Where states, heads and embeddings are kept.
-        executor: Where samples are embedded, such as ``"ray"``. Default: in this process, with
-            all its threads.
-        shard: Which part of the samples; all when None.
-        progress: Called as ``progress("samples", done, total)``.
-    """
-    planned = [
-        (entry, n, draw)
-        for n, n_draws in zip(study.sizes, study.draws, strict=True)
-        for draw in range(n_draws)
-        for entry in known
-        if shard is None or shard.holds(content_hash([entry.task.fingerprint, n, draw]))
-    ]
-    if executor is not None:
-        _embed_elsewhere(study, planned, encoder, store, executor_from(executor), progress)
-    for done, (entry, n, draw) in enumerate(planned):
-        progress("samples", done, len(planned))
-        task = draw_sample(entry.task, n=n, draw=draw, n_eval=study.n_eval)
-        if task is not None:
-            yield embed_sample(study, entry, task, n, draw, encoder, store)
-    progress("samples", len(planned), len(planned))
-
-
-@dataclass(frozen=True)
-class SampleWork:
-    """One sample to embed, with all that a worker needs.
-
-    Attributes:
-        study: What is embedded.
-        known: The task.
-        n: Number of training texts.
-        draw: Which draw.
-        encoder: The encoder, its weights not read yet.
-        root: The store's folder.
-    """
-
-    study: EmbeddingStudy
-    known: KnownTask
-    n: int
-    draw: int
-    encoder: Encoder
-    root: Path
-
-
-def run_sample(work: SampleWork) -> None:
-    """Embed a sample unless the store has it."""
-    study, entry = work.study, work.known
-    task = draw_sample(entry.task, n=work.n, draw=work.draw, n_eval=study.n_eval)
-    if task is not None:
-        embed_sample(study, entry, task, work.n, work.draw, work.encoder, Store(work.root))
-
-
-def _embed_elsewhere(
-    study: EmbeddingStudy,
-    planned: list[tuple[KnownTask, int, int]],
-    encoder: Encoder,
-    store: Store,
-    executor: Executor,
-    progress: Progress,
-) -> None:
-    """Embed the samples on an executor; they are then read from the store."""
-    plain = replace(encoder)  # without the weights, which every worker reads for itself
-    found = run_jobs(
-        run_sample,
-        [SampleWork(study, entry, n, draw, plain, store.root) for entry, n, draw in planned],
-        executor=executor,
-        n_gpus=1.0 if encoder.device == "cuda" else 0.0,
-        folders=[store.root],
-        progress=lambda done, total: progress("samples", done, total),
-    )
-    check_failures(found, stage="samples")
-
-
-def embed_sample(
-    study: EmbeddingStudy,
-    known: KnownTask,
-    task: Task,
-    n: int,
-    draw: int,
-    encoder: Encoder,
-    store: Store,
-) -> Sample:
-    """Embed one sample under heads at every layer, or at the last where it is large."""
-    layers = study.heads_at(n, encoder.n_layers)
-    kept = embed_kept(
-        task,
-        encoder,
-        head_layers=layers,
-        options=options_of(study),
-        store=store,
-        name=known.task.name,
-    )
-    scores = _scores(task, encoder, layers, study.max_length, store)
-    return Sample(known, task, n, draw, kept.embeddings, kept.heads, scores)
-
-
-def _scores(
-    task: Task, encoder: Encoder, layers: tuple[int, ...], max_length: int, store: Store
-) -> dict[int, float]:
-    """Return each head's accuracy, or correlation, on the evaluation texts; NaN without labels."""
-    part = task.evaluation
-    if part is None or part.labels is None or not len(part):
-        return dict.fromkeys(layers, float("nan"))
-    states = encode_to_store(encoder, part, store=store, max_length=max_length)
-    fitted = heads_to_store(task, encoder, store=store, layers=layers, max_length=max_length)
-    scores = {}
-    for layer in layers:
-        head = fitted[layer].head
-        outputs = states.layer(layer).astype(np.float64) @ head.weights.T + head.bias
-        if task.kind == "classification":
-            scores[layer] = float((outputs.argmax(1) == part.labels).mean())
-        elif np.ptp(outputs[:, 0]) > 0:
-            scores[layer] = float(np.corrcoef(outputs[:, 0], part.labels)[0, 1])
-        else:
-            scores[layer] = 0.0
-    return scores
-
-
-def sample_states(
-    sample: Sample, study: EmbeddingStudy, encoder: Encoder, store: Store
-) -> LayerStates:
-    """Return the pooled states of a sample's training texts, from the store."""
-    return encode_to_store(encoder, sample.task.train, store=store, max_length=study.max_length)
-
-
-# -- the table -------------------------------------------------------------------------------
 
 
 def norm_rows(sample: Sample) -> list[dict[str, Any]]:

@@ -34,30 +34,27 @@ def experiment(
     cache_dir: o.CacheDir = None,
     quiet: o.Quiet = False,
 ) -> None:
-    """Run experiments: table, figure and finding each; stop at any time, what is kept is kept.
+    """Run experiments: each writes a table, figures and a finding; a stopped run goes on.
 
-    With --over, the runs' numbers are set side by side.
+    With --over, the runs' numbers are compared.
     """
     output = o.output_of("table", quiet, verbose=False, log_file=None)
     from charkit.store import Store
-    from glue_pilot.experiments.base import Bench
-    from glue_pilot.experiments.registry import NAMES, load_experiment
-    from glue_pilot.experiments.run import run_experiment, side_by_side
-    from glue_pilot.experiments.settings import (
-        make_settings,
-        parse_change,
-        parse_grid,
-        read_table,
-        variants,
+    from glue_pilot.config import parse_change, parse_grid, read_toml, variants
+    from glue_pilot.experiments.base import (
+        NAMES,
+        Workspace,
+        load_experiment,
+        run_experiment,
+        side_by_side,
     )
 
     chosen = [load_experiment(name) for name in (NAMES if names == ["all"] else names)]
     planned = []
     for one in chosen:
-        table = read_table(study, one.name)
-        table |= dict(parse_change(one.settings, change) for change in changes or ())
+        given = dict(parse_change(one.settings, change) for change in changes or ())
+        settings = read_toml(study, one.settings, table=one.name, changes=given)
         grid = [parse_grid(one.settings, text) for text in over or ()]
-        settings = make_settings(one.settings, table, where=f"{study.name} [{one.name}]")
         planned.append((one, list(variants(settings, grid))))
     ready_folder(out)
     store = o.store_at(cache_dir) or Store()
@@ -65,10 +62,10 @@ def experiment(
         done = []
         for changed, settings in runs:
             with progress_shown(output) as progress:
-                bench = Bench(store, root=tasks, tables=out, progress=progress)
-                done.append(run_experiment(one, settings, bench, out=out, changed=changed))
+                workspace = Workspace(store, root=tasks, tables=out, progress=progress)
+                done.append(run_experiment(one, settings, workspace, out=out, changed=changed))
             typer.echo(harmless(f"{one.question} {done[-1].seconds:.0f} s: {done[-1].files[0]}"))
-            typer.echo(harmless(done[-1].found.finding))
+            typer.echo(harmless(done[-1].found.text))
         if len(done) > 1:
             rows = side_by_side(done).to_dict("records")
             output.rows([{str(k): v for k, v in row.items()} for row in rows], key="runs", extra={})

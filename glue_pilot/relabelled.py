@@ -6,6 +6,8 @@ them apart, and still know another draw of texts under the same labels again.
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,14 +16,30 @@ from numpy.typing import NDArray
 from charkit.answers.embed import embed_to_store
 from charkit.config import Progress, no_progress
 from charkit.encoders import Encoder
-from charkit.errors import DataError, UnknownNameError
+from charkit.errors import DataError, UnknownNameError, UsageError
 from charkit.fisher import TaskEmbedding
 from charkit.store import Store
 from charkit.tasks import Split, Task, load_task, nested_order
-from glue_pilot.embedding_study import EmbeddingStudy, KnownTask
-from glue_pilot.embeddings import options_of
+from charkit.tasks.grammar.acceptability import ACCEPTABILITY
+from charkit.tasks.grammar.core import Dice, Grammar
+from charkit.tasks.grammar.cues import SENTIMENT, TOPIC
+from glue_pilot.samples import EmbeddingStudy, KnownTask
+from glue_pilot.stats import FloatArray, separation
 
 IntArray = NDArray[np.int64]
+
+PARTS: tuple[Grammar, ...] = (TOPIC, SENTIMENT, ACCEPTABILITY)
+"""Grammars of which every generated text has a sentence."""
+
+ATTRIBUTES = ("topic", "sentiment", "acceptability", "length")
+"""All with two classes: three topics against three, and short against long for length."""
+
+_FILLERS = (
+    "That is all there is to say about it .",
+    "There was nothing else to report at the time .",
+    "More will be written about this at another place .",
+    "It happened as it usually does .",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,45 +96,65 @@ def labellings(task: Task, *, seed: int = 0) -> dict[str, tuple[IntArray, int]]:
 
 def embed_relabelled(
     study: EmbeddingStudy,
-    known: list[KnownTask],
+    bases: Sequence[str],
+    known: Sequence[KnownTask],
     encoder: Encoder,
     *,
     store: Store,
     progress: Progress = no_progress,
 ) -> list[Relabelled]:
-    """Embed two disjoint draws of each size of every base task's texts under every labelling.
+    """Embed two disjoint draws of each base task's texts under every labelling.
+
+    Args:
+        study: Its sizes and heads; two draws are made, whatever it says.
+        bases: Names of tasks, or sources that `load_task` takes.
+        known: Where bases and borrowed labels come from.
+        encoder: The encoder.
+        store: Where embeddings are kept.
+        progress: Called as ``progress("labellings", done, total)``.
 
     Raises:
-        UnknownNameError: A base task is not among the study's.
+        UnknownNameError: A base task is not known.
     """
-    bases = [_base(name, known) for name in study.relabelled]
-    planned = [(n, base) for n in study.relabelled_sizes for base in bases]
+    tasks = [_base(name, known) for name in bases]
+    planned = [(n, base) for n in study.sizes for base in tasks]
     found = []
     for done, (n, base) in enumerate(planned):
         progress("labellings", done, len(planned))
-        layers = study.heads_at(n, encoder.n_layers)
         assert base.train.labels is not None
         order = nested_order(base.train.labels, seed=0, kind="classification")
         for name, (codes, n_classes) in (labellings(base) | _borrowed(base, known)).items():
             for draw in range(2):
-                rows = order[draw * n : (draw + 1) * n]
-                task = _relabelled(base, rows, codes, n_classes)
-                embeddings = embed_to_store(
-                    task,
-                    encoder,
-                    head_layers=layers,
-                    options=options_of(study),
-                    store=store,
-                    name=f"{base.name}: {name}, draw {draw}",
-                )
+                task = labelled_by(base, order[draw * n : (draw + 1) * n], codes, n_classes)
                 found.append(
-                    Relabelled(base.name, name, n, draw, embeddings, task.train.text_fingerprint)
+                    embed_labelling(study, task, encoder, (base.name, name, n, draw), store=store)
                 )
     progress("labellings", len(planned), len(planned))
     return found
 
 
-def _borrowed(base: Task, known: list[KnownTask]) -> dict[str, tuple[IntArray, int]]:
+def embed_labelling(
+    study: EmbeddingStudy,
+    task: Task,
+    encoder: Encoder,
+    named: tuple[str, str, int, int],
+    *,
+    store: Store,
+) -> Relabelled:
+    """Embed texts under one labelling; ``named`` are base, labelling, n and draw."""
+    base, labelling, n, draw = named
+    embeddings = embed_to_store(
+        task,
+        encoder,
+        head_layers=study.heads_at(n, encoder.n_layers),
+        options=study.options,
+        store=store,
+        name=f"{base}: {labelling}, draw {draw}",
+    )
+    return Relabelled(base, labelling, n, draw, embeddings, task.train.text_fingerprint)
+
+
+def _borrowed(base: Task, known: Sequence[KnownTask]) -> dict[str, tuple[IntArray, int]]:
     """Return the labels of other tasks that have every training text of this one."""
     found = {}
     corpus = {k.corpus for k in known if k.task.name == base.name}
@@ -134,7 +172,7 @@ def _borrowed(base: Task, known: list[KnownTask]) -> dict[str, tuple[IntArray, i
     return found
 
 
-def _base(name: str, known: list[KnownTask]) -> Task:
+def _base(name: str, known: Sequence[KnownTask]) -> Task:
     tasks = {k.task.name: k.task for k in known}
     if name in tasks:
         return tasks[name]
@@ -143,8 +181,95 @@ def _base(name: str, known: list[KnownTask]) -> Task:
     raise UnknownNameError("task to relabel", name, tasks)
 
 
-def _relabelled(base: Task, rows: IntArray, codes: IntArray, n_classes: int) -> Task:
+def labelled_by(base: Task, rows: IntArray, codes: IntArray, n_classes: int) -> Task:
+    """Return some training texts of a task under another labelling."""
     part = base.train.take(rows)
     train = Split(part.texts, part.pairs, codes[rows])
     names = tuple(f"class {k}" for k in range(n_classes))
     return replace(base, train=train, evaluation=None, class_names=names)
+
+
+# -- cases ------------------------------------------------------------------------------------
+
+
+def relabelled_cases(
+    matrix: FloatArray, relabelled: Sequence[Relabelled]
+) -> Iterator[dict[str, object]]:
+    """Yield triples of samples, and whether a distance orders each of them rightly.
+
+    A case is an anchor, the other draw of its texts under the same labels, and other labels;
+    ``same_texts``: these are other labels of the anchor's very texts; ``other_texts``: of the
+    other draw's. Each is 1 where the first two are nearer, half for ties. ``pair`` is the kind of
+    the two labellings.
+
+    Args:
+        matrix: Distances between the samples, in their order, (n_samples, n_samples).
+        relabelled: From `embed_relabelled`, all of one size.
+    """
+    places = {(r.base, r.labelling, r.draw): k for k, r in enumerate(relabelled)}
+    for (base, labelling, draw), anchor in places.items():
+        twin = places[base, labelling, 1 - draw]
+        near = matrix[anchor, [twin]]
+        for (other_base, other, other_draw), far in places.items():
+            if other_base == base and other != labelling and other_draw == draw:
+                there = places[base, other, 1 - draw]
+                yield {
+                    "base": base,
+                    "pair": _pair_name(labelling, other),
+                    "labellings": " or ".join(sorted((labelling, other))),
+                    "same_texts": separation(near, matrix[anchor, [far]]),
+                    "other_texts": separation(near, matrix[anchor, [there]]),
+                }
+
+
+def _pair_name(one: str, other: str) -> str:
+    if "length" in (one, other):
+        return "length"
+    halves = one.startswith("half"), other.startswith("half")
+    return "half A or B" if all(halves) else "own or borrowed"
+
+
+# -- generated texts with several attributes --------------------------------------------------
+
+
+def attributed_texts(
+    n: int, *, seed: int, difficulty: float = 0.3
+) -> tuple[Task, dict[str, IntArray]]:
+    """Return texts and one labelling an attribute; attributes are independent of each other.
+
+    A text has a sentence on a topic, one with a sentiment and one that is good English or not, in
+    random order; long texts have two more sentences without information.
+
+    Args:
+        n: Texts.
+        seed: Of all that is drawn.
+        difficulty: Probability that a piece of evidence is weak.
+
+    Returns:
+        The task of the first attribute, and attribute -> class codes, (n,).
+
+    Raises:
+        UsageError: There are too few texts.
+    """
+    if n < 8:
+        raise UsageError(f"too few texts to label: expected at least 8, got {n}.")
+    dice = Dice(seed, zlib.crc32(b"attributes"))
+    rows: dict[str, list[int]] = {}
+    while len(rows) < n:
+        drawn = [grammar.sample(dice, difficulty) for grammar in PARTS]
+        long = dice.chance(0.5)
+        sentences = dice.several([s.text for s in drawn], len(drawn))
+        if long:
+            sentences += dice.several(_FILLERS, 2)
+        rows.setdefault(" ".join(sentences), [*(s.label for s in drawn), int(long)])
+    codes = np.array(list(rows.values()), np.int64)
+    labels = dict(zip(ATTRIBUTES, codes.T, strict=True))
+    labels["topic"] = labels["topic"] % 2
+    task = Task(
+        name=f"generated_attributes-seed{seed}",
+        kind="classification",
+        train=Split(tuple(rows), None, labels[ATTRIBUTES[0]]),
+        class_names=("first", "second"),
+        source=f"generated attributes, seed {seed}",
+    )
+    return task, labels

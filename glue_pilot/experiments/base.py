@@ -1,41 +1,44 @@
-"""What an experiment is: a question, settings, and a run that gives table, figure and finding."""
+"""What an experiment is: a question, settings, and a run that gives table, figures and words."""
 
 from __future__ import annotations
 
-import json
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import asdict, dataclass, field
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from charkit.config import Progress, no_progress
-from charkit.errors import MissingError
+import pandas as pd
+
+from charkit.config import Progress, content_hash, no_progress, people_name
+from charkit.durable import write_whole
+from charkit.errors import UnknownNameError
+from charkit.manifest import available_cores, code_version, package_versions
+from charkit.report.figures.canvas import file_name
+from charkit.sealed import sealed_json
 from charkit.store import Store
-from charkit.tasks import load_task
-from glue_pilot.embedding_study import MANIFEST, KnownTask
+from glue_pilot.findings import Finding, write_finding, write_page
+from glue_pilot.samples import KnownTask, load_known_tasks
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
+NAMES = (
+    "layers",
+    "classifier",
+    "sensitivity",
+    "siblings",
+    "clusters",
+    "distinction",
+    "norm",
+    "distance",
+    "experts",
+    "intermediate",
+    "failures",
+)
+"""All experiments, in the order of the story; each is a module with an ``EXPERIMENT``."""
 
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """What an experiment found.
-
-    Attributes:
-        table: Tidy numbers: one row a case, columns named in full.
-        figures: Ending of the file's name ("" for the main one) -> figure. The main one comes
-            first, its title says the finding.
-        finding: A paragraph or more in Markdown, every number in it taken from the table.
-        summary: Name -> the few numbers that are set side by side when settings vary.
-    """
-
-    table: pd.DataFrame
-    figures: Mapping[str, Figure]
-    finding: str
-    summary: Mapping[str, float]
+FOLDER = "experiments"
+"""Where findings are written, inside the folder of results."""
 
 
 @dataclass(frozen=True)
@@ -45,20 +48,20 @@ class Experiment:
     Attributes:
         name: Of its files, its target (``make experiment-NAME``) and its table of settings.
         question: Ends with a question mark.
-        asked_by: What in the seeds or the paper asks it, in words.
-        settings: Frozen dataclass of numbers, strings and tuples of them; defaults are no secret.
-        run: Settings, bench -> what was found.
+        motivation: What in the seeds or the paper asks it.
+        settings: Frozen dataclass of numbers, strings and tuples of them, with defaults.
+        run: Settings, workspace -> what was found.
     """
 
     name: str
     question: str
-    asked_by: str
+    motivation: str
     settings: type[Any]
-    run: Callable[[Any, Bench], Found]
+    run: Callable[[Any, Workspace], Finding]
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
+class Workspace:
     """What every experiment works with.
 
     Attributes:
@@ -74,32 +77,109 @@ class Bench:
     progress: Progress = field(default=no_progress)
 
     def tasks(self, names: Sequence[str]) -> list[KnownTask]:
-        """Load tasks: by name from the folder, or from any source that `load_task` takes.
+        """Load tasks by name or source; all of the folder when none is named."""
+        return load_known_tasks(names, self.root)
 
-        Args:
-            names: None: all of the folder, in the order of its manifest.
 
-        Raises:
-            MissingError: None is named, and there is no folder.
-        """
-        if not names and not self._facts:
-            raise MissingError(
-                f"this experiment needs a folder of tasks: expected one with {MANIFEST}, got "
-                f"{self.root}. Name it with TASKS=... or --tasks, or use SMOKE=1."
-            )
-        return [self._task(name) for name in names or self._facts]
+@dataclass(frozen=True, eq=False)
+class ExperimentRun:
+    """One run of an experiment.
 
-    def _task(self, name: str) -> KnownTask:
-        facts = self._facts.get(name)
-        if facts is None or self.root is None:
-            task = load_task(name)
-            return KnownTask(task, task.corpus, "", "")
-        task = replace(load_task(self.root / name), name=name)
-        return KnownTask(task, facts["corpus"], facts["domain"], facts["label_kind"])
+    Attributes:
+        changed: Setting -> value, where it is not the file's.
+        found: What was found.
+        files: What was written; the record (``.json``) comes first.
+        seconds: What it took.
+    """
 
-    @cached_property
-    def _facts(self) -> dict[str, dict[str, Any]]:
-        if self.root is None or not (self.root / MANIFEST).is_file():
-            return {}
-        facts = json.loads((self.root / MANIFEST).read_text(encoding="utf-8"))
-        return {entry["name"]: entry for entry in facts}
+    changed: dict[str, Any]
+    found: Finding
+    files: list[Path]
+    seconds: float
+
+
+def load_experiment(name: str) -> Experiment:
+    """Return an experiment by its name.
+
+    Raises:
+        UnknownNameError: There is none of this name.
+    """
+    if name not in NAMES:
+        raise UnknownNameError("experiment", name, NAMES)
+    found: Experiment = import_module(f"glue_pilot.experiments.{name}").EXPERIMENT
+    return found
+
+
+def run_experiment(
+    experiment: Experiment,
+    settings: Any,
+    workspace: Workspace,
+    *,
+    out: Path,
+    changed: Mapping[str, Any] | None = None,
+) -> ExperimentRun:
+    """Run an experiment and write its files into ``out/experiments``.
+
+    Args:
+        experiment: The question.
+        settings: Of its own kind.
+        workspace: Tasks and store.
+        out: Folder of results.
+        changed: What a variant differs in; its files are named by it.
+
+    Raises:
+        MissingError: The folder cannot be written, or a table of another target is missing.
+    """
+    begun = time.monotonic()
+    found = experiment.run(settings, workspace)
+    seconds = time.monotonic() - begun
+    named = [f"{name}-{value}" for name, value in _flat(_passed_on(changed or {})).items()]
+    stem, folder = file_name("_".join([experiment.name, *named])), out / FOLDER
+    files, figures = write_finding(found, folder, stem)
+    page = write_page(
+        folder / f"{stem}.md", experiment.question, experiment.motivation, found, figures
+    )
+    record = {
+        "name": stem,
+        "question": experiment.question,
+        "asked_by": experiment.motivation,
+        "headline": found.headline,
+        "answer": found.answer,
+        "points": found.points,
+        "details": found.details,
+        "finding": found.text,
+        "summary": {k: v if math.isfinite(v) else None for k, v in found.summary.items()},
+        "figures": figures,
+        "table": files[1].name,
+        "manifest": {
+            "settings": _passed_on(asdict(settings)),
+            "settings_hash": content_hash(asdict(settings)),
+            "changed": _passed_on(changed or {}),
+            "versions": package_versions(),
+            "code": code_version(),
+            "cores": available_cores(),
+            "seconds": round(seconds, 1),
+        },
+    }
+    place = write_whole(folder / f"{stem}.json", sealed_json(record))
+    return ExperimentRun(dict(changed or {}), found, [place, page, *files], seconds)
+
+
+def side_by_side(runs: Sequence[ExperimentRun]) -> pd.DataFrame:
+    """Return one row a run: what was changed, then its summary."""
+    return pd.DataFrame([{**_flat(run.changed), **run.found.summary} for run in runs])
+
+
+def _flat(changed: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: ",".join(map(str, v)) if isinstance(v, list) else v for k, v in changed.items()}
+
+
+def _passed_on(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with the last part of every whole path: no folder of this machine."""
+
+    def named(value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return [named(one) for one in value]
+        return people_name(value) if isinstance(value, str) else value
+
+    return {name: named(value) for name, value in values.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,27 +12,29 @@ from numpy.typing import NDArray
 
 from charkit.answers.fitted import FittedHead, heads_to_store
 from charkit.encoders import Encoder, encode_to_store, load_encoder
-from charkit.errors import DataError, UsageError
+from charkit.errors import UsageError
 from charkit.fisher import Head, TaskEmbedding, make_head, pairwise
-from charkit.store import Store
 from charkit.tasks import Task
-from glue_pilot.embedding_study import KnownTask, draw_sample
-from glue_pilot.embeddings import embed_sample, options_of
-from glue_pilot.experiments.base import Bench, Experiment, Found
-from glue_pilot.experiments.classifier_heads import embed_under, head_accuracy, stopped_heads
-from glue_pilot.experiments.classifier_words import (
-    CONVERGED,
-    SHUFFLED,
-    figures_of,
-    finding_of,
-    summary_of,
-)
-from glue_pilot.experiments.layers_kinds import share_texts, siblings, study_of
-from glue_pilot.siblings import rank_siblings, resampled
+from glue_pilot import figures
+from glue_pilot.experiments.base import Experiment, Workspace
+from glue_pilot.experiments.common import share_texts, siblings, study_of
+from glue_pilot.experiments.heads import embed_under, head_accuracy, stopped_heads
+from glue_pilot.findings import Finding, bullets, listed, md_table
+from glue_pilot.samples import KnownTask, drawn_sample, embed_sample
+from glue_pilot.stats import UNKNOWN, Interval, compare, rank_siblings, resampled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = NDArray[np.float64]
 
-SEEN = ("accuracy", "moved", "known_again", "ndcg")
+CONVERGED, SHUFFLED = "converged", "shuffled"
+MEASURES = {
+    "accuracy": "accuracy",
+    "moved": "distance to converged",
+    "known_again": "known again",
+    "ndcg": "NDCG of siblings",
+}
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class ClassifierSettings:
         encoder: Name of the encoder.
         tasks: Classification tasks, some of them siblings (labels of one kind, other texts).
         n: Labelled texts a sample.
-        draws: Samples a task; they share no text. The first two tell whether a task is known
+        draws: Samples a task; they share no text. The first two show whether a task is known
             again.
         steps: Steps of gradient descent after which heads are looked at; 0: random weights.
         max_length: Most tokens of a text.
@@ -75,84 +78,62 @@ class Stage:
     embedding: TaskEmbedding
 
 
-def run(settings: ClassifierSettings, bench: Bench) -> Found:
+def run(settings: ClassifierSettings, workspace: Workspace) -> Finding:
     """Train heads to every stage, embed under each, and score the embeddings."""
     if settings.draws < 2 or not settings.steps or min(settings.steps) < 0:
         raise UsageError(
             "classifier needs two draws and steps from 0: expected draws of at least 2, got "
             f"draws {settings.draws} and steps {settings.steps}."
         )
-    known = bench.tasks(settings.tasks)
+    known = workspace.tasks(settings.tasks)
     encoder = load_encoder(settings.encoder)
-    found = list(_stages(settings, known, encoder, bench))
+    planned = [(entry, draw) for draw in range(settings.draws) for entry in known]
+    found: list[Stage] = []
+    for done, (entry, draw) in enumerate(planned):
+        workspace.progress("samples", done, len(planned))
+        found += _stages_of(settings, entry, draw, encoder, workspace)
+    workspace.progress("samples", len(planned), len(planned))
     table = stage_table(found, known)
     means = mean_table(table)
-    return Found(
-        table,
-        figures_of(means),
-        finding_of(means, n=settings.n, draws=settings.draws),
-        summary_of(means, SEEN),
-    )
+    words = finding(means, n=settings.n, draws=settings.draws)
+    return Finding(table, draw_figures(means), *words, summary_of(means))
 
 
-# -- heads and embeddings ------------------------------------------------------------------
-
-
-def _step_name(step: int) -> str:
-    return "random" if step == 0 else str(step)
-
-
-def _stages(
-    settings: ClassifierSettings, known: list[KnownTask], encoder: Encoder, bench: Bench
-) -> Iterator[Stage]:
-    planned = [(entry, draw) for draw in range(settings.draws) for entry in known]
-    for done, (entry, draw) in enumerate(planned):
-        bench.progress("samples", done, len(planned))
-        sample = draw_sample(entry.task, n=settings.n, draw=draw, n_eval=settings.n_eval)
-        if sample is None or sample.kind != "classification":
-            raise DataError(
-                f"{entry.task.name} is too small for classifier: expected {settings.draws} draws "
-                f"of {settings.n} texts with class labels, got {len(entry.task.train)} texts. "
-                "Leave it out, or take a smaller n."
-            )
-        yield from _stages_of(settings, entry, sample, draw, encoder, bench.store)
-    bench.progress("samples", len(planned), len(planned))
+# -- heads and embeddings ---------------------------------------------------------------------
 
 
 def _stages_of(
     settings: ClassifierSettings,
-    entry: KnownTask,
-    sample: Task,
+    known: KnownTask,
     draw: int,
     encoder: Encoder,
-    store: Store,
+    workspace: Workspace,
 ) -> Iterator[Stage]:
     """Yield all heads of one sample with their embeddings."""
-    study = study_of(
-        encoder=settings.encoder,
-        n=settings.n,
-        draws=settings.draws,
-        max_length=settings.max_length,
-        n_eval=settings.n_eval,
-    )
-    options, last, name = options_of(study), encoder.n_layers, entry.task.name
-    kept = embed_sample(study, entry, sample, settings.n, draw, encoder, store)
-    layers = study.heads_at(settings.n, last)
+    store, last, name = workspace.store, encoder.n_layers, known.task.name
+    sample = drawn_sample(known, n=settings.n, draw=draw, n_eval=settings.n_eval)
+    study = study_of(settings, (settings.n,), (settings.draws,))
+    kept = embed_sample(study, known, sample, settings.n, draw, encoder, store)
     converged = heads_to_store(
-        sample, encoder, store=store, layers=layers, max_length=settings.max_length
-    )[last]
+        sample, encoder, store=store, layers=study.heads_at(settings.n, last),
+        max_length=settings.max_length,
+    )[last]  # fmt: skip
     assert sample.evaluation is not None
-    states = encode_to_store(encoder, sample.train, store=store, max_length=settings.max_length)
-    out = encode_to_store(encoder, sample.evaluation, store=store, max_length=settings.max_length)
-    heads = _own_heads(settings, sample, states.layer(last), converged, draw)
-    for stage, head in heads.items():
+    assert sample.evaluation.labels is not None
+    states, out = (
+        encode_to_store(encoder, part, store=store, max_length=settings.max_length).layer(last)
+        for part in (sample.train, sample.evaluation)
+    )
+    for stage, head in _own_heads(settings, sample, states, converged, draw).items():
         if stage == SHUFFLED:  # the converged head comes before it, as figures show them
             yield Stage(name, draw, CONVERGED, kept.scores[last], kept.embeddings[last])
-        accuracy = head_accuracy(head, out.layer(last), sample.evaluation.labels)  # type: ignore[arg-type]
         embedding = embed_under(
-            head, sample.train, encoder, head_layer=last, options=options, store=store, name=name
+            head, sample.train, encoder, head_layer=last, options=study.options, store=store,
+            name=name,
+        )  # fmt: skip
+        yield Stage(
+            name, draw, stage, head_accuracy(head, out, sample.evaluation.labels), embedding
         )
-        yield Stage(name, draw, stage, accuracy, embedding)
 
 
 def _own_heads(
@@ -174,7 +155,7 @@ def _own_heads(
     stopped = stopped_heads(
         features, labels, n_classes, strength=strength, steps=settings.steps, seed=seed
     )
-    heads = {_step_name(step): head for step, head in sorted(stopped.items())}
+    heads = {str(step) if step else "random": head for step, head in sorted(stopped.items())}
     mixed = fit_softmax(
         features[None],
         shuffled_labels(labels, seed=seed),
@@ -185,7 +166,7 @@ def _own_heads(
     return heads | {SHUFFLED: make_head(mixed.weights[0].numpy(), mixed.bias[0].numpy())}
 
 
-# -- what embeddings tell --------------------------------------------------------------------
+# -- tables -----------------------------------------------------------------------------------
 
 
 def stage_table(stages: list[Stage], known: list[KnownTask]) -> pd.DataFrame:
@@ -200,43 +181,32 @@ def stage_table(stages: list[Stage], known: list[KnownTask]) -> pd.DataFrame:
     names = [k.task.name for k in known]
     at = {(s.name, s.draw, s.task): s for s in stages}
     draws = sorted({s.draw for s in stages})
-    between = _between_tasks([[at[CONVERGED, d, t].embedding for t in names] for d in draws])
+    apart = ~np.eye(len(names), dtype=bool)
+    between = np.mean(
+        [
+            pairwise([at[CONVERGED, d, t].embedding for t in names], metric="aitchison")
+            .to_numpy()[apart]
+            .mean()
+            for d in draws
+        ]
+    )
     rows = []
     for stage in dict.fromkeys(s.name for s in stages):
         every = [[at[stage, d, t] for t in names] for d in draws]
-        again, ndcg, chance = _told([[s.embedding for s in part] for part in every], known)
+        again, ndcg, chance = _ranked([[s.embedding for s in part] for part in every], known)
         for k, (task, entry) in enumerate(zip(names, known, strict=True)):
-            moved = [_moved(at[stage, d, task], at[CONVERGED, d, task]) for d in draws]
+            pairs = [[at[name, d, task].embedding for name in (stage, CONVERGED)] for d in draws]
+            moved = [pairwise(pair, metric="aitchison").to_numpy()[0, 1] for pair in pairs]
             rows.append(
-                {
-                    "stage": stage,
-                    "task": task,
-                    "corpus": entry.corpus,
-                    "accuracy": float(np.mean([part[k].accuracy for part in every])),
-                    "moved": float(np.mean(moved)) / between,
-                    "known_again": again[k],
-                    "ndcg": ndcg[k],
-                    "chance": chance[k],
-                }
+                {"stage": stage, "task": task, "corpus": entry.corpus}
+                | {"accuracy": float(np.mean([part[k].accuracy for part in every]))}
+                | {"moved": float(np.mean(moved)) / float(between)}
+                | {"known_again": again[k], "ndcg": ndcg[k], "chance": chance[k]}
             )
     return pd.DataFrame(rows)
 
 
-def _between_tasks(draws: list[list[TaskEmbedding]]) -> float:
-    """Return the mean Aitchison distance between tasks, over draws."""
-    return float(np.mean([_apart(pairwise(part, metric="aitchison")) for part in draws]))
-
-
-def _apart(matrix: pd.DataFrame) -> float:
-    values = matrix.to_numpy()
-    return float(values[~np.eye(len(values), dtype=bool)].mean())
-
-
-def _moved(one: Stage, other: Stage) -> float:
-    return float(pairwise([one.embedding, other.embedding], metric="aitchison").to_numpy()[0, 1])
-
-
-def _told(
+def _ranked(
     draws: list[list[TaskEmbedding]], known: list[KnownTask]
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return, a task, how often it is known again, and NDCG of its siblings and its chance."""
@@ -245,28 +215,22 @@ def _told(
     first, second = matrix[:count, count : 2 * count], matrix[count : 2 * count, :count]
     again = np.mean([_farther(first), _farther(second)], axis=0)
     alike, shared = siblings(known), share_texts(known)
-    scores, chances = [], []
-    for d in range(len(draws)):
-        own = matrix[d * count : (d + 1) * count, d * count : (d + 1) * count]
-        own = np.where(shared, np.nan, own)
-        scores.append(_ndcg(own, alike))
-        chances.append(_ndcg(np.where(shared, np.nan, 0.0), alike))
-    return again, np.mean(scores, axis=0), np.mean(chances, axis=0)
+
+    def ndcg(distances: FloatArray) -> FloatArray:
+        scores = rank_siblings(np.where(shared, np.nan, distances), alike)["ndcg"]
+        return scores.reindex(range(count)).to_numpy(np.float64)
+
+    places = [slice(d * count, (d + 1) * count) for d in range(len(draws))]
+    scores = np.mean([ndcg(matrix[own, own]) for own in places], axis=0)
+    return again, scores, ndcg(np.zeros((count, count)))
 
 
 def _farther(crossed: FloatArray) -> FloatArray:
     """Return the share of other tasks farther than the same; ties count half."""
     own = np.diag(crossed)[:, None]
-    told = (crossed > own) + 0.5 * (crossed == own)
-    np.fill_diagonal(told, 0)
-    return np.asarray(told.sum(1) / (len(crossed) - 1))
-
-
-def _ndcg(matrix: FloatArray, alike: NDArray[np.bool_]) -> FloatArray:
-    return rank_siblings(matrix, alike)["ndcg"].reindex(range(len(matrix))).to_numpy(np.float64)
-
-
-# -- means, words, figures -------------------------------------------------------------------
+    farther = (crossed > own) + 0.5 * (crossed == own)
+    np.fill_diagonal(farther, 0)
+    return np.asarray(farther.sum(1) / (len(crossed) - 1))
 
 
 def mean_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -278,27 +242,140 @@ def mean_table(table: pd.DataFrame) -> pd.DataFrame:
     base = table[table["stage"] == CONVERGED].set_index("task")
     rows = []
     for stage, part in table.groupby("stage", sort=False):
-        for what in (*SEEN, "chance"):
+        for what in (*MEASURES, "chance"):
             used = part.dropna(subset=[what]).set_index("task")
             if used.empty:
                 continue
             corpora = list(used["corpus"])
             here = resampled(used[what].to_numpy(np.float64), corpora)
             gap = resampled((used[what] - base.loc[used.index, what]).to_numpy(), corpora)
-            rows.append(
-                {
-                    "stage": stage, "what": what, "tasks": len(used),
-                    "mean": here.mean, "low": here.low, "high": here.high,
-                    "gap": gap.mean, "gap_low": gap.low, "gap_high": gap.high,
-                }
-            )  # fmt: skip
+            about = {"stage": stage, "what": what, "tasks": len(used)}
+            rows.append(about | here.row("mean", ends="") | gap.row("gap"))
     return pd.DataFrame(rows)
+
+
+# -- what was found ---------------------------------------------------------------------------
+
+
+def _at(means: pd.DataFrame, stage: str, what: str, value: str = "mean") -> Interval:
+    rows = means[(means["stage"] == stage) & (means["what"] == what)]
+    return Interval.of(rows.iloc[0], value) if len(rows) else UNKNOWN
+
+
+def _words(stage: str) -> str:
+    if stage.isdigit():
+        return f"{stage} step" if stage == "1" else f"{stage} steps"
+    return {"random": "random weights", SHUFFLED: "shuffled labels"}.get(stage, stage)
+
+
+def finding(means: pd.DataFrame, *, n: int, draws: int) -> tuple[str, str, str]:
+    """Return answer, points and details.
+
+    Args:
+        means: From `mean_table`.
+        n: Labelled texts a sample.
+        draws: Samples a task.
+    """
+    stages = list(dict.fromkeys(means["stage"]))
+    what = "ndcg" if "ndcg" in set(means["what"]) else "known_again"
+    doing = "rank siblings" if what == "ndcg" else "know tasks again"
+
+    def which(measure: str, verdict: str) -> list[str]:
+        return [s for s in stages if compare(_at(means, s, measure, "gap")) == verdict]
+
+    lower = which(what, "below")
+    early = [s for s in which("accuracy", "below") if s.isdigit() and s not in lower]
+    end = "labels count" if SHUFFLED in lower else "that labels count is not shown"
+    answer = (
+        f"A fully trained head is not shown to be needed: after {_words(early[0])} embeddings "
+        f"{doing} no worse, as far as can be shown; {end}."
+        if early
+        else f"That less training serves as well is not shown; {end}."
+    )
+    rows = [
+        {"head": _words(s)}
+        | {
+            name: f"{_at(means, s, key)}"
+            for key, name in MEASURES.items()
+            if key in set(means["what"])
+        }
+        for s in stages
+    ]
+    chance = _at(means, CONVERGED, "chance").mean
+    again = [
+        s for s in ("random", SHUFFLED) if s in stages and s not in which("known_again", "below")
+    ]
+    details = bullets(
+        f"{int(means['tasks'].max())} tasks, {n} texts each, {draws} samples; the head reads the "
+        "last layer and is stopped during gradient descent. In brackets: 90 % intervals, tasks "
+        "drawn by corpus.",
+        "Distance to converged: of the embedding, in units of the mean distance between tasks. "
+        "Known again: share of the other tasks that are farther than another sample of the task. "
+        f"NDCG: siblings have labels of one kind and other texts; chance {chance:.2f}.",
+        f"Siblings are ranked worse than by the converged head (interval of the difference below "
+        f"zero): {listed([_words(s) for s in which('ndcg', 'below')])}; better: "
+        f"{listed([_words(s) for s in which('ndcg', 'above')])}.",
+        "Tasks are known again less well: "
+        f"{listed([_words(s) for s in which('known_again', 'below')])}.",
+        f"Under {listed([_words(s) for s in again])} tasks are known again as well: here texts "
+        "separate them without labels."
+        if again
+        else "",
+        "Few steps act like a stronger penalty, and a converged head under a stronger penalty was "
+        "not tried here: training and penalty are not separated.",
+    )
+    return answer, md_table(rows), details
+
+
+_PLACES = {CONVERGED: "con-\nverged", SHUFFLED: "shuffled\nlabels"}
+
+
+def draw_figures(means: pd.DataFrame) -> dict[str, Figure]:
+    """Draw what embeddings show by stage, and how far they are from the converged one."""
+    names = {k: v for k, v in MEASURES.items() if k != "moved"}
+    placed = means.assign(place=means["stage"].replace(_PLACES))
+    what = "ndcg" if "ndcg" in set(means["what"]) else "known_again"
+    first = next((s for s in means["stage"] if s.isdigit()), CONVERGED)
+    values = [_at(means, s, what).mean for s in (first, CONVERGED, SHUFFLED)]
+    bars = "Bars: 90 % bootstrap intervals over corpora."
+    shown = placed[placed["what"].isin(names)]
+    main = figures.lines(
+        shown.assign(line=shown["what"].map(names)),
+        title=f"{names[what]}: {values[0]:.2f} after {_words(first)}, {values[1]:.2f} converged, "
+        f"{values[2]:.2f} with shuffled labels",
+        caption="Known again: share of other tasks that are farther than another sample of the "
+        f"task. Chance of NDCG: {_at(means, CONVERGED, 'chance').mean:.2f}. {bars}",
+        x="steps of gradient descent",
+        y="share, or NDCG",
+        apart=_PLACES[SHUFFLED],
+    )
+    far = figures.lines(
+        placed[placed["what"] == "moved"].assign(line="embedding"),
+        title="How far the embedding is from the converged head's",
+        caption="Aitchison's distance over the mean distance between tasks (dashed: as far as "
+        f"another task). {bars}",
+        x="steps of gradient descent",
+        y="distance / distance between tasks",
+        level=1,
+        apart=_PLACES[SHUFFLED],
+    )
+    return {"": main, "stability": far}
+
+
+def summary_of(means: pd.DataFrame) -> dict[str, float]:
+    """Return the means of all quantities at the stages that matter."""
+    names = {CONVERGED: CONVERGED, SHUFFLED: SHUFFLED, "random": "random", "1": "one_step"}
+    return {
+        f"{what}_{name}": _at(means, stage, what).mean
+        for stage, name in names.items()
+        for what in MEASURES
+    }
 
 
 EXPERIMENT = Experiment(
     name="classifier",
     question="Is a good classifier needed to generate meaningful embeddings?",
-    asked_by="the seed on meta-features: measure accuracy after the classifier is fitted, and "
+    motivation="the seed on meta-features: measure accuracy after the classifier is fitted, and "
     "distances between the embeddings under it",
     settings=ClassifierSettings,
     run=run,

@@ -1,48 +1,68 @@
-"""Do embeddings cluster as expected? By domain and by kind of label, beside text embeddings."""
+"""Do embeddings cluster as expected? By domain and by kind of label, against text embeddings."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from charkit.encoders import load_encoder
 from charkit.errors import UnknownNameError, UsageError
-from glue_pilot.embeddings import Sample
-from glue_pilot.experiments.base import Bench, Experiment, Found
-from glue_pilot.experiments.clusters_figures import draw
-from glue_pilot.experiments.clusters_scores import (
+from charkit.report.figures.canvas import (
+    FAINT,
+    INK,
+    MUTED,
+    SMALL,
+    WIDTH,
+    blank,
+    keep_numbers,
+    readable,
+    safe,
+    text_inches,
+)
+from charkit.report.figures.distances import (
+    colour_of,
+    distance_matrix,
+    distance_tree,
+    distances_of,
+    group_colours,
+)
+from charkit.report.figures.map import distance_map, place_labels
+from glue_pilot import figures
+from glue_pilot.experiments.base import Experiment, Workspace
+from glue_pilot.experiments.clusters_agreement import (
     MEASURES,
-    FloatArray,
-    IntArray,
     agreement,
     by_chance,
     draw_fives,
     fives_by_chance,
-    interval_of,
-    is_told,
+    joins_first,
+)
+from glue_pilot.experiments.common import embedded_samples, known_tasks, study_of
+from glue_pilot.findings import Finding, bullets, listed, md_table
+from glue_pilot.matrices import CENTRED, COSINE, LOG_RATIO, FloatArray, method_matrices
+from glue_pilot.samples import Sample, label_word
+from glue_pilot.stats import (
+    Interval,
+    Labelled,
+    compare,
     jackknife,
+    jackknife_interval,
     kept_sets,
 )
-from glue_pilot.experiments.samples import (
-    CENTRED,
-    COSINE,
-    LOG_RATIO,
-    embedded_samples,
-    known_tasks,
-    method_matrices,
-    study_of,
-)
-from glue_pilot.science_tables import label_word
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+IntArray = NDArray[np.int64]
+
 GROUPINGS = {"label": "kind of label", "domain": "domain"}
 FIVES = "told"
+UNITS = {LOG_RATIO: "log-ratio distance", CENTRED: "centred cosine distance"}
 
 
 @dataclass(frozen=True)
@@ -76,7 +96,7 @@ class ClusterSettings:
     fives_each: int = 60
 
 
-def run(settings: ClusterSettings, bench: Bench) -> Found:
+def run(settings: ClusterSettings, workspace: Workspace) -> Finding:
     """Cluster the tasks by every method and score the clusterings.
 
     Raises:
@@ -89,29 +109,33 @@ def run(settings: ClusterSettings, bench: Bench) -> Found:
         )
     encoder = load_encoder(settings.encoder)
     study = study_of(settings, (settings.n,), (1,))
-    known = known_tasks(settings.tasks, bench)
-    samples = embedded_samples(study, known, encoder, bench)
-    matrices = method_matrices(samples, study, encoder, bench)
+    known = known_tasks(settings.tasks, workspace)
+    samples = embedded_samples(study, known, encoder, workspace)
+    matrices = method_matrices(samples, study, encoder, workspace.store)
     example = [
         _place(samples, name, settings.tasks) for name in (*settings.similar, *settings.dissimilar)
     ]
     apart = one_per_corpus(samples)
-    bench.progress("clusters", 0, len(GROUPINGS))
+    workspace.progress("clusters", 0, len(GROUPINGS))
     parts = []
     for done, grouping in enumerate(GROUPINGS):
         parts.append(score_table(samples, matrices, apart, grouping, settings))
-        bench.progress("clusters", done + 1, len(GROUPINGS))
+        workspace.progress("clusters", done + 1, len(GROUPINGS))
     table = pd.concat(parts, ignore_index=True)
     if table.empty:
         raise UsageError(
             "nothing to find again: expected at least two groups of two tasks from other corpora "
             f"each, got none among {len(apart)} corpora. Name more tasks."
         )
-    told = example_table(matrices, example)
-    table = table.merge(told, on="method")
-    rows = {m: _shown(table, m) for m in ("ari", FIVES)}
-    figures: dict[str, Figure] = draw(samples, matrices, rows, settings, title=_title(table))
-    return Found(table, figures, finding(table, settings, len(samples)), summary(table))
+    example_right = {
+        m: float(joins_first(d[np.ix_(example, example)])) for m, d in matrices.items()
+    }
+    table["example"] = table["method"].map(example_right)
+    words = finding(table, settings, len(samples))
+    return Finding(table, draw(samples, matrices, table, settings), *words, summary(table))
+
+
+# -- tables -----------------------------------------------------------------------------------
 
 
 def _place(samples: Sequence[Sample], name: str, sources: Sequence[str]) -> int:
@@ -144,7 +168,7 @@ def score_table(
     grouping: str,
     settings: ClusterSettings,
 ) -> pd.DataFrame:
-    """Score every method against one grouping; tasks alone in their group are left out.
+    """Score every method against one grouping; groups of one task are left out.
 
     Returns:
         One row a method: ``grouping``, ``tasks``, ``groups``, each measure with ``_low``,
@@ -159,32 +183,31 @@ def score_table(
         return pd.DataFrame()
     fives = draw_fives(words[apart].tolist(), other[apart].tolist(), most=settings.fives_each)
     rows = []
-    rival = matrices[CENTRED][np.ix_(kept, kept)]
+    baseline = matrices[CENTRED][np.ix_(kept, kept)]
     for method, matrix in matrices.items():
         inside = matrix[np.ix_(kept, kept)]
         row = {"grouping": grouping, "method": method, "tasks": len(kept)}
         row |= {"groups": len(set(words[kept])), "fives": len(fives)}
-        row |= _agreement(inside, rival, words[kept], settings)
+        row |= _agreement(inside, baseline, words[kept], settings)
         rows.append(row | _fives(matrix[np.ix_(apart, apart)], fives, settings))
     return pd.DataFrame(rows)
 
 
 def _agreement(
-    distances: FloatArray, rival: FloatArray, words: FloatArray, settings: ClusterSettings
+    distances: FloatArray, baseline: FloatArray, words: FloatArray, settings: ClusterSettings
 ) -> dict[str, float]:
     swapped = by_chance(distances, words.tolist(), n_permuted=settings.n_permuted)
     sets = [np.arange(len(words)), *kept_sets(len(words), n_resamples=settings.n_resamples)]
     ours, theirs = (
         pd.DataFrame([agreement(m[np.ix_(k, k)], words[k].tolist()) for k in sets])
-        for m in (distances, rival)
+        for m in (distances, baseline)
     )
     row: dict[str, float] = {}
     for measure in MEASURES:
         values = ours[measure].to_numpy(np.float64)
         gains = values - theirs[measure].to_numpy(np.float64)
         for name, scored in ((measure, values), (f"{measure}_gain", gains)):
-            found = interval_of(float(scored[0]), scored[1:], len(words))
-            row |= {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
+            row |= jackknife_interval(float(scored[0]), scored[1:], len(words)).row(name)
         reached = (swapped[measure] >= values[0]).sum()
         row[f"{measure}_chance"] = float(swapped[measure].mean())
         row[f"{measure}_p"] = float((1 + reached) / (1 + len(swapped)))
@@ -192,11 +215,11 @@ def _agreement(
 
 
 def _fives(distances: FloatArray, fives: IntArray, settings: ClusterSettings) -> dict[str, float]:
-    told = np.array([is_told(distances[np.ix_(five, five)]) for five in fives], np.float64)
+    right = np.array([joins_first(distances[np.ix_(five, five)]) for five in fives], np.float64)
 
     def share(kept: IntArray) -> float:
         inside = np.isin(fives, kept).all(1)
-        return float(told[inside].mean()) if inside.any() else float("nan")
+        return float(right[inside].mean()) if inside.any() else float("nan")
 
     if not len(fives):
         return {FIVES + end: float("nan") for end in ("", "_low", "_high", "_chance")}
@@ -210,122 +233,223 @@ def _fives(distances: FloatArray, fives: IntArray, settings: ClusterSettings) ->
     }
 
 
-def example_table(matrices: dict[str, FloatArray], example: Sequence[int]) -> pd.DataFrame:
-    """Return, for each method, whether the three of the example join first."""
-    return pd.DataFrame(
-        {"method": name, "example": float(is_told(m[np.ix_(example, example)]))}
-        for name, m in matrices.items()
-    )
+# -- what was found ---------------------------------------------------------------------------
+
+SHOWN = {LOG_RATIO: "log-ratio", COSINE: "Task2Vec's cosine", CENTRED: "texts, centred"}
 
 
-def _shown(table: pd.DataFrame, measure: str) -> pd.DataFrame:
-    part = table[["method", "grouping", measure, f"{measure}_low", f"{measure}_high"]]
-    named = part.set_axis(["method", "series", "value", "low", "high"], axis=1)
-    return named.assign(series=named["series"].map(GROUPINGS))
-
-
-def _row(table: pd.DataFrame, grouping: str, method: str) -> pd.Series | None:
-    part = table[(table["grouping"] == grouping) & (table["method"] == method)]
-    return part.iloc[0] if len(part) else None
+def _by_method(table: pd.DataFrame, grouping: str) -> Labelled:
+    return table[table["grouping"] == grouping].set_index("method")
 
 
 def summary(table: pd.DataFrame) -> dict[str, float]:
     """Return the adjusted Rand index of the methods that matter, by grouping."""
     found = {}
     for name, method in (("log_ratio", LOG_RATIO), ("cosine", COSINE), ("text", CENTRED)):
-        for grouping in GROUPINGS:
-            row = _row(table, grouping, method)
-            if row is not None:
-                found[f"ari_{grouping}_{name}"] = float(row["ari"])
-                found[f"told_{grouping}_{name}"] = float(row[FIVES])
+        for grouping in table["grouping"].unique():
+            row = _by_method(table, grouping).loc[method]
+            found[f"ari_{grouping}_{name}"] = float(row["ari"])
+            found[f"told_{grouping}_{name}"] = float(row[FIVES])
     return found
 
 
-def _title(table: pd.DataFrame) -> str:
-    words = []
+def finding(table: pd.DataFrame, settings: ClusterSettings, n_tasks: int) -> tuple[str, str, str]:
+    """Return answer, points and details."""
+    claims, rows, items = [], [], []
     for grouping, name in GROUPINGS.items():
-        ours, text = (_row(table, grouping, m) for m in (LOG_RATIO, CENTRED))
-        if ours is not None and text is not None:
-            words.append(f"{ours['ari']:.2f} by {name} (texts {text['ari']:.2f})")
-    return "Rand index of clusters: " + ", ".join(words)
-
-
-# -- what was found ---------------------------------------------------------------------------
-
-
-def finding(table: pd.DataFrame, settings: ClusterSettings, n_tasks: int) -> str:
-    """Return what the table says, in words."""
-    words = [
-        f"{n_tasks} tasks, {settings.n:,} labelled texts each, clustered by average linkage and "
-        "cut into as many clusters as there are groups. Only one task a corpus is scored, and "
-        "only groups of two tasks or more."
-    ]
-    for grouping in GROUPINGS:
-        rows = [_row(table, grouping, m) for m in (LOG_RATIO, COSINE, CENTRED)]
-        if all(row is not None for row in rows):
-            words += _grouping_words(grouping, *rows)  # type: ignore[arg-type]
-    words.append(_example_words(table, settings))
-    return " ".join(words)
-
-
-def _grouping_words(
-    grouping: str, ours: pd.Series, task2vec: pd.Series, text: pd.Series
-) -> list[str]:
-    above = "above" if ours["ari_p"] <= 0.05 else "not shown to be above"
-    words = [
-        f"**By {GROUPINGS[grouping]}** ({ours['tasks']} tasks, {ours['groups']} groups): the "
-        f"adjusted Rand index is {_interval(ours, 'ari')} with the log-ratio distance, "
-        f"{_interval(task2vec, 'ari')} with Task2Vec's cosine and {_interval(text, 'ari')} with "
-        f"centred text embeddings; chance gives 0, and the log-ratio distance is {above} it "
-        f"(permutations: p = {ours['ari_p']:.3f}).",
-        f"Purity {ours['purity']:.2f}, {task2vec['purity']:.2f} and {text['purity']:.2f}, by "
-        f"chance {ours['purity_chance']:.2f}.",
-        f"Log-ratio less text: {_gain_words(ours, 'ari')}.",
-        "Without a cut, of two pairs, one inside a group and one across, the inside one is the "
-        f"nearer in {_interval(ours, 'separation')}, {_interval(task2vec, 'separation')} and "
-        f"{_interval(text, 'separation')} of all cases (chance 0.50); log-ratio less text "
-        f"{_gain_words(ours, 'separation')}.",
-    ]
-    if ours["fives"]:
-        words.append(
-            f"Of five tasks, three of one {GROUPINGS[grouping]} and two of others, the three join "
-            f"first in {_share(ours)} of {ours['fives']:,} cases, {_share(task2vec)} and "
-            f"{_share(text)}; of any five in {100 * ours['told_chance']:.0f} %."
+        part = _by_method(table, grouping)
+        if part.empty:
+            continue
+        ours = part.loc[LOG_RATIO]
+        above = "above chance" if ours["ari_p"] <= 0.05 else "not shown to be above chance"
+        claims.append(f"by {name} {above} ({ours['ari']:.2f})")
+        for method, words in SHOWN.items():
+            row = part.loc[method]
+            rows.append(
+                {"grouping": f"{name} ({row['tasks']} tasks, {row['groups']} groups)"}
+                | {"distance": words, "adjusted Rand": f"{Interval.of(row, 'ari')}"}
+                | {"purity": f"{row['purity']:.2f} (chance {row['purity_chance']:.2f})"}
+                | {"pair inside is nearer": f"{Interval.of(row, 'separation')}"}
+                | {"three of five join first": f"{Interval.of(row, FIVES):.0%}"}
+            )
+        items.append(
+            f"By {name}, log-ratio less texts: adjusted Rand {_gain(ours, 'ari')}; pairs "
+            f"{_gain(ours, 'separation')}. Permutations of names: p = {ours['ari_p']:.3f}."
+            + (
+                f" Fives: {ours['fives']:,} cases; of any five, three join first in "
+                f"{ours['told_chance']:.0%}."
+                if ours["fives"]
+                else ""
+            )
         )
-    return words
+    answer = f"Agreement of clusters by log-ratio with known groups is {'; '.join(claims)}."
+    return answer, md_table(rows), bullets(*_method_items(table, settings, n_tasks), *items)
 
 
-def _gain_words(row: pd.Series, measure: str) -> str:
-    gain, low, high = (row[f"{measure}_gain{end}"] for end in ("", "_low", "_high"))
-    verdict = "no difference is shown"
-    if low > 0:
-        verdict = "the Fisher distance does better"
-    elif high < 0:
-        verdict = "texts do better"
-    return f"{gain:+.2f} ({low:+.2f} to {high:+.2f}): {verdict}"
+def _method_items(table: pd.DataFrame, settings: ClusterSettings, n_tasks: int) -> list[str]:
+    example = table.drop_duplicates("method").set_index("method")["example"]
+    right = [name for method, name in SHOWN.items() if example[method] == 1]
+    return [
+        f"{n_tasks} tasks, {settings.n:,} labelled texts each; average linkage, cut into as many "
+        "clusters as there are groups. One task a corpus is scored, in groups of two or more.",
+        "The interval asks how far the index depends on which tasks were taken (a fifth left out "
+        "at a time); the permutations ask whether names and clusters are related at all. With few "
+        "groups the first can reach zero where the second does not.",
+        "Kind of label and domain go together (sentiment tasks are often reviews): the "
+        "permutations do not hold the other one fixed.",
+        f"The example ({', '.join(settings.similar)}; against {', '.join(settings.dissimilar)}) "
+        f"comes out as expected by: {listed(right)}.",
+    ]
 
 
-def _interval(row: pd.Series, name: str) -> str:
-    return f"{row[name]:.2f} ({row[f'{name}_low']:.2f} to {row[f'{name}_high']:.2f})"
+def _gain(row: pd.Series, measure: str) -> str:
+    gain = Interval.of(row, f"{measure}_gain")
+    words = {"above": "the Fisher distance is better", "below": "texts are better"}
+    return f"{gain:+.2f}, {words.get(compare(gain), 'no difference is shown')}"
 
 
-def _share(row: pd.Series) -> str:
-    low, high = 100 * row["told_low"], 100 * row["told_high"]
-    return f"{100 * row['told']:.0f} % ({low:.0f} to {high:.0f})"
+# -- figures ----------------------------------------------------------------------------------
 
 
-def _example_words(table: pd.DataFrame, settings: ClusterSettings) -> str:
-    told = table.drop_duplicates("method").set_index("method")["example"]
-    right = [name for name in (LOG_RATIO, COSINE, CENTRED) if told[name] == 1]
-    three, two = ", ".join(settings.similar), ", ".join(settings.dissimilar)
-    by = "by " + ", ".join(right) if right else "by none of these methods"
-    return f"The example ({three}; against {two}) comes out as expected {by}."
+def draw(
+    samples: Sequence[Sample],
+    matrices: dict[str, FloatArray],
+    table: pd.DataFrame,
+    settings: ClusterSettings,
+) -> dict[str, Figure]:
+    """Return all figures, ending -> figure; the scores first."""
+
+    def rows(measure: str) -> pd.DataFrame:
+        shown = table[["method", "grouping", measure, f"{measure}_low", f"{measure}_high"]]
+        named = shown.set_axis(["method", "series", "value", "low", "high"], axis=1)
+        return named.assign(series=named["series"].map(GROUPINGS))
+
+    groups = {s.known.task.name: label_word(s.known.label_kind) for s in samples}
+    about = f"n = {settings.n:,} labelled texts a task."
+    indices = [
+        f"{part.loc[LOG_RATIO, 'ari']:.2f} by {name} (texts {part.loc[CENTRED, 'ari']:.2f})"
+        for grouping, name in GROUPINGS.items()
+        if len(part := _by_method(table, grouping))
+    ]
+    drawn = {
+        "": figures.dots(
+            rows("ari"),
+            title=f"Rand index of clusters: {', '.join(indices)}",
+            caption="0: what chance gives; 1: clusters and groups are the same. Bars: 90 % "
+            f"intervals, a fifth of the tasks left out at a time. One task a corpus. {about}",
+            label="adjusted Rand index",
+            level=0.0,
+        )
+    }
+    if table[FIVES].notna().any():
+        drawn["fives"] = figures.dots(
+            rows(FIVES),
+            title="Three alike and two others: how often the three join first",
+            caption=f"Bars: 90 % intervals. No two tasks share texts. {about}",
+            label="share of fives where the three join first",
+            limits=(-0.03, 1.03),
+        )
+    names = [s.known.task.name for s in samples]
+    kinds: dict[str, tuple[Callable[..., Figure], str]] = {
+        "tree": (distance_tree, "{n} tasks joined by {what}"),
+        "matrix": (distance_matrix, "Distances of {n} tasks by {what}"),
+        "map": (distance_map, "A map of {n} tasks by {what}"),
+        "tsne": (neighbour_map, "Neighbours among {n} tasks by {what} (t-SNE)"),
+    }
+    for method, ending, what in (
+        (LOG_RATIO, "", "labels and texts"), (CENTRED, "_text", "texts only")
+    ):  # fmt: skip
+        for kind, (plot, title) in kinds.items():
+            drawn[kind + ending] = plot(
+                pd.DataFrame(matrices[method], names, names),
+                title=title.format(n=len(names), what=what),
+                unit=UNITS[method],
+                groups=groups,
+                alike="have one kind of label",
+                note=about,
+            )
+    return drawn
+
+
+def neighbour_map(
+    matrix: pd.DataFrame,
+    *,
+    unit: str,
+    title: str,
+    groups: dict[str, str],
+    alike: str,
+    note: str,
+    seed: int = 0,
+) -> Figure:
+    """Draw tasks as points by t-SNE: near ones side by side, far distances mean nothing.
+
+    Args:
+        matrix: Index and columns: the same names.
+        unit: What the numbers are.
+        title: The finding.
+        groups: Name -> group; those with two members or more share a colour.
+        alike: What the tasks of a group do, for the caption.
+        note: More for the caption.
+        seed: Of the start.
+
+    References:
+        van der Maaten and Hinton 2008, "Visualizing data using t-SNE".
+    """
+    from sklearn.manifold import TSNE
+
+    tall, side, room = 4.2, 0.12, 0.14  # inches, inches, share of the frame
+    names = [str(name) for name in matrix.index]
+    perplexity = min(8.0, (len(names) - 1) / 3)
+    scaler = TSNE(metric="precomputed", init="random", perplexity=perplexity, random_state=seed)
+    points = np.asarray(scaler.fit_transform(distances_of(matrix)), np.float64)
+    figure, axes = blank(
+        title=title,
+        caption=f"t-SNE of the {unit}, perplexity {perplexity:.0f}: neighbours stand together, "
+        f"gaps between groups mean nothing. Colours: tasks that {alike}. {note}",
+        height=tall,
+        left=side,
+        right=side,
+        below=-0.38,
+    )
+    shares = (points - points.min(0)) / np.maximum(np.ptp(points, axis=0), 1e-12)
+    _draw_points(axes, room + (1 - 2 * room) * shares, (WIDTH - 2 * side, tall), names, groups)
+    numbers = pd.DataFrame(points, columns=["x", "y"])
+    numbers.insert(0, "task", names)
+    return keep_numbers(figure, numbers)
+
+
+def _draw_points(
+    axes: Any,
+    shares: FloatArray,
+    size: tuple[float, float],
+    names: list[str],
+    groups: dict[str, str],
+) -> None:
+    colours = group_colours(names, groups)
+    marks = [colour_of(name, groups, colours) for name in names]
+    shown = [safe(readable(name, longest=22)) for name in names]
+    widths = np.array([text_inches(t, bold=m != MUTED) for t, m in zip(shown, marks, strict=True)])
+    centres = place_labels(shares * size, widths, size) / size
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+        spine.set_color(FAINT)
+    for (x, y), (a, b), name, colour in zip(shares, centres, shown, marks, strict=True):
+        axes.plot(x, y, "o", color=colour, markersize=6 if colour != MUTED else 4.5, zorder=4)
+        axes.plot([x, a], [y, b], color=FAINT, linewidth=0.7, zorder=1)
+        axes.text(
+            a, b, name, ha="center", va="center_baseline", size=SMALL, color=INK, zorder=5,
+            weight="bold" if colour != MUTED else "normal",
+        )  # fmt: skip
 
 
 EXPERIMENT = Experiment(
     name="clusters",
     question="Do embeddings cluster as expected?",
-    asked_by="the notes on Task2Vec, second experiment: three similar and two dissimilar datasets",
+    motivation="the notes on Task2Vec, second experiment: three similar and two dissimilar tasks",
     settings=ClusterSettings,
     run=run,
 )

@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from charkit.answers.embed import embed_kept
 from charkit.answers.fitted import heads_to_store
 from charkit.encoders import Encoder, encode_to_store, load_encoder
 from charkit.errors import UsageError
 from charkit.fisher import TaskEmbedding, pairwise
-from charkit.tasks import Split
-from glue_pilot.embeddings import options_of
-from glue_pilot.experiments.base import Bench, Experiment, Found
-from glue_pilot.experiments.distance_figures import draw
-from glue_pilot.experiments.distance_scores import (
-    CONFIDENCE,
-    SHIFT_PREDICTORS,
-    STATES,
-    TEXT,
-    TRANSFER_PREDICTORS,
-    class_distance,
-    correlation_table,
-    judge,
-    spearman,
-    state_distance,
-)
+from charkit.tasks import Split, Task
+from glue_pilot import figures
+from glue_pilot.experiments.base import Experiment, Workspace
+from glue_pilot.experiments.common import known_tasks, study_of
 from glue_pilot.experiments.distance_shifts import Shift, make_shifts
-from glue_pilot.experiments.distance_transfer import transfer_table
-from glue_pilot.experiments.samples import COSINE, LOG_RATIO, known_tasks, study_of
-from glue_pilot.siblings import Interval
+from glue_pilot.experiments.distance_transfer import score_head, transfer_table
+from glue_pilot.findings import Finding, blocks, bullets, md_table
+from glue_pilot.matrices import CENTRED, COSINE, LOG_RATIO
+from glue_pilot.stats import Interval, compare, spearman
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FloatArray = NDArray[np.float64]
+
+STATES, SHARES, CONFIDENCE = "mean states", "class shares", "confidence (DoC)"
+COLUMNS = {
+    LOG_RATIO: "fisher_log_ratio",
+    COSINE: "fisher_cosine",
+    STATES: "mean_states",
+    SHARES: "class_shares",
+    CENTRED: "text_centred",
+    CONFIDENCE: "confidence",
+}
+"""What is known without labels -> its column; those of a table are related to its outcome."""
 
 
 @dataclass(frozen=True)
@@ -42,32 +48,23 @@ class DistanceSettings:
     Attributes:
         encoder: Name of the encoder.
         tasks: That shifts are built from.
-        transfer: That hand heads on to each other where classes have the same names.
+        transfer: Whose heads are used on each other where classes have the same names.
         n: Training texts of a side.
         n_embedded: Texts of which a Fisher embedding is made, of each part.
         n_held_out: Held-out texts that an accuracy is counted on, at most.
         pool: Texts of a task that sides are made of, at most.
-        n_transfer: Training texts of a task that hands on its head.
+        n_transfer: Training texts of a task whose head is used elsewhere.
         all_heads_up_to: As in the study of embeddings, whose results are used again.
         max_length: Most tokens of a text.
-        n_eval: Evaluation texts of a task that takes on a head, at most.
+        n_eval: Evaluation texts of a task that takes a head, at most.
     """
 
     encoder: str = "minilm"
     tasks: tuple[str, ...] = (
-        "ag_news",
-        "glue_sst2",
-        "subj",
-        "tweeteval_sentiment",
-        "trec6",
-        "glue_cola",
-        "search_snippets",
-        "disaster_tweets",
-        "hate_davidson",
-        "mag_fields",
-        "yelp_small",
+        "ag_news", "glue_sst2", "subj", "tweeteval_sentiment", "trec6", "glue_cola",
+        "search_snippets", "disaster_tweets", "hate_davidson", "mag_fields", "yelp_small",
         "clickbait",
-    )
+    )  # fmt: skip
     transfer: tuple[str, ...] = ()
     n: int = 192
     n_embedded: int = 128
@@ -79,7 +76,7 @@ class DistanceSettings:
     n_eval: int = 1000
 
 
-def run(settings: DistanceSettings, bench: Bench) -> Found:
+def run(settings: DistanceSettings, workspace: Workspace) -> Finding:
     """Measure drops and losses, and relate them to distances.
 
     Raises:
@@ -91,31 +88,34 @@ def run(settings: DistanceSettings, bench: Bench) -> Found:
             f"n_embedded = {settings.n_embedded} and n = {settings.n}."
         )
     encoder = load_encoder(settings.encoder)
-    shifts = shift_table(settings, encoder, bench)
+    shifts = shift_table(settings, encoder, workspace)
     study = study_of(settings, (settings.n_transfer,), (1,))
-    pairs = transfer_table(known_tasks(settings.transfer, bench), study, encoder, bench)
-    told = correlation_table(shifts, SHIFT_PREDICTORS, "drop", within="task").assign(part="shift")
+    pairs = transfer_table(known_tasks(settings.transfer, workspace), study, encoder, workspace)
+    related = correlation_table(shifts, "drop", within="task").assign(part="shift")
     if len(pairs):
-        between = correlation_table(pairs, TRANSFER_PREDICTORS, "loss", within="target")
-        told = pd.concat([told, between.assign(part="transfer")], ignore_index=True)
+        between = correlation_table(pairs, "loss", within="target").assign(part="transfer")
+        related = pd.concat([related, between], ignore_index=True)
     beyond = spearman(shifts, "fisher_log_ratio", "drop", given="confidence", within="task")
     table = pd.concat(
-        [shifts.assign(part="shift"), pairs.assign(part="transfer"), told.assign(part=_part(told))],
+        [
+            shifts.assign(part="shift"),
+            pairs.assign(part="transfer"),
+            related.assign(part="correlation, " + related["part"]),
+        ],
         ignore_index=True,
     )
-    figures = draw(shifts, pairs, told, title=_title(told), settings=settings)
-    text = finding(shifts, pairs, told, beyond, settings)
-    return Found(table, figures, text, summary(told))
-
-
-def _part(told: pd.DataFrame) -> pd.Series:
-    return "correlation, " + told["part"]
+    return Finding(
+        table,
+        draw(shifts, pairs, related, settings),
+        *finding(shifts, pairs, related, beyond, settings),
+        summary(related),
+    )
 
 
 # -- shifts -----------------------------------------------------------------------------------
 
 
-def shift_table(settings: DistanceSettings, encoder: Encoder, bench: Bench) -> pd.DataFrame:
+def shift_table(settings: DistanceSettings, encoder: Encoder, workspace: Workspace) -> pd.DataFrame:
     """Return one row a shift: accuracies, their drop, and what is known without labels.
 
     Every distance is that of the shifted texts to the training texts less that of held-out texts
@@ -124,58 +124,47 @@ def shift_table(settings: DistanceSettings, encoder: Encoder, bench: Bench) -> p
     Raises:
         UsageError: No task is large enough.
     """
-    known = known_tasks(settings.tasks, bench)
+    known = known_tasks(settings.tasks, workspace)
     rows: list[dict[str, Any]] = []
     embedded: list[tuple[TaskEmbedding, TaskEmbedding, TaskEmbedding]] = []
     for done, entry in enumerate(known):
-        bench.progress("shifts", done, len(known))
+        workspace.progress("shifts", done, len(known))
         for shift in _shifts_of(entry.task, settings):
             rows.append(
                 {"task": entry.task.name, "corpus": entry.corpus}
-                | _measured(shift, settings, encoder, bench)
+                | _measured(shift, settings, encoder, workspace)
             )
-            embedded.append(_embedded(shift, settings, encoder, bench))
-    bench.progress("shifts", len(known), len(known))
+            embedded.append(_embedded(shift, settings, encoder, workspace))
+    workspace.progress("shifts", len(known), len(known))
     if len(rows) < 4:
         raise UsageError(
             f"too few shifts: expected at least 4, got {len(rows)}. Name more or larger tasks, or "
             "take a smaller n."
         )
     table = pd.DataFrame(rows)
-    every = [part for parts in embedded for part in parts]
     reference = [train for train, _, _ in embedded]
-    for metric, column in (("log_ratio", "fisher_log_ratio"), ("cosine", "fisher_cosine")):
-        found = _excess(every, metric, reference)
-        table[column] = found
+    for metric in ("log_ratio", "cosine"):
+        rows_of = [pairwise(parts, metric=metric, reference=reference) for parts in embedded]
+        table[f"fisher_{metric}"] = [m.to_numpy()[0, 2] - m.to_numpy()[0, 1] for m in rows_of]
     return table
 
 
-def _shifts_of(task: Any, settings: DistanceSettings) -> list[Shift]:
+def _shifts_of(task: Task, settings: DistanceSettings) -> list[Shift]:
     if task.kind != "classification":
         return []
     made = make_shifts(task, n=settings.n, n_eval=settings.n_held_out, pool=settings.pool)
     return list(made)
 
 
-def _excess(
-    every: Sequence[TaskEmbedding], metric: str, reference: Sequence[TaskEmbedding]
-) -> list[float]:
-    found = []
-    for place in range(0, len(every), 3):
-        three = pairwise(every[place : place + 3], metric=metric, reference=reference).to_numpy()
-        found.append(float(three[0, 2] - three[0, 1]))
-    return found
-
-
 def _measured(
-    shift: Shift, settings: DistanceSettings, encoder: Encoder, bench: Bench
+    shift: Shift, settings: DistanceSettings, encoder: Encoder, workspace: Workspace
 ) -> dict[str, Any]:
     last = encoder.n_layers
     fitted = heads_to_store(
-        shift.task, encoder, store=bench.store, layers=(last,), max_length=settings.max_length
+        shift.task, encoder, store=workspace.store, layers=(last,), max_length=settings.max_length
     )
     train, same, shifted = (
-        encode_to_store(encoder, part, store=bench.store, max_length=settings.max_length).layer(
+        encode_to_store(encoder, part, store=workspace.store, max_length=settings.max_length).layer(
             last
         )
         for part in (shift.task.train, shift.same, shift.shifted)
@@ -184,8 +173,8 @@ def _measured(
     assert labels is not None
     assert shift.same.labels is not None
     assert shift.shifted.labels is not None
-    here = judge(fitted[last].head, same, shift.same.labels)
-    there = judge(fitted[last].head, shifted, shift.shifted.labels)
+    here = score_head(fitted[last].head, same, shift.same.labels)
+    there = score_head(fitted[last].head, shifted, shift.shifted.labels)
     return {
         "kind": shift.kind,
         "shift": shift.name,
@@ -202,10 +191,10 @@ def _measured(
 
 
 def _embedded(
-    shift: Shift, settings: DistanceSettings, encoder: Encoder, bench: Bench
+    shift: Shift, settings: DistanceSettings, encoder: Encoder, workspace: Workspace
 ) -> tuple[TaskEmbedding, TaskEmbedding, TaskEmbedding]:
     """Return the embeddings of training, held-out and shifted texts under one head."""
-    options = options_of(study_of(settings, (settings.n,), (1,)))
+    options = study_of(settings, (settings.n,), (1,)).options
 
     def embed(part: Split) -> TaskEmbedding:
         rows = range(min(settings.n_embedded, len(part)))
@@ -215,106 +204,182 @@ def _embedded(
             head_layers=(encoder.n_layers,),
             split=part.take(rows),
             options=options,
-            store=bench.store,
+            store=workspace.store,
         )
         return kept.embeddings[encoder.n_layers]
 
     return embed(shift.task.train), embed(shift.same), embed(shift.shifted)
 
 
+def state_distance(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """Return the distance of mean states in standard deviations, less what sampling adds.
+
+    Args:
+        one: States, (n_texts, width).
+        other: Others, of the same width.
+    """
+    n, m = len(one), len(other)
+    first, second = one.astype(np.float64), other.astype(np.float64)
+    squares = (n - 1) * first.var(0, ddof=1) + (m - 1) * second.var(0, ddof=1)
+    variance = np.maximum(squares / (n + m - 2), 1e-12)
+    apart = (first.mean(0) - second.mean(0)) ** 2
+    return float(max((apart / variance).mean() - 1 / n - 1 / m, 0.0) ** 0.5)
+
+
+def class_distance(shares: FloatArray, labels: NDArray[Any]) -> float:
+    """Return the total variation between predicted class shares and those of labels."""
+    known = np.bincount(labels.astype(np.int64), minlength=len(shares)) / len(labels)
+    return float(np.abs(shares - known).sum() / 2)
+
+
+def correlation_table(table: pd.DataFrame, target: str, *, within: str) -> pd.DataFrame:
+    """Return Spearman's correlation of everything known without labels with an outcome.
+
+    Returns:
+        One row a predictor and series: ``across`` all rows, ``within`` a group; columns
+        ``method``, ``series``, ``value``, ``low``, ``high``, ``rows``, ``corpora``.
+    """
+    rows = []
+    for series, group in (("across", ""), ("within", within)):
+        for method, column in COLUMNS.items():
+            if column in table:
+                found = spearman(table, column, target, within=group).row("value", ends="")
+                about = {"rows": int(table[column].notna().sum())}
+                about["corpora"] = table["corpus"].nunique()
+                rows.append({"method": method, "series": series} | found | about)
+    return pd.DataFrame(rows)
+
+
 # -- what was found ---------------------------------------------------------------------------
 
 
-def _told(told: pd.DataFrame, part: str, series: str, method: str) -> pd.Series:
-    rows = told[(told["part"] == part) & (told["series"] == series) & (told["method"] == method)]
-    return rows.iloc[0]
+def _at(related: pd.DataFrame, part: str, series: str = "within") -> dict[str, Interval]:
+    rows = related[(related["part"] == part) & (related["series"] == series)]
+    return {str(row["method"]): Interval.of(row, "value") for _, row in rows.iterrows()}
 
 
-def summary(told: pd.DataFrame) -> dict[str, float]:
+def summary(related: pd.DataFrame) -> dict[str, float]:
     """Return the correlations that matter."""
-    names = {LOG_RATIO: "fisher", CONFIDENCE: "confidence", STATES: "states", TEXT: "text"}
-    shown = told[told["method"].isin(names)]
+    names = {LOG_RATIO: "fisher", CONFIDENCE: "confidence", STATES: "states", CENTRED: "text"}
+    shown = related[related["method"].isin(names)]
     return {
         f"{row.part}_{row.series}_{names[str(row.method)]}": float(row.value)  # type: ignore[arg-type]
         for row in shown.itertuples()
     }
 
 
-def _title(told: pd.DataFrame) -> str:
-    ours, doc = (_told(told, "shift", "within", m) for m in (LOG_RATIO, CONFIDENCE))
-    return (
-        f"Drop in accuracy by Fisher distance: Spearman {ours['value']:.2f}; by confidence "
-        f"{doc['value']:.2f}"
-    )
-
-
 def finding(
     shifts: pd.DataFrame,
     pairs: pd.DataFrame,
-    told: pd.DataFrame,
+    related: pd.DataFrame,
     beyond: Interval,
     settings: DistanceSettings,
-) -> str:
-    """Return what the tables say, in words."""
-    fisher, doc, states = (
-        _told(told, "shift", "within", m) for m in (LOG_RATIO, CONFIDENCE, STATES)
+) -> tuple[str, str, str]:
+    """Return answer, points and details."""
+    inside, across = _at(related, "shift"), _at(related, "shift", "across")
+    between = _at(related, "transfer")
+    fisher, confidence = inside[LOG_RATIO], inside[CONFIDENCE]
+    if compare(fisher) != "above":
+        claim = "A larger Fisher distance is not shown to mean a larger drop in accuracy"
+    elif compare(confidence, fisher.high) == "above":
+        claim = "A larger Fisher distance goes with a larger drop, confidence still more"
+    else:
+        claim = "A larger Fisher distance goes with a larger drop in accuracy"
+    answer = (
+        f"{claim}: Spearman {fisher.mean:.2f} within a task, {confidence.mean:.2f} by confidence."
     )
-    words = [
+    columns = {"drop, within a task": inside, "drop, across tasks": across}
+    columns |= {"loss of transfer, one target": between} if between else {}
+    rows = [
+        {"known without labels": method}
+        | {name: f"{found[method]}" if method in found else "" for name, found in columns.items()}
+        for method in COLUMNS
+        if method in inside or method in between
+    ]
+    drop = 100 * shifts["drop"]
+    details = bullets(
         f"{len(shifts)} shifts of {shifts['task'].nunique()} tasks (by length, cluster of texts "
-        f"and class shares), heads of {settings.n} labels; the accuracy falls by "
-        f"{100 * shifts['drop'].mean():.1f} points on average, from "
-        f"{100 * shifts['drop'].min():.0f} to {100 * shifts['drop'].max():.0f}.",
+        f"and class shares), heads of {settings.n} labels. The accuracy falls by {drop.mean():.1f} "
+        f"points on average, from {drop.min():.0f} to {drop.max():.0f}.",
         "No distance reads the labels of the shifted texts; each is what the shift adds to the "
         "distance of held-out texts of the same side.",
-        f"Within a task, Spearman's correlation with the drop is {_said(fisher)} for the Fisher "
-        f"distance (log-ratio), {_said(_told(told, 'shift', 'within', COSINE))} for Task2Vec's "
-        f"cosine, {_said(states)} for mean states and {_said(doc)} for the fall of confidence.",
-        f"Across tasks: {_said(_told(told, 'shift', 'across', LOG_RATIO))}, "
-        f"{_said(_told(told, 'shift', 'across', COSINE))}, "
-        f"{_said(_told(told, 'shift', 'across', STATES))} and "
-        f"{_said(_told(told, 'shift', 'across', CONFIDENCE))}.",
         f"With confidence held fixed the Fisher distance keeps {beyond}: "
         + ("it adds to confidence." if beyond.low > 0 else "nothing is shown beyond confidence."),
-        _verdict(fisher, doc),
-    ]
-    return " ".join([*words, *_transfer_words(pairs, told)])
-
-
-def _verdict(fisher: pd.Series, doc: pd.Series) -> str:
-    if not fisher["low"] > 0:
-        return "So a larger Fisher distance is not shown to mean a larger drop."
-    if doc["low"] > fisher["high"]:
-        return "So the distance warns of a drop, but confidence does so better."
-    if fisher["low"] > doc["high"]:
-        return "So the distance warns of a drop, and better than confidence."
-    return "So the distance warns of a drop; intervals of it and of confidence overlap."
-
-
-def _transfer_words(pairs: pd.DataFrame, told: pd.DataFrame) -> list[str]:
-    if pairs.empty:
-        return ["No two of the tasks have the same classes: transfer was not measured."]
-    fisher, text, doc = (
-        _told(told, "transfer", "within", m) for m in (LOG_RATIO, TEXT, CONFIDENCE)
+        _transfer(pairs, between),
     )
-    shown = "is the better one" if fisher["low"] > 0 else "is not shown to be the better one"
-    return [
-        f"**Transfer**: {len(pairs)} pairs of tasks with the same classes and other texts "
-        f"({pairs['target'].nunique()} targets): another task's head costs "
-        f"{100 * pairs['loss'].mean():.1f} points against the target's own. For a given target, "
-        f"distance and loss go together by {_said(fisher)} (Fisher, log-ratio), {_said(text)} "
-        f"(centred text embeddings) and {_said(doc)} (fall of confidence): the nearer source by "
-        f"Fisher distance {shown}."
-    ]
+    note = "Spearman's correlations, 90 % intervals over corpora."
+    return answer, blocks(md_table(rows), note), details
 
 
-def _said(row: pd.Series) -> str:
-    return str(Interval(row["value"], row["low"], row["high"]))
+def _transfer(pairs: pd.DataFrame, between: dict[str, Interval]) -> str:
+    if pairs.empty:
+        return "No two of the tasks have the same classes: transfer was not measured."
+    better = compare(between[LOG_RATIO]) == "above"
+    return (
+        f"Transfer: {len(pairs)} pairs of tasks with the same classes and other texts "
+        f"({pairs['target'].nunique()} targets). Another task's head costs "
+        f"{100 * pairs['loss'].mean():.1f} points against the target's own; the nearer source by "
+        f"Fisher distance is {'' if better else 'not shown to be '}the better one."
+    )
+
+
+def draw(
+    shifts: pd.DataFrame, pairs: pd.DataFrame, related: pd.DataFrame, settings: DistanceSettings
+) -> dict[str, Figure]:
+    """Return all figures, ending -> figure; the correlations first."""
+    inside = _at(related, "shift")
+    note = f"n = {settings.n} labels, {settings.n_embedded} texts an embedding."
+
+    def correlations(part: str, words: dict[str, str], **drawn: Any) -> Figure:
+        rows = related[related["part"] == part]
+        rows = rows.assign(series=rows["series"].map(words))
+        return figures.dots(rows, level=0.0, limits=(-1, 1), **drawn)
+
+    drawn = {
+        "": correlations(
+            "shift",
+            {"across": "all shifts", "within": "within a task"},
+            title=f"Drop in accuracy by Fisher distance: Spearman {inside[LOG_RATIO].mean:.2f}; by "
+            f"confidence {inside[CONFIDENCE].mean:.2f}",
+            caption=f"{len(shifts)} shifts of {shifts['task'].nunique()} tasks. Bars: 90 % "
+            f"bootstrap intervals over corpora. {note}",
+            label="Spearman with the drop in accuracy",
+        ),
+        "drops": figures.scatter(
+            shifts.assign(group=shifts["kind"]),
+            x=("fisher_log_ratio", "log-ratio distance that the shift adds"),
+            y=("drop", "drop in accuracy"),
+            names=("task", "shift"),
+            title="Each shift: its Fisher distance and the drop in accuracy",
+            caption=f"One mark a shift. Above the line: accuracy falls. {note}",
+            level=0.0,
+        ),
+    }
+    if len(pairs):
+        drawn["transfer"] = correlations(
+            "transfer",
+            {"across": "all pairs", "within": "for one target"},
+            title="Loss of another task's head, by distance",
+            caption=f"{len(pairs)} pairs with the same classes, other texts. Bars: 90 % bootstrap "
+            f"intervals over target corpora. n = {settings.n_transfer}.",
+            label="Spearman with the loss in accuracy",
+        )
+        drawn["pairs"] = figures.scatter(
+            pairs.assign(group=pairs["classes"]),
+            x=("fisher_log_ratio", "log-ratio distance of the two tasks"),
+            y=("loss", "loss against the own head"),
+            names=("source", "target"),
+            title="Each pair of tasks: distance and what another task's head costs",
+            caption="One mark a pair, from source to target. On the line: nothing is lost.",
+            level=0.0,
+        )
+    return drawn
 
 
 EXPERIMENT = Experiment(
     name="distance",
     question="What does the distance say?",
-    asked_by="the notes on characterizing encoders: an unlabelled evaluation sample, coverage of "
+    motivation="the notes on characterizing encoders: an unlabelled evaluation sample, coverage of "
     "examples; and transfer between tasks",
     settings=DistanceSettings,
     run=run,

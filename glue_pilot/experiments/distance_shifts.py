@@ -1,4 +1,4 @@
-"""Shifts built from a task: trained on one side, judged on the same side and on another."""
+"""Shifts built from a task: trained on one side, evaluated on the same side and on another."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SIDES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("cluster", "cluster:3/1", ("cluster:3/2", "cluster:3/3")),
     ("cluster", "cluster:3/2", ("cluster:3/1", "cluster:3/3")),
 )
-"""Kind of shift, side that is trained on, sides that are judged on besides."""
+"""Kind of shift, side that is trained on, sides that are evaluated on."""
 
 
 @dataclass(frozen=True, eq=False)

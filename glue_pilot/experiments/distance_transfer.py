@@ -6,31 +6,55 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from charkit.answers.fitted import heads_to_store
-from charkit.encoders import Encoder
+from charkit.encoders import Encoder, encode_to_store
 from charkit.errors import UsageError
-from charkit.fisher import TaskEmbedding, pairwise
+from charkit.fisher import Head, TaskEmbedding, pairwise
 from charkit.fisher.distances import MIN_REFERENCE
 from charkit.tasks import Split, Task, make_subset
-from glue_pilot.embedding_study import EmbeddingStudy, KnownTask
-from glue_pilot.embeddings import Sample, sample_states
-from glue_pilot.experiments.base import Bench
-from glue_pilot.experiments.distance_scores import Judged, judge
-from glue_pilot.experiments.samples import (
-    FISHER_METRICS,
-    LOG_RATIO,
-    embedded_samples,
-    evaluation_states,
-    last_embeddings,
-)
+from glue_pilot.experiments.base import Workspace
+from glue_pilot.experiments.common import embedded_samples
+from glue_pilot.matrices import FISHER_METRICS, FloatArray, last_embeddings
+from glue_pilot.samples import EmbeddingStudy, KnownTask, Sample, sample_states
 
 Classes = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class HeadScore:
+    """A head on some texts.
+
+    Attributes:
+        accuracy: Share right.
+        confidence: Mean of the largest probability.
+        shares: Mean probability of each class, (n_classes,).
+    """
+
+    accuracy: float
+    confidence: float
+    shares: FloatArray
+
+
+def score_head(head: Head, states: NDArray[Any], labels: NDArray[Any]) -> HeadScore:
+    """Return accuracy and confidence of a head on texts.
+
+    Args:
+        head: For classes.
+        states: Pooled states of the layer that it reads, (n_texts, width).
+        labels: Class codes, (n_texts,).
+    """
+    outputs = states.astype(np.float64) @ head.weights.T + head.bias
+    weights = np.exp(outputs - outputs.max(1, keepdims=True))
+    odds = weights / weights.sum(1, keepdims=True)
+    right = outputs.argmax(1) == labels
+    return HeadScore(float(right.mean()), float(odds.max(1).mean()), odds.mean(0))
 
 
 def same_classes(known: Sequence[KnownTask]) -> dict[Classes, list[KnownTask]]:
@@ -68,7 +92,7 @@ def _in_order(task: Task, classes: Classes) -> Task:
 
 
 def transfer_table(
-    known: Sequence[KnownTask], study: EmbeddingStudy, encoder: Encoder, bench: Bench
+    known: Sequence[KnownTask], study: EmbeddingStudy, encoder: Encoder, workspace: Workspace
 ) -> pd.DataFrame:
     """Return one row a pair: from a task whose head is used to another of other texts.
 
@@ -86,11 +110,11 @@ def transfer_table(
             f"too few tasks for transfer: expected at least {MIN_REFERENCE} tasks, which distances "
             f"are centred by, got {[k.task.name for k in known]}. Name more."
         )
-    every = embedded_samples(study, list(known), encoder, bench) if groups else []
+    every = embedded_samples(study, list(known), encoder, workspace) if groups else []
     for classes, group in groups.items():
-        samples = embedded_samples(study, group, encoder, bench)
-        distances = _distances(samples, last_embeddings(every), study, encoder, bench)
-        judged = _judged(samples, study, encoder, bench)
+        samples = embedded_samples(study, group, encoder, workspace)
+        distances = _distances(samples, last_embeddings(every), study, encoder, workspace)
+        scored = _scored(samples, study, encoder, workspace)
         for a, source in enumerate(samples):
             for b, target in enumerate(samples):
                 if source.known.corpus == target.known.corpus:
@@ -98,9 +122,9 @@ def transfer_table(
                 rows.append(
                     {"source": source.known.task.name, "target": target.known.task.name}
                     | {"corpus": target.known.corpus, "classes": " | ".join(classes)}
-                    | {"own_accuracy": judged[b, b].accuracy, "accuracy": judged[a, b].accuracy}
-                    | {"loss": judged[b, b].accuracy - judged[a, b].accuracy}
-                    | {"confidence": judged[a, a].confidence - judged[a, b].confidence}
+                    | {"own_accuracy": scored[b, b].accuracy, "accuracy": scored[a, b].accuracy}
+                    | {"loss": scored[b, b].accuracy - scored[a, b].accuracy}
+                    | {"confidence": scored[a, a].confidence - scored[a, b].confidence}
                     | {name: float(matrix[a, b]) for name, matrix in distances.items()}
                 )
     return pd.DataFrame(rows)
@@ -111,34 +135,37 @@ def _distances(
     library: list[TaskEmbedding],
     study: EmbeddingStudy,
     encoder: Encoder,
-    bench: Bench,
+    workspace: Workspace,
 ) -> dict[str, Any]:
     """Return the distances of a group; all tasks together are what log-ratio centres by."""
     embeddings = last_embeddings(samples)
     found = {}
-    for name, metric in FISHER_METRICS.items():
-        key = "fisher_log_ratio" if name == LOG_RATIO else "fisher_cosine"
-        found[key] = pairwise(embeddings, metric=metric, reference=library).to_numpy()
+    for metric in FISHER_METRICS.values():
+        matrix = pairwise(embeddings, metric=metric, reference=library)
+        found[f"fisher_{metric}"] = matrix.to_numpy()
     means = np.stack(
-        [sample_states(s, study, encoder, bench.store).layer(-1).mean(0) for s in samples]
+        [sample_states(s, study, encoder, workspace.store).layer(-1).mean(0) for s in samples]
     ).astype(np.float64)
     centred = means - means.mean(0)
     unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
     return found | {"text_centred": 1 - unit @ unit.T}
 
 
-def _judged(
-    samples: list[Sample], study: EmbeddingStudy, encoder: Encoder, bench: Bench
-) -> dict[tuple[int, int], Judged]:
+def _scored(
+    samples: list[Sample], study: EmbeddingStudy, encoder: Encoder, workspace: Workspace
+) -> dict[tuple[int, int], HeadScore]:
     last, found = encoder.n_layers, {}
     layers = study.heads_at(samples[0].n, last)
     for a, source in enumerate(samples):
         fitted = heads_to_store(
-            source.task, encoder, store=bench.store, layers=layers, max_length=study.max_length
+            source.task, encoder, store=workspace.store, layers=layers, max_length=study.max_length
         )
         for b, target in enumerate(samples):
-            states = evaluation_states(target, encoder, study.max_length, bench).layer(last)
-            assert target.task.evaluation is not None
-            assert target.task.evaluation.labels is not None
-            found[a, b] = judge(fitted[last].head, states, target.task.evaluation.labels)
+            part = target.task.evaluation
+            assert part is not None
+            assert part.labels is not None
+            states = encode_to_store(
+                encoder, part, store=workspace.store, max_length=study.max_length
+            )
+            found[a, b] = score_head(fitted[last].head, states.layer(last), part.labels)
     return found

@@ -3,27 +3,168 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from charkit.answers.embed import embed_kept
-from charkit.encoders import Encoder, encode_to_store, load_encoder
+from charkit.cached import cached
+from charkit.durable import write_whole
+from charkit.encoders import Encoder, LayerStates, encode, encode_to_store, load_encoder
 from charkit.encoders.device import DeviceChoice
-from charkit.errors import UsageError
+from charkit.errors import DataError, UsageError
 from charkit.fisher import FisherOptions, TaskEmbedding, TextEmbedding, text_embedding
+from charkit.heads.out_of_fold import fit_sample_heads
+from charkit.heads.transferability import log_evidence
+from charkit.manifest import Clock, run_manifest
+from charkit.store import Store
 from charkit.tasks import Task
-from glue_pilot.embedding_study import KnownTask, draw_sample
-from glue_pilot.experiments.base import Bench
-from glue_pilot.experiments.experts_outcomes import Outcome, Reading, outcome_to_store
+from glue_pilot.experiments.base import Workspace
 from glue_pilot.experiments.experts_tuning import Expert, Tuning, expert_to_store
+from glue_pilot.samples import KnownTask, draw_sample
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
 
-_PROBE_LENGTH = 128
+KIND = "expert_outcomes"
+_FORMAT = 1
+_PROBE_LENGTH = 128  # as in the study of embeddings
+
+
+# -- heads on an expert's features ------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How heads read features.
+
+    Attributes:
+        sizes: Training texts of a head, ascending; each sample holds those before it.
+        layers: Whose pooled states heads read, 0 to L or negative from the end.
+        max_length: Most tokens of a text.
+    """
+
+    sizes: tuple[int, ...]
+    layers: tuple[int, ...]
+    max_length: int
+
+    def __post_init__(self) -> None:
+        if not self.sizes or list(self.sizes) != sorted(set(self.sizes)) or not self.layers:
+            raise UsageError(
+                f"sizes and layers: expected rising sizes and one layer or more, got "
+                f"{self.sizes} and {self.layers}."
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What heads of one task did on one encoder's features.
+
+    Attributes:
+        right: Whether each evaluation text was classified rightly, (n_layers, n_sizes, n_eval).
+        left_out: Accuracy on the training texts, each left out once, (n_layers, n_sizes): what
+            a pilot of that size would show.
+        log_evidence: LogME of the training texts, (n_layers, n_sizes).
+    """
+
+    right: BoolArray
+    left_out: FloatArray
+    log_evidence: FloatArray
+
+    @property
+    def errors(self) -> FloatArray:
+        """Share of evaluation texts classified wrongly, (n_layers, n_sizes)."""
+        return np.asarray(1 - self.right.mean(2))
+
+
+def outcome_to_store(sample: Task, encoder: Encoder, reading: Reading, *, store: Store) -> Outcome:
+    """Return what heads of a sample do on an encoder's features, from the store or made.
+
+    Args:
+        sample: Training texts in a stratified order, evaluation texts, both with labels.
+        encoder: The expert, or the encoder that all experts were made from.
+        reading: Sizes and layers.
+        store: Where outcomes are kept; states of texts are not.
+
+    Raises:
+        DataError: There are no evaluation labels.
+    """
+    from safetensors.numpy import load_file, save
+
+    part = sample.evaluation
+    if part is None or part.labels is None or sample.train.labels is None:
+        raise DataError(f"{sample.name} cannot be scored: expected labels in both parts, got none.")
+    config = {
+        "kind": KIND,
+        "format": _FORMAT,
+        "encoder": encoder.fingerprint,
+        "dtype": encoder.dtype,
+        "train": sample.train.fingerprint,
+        "evaluation": part.fingerprint,
+        "n_classes": sample.n_classes,
+        "reading": asdict(reading),
+    }
+
+    def make(folder: Path) -> dict[str, Any]:
+        clock = Clock()
+        train, held_out = (
+            encode(encoder, split, max_length=reading.max_length) for split in (sample.train, part)
+        )
+        found = fit_outcome(sample, train, held_out, reading)
+        arrays: dict[str, NDArray[Any]] = {
+            "right": found.right.astype(np.uint8),
+            "left_out": found.left_out,
+            "log_evidence": found.log_evidence,
+        }
+        write_whole(folder / "outcome.safetensors", save(arrays))
+        return run_manifest(
+            config,
+            clock=clock,
+            seeds={},
+            fingerprints={"encoder": encoder.fingerprint, "train": sample.train.fingerprint},
+            device=encoder.device,
+            dtype=encoder.dtype,
+        )
+
+    def load(folder: Path) -> Outcome:
+        kept = load_file(folder / "outcome.safetensors")
+        return Outcome(kept["right"].astype(bool), kept["left_out"], kept["log_evidence"])
+
+    return cached(store, KIND, config, make=make, load=load).value
+
+
+def fit_outcome(
+    sample: Task, train: LayerStates, held_out: LayerStates, reading: Reading
+) -> Outcome:
+    """Fit heads to the first texts of a sample, one a layer and size, and score them.
+
+    Args:
+        sample: Its labels are read.
+        train: States of its training texts.
+        held_out: States of its evaluation texts.
+        reading: Sizes and layers. A sample of fewer texts is taken whole.
+    """
+    assert sample.evaluation is not None
+    layers = [train.resolve(layer) for layer in reading.layers]
+    rows = torch.from_numpy(np.stack([train.layer(k) for k in layers]))
+    others = torch.from_numpy(np.stack([held_out.layer(k) for k in layers]))
+    codes = np.array(sample.train.labels, np.int64)
+    wanted = np.asarray(sample.evaluation.labels)
+    right, left_out, evidence = [], [], []
+    for n in reading.sizes:
+        labels = codes[:n]
+        heads = fit_sample_heads(rows[:, :n], torch.from_numpy(labels), sample.n_classes)
+        right.append(heads.probabilities(others).argmax(2) == wanted)
+        left_out.append((heads.left_out.argmax(2) == labels).mean(1))
+        evidence.append([log_evidence(x, labels) for x in rows[:, :n].numpy()])
+    return Outcome(np.stack(right, 1), np.stack(left_out, 1), np.array(evidence).T)
+
+
+# -- settings, experts, targets ---------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -49,7 +190,7 @@ class ExpertSettings:
         n_eval: Evaluation texts a target.
         max_length: Most tokens of a text, for experts.
         layer: Whose states heads read.
-        other_layer: The same once more, to see whether the answer hangs on it.
+        other_layer: The same once more, to see whether the answer depends on it.
         alpha: Sharpness of MODEL2VEC's soft labels.
         seed: Of fine-tuning, and of bootstraps.
     """
@@ -57,27 +198,12 @@ class ExpertSettings:
     encoder: str = "minilm"
     device: str = "auto"
     tasks: tuple[str, ...] = (
-        "mr",
-        "tweeteval_sentiment",
-        "ag_news",
-        "search_snippets",
-        "stackoverflow_titles",
-        "banking77",
-        "trec6",
-        "subj",
-        "glue_qqp",
-        "glue_mnli",
-        "tweeteval_hate",
-        "goemotions",
-    )
+        "mr", "tweeteval_sentiment", "ag_news", "search_snippets", "stackoverflow_titles",
+        "banking77", "trec6", "subj", "glue_qqp", "glue_mnli", "tweeteval_hate", "goemotions",
+    )  # fmt: skip
     targets: tuple[str, ...] = (
-        "clinc150",
-        "mpqa",
-        "hate_davidson",
-        "tweeteval_emotion",
-        "clickbait",
-        "glue_cola",
-    )
+        "clinc150", "mpqa", "hate_davidson", "tweeteval_emotion", "clickbait", "glue_cola",
+    )  # fmt: skip
     skip: int = 512
     n_tune: int = 1000
     epochs: int = 2
@@ -175,7 +301,7 @@ class Gathered:
         return np.asarray(np.array(self.corpora)[:, None] != own)
 
 
-def gather(settings: ExpertSettings, bench: Bench) -> Gathered:
+def gather(settings: ExpertSettings, workspace: Workspace) -> Gathered:
     """Fine-tune experts, fit heads, embed tasks; what the store has is not made again.
 
     Raises:
@@ -183,21 +309,21 @@ def gather(settings: ExpertSettings, bench: Bench) -> Gathered:
         DataError: A task has no classes, or too few texts.
     """
     encoder = load_encoder(settings.encoder, device=cast(DeviceChoice, settings.device))
-    known = bench.tasks(settings.tasks)
+    known = workspace.tasks(settings.tasks)
     experts = []
     for done, entry in enumerate(known):
-        bench.progress("experts", done, len(known))
+        workspace.progress("experts", done, len(known))
         experts.append(
             expert_to_store(
-                entry.task, encoder, settings.tuning, corpus=entry.corpus, store=bench.store
+                entry.task, encoder, settings.tuning, corpus=entry.corpus, store=workspace.store
             )
         )
-    entries = [*known, *(bench.tasks(settings.targets) if settings.targets else ())]
+    entries = [*known, *(workspace.tasks(settings.targets) if settings.targets else ())]
     targets = []
     for done, entry in enumerate(entries):
-        bench.progress("targets", done, len(entries))
-        targets.append(_target(entry, experts, encoder, settings, bench))
-    bench.progress("targets", len(entries), len(entries))
+        workspace.progress("targets", done, len(entries))
+        targets.append(_target(entry, experts, encoder, settings, workspace))
+    workspace.progress("targets", len(entries), len(entries))
     return Gathered(encoder, tuple(experts), tuple(targets))
 
 
@@ -206,34 +332,34 @@ def _target(
     experts: Sequence[Expert],
     encoder: Encoder,
     settings: ExpertSettings,
-    bench: Bench,
+    workspace: Workspace,
 ) -> Target:
     sample = _sample(known.task, max(settings.sizes), settings.n_eval)
     outcomes = []
     for done, model in enumerate([encoder, *(expert.encoder for expert in experts)]):
-        bench.progress(f"heads of {known.task.name}", done, len(experts) + 1)
-        outcomes.append(outcome_to_store(sample, model, settings.reading, store=bench.store))
+        workspace.progress(f"heads of {known.task.name}", done, len(experts) + 1)
+        outcomes.append(outcome_to_store(sample, model, settings.reading, store=workspace.store))
     embeddings, texts = {}, {}
     for n in settings.sizes:
         part = _sample(known.task, n, settings.n_eval)
         layers = _probe_layers(settings, encoder, n)
-        embeddings[n] = embed_probe(part, encoder, layers, bench)
+        embeddings[n] = embed_probe(part, encoder, layers, workspace)
         states = encode_to_store(
-            encoder, part.train, store=bench.store, max_length=_probe_length(encoder)
+            encoder, part.train, store=workspace.store, max_length=_probe_length(encoder)
         )
         texts[n] = text_embedding(states, name=known.task.name)
     return Target(known, outcomes[0], tuple(outcomes[1:]), embeddings, texts)
 
 
 def embed_probe(
-    sample: Task, probe: Encoder, layers: Sequence[int], bench: Bench, *, cls: bool = False
+    sample: Task, probe: Encoder, layers: Sequence[int], workspace: Workspace, *, cls: bool = False
 ) -> dict[int, TaskEmbedding]:
     """Return a sample's embeddings under a probe, layer of the head -> embedding."""
     options = FisherOptions(
         estimator="sketch", max_length=_probe_length(probe), pooling="cls" if cls else "mean"
     )
     kept = embed_kept(
-        sample, probe, head_layers=layers, options=options, store=bench.store, name=sample.name
+        sample, probe, head_layers=layers, options=options, store=workspace.store, name=sample.name
     )
     return kept.embeddings
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from charkit.fisher import TaskEmbedding, TextEmbedding, pairwise, text_distances
@@ -15,7 +14,8 @@ from charkit.fisher.distance_formulas import log_shares
 from charkit.fisher.distances import EPSILON, raised
 from glue_pilot.experiments.experts_gather import ExpertSettings, Gathered
 from glue_pilot.experiments.experts_model2vec import Known, left_out_distances
-from glue_pilot.siblings import Interval, drawn_groups
+from glue_pilot.matrices import centred
+from glue_pilot.stats import resampled_ratio
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -33,6 +33,21 @@ LOGME = "LogME on every expert"
 LEFT_OUT = "left-out accuracy on every expert"
 AVERAGE = "best on the other tasks"
 HALF = "search, half the evaluation"
+
+ORDER = (
+    CHANCE, GENERIC, COSINE, LOG_RATIO, ASYMMETRIC, MODEL2VEC, MODEL2VEC_GENERIC, TEXT,
+    TEXT_CENTRED, AVERAGE, LOGME, LEFT_OUT, HALF,
+)  # fmt: skip
+"""The ways of choosing, in the order of the story."""
+
+NO_CHOICE, FISHER, TEXT_ONLY = "no choice", "the Fisher information", "mean states of texts"
+BLIND, ALL_RUN = "without a look at the task", "all experts are run"
+FAMILIES = {
+    CHANCE: NO_CHOICE, GENERIC: NO_CHOICE, COSINE: FISHER, LOG_RATIO: FISHER, ASYMMETRIC: FISHER,
+    MODEL2VEC: FISHER, MODEL2VEC_GENERIC: FISHER, TEXT: TEXT_ONLY, TEXT_CENTRED: TEXT_ONLY,
+    AVERAGE: BLIND, LOGME: ALL_RUN, LEFT_OUT: ALL_RUN, HALF: ALL_RUN,
+}  # fmt: skip
+"""Way of choosing -> what it looks at."""
 
 TEXTS = (TEXT, TEXT_CENTRED)
 NEAREST = (COSINE, LOG_RATIO, ASYMMETRIC)
@@ -93,9 +108,9 @@ def make_board(gathered: Gathered, settings: ExpertSettings, n: int, *, layer: i
         {},
     )
     scores = _distance_scores(gathered, settings, n)
-    told = [[(o.log_evidence, o.left_out) for o in t.outcomes] for t in gathered.targets]
-    for k, name in enumerate((LOGME, LEFT_OUT)):
-        scores[name] = -np.array([[pair[k][layer, size] for pair in row] for row in told])
+    for name, column in ((LOGME, "log_evidence"), (LEFT_OUT, "left_out")):
+        found = [[getattr(o, column)[layer, size] for o in t.outcomes] for t in gathered.targets]
+        scores[name] = -np.array(found)
     scores[AVERAGE] = average_elsewhere(board.errors, board.allowed, board.corpora)
     picked = {CHANCE: _mean_allowed(board.errors, board.allowed), GENERIC: board.generic}
     picked |= {k: pick(score, board.errors, board.allowed) for k, score in scores.items()}
@@ -178,11 +193,9 @@ def text_scores(
 ) -> dict[str, FloatArray]:
     """Return cosine distances between mean states of texts, as they are and less the library's."""
     both, count = [*targets, *library], len(targets)
-    middle = np.mean([e.mean for e in library], axis=0)
-    centred = [replace(e, mean=e.mean - middle) for e in both]
     return {
         TEXT: text_distances(both).to_numpy()[:count, count:],
-        TEXT_CENTRED: text_distances(centred).to_numpy()[:count, count:],
+        TEXT_CENTRED: text_distances(centred(both, library)).to_numpy()[:count, count:],
     }
 
 
@@ -229,28 +242,14 @@ def _mean_allowed(values: FloatArray, allowed: BoolArray) -> FloatArray:
 # -- what choices cost ---------------------------------------------------------------------
 
 
-def increase(
-    errors: FloatArray, base: FloatArray, unit: FloatArray, corpora: Sequence[str], *, seed: int
-) -> Interval:
-    """Return (mean of errors - mean of base) / mean of unit, with a 90 % bootstrap interval.
-
-    Corpora are drawn with replacement, whole, and the ratio is taken of each draw.
-    """
-    codes, names = pd.factorize(np.asarray(corpora))
-    drawn = drawn_groups(len(names), seed)
-    above = drawn @ np.bincount(codes, weights=errors - base, minlength=len(names))
-    below = drawn @ np.bincount(codes, weights=unit, minlength=len(names))
-    low, high = np.quantile(above / below, [0.05, 0.95])
-    return Interval(float((errors - base).sum() / unit.sum()), float(low), float(high))
-
-
 def cost_rows(
     board: Board, *, layer: int, probe: str, seed: int, methods: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
-    """Return one row a way of choosing (default all): mean error, increase, differences to rivals.
+    """Return one row a way of choosing (default all): error, increase, differences to baselines.
 
-    ``versus_generic`` and ``versus_text`` are differences of relative increases, with intervals
-    of their own; the rival by texts is the better of the two.
+    ``increase`` is (mean error - mean of the best) / mean of the best, the ratio taken of each
+    draw of corpora. ``versus_generic`` and ``versus_text`` are differences of such increases, with
+    intervals of their own; the baseline by texts is the better of the two.
     """
     optimal = board.optimal
     text = min(TEXTS, key=lambda name: float(board.picked[name].sum()))
@@ -270,7 +269,7 @@ def cost_rows(
             ("versus_generic", board.generic),
             ("versus_text", board.picked[text]),
         ):
-            found = increase(errors, base, optimal, board.corpora, seed=seed)
-            row |= {column: found.mean, f"{column}_low": found.low, f"{column}_high": found.high}
+            found = resampled_ratio(errors - base, optimal, board.corpora, seed=seed)
+            row |= found.row(column)
         rows.append(row | {"n_targets": len(errors), "n_experts": board.errors.shape[1]})
     return rows

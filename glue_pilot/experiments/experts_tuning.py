@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from charkit.config import content_hash
+from charkit.cached import cached
 from charkit.durable import write_whole
 from charkit.encoders import Encoder
 from charkit.encoders.pooling import pool
@@ -24,7 +24,7 @@ from charkit.tasks import Split, Task, nested_order
 
 KIND = "experts"
 _FORMAT = 1
-_CLIP = 1.0
+_CLIP = 1.0  # norm of the gradient, as in the fine-tuning of BERT (Devlin and others 2019)
 _WARM = 0.1  # share of the steps in which the rate rises
 _COPIED = (".json", ".txt", ".model")
 
@@ -39,7 +39,7 @@ class Tuning:
         frozen: Layers from below that stay as they are, the embeddings with them.
         epochs: Passes over the texts.
         batch: Texts a step.
-        rate: Largest learning rate of the encoder (AdamW, rising, then falling to nought).
+        rate: Largest learning rate of the encoder (AdamW, rising, then falling to zero).
         head_rate: The same of the head.
         max_length: Most tokens of a text.
         seed: Of the order of texts and the head's first weights.
@@ -71,7 +71,7 @@ class Expert:
         corpus: Of the task.
         encoder: An encoder like any other.
         n_texts: Texts that it was fine-tuned on.
-        losses: Mean training loss of each epoch, in nats.
+        losses: Mean log loss of each epoch.
         seconds: What it took.
     """
 
@@ -110,6 +110,8 @@ def expert_to_store(
     Raises:
         DataError: The task has no classes, or too few texts.
     """
+    from safetensors.torch import save
+
     texts = tuning_texts(task, tuning)
     config = {
         "kind": KIND,
@@ -120,47 +122,33 @@ def expert_to_store(
         "n_classes": task.n_classes,
         "tuning": asdict(tuning),
     }
-    key = content_hash(config)
-    with store.lock(KIND, key):
-        place = store.find(KIND, key, deep=True)
-        if place is None:
-            place = _make(config, key, texts, task.n_classes, encoder, tuning, store)
-    told = json.loads((place / "tuning.json").read_text(encoding="utf-8"))
-    tuned = replace(encoder, name=f"{encoder.name} tuned on {task.name}", folder=place)
-    losses = tuple(told["losses"])
-    return Expert(task.name, corpus, tuned, len(texts), losses, float(told["seconds"]))
 
+    def make(folder: Path) -> dict[str, Any]:
+        clock = Clock()
+        model, losses = tune(texts, task.n_classes, encoder, tuning)
+        for path in sorted(encoder.folder.iterdir()):
+            if path.is_file() and path.suffix in _COPIED and path.name != "run.json":
+                write_whole(folder / path.name, path.read_bytes())
+        weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+        write_whole(folder / "model.safetensors", save(weights))
+        record = {"losses": losses, "seconds": round(clock.seconds, 2)}
+        write_whole(folder / "tuning.json", json.dumps(record).encode())
+        return run_manifest(
+            config,
+            clock=clock,
+            seeds={"order": tuning.seed},
+            fingerprints={"texts": texts.fingerprint, "encoder": encoder.fingerprint},
+            device=encoder.device,
+            dtype=encoder.dtype,
+        )
 
-def _make(
-    config: dict[str, Any],
-    key: str,
-    texts: Split,
-    n_classes: int,
-    encoder: Encoder,
-    tuning: Tuning,
-    store: Store,
-) -> Path:
-    from safetensors.torch import save
+    def load(folder: Path) -> Expert:
+        record = json.loads((folder / "tuning.json").read_text(encoding="utf-8"))
+        tuned = replace(encoder, name=f"{encoder.name} tuned on {task.name}", folder=folder)
+        losses = tuple(record["losses"])
+        return Expert(task.name, corpus, tuned, len(texts), losses, float(record["seconds"]))
 
-    clock = Clock()
-    model, losses = tune(texts, n_classes, encoder, tuning)
-    folder = store.partial(KIND, key)
-    for path in sorted(encoder.folder.iterdir()):
-        if path.is_file() and path.suffix in _COPIED and path.name != "run.json":
-            write_whole(folder / path.name, path.read_bytes())
-    weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    write_whole(folder / "model.safetensors", save(weights))
-    told = {"losses": losses, "seconds": round(clock.seconds, 2)}
-    write_whole(folder / "tuning.json", json.dumps(told).encode())
-    fields = run_manifest(
-        config,
-        clock=clock,
-        seeds={"order": tuning.seed},
-        fingerprints={"texts": texts.fingerprint, "encoder": encoder.fingerprint},
-        device=encoder.device,
-        dtype=encoder.dtype,
-    )
-    return store.commit(KIND, key, folder, fields)
+    return cached(store, KIND, config, make=make, load=load).value
 
 
 def tune(
@@ -172,7 +160,7 @@ def tune(
     There is no dropout, so the seed of the batches settles the result.
 
     Returns:
-        The encoder's model without the head, and the mean loss of each epoch in nats.
+        The encoder's model without the head, and the mean log loss of each epoch.
     """
     copy = replace(encoder, dtype="float32")
     model = copy.model
@@ -224,7 +212,7 @@ def _loss(
     *,
     half: bool,
 ) -> Tensor:
-    """Return the mean cross-entropy of a batch, in nats."""
+    """Return the mean cross-entropy of a batch."""
     ids, segments, mask = tokens.batch(rows)
     inputs = {"input_ids": torch.from_numpy(ids).to(encoder.device)}
     if segments is not None:

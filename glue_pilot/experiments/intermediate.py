@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import comb
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from glue_pilot.experiments.base import Bench, Experiment, Found
-from glue_pilot.experiments.experts import FAMILIES
-from glue_pilot.experiments.experts_figures import BLIND, KEY, interval_figure
+from glue_pilot import figures
+from glue_pilot.experiments.base import Experiment, Workspace
+from glue_pilot.experiments.experts import way_rows
 from glue_pilot.experiments.experts_gather import ExpertSettings, Gathered, gather
 from glue_pilot.experiments.experts_select import (
     ASYMMETRIC,
@@ -27,7 +26,8 @@ from glue_pilot.experiments.experts_select import (
     Board,
     make_board,
 )
-from glue_pilot.siblings import resampled
+from glue_pilot.findings import Finding, blocks, bullets, listed, md_table
+from glue_pilot.stats import Interval, Labelled, compare, resampled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,30 +42,25 @@ ORDER = (
     CHANCE, SIZE, OWN, TEXT, TEXT_CENTRED, COSINE, LOG_RATIO, ASYMMETRIC, MODEL2VEC, AVERAGE, LOGME,
 )  # fmt: skip
 _FISHER = (COSINE, LOG_RATIO, ASYMMETRIC, MODEL2VEC)
-_FAMILIES = FAMILIES | {SIZE: BLIND, OWN: BLIND}
+_PLAIN = (SIZE, OWN, TEXT, TEXT_CENTRED)
 
 
-def run(settings: ExpertSettings, bench: Bench) -> Found:
+def run(settings: ExpertSettings, workspace: Workspace) -> Finding:
     """Rank the experts' tasks for every target in every way, and score the rankings."""
-    gathered = gather(settings, bench)
+    gathered = gather(settings, workspace)
     rows: list[dict[str, Any]] = []
     for n in settings.sizes:
         board = make_board(gathered, settings, n)
-        scores = rankings(gathered, settings, board)
-        rows += rows_of(board, scores, seed=settings.seed)
+        rows += rows_of(board, rankings(gathered, settings, board), seed=settings.seed)
         if n == settings.n:
             main = board
     table = pd.DataFrame(rows)
-    here = table[table["n"] == settings.n].reset_index(drop=True)
-    return Found(
+    here: Labelled = table[table["n"] == settings.n].set_index("method")
+    return Finding(
         table,
         draw(here, settings),
-        finding(table, here, main, gathered, settings),
-        {
-            f"{row['method']}: {measure}": float(row[measure])
-            for row in here.to_dict("records")
-            for measure in ("ndcg", "regret_1")
-        },
+        *finding(table, here, main, gathered, settings),
+        {f"{k}: {m}": float(here.loc[k, m]) for k in here.index for m in ("ndcg", "regret_1")},
     )
 
 
@@ -150,140 +145,107 @@ def rows_of(board: Board, scores: dict[str, FloatArray], *, seed: int) -> list[d
     accuracy = 1 - board.errors
     found: dict[str, pd.DataFrame] = {}
     for method in ORDER:
-        told = []
-        for row, allowed in enumerate(board.allowed):
-            here = accuracy[row, allowed]
-            if method == CHANCE:
-                told.append(rank_scores(np.zeros(len(here)), here))
-            else:
-                told.append(rank_scores(scores[method][row, allowed], here))
-        found[method] = pd.DataFrame(told)
-    corpora = list(board.corpora)
+        score = scores.get(method, np.zeros(accuracy.shape))  # all equal by chance
+        found[method] = pd.DataFrame(
+            rank_scores(score[row, allowed], accuracy[row, allowed])
+            for row, allowed in enumerate(board.allowed)
+        )
     rows = []
     for method, table in found.items():
+        table["ndcg_above_chance"] = table["ndcg"] - found[CHANCE]["ndcg"]
+        table["ndcg_above_text"] = table["ndcg"] - found[TEXT_CENTRED]["ndcg"]
         entry: dict[str, Any] = {"n": board.n, "method": method}
-        for measure in MEASURES:
-            entry |= _with_ends(measure, table[measure].to_numpy(), corpora, seed)
-        above = (table["ndcg"] - found[CHANCE]["ndcg"]).to_numpy()
-        entry |= _with_ends("ndcg_above_chance", above, corpora, seed)
-        beyond = (table["ndcg"] - found[TEXT_CENTRED]["ndcg"]).to_numpy()
-        entry |= _with_ends("ndcg_above_text", beyond, corpora, seed)
-        entry["n_targets"] = len(table)
-        rows.append(entry)
+        for name, values in table.items():
+            entry |= resampled(values.to_numpy(), list(board.corpora), seed=seed).row(str(name))
+        rows.append(entry | {"n_targets": len(table)})
     return rows
 
 
-def _with_ends(
-    name: str, values: FloatArray, corpora: Sequence[str], seed: int
-) -> dict[str, float]:
-    found = resampled(values, list(corpora), seed=seed)
-    return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
-
-
-# -- figures and words ---------------------------------------------------------------------
-
-
-def draw(here: pd.DataFrame, settings: ExpertSettings) -> dict[str, Figure]:
-    """Draw NDCG and regret of every way of ranking."""
-    shown = here.assign(family=here["method"].map(_FAMILIES))
-    by_name = shown.set_index("method")
-    best = by_name["ndcg"].drop(CHANCE).idxmax()
-    caption = (
-        f"{int(here['n_targets'].iloc[0])} tasks, n = {settings.n} labelled texts. Bars: "
-        f"90 % bootstrap intervals over corpora. Dashed: chance. {KEY}"
-    )
-    ndcg = interval_figure(
-        shown,
-        value="ndcg",
-        title=f"Order of tasks to train on first: highest NDCG by {best}",
-        caption=caption,
-        axis="NDCG of the ranking",
-        mark=float(np.asarray(by_name["ndcg"])[0]),
-    )
-    for column in ("regret_1", "regret_1_low", "regret_1_high"):
-        shown[column] = 100 * shown[column]
-    least = by_name["regret_1"].drop(CHANCE).idxmin()
-    regret = interval_figure(
-        shown,
-        value="regret_1",
-        title=f"Lost by the first choice: least here by {least}",
-        caption=caption,
-        axis="regret of the first choice (%)",
-        mark=float(shown["regret_1"].iloc[0]),
-    )
-    return {"": ndcg, "regret": regret}
+# -- what was found ---------------------------------------------------------------------------
 
 
 def finding(
     table: pd.DataFrame,
-    here: pd.DataFrame,
+    here: Labelled,
     board: Board,
     gathered: Gathered,
     settings: ExpertSettings,
-) -> str:
-    """Return what the table says, in words chosen by comparison."""
-    rows = {str(r["method"]): r for r in here.to_dict("records")}
+) -> tuple[str, str, str]:
+    """Return answer, points and details."""
     gains = 100 * (board.generic[:, None] - board.errors)
-    kept = gains[board.allowed]
-    best = np.where(board.allowed, gains, -np.inf).max(1)
-    above = [m for m in ORDER if rows[m]["ndcg_above_chance_low"] > 0]
-    below = [m for m in ORDER if rows[m]["ndcg_above_chance_high"] < 0]
-    fisher = max(_FISHER, key=lambda m: float(rows[m]["ndcg"]))
-    rival = max((SIZE, OWN, TEXT, TEXT_CENTRED), key=lambda m: float(rows[m]["ndcg"]))
-    said = [
+    kept, best = gains[board.allowed], np.where(board.allowed, gains, -np.inf).max(1)
+    verdict = {m: compare(Interval.of(here.loc[m], "ndcg_above_chance")) for m in ORDER}
+    above, below = ([m for m in ORDER if verdict[m] == k] for k in ("above", "below"))
+    beyond = Interval.of(here.loc[LOG_RATIO], "ndcg_above_text")
+    words = {"above": "better than", "below": "worse than", "not shown": "level with"}
+    answer = (
+        f"Training on another task first helps in {100 * (kept > 0).mean():.0f} % of the pairs; "
+        f"ranking by log-ratio distance (NDCG {here.loc[LOG_RATIO, 'ndcg']:.2f}, chance "
+        f"{here.loc[CHANCE, 'ndcg']:.2f}) is {words[compare(beyond)]} ranking by texts "
+        f"({here.loc[TEXT_CENTRED, 'ndcg']:.2f})."
+    )
+    rows = [
+        {"way of ranking": m, "NDCG": f"{Interval.of(row, 'ndcg')}"}
+        | {"rank of the best": f"{row['rank_of_best']:.1f}"}
+        | {"regret of the first": f"{100 * row['regret_1']:.1f} %"}
+        | {"of the best of three": f"{100 * row['regret_3']:.1f} %"}
+        for m, row in here.iterrows()
+    ]
+    sizes = []
+    fisher, plain = (here.loc[list(names), "ndcg"].idxmax() for names in (_FISHER, _PLAIN))
+    for n, part in table.groupby("n"):
+        found = dict(zip(part["method"], part["ndcg"], strict=True))
+        sizes.append(
+            f"n = {n}: " + ", ".join(f"{m} {found[m]:.2f}" for m in (fisher, plain, CHANCE))
+        )
+    details = bullets(
         f"{len(gathered.experts)} intermediate tasks were ranked for {len(board.errors)} targets "
         f"at {settings.n} labelled texts; tasks of the target's corpus were left out, and heads "
         "were fitted on the frozen expert.",
-        f"Training on another task first changes accuracy by {kept.mean():+.1f} points on average; "
-        f"it helps in {100 * (kept > 0).mean():.0f} % of the pairs, and the best choice gains "
+        f"Accuracy changes by {kept.mean():+.1f} points on average; the best choice gains "
         f"{best.mean():+.1f} points (found on the evaluation texts, so somewhat too good).",
-        "NDCG (90 % interval over corpora), average rank of the best, regret of the first choice "
-        "and of the best of three: " + "; ".join(_told(m, rows[m]) for m in ORDER) + ".",
-        f"Above chance with its whole interval: {', '.join(above) or 'none'}. Below it: "
-        f"{', '.join(below) or 'none'}.",
-        f"By log-ratio, NDCG less that by centred texts: {_beyond(rows[LOG_RATIO])}. Picked "
-        f"afterwards on these same targets, so lucky: of the rankings by Fisher information "
-        f"{fisher} did best ({rows[fisher]['ndcg']:.2f}), of those by size, own accuracy or texts "
-        f"{rival} ({rows[rival]['ndcg']:.2f}).",
-        _size_words(table, fisher, rival),
-        "All experts saw the same number of texts, so that size here is what is known of a task "
-        "before training, not what training on more texts would bring.",
-    ]
-    return "\n\n".join(said)
-
-
-def _told(method: str, row: dict[Any, Any]) -> str:
-    return (
-        f"{method} {row['ndcg']:.2f} ({row['ndcg_low']:.2f} to {row['ndcg_high']:.2f}), rank "
-        f"{row['rank_of_best']:.1f}, {100 * row['regret_1']:.1f} %, {100 * row['regret_3']:.1f} %"
+        f"Above chance with the whole interval: {listed(above)}. Below it: {listed(below)}. "
+        f"{len(ORDER) - 1} ways were compared without correction for their number.",
+        f"By log-ratio, NDCG less that by centred texts: {beyond:+.2f}.",
+        f"Picked afterwards on these same targets, so lucky: {fisher} "
+        f"({here.loc[fisher, 'ndcg']:.2f}) of the rankings by Fisher information, {plain} "
+        f"({here.loc[plain, 'ndcg']:.2f}) of those by size, own accuracy or texts.",
+        f"NDCG by size of the target's sample: {'; '.join(sizes)}.",
+        "All experts saw the same number of texts: size here is what is known of a task before "
+        "training, not what training on more texts would bring.",
     )
+    return answer, blocks(md_table(rows), "90 % intervals over corpora."), details
 
 
-def _beyond(row: dict[Any, Any]) -> str:
-    low, high = row["ndcg_above_text_low"], row["ndcg_above_text_high"]
-    verdict = "no difference is shown"
-    if low > 0:
-        verdict = "the Fisher distance does better"
-    elif high < 0:
-        verdict = "texts do better"
-    return f"{row['ndcg_above_text']:+.2f} ({low:+.2f} to {high:+.2f}), {verdict}"
-
-
-def _size_words(table: pd.DataFrame, fisher: str, rival: str) -> str:
-    words = []
-    for n, part in table.groupby("n"):
-        told = {str(r["method"]): r["ndcg"] for r in part.to_dict("records")}
-        words.append(
-            f"n = {n}: {fisher} {told[fisher]:.2f}, {rival} {told[rival]:.2f}, chance "
-            f"{told[CHANCE]:.2f}"
-        )
-    return f"NDCG by size of the target's sample, {'; '.join(words)}."
+def draw(here: Labelled, settings: ExpertSettings) -> dict[str, Figure]:
+    """Draw NDCG and regret of every way of ranking."""
+    caption = (
+        f"{int(here['n_targets'].iloc[0])} tasks, n = {settings.n} labelled texts. Bars: "
+        "90 % bootstrap intervals over corpora. Dashed: chance."
+    )
+    ranked = here.drop(index=CHANCE)
+    return {
+        "": figures.dots(
+            way_rows(here, "ndcg"),
+            title=f"Order of tasks to train on first: highest NDCG by {ranked['ndcg'].idxmax()}",
+            caption=caption,
+            label="NDCG of the ranking",
+            level=float(here.loc[CHANCE, "ndcg"]),
+        ),
+        "regret": figures.dots(
+            way_rows(here, "regret_1", factor=100),
+            title=f"Lost by the first choice: least here by {ranked['regret_1'].idxmin()}",
+            caption=caption,
+            label="regret of the first choice (%)",
+            level=100 * float(here.loc[CHANCE, "regret_1"]),
+        ),
+    }
 
 
 EXPERIMENT = Experiment(
     name="intermediate",
     question="Which task should be trained on first?",
-    asked_by="the metadata idea of the seeds, and Vu and others 2020 on transferability",
+    motivation="the metadata idea of the seeds, and Vu and others 2020 on transferability",
     settings=ExpertSettings,
     run=run,
 )

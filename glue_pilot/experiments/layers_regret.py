@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from charkit.errors import DataError
-from glue_pilot.siblings import resampled
+from glue_pilot.stats import FloatArray, resampled
 
-FloatArray = NDArray[np.float64]
-
-FEWEST_TASKS = 3
 ELSEWHERE = "best on other corpora"
+_FEWEST_TASKS = 3  # for a mean over tasks with an interval
 
 
 def score_cube(outcomes: pd.DataFrame, n: int) -> tuple[pd.DataFrame, FloatArray]:
     """Return the scores of all tasks with two draws or more of n texts.
 
     Args:
-        outcomes: Columns of `metamodel.schema.OUTCOMES`: heads on real labels of whole tasks.
+        outcomes: Columns ``task``, ``corpus``, ``seed``, ``n_train``, ``layer``, ``score``.
         n: Training texts.
 
     Returns:
@@ -65,37 +62,31 @@ def regret_table(outcomes: pd.DataFrame) -> pd.DataFrame:
     rows: list[dict[str, object]] = []
     for n in sorted(int(n) for n in whole["n_train"].unique()):
         tasks, cube = score_cube(whole, n)
-        if len(tasks) >= FEWEST_TASKS:
-            rows += _rows_of(n, layers, list(tasks["corpus"]), cube)
+        if len(tasks) >= _FEWEST_TASKS:
+            rows += _regret_rows(n, layers, list(tasks["corpus"]), cube)
     if not rows:
         raise DataError(
-            f"outcomes are too few: expected two draws of {FEWEST_TASKS} tasks at some number of "
+            f"outcomes are too few: expected two draws of {_FEWEST_TASKS} tasks at some number of "
             f"texts, got {len(whole)} rows. Sweep more tasks or draws."
         )
     return pd.DataFrame(rows)
 
 
-def _rows_of(
+def _regret_rows(
     n: int, layers: list[int], corpora: list[str], cube: FloatArray
 ) -> list[dict[str, object]]:
     regret = np.array([_regrets(scores) for scores in cube])
     means = np.nanmean(cube, axis=1)
     best = means.argmax(1)
+    gaps, groups = means - means.mean(1, keepdims=True), np.array(corpora)
+    elsewhere = np.array([gaps[groups != group].mean(0).argmax() for group in corpora])
+    chosen = {f"layer {layer}": (layer, np.full(len(cube), k)) for k, layer in enumerate(layers)}
+    chosen[ELSEWHERE] = (-1, elsewhere)
     rows: list[dict[str, object]] = []
-    for place, layer in enumerate(layers):
-        cost = resampled(regret[:, place], corpora)
-        rows.append(
-            {"n": n, "rule": f"layer {layer}", "layer": layer}
-            | {"regret": cost.mean, "low": cost.low, "high": cost.high}
-            | {"best": float((best == place).mean()), "tasks": len(cube)}
-        )
-    chosen = _best_elsewhere(means, corpora)
-    cost = resampled(regret[np.arange(len(cube)), chosen], corpora)
-    rows.append(
-        {"n": n, "rule": ELSEWHERE, "layer": -1}
-        | {"regret": cost.mean, "low": cost.low, "high": cost.high}
-        | {"best": float((best == chosen).mean()), "tasks": len(cube)}
-    )
+    for rule, (layer, places) in chosen.items():
+        cost = resampled(regret[np.arange(len(cube)), places], corpora)
+        about = {"n": n, "rule": rule, "layer": layer} | cost.row("regret", ends="")
+        rows.append(about | {"best": float((best == places).mean()), "tasks": len(cube)})
     return rows
 
 
@@ -105,10 +96,3 @@ def _regrets(scores: FloatArray) -> FloatArray:
     others = (held.sum(0) - held) / (len(held) - 1)
     reference = held[np.arange(len(held)), others.argmax(1)]
     return np.asarray((reference[:, None] - held).mean(0))
-
-
-def _best_elsewhere(means: FloatArray, corpora: list[str]) -> NDArray[np.int64]:
-    groups = np.array(corpora)
-    gaps = means - means.mean(1, keepdims=True)
-    chosen = [gaps[groups != group].mean(0).argmax() for group in corpora]
-    return np.array(chosen, np.int64)

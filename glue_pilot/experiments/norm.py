@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from charkit.encoders import load_encoder
+from charkit.answers.embed import embed_kept
+from charkit.encoders import Encoder, load_encoder
 from charkit.errors import UsageError
+from glue_pilot import figures
 from glue_pilot.embeddings import norm_rows
-from glue_pilot.experiments.base import Bench, Experiment, Found
-from glue_pilot.experiments.dots import dots_figure
-from glue_pilot.experiments.norm_sizes import (
-    KINDS,
-    ONE,
-    OWN,
-    agreement_table,
-    one_head_rows,
-    resampled_median,
-    size_rows,
-    slope_of_sizes,
-)
-from glue_pilot.experiments.samples import embedded_samples, known_tasks, study_of
-from glue_pilot.science_figures import error_figure, sizes_figure
-from glue_pilot.science_norms import norm_table
-from glue_pilot.siblings import Interval
+from glue_pilot.experiments.base import Experiment, Workspace
+from glue_pilot.experiments.common import embedded_samples, known_tasks, study_of
+from glue_pilot.findings import Finding, blocks, bullets, md_table
+from glue_pilot.samples import EmbeddingStudy, Sample
+from glue_pilot.stats import Interval, compare, resampled_median, spearman
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+KINDS = {"l2": "norm", "l2_corrected": "noise-corrected norm"}
+OWN, ONE = "each its own head", "one head for both"
+NEGLIGIBLE = 0.01
+"""Gaps of logarithms below this are a hundredth of the norm or less."""
+
+PAIRS = (
+    ("norm", "error", ""),
+    ("norm", "classes", ""),
+    ("error", "classes", ""),
+    ("norm", "strength", ""),
+    ("norm", "error", "classes"),
+    ("norm", "classes", "error"),
+)
+"""Quantities that are related, and what is held fixed."""
+
+ERROR, GIVEN = PAIRS[0], PAIRS[4]
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,7 @@ class NormSettings:
     n_eval: int = 1000
 
 
-def run(settings: NormSettings, bench: Bench) -> Found:
+def run(settings: NormSettings, workspace: Workspace) -> Finding:
     """Relate norms to error and classes, and compare sizes.
 
     Raises:
@@ -68,9 +78,9 @@ def run(settings: NormSettings, bench: Bench) -> Found:
             f"got {sizes} and {settings.shown}."
         )
     encoder = load_encoder(settings.encoder)
-    known = known_tasks(settings.tasks, bench)
+    known = known_tasks(settings.tasks, workspace)
     study = study_of(settings, sizes, (1,) * len(sizes))
-    samples = embedded_samples(study, known, encoder, bench)
+    samples = embedded_samples(study, known, encoder, workspace)
     held = pd.DataFrame([row for sample in samples for row in norm_rows(sample)])
     related = norm_table(held)
     if related.empty:
@@ -78,62 +88,183 @@ def run(settings: NormSettings, bench: Bench) -> Found:
             f"too few tasks: expected at least 5 for classification, got {len(known)}."
         )
     by_size = size_rows(held)
-    fixed = one_head_rows(samples, study, encoder, bench, n_small=sizes[0], n_large=sizes[1])
+    fixed = one_head_rows(samples, study, encoder, workspace)
     agree = pd.concat(
         [agreement_table(by_size, heads=OWN), agreement_table(fixed, heads=ONE)],
         ignore_index=True,
     )
     slopes = slope_of_sizes(by_size)
-    table = pd.concat(
-        [
-            related.assign(part="correlations"),
-            agree.assign(part="agreement"),
-            slopes.assign(part="slopes"),
-            by_size.assign(part="norms"),
-            fixed.assign(part="norms under one head"),
-        ],
-        ignore_index=True,
+    parts = {
+        "correlations": related, "agreement": agree, "slopes": slopes, "norms": by_size,
+        "norms under one head": fixed,
+    }  # fmt: skip
+    table = pd.concat([t.assign(part=k) for k, t in parts.items()], ignore_index=True)
+    last = related[related["head_layer"] == encoder.n_layers]
+    here = last[last["n"] == settings.shown]
+    return Finding(
+        table,
+        draw(held, here, by_size, agree, settings, n_layers=encoder.n_layers),
+        *finding(last, agree, slopes, settings),
+        summary(here, agree, slopes),
     )
-    figures = draw(held, related, by_size, agree, settings, n_layers=encoder.n_layers)
-    text = finding(related, agree, slopes, settings, n_layers=encoder.n_layers)
-    numbers = summary(related, agree, slopes, settings, n_layers=encoder.n_layers)
-    return Found(table, figures, text, numbers)
 
 
-def _related(
-    related: pd.DataFrame, n: int, head: int, layer: int, names: tuple[str, str, str]
-) -> pd.Series | None:
-    rows = related[
-        (related["n"] == n)
-        & (related["head_layer"] == head)
-        & (related["layer"] == layer)
-        & (related["first"] == names[0])
-        & (related["second"] == names[1])
-        & (related["given"] == names[2])
+# -- tables -----------------------------------------------------------------------------------
+
+
+def norm_table(norms: pd.DataFrame) -> pd.DataFrame:
+    """Relate norms to the head's error, its L2 strength and the number of classes, over tasks.
+
+    Returns:
+        One row a size, head, layer (0: all) and pair of quantities: Spearman's correlation with
+        a 90 % bootstrap interval over corpora; ``given``: what is held fixed.
+    """
+    tasks = norms[(norms["kind"] == "classification") & (norms["draw"] == 0)]
+    rows = []
+    for keys, part in tasks.groupby(["n", "head_layer", "layer"]):
+        table = pd.DataFrame(
+            {
+                "norm": np.log(part["l2"].clip(lower=1e-300)),
+                "error": 1 - part["accuracy"],
+                "classes": np.log(part["n_classes"]),
+                "strength": np.log(part["strength"]),
+                "corpus": part["corpus"],
+            }
+        ).dropna()
+        if len(table) < 5:
+            continue
+        for first, second, given in PAIRS:
+            found = spearman(table, first, second, given=given)
+            rows.append(
+                dict(zip(("n", "head_layer", "layer"), keys, strict=True))
+                | {"first": first, "second": second, "given": given, "tasks": len(table)}
+                | found.row("spearman", ends="")
+            )
+    return pd.DataFrame(rows)
+
+
+def size_rows(held: pd.DataFrame) -> pd.DataFrame:
+    """Return the norms of every task by sample size, last head, all layers, first draw.
+
+    Args:
+        held: From `glue_pilot.embeddings.norm_rows`.
+
+    Returns:
+        One row a task and size: ``task``, ``corpus``, ``n``, ``n_samples``, ``l2``,
+        ``l2_corrected``; tasks with fewer texts than a size have no row for it.
+    """
+    last = held[
+        (held["head_layer"] == held["head_layer"].max())
+        & (held["layer"] == 0)
+        & (held["draw"] == 0)
+        & (held["n_samples"] == held["n"])
     ]
-    return rows.iloc[0] if len(rows) else None
+    columns = ["task", "corpus", "n", "n_samples", *KINDS]
+    return pd.DataFrame(last, columns=columns).reset_index(drop=True)
 
 
-NEGLIGIBLE = 0.01
-"""Gaps of logarithms below this are a hundredth of the norm or less."""
+def one_head_rows(
+    samples: Sequence[Sample], study: EmbeddingStudy, encoder: Encoder, workspace: Workspace
+) -> pd.DataFrame:
+    """Return norms of as many texts as the smallest size under the head of the second size.
 
-ERROR, GIVEN = ("norm", "error", ""), ("norm", "error", "classes")
+    Returns:
+        As `size_rows`, two rows a task.
+    """
+    n_small, n_large = study.sizes[:2]
+    chosen = [s for s in samples if s.n == n_large and s.draw == 0 and len(s.task.train) == n_large]
+    last, rows = encoder.n_layers, []
+    for done, sample in enumerate(chosen):
+        workspace.progress("one head", done, len(chosen))
+        kept = embed_kept(
+            sample.task,
+            encoder,
+            head_layers=study.heads_at(n_large, last),
+            split=sample.task.train.take(range(n_small)),
+            options=study.options,
+            store=workspace.store,
+            name=sample.known.task.name,
+        )
+        for n, embedding in ((n_small, kept.embeddings[last]), (n_large, sample.embeddings[last])):
+            norms = embedding.norms().loc["all"].to_dict()
+            rows.append(
+                {"task": sample.known.task.name, "corpus": sample.known.corpus, "n": n}
+                | {"n_samples": embedding.n_samples}
+                | {kind: float(norms[kind]) for kind in KINDS}
+            )
+    workspace.progress("one head", len(chosen), len(chosen))
+    return pd.DataFrame(rows)
 
 
-def summary(
-    related: pd.DataFrame,
-    agree: pd.DataFrame,
-    slopes: pd.DataFrame,
-    settings: NormSettings,
-    *,
-    n_layers: int,
-) -> dict[str, float]:
+def agreement_table(by_size: pd.DataFrame, *, heads: str) -> pd.DataFrame:
+    """Return how far the norms of two sizes are apart, plain and corrected.
+
+    Args:
+        by_size: From `size_rows` or `one_head_rows`.
+        heads: What the rows are called.
+
+    Returns:
+        One row a pair of sizes and kind of norm: ``value``, the median over tasks of
+        ``log(norm at the larger size / norm at the smaller)`` with its interval ``low`` to
+        ``high`` (bootstrap over corpora), and ``apart``: the median of its absolute value, with
+        ``apart_low`` and ``apart_high``. A row with the kind ``difference``: how much nearer
+        to zero the corrected norms are, ``apart`` being plain less corrected.
+    """
+    rows = []
+    for small, large in itertools.pairwise(sorted(by_size["n"].unique())):
+        logs = _log_ratios(by_size, int(small), int(large))
+        if len(logs) < 2:
+            continue
+        about = {"heads": heads, "small": int(small), "large": int(large), "tasks": len(logs)}
+        for kind in KINDS:
+            change = resampled_median(logs[kind], logs["corpus"]).row("value", ends="")
+            apart = resampled_median(logs[kind].abs(), logs["corpus"]).row("apart")
+            rows.append(about | {"kind": kind} | change | apart)
+        nearer = logs["l2"].abs() - logs["l2_corrected"].abs()
+        gain = resampled_median(nearer, logs["corpus"]).row("apart")
+        rows.append(about | {"kind": "difference"} | gain)
+    return pd.DataFrame(rows)
+
+
+def _log_ratios(by_size: pd.DataFrame, small: int, large: int) -> pd.DataFrame:
+    """Return log(large / small) of both norms, one row a task that has both and no zero."""
+    found = {}
+    owners = by_size.drop_duplicates("task").set_index("task")["corpus"]
+    for kind in KINDS:
+        table = by_size.pivot(index="task", columns="n", values=kind)[[small, large]].dropna()
+        table = table[(table > 0).all(axis=1)]
+        found[kind] = np.log(table[large] / table[small])
+    both = pd.DataFrame(found).dropna()
+    return both.assign(corpus=owners[both.index])
+
+
+def slope_of_sizes(by_size: pd.DataFrame) -> pd.DataFrame:
+    """Return each task's slope of log norm on log size, plain and corrected."""
+    rows = []
+    for (task, corpus), part in by_size.groupby(["task", "corpus"]):
+        kept = part[(part["l2"] > 0) & (part["l2_corrected"] > 0)]
+        if len(kept) > 1:
+            x = np.log(kept["n_samples"].to_numpy(np.float64))
+            slopes = {k: float(np.polyfit(x, np.log(kept[k]), 1)[0]) for k in KINDS}
+            rows.append({"task": task, "corpus": corpus} | slopes)
+    return pd.DataFrame(rows, columns=["task", "corpus", *KINDS])
+
+
+def _pick(related: pd.DataFrame, names: tuple[str, str, str], *, layer: int = 0) -> pd.DataFrame:
+    chosen = related["layer"] == layer
+    for column, name in zip(("first", "second", "given"), names, strict=True):
+        chosen &= related[column] == name
+    return related[chosen]
+
+
+# -- what was found ---------------------------------------------------------------------------
+
+
+def summary(here: pd.DataFrame, agree: pd.DataFrame, slopes: pd.DataFrame) -> dict[str, float]:
     """Return the correlations with error, the slopes and the gains of the correction."""
     found: dict[str, float] = {}
-    for name, key in (("error", ERROR), ("error_given_classes", GIVEN)):
-        row = _related(related, settings.shown, n_layers, 0, key)
-        if row is not None:
-            found[name] = float(row["spearman"])
+    for name, pair in (("error", ERROR), ("error_given_classes", GIVEN)):
+        found.update((name, float(v)) for v in _pick(here, pair)["spearman"])
     found |= {f"slope_{kind}": float(slopes[kind].median()) for kind in KINDS}
     for heads, word in ((OWN, "own"), (ONE, "one")):
         rows = agree[(agree["heads"] == heads) & (agree["kind"] == "difference")]
@@ -142,12 +273,85 @@ def summary(
     return found
 
 
-# -- figures ----------------------------------------------------------------------------------
+def finding(
+    last: pd.DataFrame, agree: pd.DataFrame, slopes: pd.DataFrame, settings: NormSettings
+) -> tuple[str, str, str]:
+    """Return answer, points and details.
+
+    Args:
+        last: Correlations under the last layer's head.
+        agree: From `agreement_table`.
+        slopes: From `slope_of_sizes`.
+        settings: Sizes.
+    """
+    given = [Interval.of(row, "spearman") for _, row in _pick(last, GIVEN).iterrows()]
+    found = [compare(one) for one in given]
+    words = {"above": "larger", "below": "smaller"}
+    shown = [f"{found.count(k)} with {words[k]} errors" for k in words if k in found]
+    answer = (
+        f"With the number of classes held fixed, larger norms go {' and '.join(shown)} at "
+        f"{len(found)} sizes."
+        if shown
+        else f"A relation of norm and error is not shown at any of {len(found)} sizes."
+    )
+    names = {PAIRS[0]: "norm and error", GIVEN: "the same, classes fixed", PAIRS[3]: "norm and L2"}
+    rows = []
+    for n, part in last.groupby("n"):
+        cells = {"n": f"{n:,}", "tasks": f"{part['tasks'].iloc[0]}"}
+        for pair, name in names.items():
+            found_rows = _pick(part, pair).iterrows()
+            cells[name] = "".join(f"{Interval.of(row, 'spearman')}" for _, row in found_rows)
+        rows.append(cells)
+    note = "Spearman's correlations over tasks, 90 % intervals over corpora."
+    return answer, blocks(md_table(rows), note), _details(last, agree, slopes, settings)
+
+
+def _details(
+    last: pd.DataFrame, agree: pd.DataFrame, slopes: pd.DataFrame, settings: NormSettings
+) -> str:
+    here = last[(last["n"] == settings.shown) & (last["layer"] > 0)]
+    layers = pd.concat([_pick(here, GIVEN, layer=k) for k in here["layer"].unique()] or [here])
+    layers = layers.dropna(subset=["spearman"])
+    items = []
+    if len(layers):
+        best = layers.iloc[int(layers["spearman"].abs().argmax())]
+        items.append(
+            f"Of single layers (n = {settings.shown:,}, classes fixed) layer {best['layer']} has "
+            f"the strongest relation: {best['spearman']:.2f}, picked among {len(layers)}."
+        )
+    if len(slopes) > 1:
+        slope = [resampled_median(slopes[k], slopes["corpus"]) for k in KINDS]
+        items.append(
+            f"Slope of log norm on log n, median of {len(slopes)} tasks: {slope[0]}; of the "
+            f"noise-corrected norm {slope[1]}."
+        )
+    for heads, what in ((ONE, "Under one head"), (OWN, "Under a head each")):
+        rows = agree[agree["heads"] == heads] if len(agree) else agree
+        if rows.empty:
+            continue
+        first = rows[rows["small"] == rows["small"].min()].set_index("kind")
+        plain, corrected, gain = (
+            Interval.of(first.loc[k], "apart") for k in (*KINDS, "difference")
+        )
+        sizes = [int(first.iloc[0][k]) for k in ("small", "large")]
+        items.append(
+            f"{what}, norms of {sizes[0]:,} and {sizes[1]:,} texts differ by {plain} in the "
+            f"absolute logarithm (median), corrected ones by {corrected}: the noise correction "
+            f"{_helps(gain)} ({gain:+.3f}; above 0 it helps)."
+        )
+    return bullets(*items)
+
+
+def _helps(gain: Interval) -> str:
+    if abs(gain.mean) < NEGLIGIBLE and max(-gain.low, gain.high) < NEGLIGIBLE:
+        return "changes almost nothing"
+    words = {"above": "brings sizes together", "below": "drives sizes apart"}
+    return words.get(compare(gain), "is not shown to help")
 
 
 def draw(
     held: pd.DataFrame,
-    related: pd.DataFrame,
+    here: pd.DataFrame,
     by_size: pd.DataFrame,
     agree: pd.DataFrame,
     settings: NormSettings,
@@ -155,198 +359,79 @@ def draw(
     n_layers: int,
 ) -> dict[str, Figure]:
     """Return all figures, ending -> figure; error by norm first."""
-    n = settings.shown
-    rows = held[
-        (held["n"] == n)
-        & (held["layer"] == 0)
-        & (held["head_layer"] == n_layers)
-        & held["accuracy"].notna()
-    ]
-    plain, given = (_related(related, n, n_layers, 0, key) for key in (ERROR, GIVEN))
-    title = "Error by norm"
-    if plain is not None and given is not None:
-        title = (
-            f"Error by norm: Spearman {plain['spearman']:.2f}; {given['spearman']:.2f} with the "
-            "number of classes held fixed"
-        )
-    shown = pd.DataFrame(
-        rows.assign(error=1 - rows["accuracy"]), columns=["task", "l2", "error", "n_classes"]
+    n, bars = settings.shown, "Bars: 90 % bootstrap intervals over corpora."
+    at = (held["n"] == n) & (held["layer"] == 0) & (held["head_layer"] == n_layers)
+    rows = held[at & held["accuracy"].notna()]
+    sizes = pd.cut(
+        rows["n_classes"], [1, 2, 7, np.inf], labels=["2 classes", "3 to 7", "8 or more"]
     )
-    figures = {
-        "": error_figure(
-            shown,
-            title=title,
-            caption=f"One mark a task, n = {n:,}, head on layer {n_layers}. Norms next to nought: "
-            "heads that found next to nothing, under a large penalty.",
-        ),
-        "sizes": _sizes_figure(by_size),
-        "agreement": dots_figure(
-            _agreement_rows(agree),
-            title=_agreement_title(agree),
-            caption="Median over tasks of the absolute logarithm of two norms' ratio: 0 means "
-            "that sizes agree. Bars: 90 % bootstrap intervals over corpora.",
-            label="|log ratio of norms of two sizes|",
-            chance=0.0,
-        ),
-    }
-    figures["layers"] = _layers_figure(related, n, n_layers)
-    return figures
-
-
-def _sizes_figure(by_size: pd.DataFrame) -> Figure:
+    rows = rows.assign(error=1 - rows["accuracy"], group=sizes.astype(str)).sort_values("n_classes")
+    values = [float(v) for pair in (ERROR, GIVEN) for v in _pick(here, pair)["spearman"]]
+    error = figures.scatter(
+        rows,
+        x=("l2", "L2 norm of the embedding, all layers"),
+        y=("error", "error of the head"),
+        names=("task", "n_classes"),
+        log_x=True,
+        title=f"Error by norm: Spearman {values[0]:.2f}; {values[1]:.2f} with the number of "
+        "classes held fixed"
+        if len(values) == 2
+        else "Error by norm",
+        caption=f"One mark a task, n = {n:,}, head on layer {n_layers}. Norms near zero: heads "
+        "that found almost nothing, under a large penalty.",
+    )
     smallest = by_size["n"].min()
     first = by_size[by_size["n"] == smallest].set_index("task")["l2"]
-    ratios = by_size.assign(ratio=by_size["l2"] / by_size["task"].map(first))
-    return sizes_figure(
-        pd.DataFrame(ratios[ratios["ratio"] > 0]),
+    ratios = by_size.assign(mean=by_size["l2"] / by_size["task"].map(first), line=by_size["task"])
+    ratios = ratios[ratios["mean"] > 0]
+    middle = ratios.groupby("n", as_index=False)["mean"].median().assign(line="median")
+    both = pd.concat([ratios[["line", "n", "mean"]], middle], ignore_index=True).sort_values("n")
+    ends = both["mean"].min() / 1.5, both["mean"].max() * 1.5
+    ticks = [t for t in (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100) if ends[0] < t < ends[1]]
+    growth = figures.lines(
+        both.assign(place=[f"{n:,}" for n in both["n"]]),
         title=f"Norm by number of labels, against that of {smallest:,}",
         caption="One thin line a task, the median thick. All layers, last head, fitted to as "
         "many labels.",
+        x="labelled texts",
+        y=f"norm, against n = {smallest:,}",
+        level=1,
+        faint=set(ratios["line"]),
+        ticks={t: f"{t:g}\u00d7" for t in ticks},
     )
-
-
-def _layers_figure(related: pd.DataFrame, n: int, n_layers: int) -> Figure:
-    layers = related[(related["n"] == n) & (related["head_layer"] == n_layers)]
-    layers = layers[(layers["first"] == "norm") & (layers["second"] == "error")]
-    named = layers.assign(
-        method=["all layers" if k == 0 else f"layer {k}" for k in layers["layer"]],
-        series=["classes held fixed" if g else "norm and error" for g in layers["given"]],
-        value=layers["spearman"],
-    )
-    return dots_figure(
-        named[["method", "series", "value", "low", "high"]],
+    apart = agree[agree["kind"] != "difference"]
+    words = [f"{r.small:,} to {r.large:,}, {'one head' if r.heads == ONE else 'own heads'}"
+             for r in apart.itertuples()]  # fmt: skip
+    agreement = figures.dots(
+        apart.assign(
+            method=words, series=apart["kind"].map(KINDS), value=apart["apart"],
+            low=apart["apart_low"], high=apart["apart_high"],
+        )[["method", "series", "value", "low", "high"]],
+        title="Norms of two sizes: how far apart, with and without the noise correction",
+        caption=f"Median over tasks of the absolute logarithm of two norms' ratio. {bars}",
+        label="|log ratio of norms of two sizes|",
+        level=0.0,
+    )  # fmt: skip
+    layers = here[(here["first"] == "norm") & (here["second"] == "error")]
+    by_layer = figures.dots(
+        layers.assign(
+            method=["all layers" if k == 0 else f"layer {k}" for k in layers["layer"]],
+            series=["classes held fixed" if g else "norm and error" for g in layers["given"]],
+            value=layers["spearman"],
+        )[["method", "series", "value", "low", "high"]],
         title="Norm of each layer and error of the head",
-        caption=f"n = {n:,}, head on layer {n_layers}. Bars: 90 % bootstrap intervals over "
-        "corpora.",
+        caption=f"n = {n:,}, head on layer {n_layers}. {bars}",
         label="Spearman with the head's error",
-        chance=0.0,
+        level=0.0,
         limits=(-1, 1),
     )
-
-
-def _agreement_rows(agree: pd.DataFrame) -> pd.DataFrame:
-    rows = agree[agree["kind"] != "difference"]
-    methods = [
-        f"{row.small:,} to {row.large:,}, " + ("one head" if row.heads == ONE else "own heads")
-        for row in rows.itertuples()
-    ]
-    return pd.DataFrame(
-        {"method": methods, "series": rows["kind"].map(KINDS).to_numpy()}
-        | {"value": rows["apart"].to_numpy(), "low": rows["apart_low"].to_numpy()}
-        | {"high": rows["apart_high"].to_numpy()}
-    )
-
-
-def _agreement_title(agree: pd.DataFrame) -> str:
-    words: dict[str, list[str]] = {}
-    for heads, name in ((ONE, "under one head"), (OWN, "under a head each")):
-        rows = agree[(agree["heads"] == heads) & (agree["kind"] == "difference")]
-        if len(rows):
-            words.setdefault(_helps(rows.iloc[0]), []).append(name)
-    said = ", ".join(f"{what} {' and '.join(names)}" for what, names in words.items())
-    return f"The noise correction {said}"
-
-
-def _helps(row: pd.Series) -> str:
-    """Return what the correction does to the gap between sizes, in words."""
-    if abs(row["apart"]) < NEGLIGIBLE and max(-row["apart_low"], row["apart_high"]) < NEGLIGIBLE:
-        return "changes next to nothing"
-    if row["apart_low"] > 0:
-        return "brings sizes together"
-    return "drives sizes apart" if row["apart_high"] < 0 else "is not shown to help"
-
-
-# -- what was found ---------------------------------------------------------------------------
-
-
-def finding(
-    related: pd.DataFrame,
-    agree: pd.DataFrame,
-    slopes: pd.DataFrame,
-    settings: NormSettings,
-    *,
-    n_layers: int,
-) -> str:
-    """Return what the tables say, in words."""
-    words = []
-    for n in settings.sizes:
-        plain, given = (_related(related, n, n_layers, 0, key) for key in (ERROR, GIVEN))
-        if plain is not None and given is not None:
-            words.append(
-                f"At n = {n:,} ({plain['tasks']} tasks) Spearman's correlation of norm and error "
-                f"of the head is {_said(plain)}; with the number of classes held fixed "
-                f"{_said(given)}: {_direction(given)}."
-            )
-    words += _layer_words(related, settings.shown, n_layers)
-    if len(slopes) > 1:
-        words.append(_slope_words(slopes))
-    for heads in (ONE, OWN):
-        words += _agreement_words(agree, heads)
-    return " ".join(words)
-
-
-def _layer_words(related: pd.DataFrame, n: int, n_layers: int) -> list[str]:
-    found = {}
-    for layer in range(1, n_layers + 1):
-        row = _related(related, n, n_layers, layer, GIVEN)
-        if row is not None and np.isfinite(row["spearman"]):
-            found[layer] = row
-    if not found:
-        return []
-    best = max(found, key=lambda k: abs(float(found[k]["spearman"])))
-    return [
-        f"Of single layers (n = {n:,}, classes held fixed) layer {best} goes with the error most: "
-        f"{_said(found[best])}; picked among {len(found)}, so a little lucky."
-    ]
-
-
-def _slope_words(slopes: pd.DataFrame) -> str:
-    found = {k: resampled_median(slopes[k], slopes["corpus"]) for k in KINDS}
-    rises = "rises" if found["l2"].low > 0 else "is not shown to rise"
-    return (
-        f"The norm {rises} with the number of labels: slope of log norm on log n "
-        f"{found['l2']} (median of {len(slopes)} tasks); of the noise-corrected norm "
-        f"{found['l2_corrected']}."
-    )
-
-
-def _agreement_words(agree: pd.DataFrame, heads: str) -> list[str]:
-    rows = agree[agree["heads"] == heads] if len(agree) else agree
-    if rows.empty:
-        return []
-    first = rows[(rows["small"] == rows["small"].min())].set_index("kind")
-    plain, corrected = first.loc["l2"], first.loc["l2_corrected"]
-    what = "Under one and the same head, norms of" if heads == ONE else "With a head each, norms of"
-    gain = first.loc["difference"]
-    verdict = (
-        f"the correction {_helps(gain)} ({gain['apart']:+.3f}, {gain['apart_low']:+.3f} to "
-        f"{gain['apart_high']:+.3f}; above 0 it helps)"
-    )
-    return [
-        f"{what} {int(plain['small']):,} and {int(plain['large']):,} texts differ by "
-        f"{_apart(plain)} in the absolute logarithm (median over tasks), corrected ones "
-        f"by {_apart(corrected)}: {verdict}."
-    ]
-
-
-def _apart(row: pd.Series) -> str:
-    return f"{row['apart']:.2f} ({row['apart_low']:.2f} to {row['apart_high']:.2f})"
-
-
-def _said(row: pd.Series) -> str:
-    return str(Interval(row["spearman"], row["low"], row["high"]))
-
-
-def _direction(row: pd.Series) -> str:
-    if row["low"] > 0:
-        return "larger norms go with larger errors"
-    return "larger norms go with smaller errors" if row["high"] < 0 else "no relation is shown"
+    return {"": error, "sizes": growth, "agreement": agreement, "layers": by_layer}
 
 
 EXPERIMENT = Experiment(
     name="norm",
     question="What does the norm say?",
-    asked_by="the paper on Task2Vec: the norm of an embedding as the difficulty of its task",
+    motivation="the paper on Task2Vec: the norm of an embedding as the difficulty of its task",
     settings=NormSettings,
     run=run,
 )

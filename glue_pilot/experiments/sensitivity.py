@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,30 +12,27 @@ from numpy.typing import NDArray
 
 from charkit.answers.embed import embed_kept
 from charkit.encoders import Encoder, load_encoder
-from charkit.errors import DataError, UsageError
+from charkit.errors import UsageError
 from charkit.fisher import FisherOptions, TaskEmbedding
 from charkit.fisher.distance_formulas import FORMULAS, Frame, log_shares
 from charkit.fisher.distances import EPSILON, raised
 from charkit.store import Store
-from glue_pilot.embedding_study import EmbeddingStudy, KnownTask, draw_sample
-from glue_pilot.embeddings import embed_sample, options_of
-from glue_pilot.experiments.base import Bench, Experiment, Found
-from glue_pilot.experiments.classifier_heads import embed_under
-from glue_pilot.experiments.layers_kinds import study_of
-from glue_pilot.experiments.sensitivity_heads import RULES, rule_head
-from glue_pilot.experiments.sensitivity_parts import shares_of
-from glue_pilot.experiments.sensitivity_words import (
-    METRICS,
-    SAMPLE,
-    figures_of,
-    finding_of,
-    summary_of,
-)
-from glue_pilot.siblings import resampled
+from glue_pilot import figures
+from glue_pilot.experiments.base import Experiment, Workspace
+from glue_pilot.experiments.common import study_of
+from glue_pilot.experiments.heads import RULES, embed_under, rule_head
+from glue_pilot.findings import Finding, bullets, listed, md_table
+from glue_pilot.samples import EmbeddingStudy, KnownTask, drawn_sample, embed_sample
+from glue_pilot.stats import Interval, compare, resampled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = NDArray[np.float64]
 
-BASE = "base"
+BASE, SAMPLE = "base", "sample"
+METRICS = ("log_ratio", "cosine")
+_N_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,7 @@ class Setting:
 
     Attributes:
         factor: What is varied; ``base`` for nothing.
-        level: To what, in words.
+        level: To what, as text.
         draw: Sample of texts.
         penalty: L2 strength times n; None is chosen by left-out loss.
         rule: Learning rule of the head; empty for softmax.
@@ -109,7 +106,7 @@ def settings_of(settings: SensitivitySettings) -> list[Setting]:
             f"sensitivity needs two samples and rules of {RULES}: expected samples of at least "
             f"2, got {settings.samples} and {settings.rules}."
         )
-    options = options_of(_study(settings))
+    options = _study(settings).options
     base = Setting(BASE, "", 0, None, "", options)
     found = [base]
     found += [
@@ -133,19 +130,13 @@ def settings_of(settings: SensitivitySettings) -> list[Setting]:
 
 
 def _study(settings: SensitivitySettings) -> EmbeddingStudy:
-    return study_of(
-        encoder=settings.encoder,
-        n=settings.n,
-        draws=settings.samples,
-        max_length=settings.max_length,
-        n_eval=settings.n_eval,
-    )
+    return study_of(settings, (settings.n,), (settings.samples,))
 
 
-def run(settings: SensitivitySettings, bench: Bench) -> Found:
+def run(settings: SensitivitySettings, workspace: Workspace) -> Finding:
     """Embed all tasks under all settings, and compare."""
     varied = settings_of(settings)
-    known = bench.tasks(settings.tasks)
+    known = workspace.tasks(settings.tasks)
     if len(known) < 3:
         raise UsageError(
             f"sensitivity compares tasks: expected at least 3, got {len(known)}. Name more."
@@ -153,58 +144,49 @@ def run(settings: SensitivitySettings, bench: Bench) -> Found:
     encoder = load_encoder(settings.encoder)
     rows = []
     for done, entry in enumerate(known):
-        bench.progress("tasks", done, len(known))
-        rows.append(list(_embedded(settings, varied, entry, encoder, bench.store)))
-    bench.progress("tasks", len(known), len(known))
+        workspace.progress("tasks", done, len(known))
+        rows.append(list(_embedded(settings, varied, entry, encoder, workspace.store)))
+    workspace.progress("tasks", len(known), len(known))
     numbers = np.stack([raised(row, EPSILON) for row in rows])
     table = pd.concat([distance_table(numbers, varied, known), parts_table(numbers, varied)])
     table = table.reset_index(drop=True)
-    return Found(
-        table,
-        figures_of(table),
-        finding_of(table, n=settings.n, tasks=len(known)),
-        summary_of(table),
-    )
+    words = finding(table, n=settings.n, tasks=len(known))
+    return Finding(table, draw_figures(table), *words, summary_of(table))
 
 
-# -- embeddings ----------------------------------------------------------------------------
+# -- embeddings -------------------------------------------------------------------------------
 
 
 def _embedded(
     settings: SensitivitySettings,
     varied: list[Setting],
-    entry: KnownTask,
+    known: KnownTask,
     encoder: Encoder,
     store: Store,
 ) -> Iterator[TaskEmbedding]:
     """Yield the embedding of a task under each setting."""
-    study, last = _study(settings), encoder.n_layers
+    study, last, name = _study(settings), encoder.n_layers, known.task.name
     for setting in varied:
-        sample = draw_sample(entry.task, n=settings.n, draw=setting.draw, n_eval=settings.n_eval)
-        if sample is None or sample.kind != "classification":
-            raise DataError(
-                f"{entry.task.name} is too small for sensitivity: expected {settings.samples} "
-                f"samples of {settings.n} texts with class labels, got {len(entry.task.train)} "
-                "texts. Leave it out, or take a smaller n."
-            )
+        draw, options = setting.draw, setting.options
+        sample = drawn_sample(known, n=settings.n, draw=draw, n_eval=settings.n_eval)
         if setting.factor in (BASE, SAMPLE):
-            kept = embed_sample(study, entry, sample, settings.n, setting.draw, encoder, store)
-            yield kept.embeddings[last]
+            yield embed_sample(
+                study, known, sample, settings.n, draw, encoder, store
+            ).embeddings[last]  # fmt: skip
         elif setting.rule:
-            head = rule_head(setting.rule, sample, encoder, setting.options, store)
+            head = rule_head(setting.rule, sample, encoder, options, store)
             yield embed_under(
-                head, sample.train, encoder, head_layer=last, options=setting.options,
-                store=store, name=entry.task.name,
+                head, sample.train, encoder, head_layer=last, options=options, store=store,
+                name=name,
             )  # fmt: skip
         else:
             strengths = None if setting.penalty is None else (setting.penalty / settings.n,)
             yield embed_kept(
-                sample, encoder, options=setting.options, strengths=strengths, store=store,
-                name=entry.task.name,
-            ).embeddings[last]  # fmt: skip
+                sample, encoder, options=options, strengths=strengths, store=store, name=name
+            ).embeddings[last]
 
 
-# -- what is compared ------------------------------------------------------------------------
+# -- tables -----------------------------------------------------------------------------------
 
 
 def distance_table(
@@ -213,7 +195,7 @@ def distance_table(
     """Compare each task under another setting with itself and with the other tasks.
 
     Args:
-        numbers: Embeddings, none with a nought, (tasks, settings, size); the base setting first.
+        numbers: Embeddings, none with a zero, (tasks, settings, size); the base setting first.
         varied: The settings.
         known: The tasks.
 
@@ -243,10 +225,8 @@ def distance_table(
             for what, values in found.items():
                 kept = np.isfinite(values)
                 mean = resampled(values[kept], [c for c, k in zip(corpora, kept, strict=True) if k])
-                rows.append(
-                    {"factor": setting.factor, "level": setting.level, "metric": metric}
-                    | {"what": what, "mean": mean.mean, "low": mean.low, "high": mean.high}
-                )
+                about = {"factor": setting.factor, "level": setting.level, "metric": metric}
+                rows.append(about | {"what": what} | mean.row("mean", ends=""))
     return pd.DataFrame(rows)
 
 
@@ -257,14 +237,13 @@ def _others(matrix: FloatArray) -> FloatArray:
 
 
 def _spearman(one: FloatArray, other: FloatArray) -> float:
-    ranks = pd.DataFrame({"one": one, "other": other}).rank()
-    if ranks["one"].nunique() < 2 or ranks["other"].nunique() < 2:
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
         return float("nan")
-    return float(ranks["one"].corr(ranks["other"]))
+    return float(pd.Series(one).corr(pd.Series(other), method="spearman"))
 
 
 def parts_table(numbers: FloatArray, varied: list[Setting]) -> pd.DataFrame:
-    """Return the shares of variation of log embeddings; see `sensitivity_parts.shares_of`."""
+    """Return the shares of variation of log embeddings; see `shares_of`."""
     logs = log_shares(numbers.reshape(-1, numbers.shape[2])).reshape(numbers.shape)
     factors: dict[str, list[int]] = {}
     for place, setting in enumerate(varied[1:], start=1):
@@ -274,10 +253,208 @@ def parts_table(numbers: FloatArray, varied: list[Setting]) -> pd.DataFrame:
     return shares.assign(metric="variance", what="share")
 
 
+def variance_parts(products: FloatArray) -> tuple[float, float, float]:
+    """Split the variation of vectors, one a task and level, by the method of moments.
+
+    With mean squares MS of a two-way table without repetition: rest = MS_rest, task = (MS_task -
+    MS_rest) / levels, level = (MS_level - MS_rest) / tasks, none below zero (Searle, Casella and
+    McCulloch 1992, "Variance components").
+
+    Args:
+        products: Inner products of the vectors, (tasks, levels, tasks, levels); at least two
+            tasks and two levels.
+
+    Returns:
+        The components of the tasks' means over levels; of the levels' means over tasks, a shift
+        that all tasks share; and of the rest: the level moves each task its own way.
+    """
+    t, k = products.shape[:2]
+    whole = float(products.mean()) * t * k
+    by_task = float(np.einsum("tatb->", products)) / k
+    by_level = float(np.einsum("alcl->", products)) / t
+    total = float(np.einsum("tltl->", products))
+    rest = max(0.0, total - by_task - by_level + whole) / ((t - 1) * (k - 1))
+    task = ((by_task - whole) / (t - 1) - rest) / k
+    level = ((by_level - whole) / (k - 1) - rest) / t
+    return max(0.0, task), max(0.0, level), rest
+
+
+def shares_of(
+    vectors: FloatArray,
+    factors: Mapping[str, Sequence[int]],
+    *,
+    sample: str,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return each factor's share of the variation, with a bootstrap interval over tasks.
+
+    One factor was varied at a time: its levels, with the setting
+    that all others were varied from, make a table of their own. What belongs to tasks is read
+    from the table of samples, where it is free of their noise.
+    A resample has some tasks twice, which takes from the variation; the quantiles are therefore
+    taken around the observed share.
+
+    Args:
+        vectors: One a task and setting, (tasks, settings, size).
+        factors: Name -> places of its levels among the settings, two or more.
+        sample: Which of them is the draw of texts.
+        seed: Of the resamples.
+
+    Returns:
+        Columns ``factor`` (``task`` first), ``part`` (``all`` for the task, ``shift`` common to
+        all tasks, ``rest`` each task's own), ``share`` of the sum, ``low``, ``high`` (90 %).
+    """
+    t, s, size = vectors.shape
+    flat = vectors.reshape(t * s, size) - vectors.reshape(t * s, size).mean(0)
+    products = (flat @ flat.T).reshape(t, s, t, s)
+    rng = np.random.default_rng(seed)
+    observed = _shares(products, factors, sample, np.arange(t))
+    drawn = [_different(rng, t) for _ in range(_N_RESAMPLES)]
+    resampled = np.array([_shares(products, factors, sample, rows) for rows in drawn])
+    low, high = np.quantile(resampled, [0.05, 0.95], axis=0) - resampled.mean(0) + observed
+    names = [("task", "all"), *((f, part) for f in factors for part in ("shift", "rest"))]
+    table = pd.DataFrame(names, columns=["factor", "part"])
+    return table.assign(share=observed, low=np.clip(low, 0, 1), high=np.clip(high, 0, 1))
+
+
+def _different(rng: np.random.Generator, count: int) -> NDArray[np.int64]:
+    """Return a resample that has at least two different tasks."""
+    while True:
+        rows = rng.integers(0, count, count)
+        if len(np.unique(rows)) > 1:
+            return rows
+
+
+def _shares(
+    products: FloatArray, factors: Mapping[str, Sequence[int]], sample: str, rows: NDArray[np.int64]
+) -> FloatArray:
+    found = {}
+    for name, levels in factors.items():
+        held = np.asarray(levels)
+        found[name] = variance_parts(products[np.ix_(rows, held, rows, held)])
+    values = np.array([found[sample][0], *(v for parts in found.values() for v in parts[1:])])
+    return np.asarray(values / values.sum())
+
+
+# -- what was found ---------------------------------------------------------------------------
+
+
+def finding(table: pd.DataFrame, *, n: int, tasks: int) -> tuple[str, str, str]:
+    """Return answer, points and details.
+
+    Args:
+        table: From `distance_table` and `parts_table`.
+        n: Labelled texts a sample.
+        tasks: How many tasks there are.
+    """
+    shares = table[table["what"] == "share"]
+    own = shares[shares["level"] == "rest"].sort_values("mean", ascending=False)
+    varied = own[own["factor"] != SAMPLE]
+    task, most = (Interval.of(rows.iloc[0], "mean")
+                  for rows in (shares[shares["factor"] == "task"], varied))  # fmt: skip
+    first = str(varied.iloc[0]["factor"])
+    if compare(task, float(varied["high"].max())) == "above":
+        claim = "Tasks differ more than any one hyper-parameter moves them"
+    elif compare(task, most.low) == "below":
+        claim = f"The {first} moves embeddings more than tasks differ"
+    else:
+        claim = "It is not shown that tasks differ more than any one hyper-parameter moves them"
+    answer = f"{claim}: of the variation, tasks hold {task:.0%}, the {first} {most:.0%}."
+    shifts = shares[shares["level"] == "shift"].set_index("factor")
+    rows = [
+        {"what is varied": "task", "each task its own way": f"{task:.0%}", "all tasks alike": ""}
+    ]
+    rows += [
+        {"what is varied": str(row["factor"])}
+        | {"each task its own way": f"{Interval.of(row, 'mean'):.0%}"}
+        | {"all tasks alike": f"{Interval.of(shifts.loc[row['factor']], 'mean'):.0%}"}
+        for _, row in own.iterrows()
+    ]
+    return answer, md_table(rows), _details(table, own, n=n, tasks=tasks)
+
+
+def _details(table: pd.DataFrame, own: pd.DataFrame, *, n: int, tasks: int) -> str:
+    sample = Interval.of(own[own["factor"] == SAMPLE].iloc[0], "mean")
+    above = [str(f) for f in own[own["low"] > sample.high]["factor"]]
+    items = [
+        f"{tasks} tasks, {n} texts each; one thing is varied at a time. Shares of the variation "
+        f"of log embeddings, 90 % intervals over {tasks} tasks; they depend on how far each thing "
+        "was varied. A shift that all tasks share does no harm where all are embedded alike.",
+        f"All hyper-parameters together hold {own[own['factor'] != SAMPLE]['mean'].sum():.0%}, "
+        f"all shifts {table[table['level'] == 'shift']['mean'].sum():.0%}.",
+        f"Another draw of texts holds {sample:.0%}; more than it, by intervals: {listed(above)}.",
+    ]
+    for metric in METRICS:
+        rows = table[(table["what"] == "nearer") & (table["metric"] == metric)]
+        worst = rows.iloc[int(rows["mean"].argmax())]
+        items.append(
+            f"By {metric}, another task is nearer than the same task under another setting in "
+            f"{rows['mean'].mean():.0%} of all cases, never for {(rows['mean'] == 0).sum()} of "
+            f"{len(rows)} settings; most with {worst['factor']} {worst['level']}, "
+            f"{Interval.of(worst, 'mean'):.0%}."
+        )
+    rows = table[(table["what"] == "agreement") & (table["metric"] == "log_ratio")]
+    low, high = (rows.iloc[int(k)] for k in (rows["mean"].argmin(), rows["mean"].argmax()))
+    items.append(
+        "Where all tasks are embedded alike, the order of a task's distances to the others "
+        "(log_ratio) keeps a rank correlation with the base setting's of "
+        f"{rows['mean'].mean():.2f} on average: least with {low['factor']} {low['level']}, "
+        f"{Interval.of(low, 'mean')}, most with {high['factor']} {high['level']}, "
+        f"{high['mean']:.2f}."
+    )
+    return bullets(*items)
+
+
+def draw_figures(table: pd.DataFrame) -> dict[str, Figure]:
+    """Draw the shares of variation, and how far each setting moves a task."""
+    shares = table[table["what"] == "share"]
+    task = shares[shares["factor"] == "task"].iloc[0]
+    own = shares[shares["level"] == "rest"].set_index("factor")["mean"]
+    most = str(own.drop(SAMPLE).idxmax())
+    words = shares["level"].map({"all": "", "shift": " (shift)", "rest": " (own)"})
+    parts = figures.dots(
+        shares.assign(method=shares["factor"] + words, series=words, value=shares["mean"])[
+            ["method", "series", "value", "low", "high"]
+        ],
+        title=f"Tasks hold {task['mean']:.0%} of the variation of log embeddings, "
+        f"another sample {own[SAMPLE]:.0%}, {most} {own[most]:.0%}",
+        caption="Share of the variance components' sum: of tasks, and of each thing, varied one "
+        "at a time. Shift: all tasks move alike; own: each its own way. Bars: 90 % bootstrap "
+        "intervals over tasks.",
+        label="share of the variation",
+        key=False,
+    )
+    ratio = table[(table["what"] == "ratio") & (table["metric"] == "log_ratio")]
+    names = ratio["factor"] + ": " + ratio["level"]
+    moved = figures.dots(
+        ratio.assign(method=names, series=ratio["factor"], value=ratio["mean"])[
+            ["method", "series", "value", "low", "high"]
+        ],
+        title=f"{int((ratio['low'] > 1).sum())} of {len(ratio)} settings move a task farther than "
+        "other tasks are",
+        caption="Distance (log_ratio) of a task from itself at the base setting, over the mean "
+        "distance of other tasks (dashed). Bars: 90 % bootstrap intervals over corpora.",
+        label="distance / distance between tasks",
+        level=1.0,
+        key=False,
+    )
+    return {"": parts, "distances": moved}
+
+
+def summary_of(table: pd.DataFrame) -> dict[str, float]:
+    """Return the shares, and how often another task is nearer, by metric."""
+    shares = table[table["what"] == "share"]
+    own = shares[shares["level"] != "shift"].set_index("factor")["mean"]
+    nearer = table[table["what"] == "nearer"].groupby("metric")["mean"].mean()
+    return {f"share_{str(name).replace(' ', '_')}": float(v) for name, v in own.items()} | {
+        f"nearer_{name}": float(v) for name, v in nearer.items()
+    }
+
+
 EXPERIMENT = Experiment(
     name="sensitivity",
     question="How sensitive is the embedding to hyper-parameters?",
-    asked_by="the seed on meta-features: distances between embeddings of one data set under "
+    motivation="the seed on meta-features: distances between embeddings of one data set under "
     "other hyper-parameters",
     settings=SensitivitySettings,
     run=run,

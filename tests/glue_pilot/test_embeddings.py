@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +15,18 @@ from charkit.encoders import load_encoder
 from charkit.errors import MissingError, UnknownNameError, UsageError
 from charkit.fisher import pairwise
 from charkit.store import Store
-from glue_pilot.embedding_study import (
+from glue_pilot.config import read_toml
+from glue_pilot.embeddings import build_library, write_norms
+from glue_pilot.experiments.base import Workspace
+from glue_pilot.experiments.siblings import EXPERIMENT, SiblingSettings
+from glue_pilot.relabelled import labellings
+from glue_pilot.samples import (
     EmbeddingStudy,
     draw_sample,
+    embed_sample,
+    embed_study,
     load_known_tasks,
-    read_embedding_study,
 )
-from glue_pilot.embeddings import build_library, embed_sample, embed_study, write_norms
-from glue_pilot.relabelled import labellings
-from glue_pilot.science_embeddings import study_embeddings, write_study
 
 FOLDER = Path(glue_pilot.__file__).parent
 TINY = EmbeddingStudy(
@@ -42,8 +45,6 @@ TINY = EmbeddingStudy(
         "generated/acceptability?n_train=60&n_eval=20",
         "generated/similarity?n_train=60&n_eval=20",
     ),
-    relabelled=("generated/topic?n_train=60&n_eval=20",),
-    relabelled_sizes=(16, 20),
 )
 
 
@@ -59,7 +60,7 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def known():
-    return load_known_tasks(TINY, None)
+    return load_known_tasks(TINY.tasks, None)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def samples(encoder, store, known):
 
 @pytest.mark.parametrize("name", ["embeddings.toml", "embeddings_smoke.toml"])
 def test_shipped_studies_can_be_read(name):
-    study = read_embedding_study(FOLDER / name)
+    study = read_toml(FOLDER / name, EmbeddingStudy)
     assert len(study.sizes) == len(study.draws)
     assert study.encoder == "minilm"
 
@@ -87,13 +88,12 @@ def test_wrong_studies_are_refused(tmp_path, text, error, message):
     path = tmp_path / "study.toml"
     path.write_text(text)
     with pytest.raises(error, match=message):
-        read_embedding_study(path)
+        read_toml(path, EmbeddingStudy)
 
 
 def test_a_study_of_a_folder_needs_its_manifest(tmp_path):
-    study = replace(TINY, tasks=())
     with pytest.raises(MissingError, match="MANIFEST"):
-        load_known_tasks(study, tmp_path)
+        load_known_tasks((), tmp_path)
 
 
 def test_draws_share_no_text_and_end_where_texts_do(known):
@@ -151,17 +151,23 @@ def test_labellings_of_the_same_texts_are_balanced_and_unrelated(known):
         assert table.min() > 0.1
 
 
-def test_the_study_writes_tables_figures_and_findings(encoder, store, known, tmp_path):
-    tables = study_embeddings(TINY, known, encoder, store=store)
-    written = write_study(tables, tmp_path, name="tiny")
-    assert all(path.is_file() for path in written)
-    page = (tmp_path / "tiny.md").read_text()
-    assert "nan" not in page.lower().replace("nano", "")
-    texts = tables.relabelled[tables.relabelled["family"] == "text"]
+def test_siblings_are_compared_by_every_distance(tiny_bert, store):
+    names = {f.name for f in fields(SiblingSettings)}
+    given = {k: v for k, v in asdict(TINY).items() if k in names}
+    topic = "generated/topic?n_train=60&n_eval=20"
+    settings = SiblingSettings(
+        **given | {"encoder": str(tiny_bert)}, relabelled=(topic,), relabelled_sizes=(16, 20)
+    )
+    found = EXPERIMENT.run(settings, Workspace(store))
+    parts = {"siblings", "paired", "draws", "relabelled", "slopes", "sizes", "chance"}
+    assert set(found.table["part"]) == parts
+    assert set(found.figures) == {"", "layers", "relabelled"}
+    assert "nan" not in found.text.lower()
+    texts = found.table[(found.table["part"] == "relabelled") & (found.table["family"] == "text")]
     assert (texts["same_texts"] == 0).all()
     assert (texts["other_texts"] == 0.5).all()
-    assert tables.siblings["ndcg"].between(0, 1).all()
-    assert (tmp_path / "figures" / "tiny_siblings.svg").is_file()
+    ndcg = found.table.loc[found.table["part"] == "siblings", "ndcg"].dropna()
+    assert ndcg.between(0, 1 + 1e-9).all()
 
 
 # -- what is shipped --------------------------------------------------------------------------
@@ -200,8 +206,8 @@ def test_the_shipped_library_ranks_siblings_first(shipped):
 def test_a_real_task_finds_itself_in_the_shipped_library(
     shipped, shared_data, bundled_encoder, store
 ):
-    study = replace(read_embedding_study(FOLDER / "embeddings.toml"), n_eval=50)
-    entry = next(k for k in load_known_tasks(study, shared_data) if k.task.name == "trec6")
+    study = replace(read_toml(FOLDER / "embeddings.toml", EmbeddingStudy), n_eval=50)
+    entry = next(k for k in load_known_tasks((), shared_data) if k.task.name == "trec6")
     task = draw_sample(entry.task, n=128, draw=1, n_eval=50)
     sample = embed_sample(study, entry, task, 128, 1, load_encoder(bundled_encoder), store)
     known = known_embeddings(shipped, 128)

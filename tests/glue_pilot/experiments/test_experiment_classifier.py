@@ -13,10 +13,17 @@ from charkit.errors import DataError, UsageError
 from charkit.fisher import FisherOptions, fisher_embedding
 from charkit.heads.softmax import fit_softmax
 from charkit.tasks import load_task
-from glue_pilot.experiments.base import Bench
-from glue_pilot.experiments.classifier import EXPERIMENT, SEEN, ClassifierSettings, mean_table
-from glue_pilot.experiments.classifier_heads import embed_under, head_accuracy, stopped_heads
-from glue_pilot.experiments.classifier_words import CONVERGED, SHUFFLED, finding_of
+from glue_pilot.experiments.base import Workspace
+from glue_pilot.experiments.classifier import (
+    CONVERGED,
+    EXPERIMENT,
+    MEASURES,
+    SHUFFLED,
+    ClassifierSettings,
+    finding,
+    mean_table,
+)
+from glue_pilot.experiments.heads import embed_under, head_accuracy, stopped_heads
 
 SENTIMENT, TOPIC = (
     "generated/sentiment?n_train=60&n_eval=40",
@@ -79,7 +86,7 @@ def test_an_embedding_under_a_head_of_one_s_own_is_kept(tiny_bert, tmp_store):
 def found(tiny_bert, tmp_path_factory):
     from charkit.store import Store
 
-    bench = Bench(Store(tmp_path_factory.mktemp("classifier") / "store"))
+    bench = Workspace(Store(tmp_path_factory.mktemp("classifier") / "store"))
     settings = replace(TINY, encoder=str(tiny_bert))
     first = EXPERIMENT.run(settings, bench)
     pd.testing.assert_frame_equal(first.table, EXPERIMENT.run(settings, bench).table)
@@ -113,39 +120,38 @@ def made(again: float, ndcg: float) -> pd.DataFrame:
 
 def test_means_and_gaps():
     means = mean_table(made(0.5, 0.7)).set_index(["stage", "what"])
-    assert set(means.index.get_level_values("what")) == {*SEEN, "chance"}
+    assert set(means.index.get_level_values("what")) == {*MEASURES, "chance"}
     row = means.loc[(SHUFFLED, "known_again")]
     assert row[["mean", "gap", "gap_low", "gap_high"]].tolist() == [0.5, -0.5, -0.5, -0.5]
 
 
 def test_the_finding_follows_the_table():
-    worse = finding_of(mean_table(made(0.5, 0.7)), n=64, draws=2)
-    assert "known again clearly less well than under the converged head: shuffled" in worse
-    assert "ranked clearly worse than by the converged head: shuffled labels" in worse
-    assert "is needed is not shown: after 1 step it is clearly less accurate" in worse
-    assert "no worse, as far as can be told. Heads" in worse
-    assert "labels count" in worse
-    alike = finding_of(mean_table(made(1.0, 1.0)), n=64, draws=2)
-    assert "the texts alone tell them apart" in alike
-    assert "No stage ranks siblings clearly worse" in alike
-    assert "labels count" not in alike
+    answer, points, details = finding(mean_table(made(0.5, 0.7)), n=64, draws=2)
+    assert "not shown to be needed: after 1 step" in answer
+    assert answer.endswith("labels count.")
+    assert "| shuffled labels | 0.50" in points
+    assert "worse than by the converged head (interval of the difference below zero): sh" in details
+    assert "known again less well: shuffled labels." in details
+    answer, _, details = finding(mean_table(made(1.0, 1.0)), n=64, draws=2)
+    assert "that labels count is not shown" in answer
+    assert "Under shuffled labels tasks are known again as well" in details
+    assert "below zero): none; better: none." in details
 
 
-def test_a_head_that_ranks_better_early_is_not_needed_in_full():
+def test_a_head_that_ranks_better_early_is_named():
     table = made(0.5, 0.7)
     table.loc[table["stage"] == CONVERGED, "ndcg"] = 0.8
-    said = finding_of(mean_table(table), n=64, draws=2)
-    assert "is not needed here: after 1 step" in said
-    assert "rank siblings clearly better." in said
+    details = finding(mean_table(table), n=64, draws=2)[2]
+    assert "better: 1 step." in details
 
 
 @pytest.mark.parametrize("change", [{"draws": 1}, {"steps": ()}, {"steps": (-2,)}])
 def test_bad_settings_are_refused(change, tmp_store):
     with pytest.raises(UsageError, match="expected"):
-        EXPERIMENT.run(replace(TINY, **change), Bench(tmp_store))
+        EXPERIMENT.run(replace(TINY, **change), Workspace(tmp_store))
 
 
 def test_small_tasks_are_refused(tiny_bert, tmp_store):
     settings = replace(TINY, encoder=str(tiny_bert), n=50)
     with pytest.raises(DataError, match="too small"):
-        EXPERIMENT.run(settings, Bench(tmp_store))
+        EXPERIMENT.run(settings, Workspace(tmp_store))

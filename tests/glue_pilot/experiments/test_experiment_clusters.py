@@ -7,19 +7,19 @@ import pytest
 
 from charkit.errors import UnknownNameError, UsageError
 from charkit.store import Store
-from glue_pilot.experiments.base import Bench
+from glue_pilot.experiments.base import Workspace
 from glue_pilot.experiments.clusters import EXPERIMENT, ClusterSettings
-from glue_pilot.experiments.clusters_scores import (
+from glue_pilot.experiments.clusters_agreement import (
     adjusted_rand,
     agreement,
     by_chance,
     cut,
     draw_fives,
     fives_by_chance,
-    is_told,
-    jackknife,
+    joins_first,
     purity,
 )
+from glue_pilot.stats import jackknife
 
 GROUPS = ["a"] * 4 + ["b"] * 3 + ["c"] * 3
 SOURCE = "generated/{}?n_train=60&n_eval=40&difficulty=0&seed={}"
@@ -52,7 +52,7 @@ def test_blocks_are_found_again_and_noise_is_chance():
     assert np.mean(flat) == pytest.approx(0.5, abs=0.05)
     swapped = by_chance(_blocks(), GROUPS, n_permuted=200)
     assert swapped["ari"].mean() == pytest.approx(0, abs=0.05)
-    assert 0.4 < swapped["purity"].mean() < 0.8  # purity by chance is far from nought
+    assert 0.4 < swapped["purity"].mean() < 0.8  # purity by chance is far from zero
 
 
 def _noise(rng):
@@ -72,10 +72,10 @@ def test_interval_of_a_mean_is_that_of_the_normal_distribution():
     assert found.high - found.mean == pytest.approx(expected, rel=0.15)
 
 
-def test_three_alike_are_told_from_two_others():
+def test_three_alike_join_before_two_others():
     words = ["a", "a", "a", "b", "c"]
-    assert is_told(_blocks(words))
-    assert not is_told(_blocks(["a", "b", "c", "a", "b"]))
+    assert joins_first(_blocks(words))
+    assert not joins_first(_blocks(["a", "b", "c", "a", "b"]))
     assert fives_by_chance(_noise(np.random.default_rng(3)), n_draws=300) < 0.3
 
 
@@ -106,10 +106,10 @@ def test_generated_tasks_of_one_grammar_come_out_together(tiny_bert, tmp_path):
         n_permuted=20,
         n_resamples=10,
     )
-    found = EXPERIMENT.run(settings, Bench(Store(tmp_path)))
+    found = EXPERIMENT.run(settings, Workspace(Store(tmp_path)))
     assert set(found.table["grouping"]) == {"label", "domain"}
     assert found.summary["ari_label_text"] == 1  # a text embedding knows a grammar again
-    assert "adjusted Rand index" in found.finding
+    assert "| adjusted Rand |" in found.text
     assert {"", "tree", "matrix_text", "map", "tsne", "tsne_text"} <= set(found.figures)
 
 
@@ -126,4 +126,4 @@ def test_wrong_settings_are_refused(tiny_bert, tmp_path, changes, error, message
     given = {"tasks": sources, "similar": sources, "dissimilar": sources[:2], "n": 24}
     given |= {"encoder": str(tiny_bert), "max_length": 16, "all_heads_up_to": 0} | changes
     with pytest.raises(error, match=message):
-        EXPERIMENT.run(ClusterSettings(**given), Bench(Store(tmp_path)))
+        EXPERIMENT.run(ClusterSettings(**given), Workspace(Store(tmp_path)))

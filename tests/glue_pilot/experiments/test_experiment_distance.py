@@ -11,19 +11,19 @@ from charkit.errors import UsageError
 from charkit.fisher import make_head
 from charkit.store import Store
 from charkit.tasks import generated_task
-from glue_pilot.embedding_study import KnownTask
-from glue_pilot.experiments.base import Bench
-from glue_pilot.experiments.distance import EXPERIMENT, DistanceSettings
-from glue_pilot.experiments.distance_scores import (
+from glue_pilot.experiments.base import Workspace
+from glue_pilot.experiments.common import known_tasks, study_of
+from glue_pilot.experiments.distance import (
+    EXPERIMENT,
+    DistanceSettings,
     class_distance,
     correlation_table,
-    judge,
-    spearman,
     state_distance,
 )
 from glue_pilot.experiments.distance_shifts import FEWEST, make_shifts
-from glue_pilot.experiments.distance_transfer import same_classes, transfer_table
-from glue_pilot.experiments.samples import known_tasks, study_of
+from glue_pilot.experiments.distance_transfer import same_classes, score_head, transfer_table
+from glue_pilot.samples import KnownTask
+from glue_pilot.stats import spearman
 
 SOURCE = "generated/{}?n_train=400&n_eval=100&difficulty=0.3&seed={}"
 
@@ -63,16 +63,16 @@ def test_small_tasks_have_no_shift():
     assert not list(make_shifts(task, n=60, n_eval=80, pool=600))
 
 
-def test_a_head_is_judged_by_hand():
+def test_a_head_is_scored_by_hand():
     head = make_head(np.array([[1.0], [-1.0]]), np.zeros(2))
-    found = judge(head, np.array([[2.0], [-2.0], [1.0]]), np.array([0, 0, 0]))
+    found = score_head(head, np.array([[2.0], [-2.0], [1.0]]), np.array([0, 0, 0]))
     assert found.accuracy == pytest.approx(2 / 3)
     sure = [1 / (1 + np.exp(-4)), 1 / (1 + np.exp(-4)), 1 / (1 + np.exp(-2))]
     assert found.confidence == pytest.approx(np.mean(sure))
     assert found.shares.sum() == pytest.approx(1)
 
 
-def test_distances_are_nought_without_a_shift_and_grow_with_it():
+def test_distances_are_zero_without_a_shift_and_grow_with_it():
     rng = np.random.default_rng(0)
     one, other = rng.normal(size=(400, 20)), rng.normal(size=(400, 20))
     assert state_distance(one, other) < 0.1
@@ -91,7 +91,8 @@ def test_correlations_within_groups_forget_their_levels():
     inside = spearman(table, "x", "y", within="task")
     assert inside.mean == pytest.approx(1)
     assert inside.low > 0.9
-    found = correlation_table(table, {"it": "x"}, "y", within="task")
+    named = table.rename(columns={"x": "confidence"})
+    found = correlation_table(named, "y", within="task")
     assert found["series"].tolist() == ["across", "within"]
     assert found["rows"].tolist() == [80, 80]
 
@@ -130,7 +131,7 @@ def test_generated_tasks_are_shifted_and_heads_handed_on(tiny_bert, tmp_path):
         max_length=16,
         n_eval=40,
     )
-    found = EXPERIMENT.run(settings, Bench(Store(tmp_path)))
+    found = EXPERIMENT.run(settings, Workspace(Store(tmp_path)))
     shifts = found.table[found.table["part"] == "shift"]
     expected = shifts["accuracy_same"] - shifts["accuracy_shifted"]
     np.testing.assert_allclose(shifts["drop"], expected)
@@ -138,11 +139,11 @@ def test_generated_tasks_are_shifted_and_heads_handed_on(tiny_bert, tmp_path):
     assert len(pairs) == 6
     assert (pairs["source"] != pairs["target"]).all()
     assert {"", "drops", "transfer", "pairs"} == set(found.figures)
-    assert "Within a task" in found.finding
+    assert "within a task" in found.text
 
 
 def test_two_tasks_are_too_few_to_hand_heads_on(tiny_bert, tmp_path):
-    bench = Bench(Store(tmp_path))
+    bench = Workspace(Store(tmp_path))
     settings = DistanceSettings(encoder=str(tiny_bert), max_length=16, n_eval=20)
     known = known_tasks([SOURCE.format("sentiment", seed) for seed in (1, 2)], bench)
     with pytest.raises(UsageError, match="at least 3 tasks"):
@@ -154,4 +155,4 @@ def test_sizes_out_of_range_are_refused(tiny_bert, tmp_path, changes):
     tasks = (SOURCE.format("sentiment", 1),)
     given = {"tasks": tasks, "n": 48, "n_embedded": 16, "encoder": str(tiny_bert)} | changes
     with pytest.raises(UsageError, match="expected"):
-        EXPERIMENT.run(DistanceSettings(**given), Bench(Store(tmp_path)))
+        EXPERIMENT.run(DistanceSettings(**given), Workspace(Store(tmp_path)))

@@ -10,27 +10,21 @@ import pytest
 from charkit.encoders import load_encoder
 from charkit.errors import UnknownNameError, UsageError
 from charkit.store import Store
-from glue_pilot.experiments.base import Bench
+from glue_pilot.experiments.base import Workspace
 from glue_pilot.experiments.distinction import (
     EXPERIMENT,
-    DistinctionSettings,
-    embed_attributes,
-)
-from glue_pilot.experiments.distinction_cases import (
     OTHER,
     SAME,
     TEXTS,
+    DistinctionSettings,
     attribute_rows,
-    collapse_row,
+    collapse,
+    embed_attributes,
     relabelled_matrices,
     relabelled_rows,
 )
-from glue_pilot.experiments.distinction_texts import (
-    ATTRIBUTES,
-    attributed_texts,
-    labelled_by,
-)
-from glue_pilot.experiments.samples import LOG_RATIO, study_of
+from glue_pilot.matrices import LOG_RATIO
+from glue_pilot.relabelled import ATTRIBUTES, attributed_texts, labelled_by
 
 SOURCE = "generated/{}?n_train=60&n_eval=40&difficulty=0&seed={}"
 SETTINGS = DistinctionSettings(
@@ -66,7 +60,7 @@ def test_length_is_what_the_text_shows():
 
 def test_other_labels_leave_texts_alone():
     task, labels = attributed_texts(40, seed=1)
-    one, other = (labelled_by(task, slice(0, 20), labels[k]) for k in ("topic", "sentiment"))
+    one, other = (labelled_by(task, np.arange(20), labels[k], 2) for k in ("topic", "sentiment"))
     assert one.train.text_fingerprint == other.train.text_fingerprint
     assert one.train.fingerprint != other.train.fingerprint
     assert attributed_texts(40, seed=1)[0].fingerprint == task.fingerprint
@@ -86,11 +80,10 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def made(encoder, store):
-    study = study_of(SETTINGS, (24,), (1,))
-    return embed_attributes(SETTINGS, study, encoder, Bench(store))
+    return embed_attributes(SETTINGS, encoder, Workspace(store))
 
 
-def test_a_perfect_distance_tells_all_and_texts_none(made):
+def test_a_perfect_distance_is_always_right_and_texts_never(made):
     labels = np.array([r.labelling for r in made])
     perfect = (labels[:, None] != labels).astype(np.float64)
     matrices = relabelled_matrices(made, []) | {LOG_RATIO: perfect}
@@ -105,34 +98,34 @@ def test_a_perfect_distance_tells_all_and_texts_none(made):
     assert across["cases"].tolist() == [16 * 2 * 6]
 
 
-def test_collapse_is_nought_for_texts(made):
+def test_collapse_is_zero_for_texts(made):
     matrices = relabelled_matrices(made, [])
-    assert collapse_row(made, matrices[TEXTS])["ratio"] == 0
-    assert collapse_row(made, matrices[LOG_RATIO])["ratio"] > 0
+    assert collapse(made, matrices[TEXTS]).mean == 0
+    assert collapse(made, matrices[LOG_RATIO]).mean > 0
 
 
 def test_the_experiment_says_what_the_table_says(encoder, tiny_bert, store):
     settings = replace(SETTINGS, encoder=str(tiny_bert))
-    found = EXPERIMENT.run(settings, Bench(store))
+    found = EXPERIMENT.run(settings, Workspace(store))
     assert set(found.figures) == {"", "kinds"}
     assert {"tasks under other labels", "generated attributes", "kinds of labels"} <= set(
         found.table["part"]
     )
-    assert "0 % with texts" in found.finding
+    assert "a distance of texts in 0%" in found.answer
     share = found.summary["generated_log_ratio"]
-    assert f"{100 * share:.0f} % (" in found.finding
+    assert f"| generated, the very same texts | {share:.0%} (" in found.points
 
 
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"relabelled": ()}, UsageError, "nothing to tell apart"),
-        ({"seeds": ()}, UsageError, "nothing to tell apart"),
-        ({"relabelled": ("nought",)}, UnknownNameError, "task to relabel"),
+        ({"relabelled": ()}, UsageError, "nothing to compare"),
+        ({"seeds": ()}, UsageError, "nothing to compare"),
+        ({"relabelled": ("none",)}, UnknownNameError, "task to relabel"),
         ({"n_generated": 2}, UsageError, "at least 8"),
     ],
 )
 def test_wrong_settings_are_refused(tiny_bert, store, changes, error, message):
     settings = replace(SETTINGS, encoder=str(tiny_bert), **changes)
     with pytest.raises(error, match=message):
-        EXPERIMENT.run(settings, Bench(store))
+        EXPERIMENT.run(settings, Workspace(store))

@@ -9,22 +9,27 @@ from charkit.encoders import encode, load_encoder
 from charkit.errors import DataError, UsageError
 from charkit.heads.transferability import log_evidence
 from charkit.tasks import load_task
-from glue_pilot.embedding_study import draw_sample
 from glue_pilot.experiments import experts
-from glue_pilot.experiments.base import Bench
-from glue_pilot.experiments.experts_gather import ExpertSettings, gather
-from glue_pilot.experiments.experts_outcomes import Reading, fit_outcome, outcome_to_store
+from glue_pilot.experiments.base import Workspace
+from glue_pilot.experiments.experts_gather import (
+    ExpertSettings,
+    Reading,
+    fit_outcome,
+    gather,
+    outcome_to_store,
+)
 from glue_pilot.experiments.experts_select import (
     GENERIC,
     MODEL2VEC,
     Board,
     average_elsewhere,
     cost_rows,
-    increase,
     pick,
     searched,
 )
 from glue_pilot.experiments.experts_tuning import Tuning, expert_to_store, tune, tuning_texts
+from glue_pilot.samples import draw_sample
+from glue_pilot.stats import resampled_ratio
 
 SENTIMENT = "generated/sentiment?n_train=120&n_eval=60&seed=1"
 TUNING = Tuning(
@@ -188,10 +193,10 @@ def test_search_on_halves_is_scored_on_the_other_half():
 
 def test_increase_is_a_ratio_of_means_with_its_interval():
     optimal, chosen = np.array([0.1, 0.3, 0.2]), np.array([0.2, 0.3, 0.3])
-    found = increase(chosen, optimal, optimal, ["a", "b", "c"], seed=0)
+    found = resampled_ratio(chosen - optimal, optimal, ["a", "b", "c"])
     assert found.mean == pytest.approx(0.2 / 0.6)
     assert 0 <= found.low < found.mean < found.high <= 1
-    same = increase(1.5 * optimal, optimal, optimal, ["a", "b", "c"], seed=0)
+    same = resampled_ratio(0.5 * optimal, optimal, ["a", "b", "c"])
     assert (same.low, same.high) == (pytest.approx(0.5), pytest.approx(0.5))
 
 
@@ -217,7 +222,7 @@ def test_rows_compare_with_the_generic_encoder_and_the_better_text_baseline():
 
 def test_the_experiment_runs_and_a_second_run_makes_nothing(tiny_bert, tmp_store):
     settings = ExpertSettings(encoder=str(tiny_bert), device="cpu", **SMALL)
-    found = experts.run(settings, Bench(tmp_store))
+    found = experts.run(settings, Workspace(tmp_store))
     assert set(found.figures) == {"", "sizes", "matrix"}
     assert set(found.summary) == set(experts.ORDER)
     main = found.table[found.table["probe"] == experts.PROBE]
@@ -225,9 +230,9 @@ def test_the_experiment_runs_and_a_second_run_makes_nothing(tiny_bert, tmp_store
     assert set(main["layer"]) == {1, 2}
     assert (main["increase_low"] <= main["increase"] + 1e-9).all()
     made = len(tmp_store.entries())
-    gather(settings, Bench(tmp_store))
+    gather(settings, Workspace(tmp_store))
     assert len(tmp_store.entries()) == made
-    assert "4 experts were fine-tuned" in found.finding
+    assert "4 experts were fine-tuned" in found.details
 
 
 def test_settings_are_checked():

@@ -7,9 +7,16 @@ import pytest
 from charkit.encoders import load_encoder
 from charkit.errors import UsageError
 from charkit.tasks import Split, load_task
-from glue_pilot.experiments.base import Bench
-from glue_pilot.experiments.failures import EXPERIMENT, FailureSettings, case_table, run
-from glue_pilot.experiments.failures_asked import ask
+from glue_pilot.experiments.base import Workspace
+from glue_pilot.experiments.failures import (
+    EXPERIMENT,
+    FailureSettings,
+    ask,
+    case_table,
+    finding,
+    run,
+    scores,
+)
 from glue_pilot.experiments.failures_cases import (
     KINDS,
     LANGUAGE,
@@ -26,7 +33,6 @@ from glue_pilot.experiments.failures_cases import (
     other_domain,
     scrambled,
 )
-from glue_pilot.experiments.failures_words import finding, scores
 
 SOURCE = "generated/sentiment?n_train=300&n_eval=80&seed=3"
 SIZES = Sizes(n=32, pool=256, n_eval=60, tiny=(8,), noise=(0.4,), many=(3, 6))
@@ -80,7 +86,7 @@ def test_shuffled_labels_keep_their_counts_and_their_texts(base, cases):
     assert (np.array(case.train.labels) != base.train.labels).mean() > 0.3
 
 
-def test_noise_changes_the_share_that_it_says(base, cases):
+def test_noise_changes_the_share_that_is_asked_for(base, cases):
     case = one(cases, NOISE)
     for part, own in ((case.train, base.train), (case.same, base.same)):
         assert (part.labels != own.labels).mean() == pytest.approx(0.4, abs=0.01)
@@ -104,7 +110,7 @@ def test_scrambled_letters_keep_all_but_the_letters():
     assert other.labels.tolist() == [1]
 
 
-def test_what_ought_to_be_said_of_many_classes_goes_by_labels_a_class(base):
+def test_the_warning_that_is_called_for_with_many_classes_goes_by_labels_a_class(base):
     wide = replace(base, task=replace(base.task, class_names=tuple(map(str, range(101)))))
     told = [case.expected for case in many_classes(wide, replace(SIZES, many=(100, 300)))]
     assert told == [("tiny_sample", "many_classes"), ("many_classes",)]
@@ -121,7 +127,7 @@ def test_another_domain_gives_its_evaluation_texts(base):
     assert case.kind == SHIFT
 
 
-# -- the words, on a table made by hand --------------------------------------------------------
+# -- the finding, on a table made by hand --------------------------------------------------------
 
 
 def table(**changes):
@@ -135,6 +141,7 @@ def table(**changes):
             "mean": 0.8, "low": 0.7, "high": 0.9, "truth": [0.8, 0.75, 0.85, 0.6],
             "evaluation_inside": [1.0, 1.0, 0.0, 1.0],
             "refused": [False, False, True, False],
+            "expected": ["", "", "no_signal", ""],
             "verdict_right": [True, True, True, True],
             "warned": [False, False, True, False],
             "inside": [True, True, True, False],
@@ -153,14 +160,18 @@ def test_shares_by_kind_are_means():
     assert told.loc[NO_SIGNAL, ["refused", "evaluation_inside"]].tolist() == [1, 0]
 
 
-def test_the_finding_says_what_the_table_says():
-    text = finding(table(), scores(table()), multiple=4, seen=False)
-    assert "75% of the cases were told right, 25% were misleading" in text
-    assert "Of the 2 cases made of generated tasks 50% were told right" in text
-    assert "costs 18 points" in text
-    assert "fitted anew without any corpus" in text
-    seen = finding(table(), scores(table()), multiple=4, seen=True)
-    assert "which had learned from most of these corpora" in seen
+def test_the_finding_follows_the_table():
+    answer, points, details = finding(table(), scores(table()), multiple=4, seen=False)
+    assert "Of 1 cases that call for a warning 100% got it" in answer
+    assert (
+        "the interval at 4 times the labels held in 75% of 4 cases; 25% were misleading" in answer
+    )
+    assert "| noisy labels | 1 (1) | 0%" in points
+    assert "75% of all; 50% of 2 cases of generated tasks, 100% of 2 of real ones" in details
+    assert "costs 18 points" in details
+    assert "fitted anew without any corpus" in details
+    seen = finding(table(), scores(table()), multiple=4, seen=True)[2]
+    assert "which learned from most of these corpora" in seen
 
 
 @pytest.mark.parametrize(
@@ -175,7 +186,7 @@ def test_the_finding_says_what_the_table_says():
 )
 def test_bad_settings_are_refused(change, message, tmp_store):
     with pytest.raises(UsageError, match=message):
-        run(replace(FailureSettings(), **change), Bench(tmp_store))
+        run(replace(FailureSettings(), **change), Workspace(tmp_store))
 
 
 # -- the whole road with a tiny encoder ----------------------------------------------------------
@@ -200,7 +211,7 @@ def asked(tiny_bert, tmp_path_factory):
         n_eval=60,
     )
     store = Store(tmp_path_factory.mktemp("failures") / "store")
-    bench = Bench(store)
+    bench = Workspace(store)
     return settings, bench, case_table(settings, load_encoder(settings.encoder), bench)
 
 
@@ -232,18 +243,18 @@ def test_it_runs_again_from_the_store_and_draws(asked):
     assert set(again.figures) == {"", "cases"}
     assert again.summary["cases"] == 8
     assert 0 <= again.summary["right"] <= 1
-    assert f"{found['right'].mean():.0%} of the cases were told right" in again.finding
+    assert f"As it should be: {found['right'].mean():.0%} of all" in again.details
 
 
 def test_a_task_that_is_too_small_for_the_truth_is_refused(base, tmp_store):
     small = replace(base, train=base.train.take(range(40)))
     encoder = load_encoder("minilm")
-    from glue_pilot.experiments import failures_asked
+    from glue_pilot.experiments import failures
 
     class Answer:
         n_labels = 32
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(failures_asked, "estimate", lambda *a, **k: Answer())
+        patch.setattr(failures, "estimate", lambda *a, **k: Answer())
         with pytest.raises(UsageError, match="at least 64 labelled training texts"):
-            ask(small, encoder, None, multiple=2, n_draws=1, store=tmp_store)
+            ask(small, encoder, None, FailureSettings(multiple=2), Workspace(tmp_store))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from glue_pilot.experiments import intermediate
-from glue_pilot.experiments.base import Bench
+from glue_pilot.experiments.base import Workspace
 from glue_pilot.experiments.experts_gather import ExpertSettings
 from glue_pilot.experiments.intermediate import MEASURES, rank_scores
 
@@ -64,10 +64,10 @@ def test_the_experiment_runs(tiny_bert, tmp_store):
         max_length=32,
         other_layer=1,
     )
-    found = intermediate.run(settings, Bench(tmp_store))
+    found = intermediate.run(settings, Workspace(tmp_store))
     assert set(found.table["method"]) == set(intermediate.ORDER)
     assert set(found.table["n_targets"]) == {5}
     assert set(found.figures) == {"", "regret"}
     assert found.table["ndcg"].between(0, 1 + 1e-9).all()
     assert (found.table["regret_3"] <= found.table["regret_1"] + 1e-9).all()
-    assert "4 intermediate tasks were ranked for 5 targets" in found.finding
+    assert "4 intermediate tasks were ranked for 5 targets" in found.details

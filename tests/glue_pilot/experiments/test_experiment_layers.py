@@ -12,14 +12,13 @@ from charkit.errors import DataError, UsageError
 from charkit.fisher import TaskEmbedding
 from charkit.fisher.layout import Slice
 from charkit.tasks import load_task
-from glue_pilot.embedding_study import KnownTask
-from glue_pilot.experiments.base import Bench
-from glue_pilot.experiments.layers import EXPERIMENT, LayersSettings
-from glue_pilot.experiments.layers_kinds import share_texts, siblings, triples
-from glue_pilot.experiments.layers_matrices import Embedded, matrix_table, triple_measures
+from glue_pilot.experiments.base import Workspace
+from glue_pilot.experiments.common import share_texts, siblings
+from glue_pilot.experiments.layers import EXPERIMENT, LayersSettings, finding
+from glue_pilot.experiments.layers_gaps import gap_table, triple_measures, triples
 from glue_pilot.experiments.layers_mixes import MIXES, SINGLE, compare_mixes, mix_table
 from glue_pilot.experiments.layers_regret import ELSEWHERE, regret_table
-from glue_pilot.experiments.layers_words import finding_of
+from glue_pilot.samples import KnownTask
 
 SENTIMENT, TOPIC = (
     "generated/sentiment?n_train=80&n_eval=40",
@@ -133,18 +132,18 @@ def test_gains_are_against_the_single_layer():
 def found(tiny_bert, tmp_path_factory):
     from charkit.store import Store
 
-    bench = Bench(Store(tmp_path_factory.mktemp("layers") / "store"))
+    bench = Workspace(Store(tmp_path_factory.mktemp("layers") / "store"))
     settings = replace(TINY, encoder=str(tiny_bert))
     first = EXPERIMENT.run(settings, bench)
     pd.testing.assert_frame_equal(first.table, EXPERIMENT.run(settings, bench).table)
     return first
 
 
-def test_a_run_says_all_three_parts(found):
+def test_a_run_has_all_three_parts(found):
     assert set(found.table["part"]) == {"distances", "heads", "mixes"}
     assert list(found.figures) == ["", "distances", "cache", "mixes"]
-    for word in ("**Distances.**", "**Heads.**", "**Mixes.**", "n = 32"):
-        assert word in found.finding
+    for word in ("Cost of a layer", "Gain of a mix", "Gap:", "| n = 32 |"):
+        assert word in found.points
     assert np.isfinite(list(found.summary.values())).all()
     combinations = found.table[found.table["part"] == "distances"]
     assert set(zip(combinations["cache_layer"], combinations["head_layer"], strict=True)) == {
@@ -172,23 +171,26 @@ def test_the_finding_follows_the_table(sign, said):
             for m in (SINGLE, "last layer", *MIXES)
         )
     )
-    text = finding_of(pd.DataFrame(rows), regret_table(outcomes(scores)), mixes, last=2)
-    assert said in text
-    assert "costs 10.0 points" in text
-    assert "picked among 3, so a little lucky" in text
-    assert "clearly better from" not in text
+    answer, points, details = finding(
+        pd.DataFrame(rows), regret_table(outcomes(scores)), mixes, last=2
+    )
+    assert said in details
+    assert "the last layer costs 10.0 points" in answer
+    assert "| layer 2 | +10.0" in points
+    assert "picked among 3" in details
+    assert "better at" not in details
 
 
 @pytest.mark.parametrize("change", [{"outcomes": "guessed"}, {"draws": 0}, {"mixed_draws": 0}])
 def test_bad_settings_are_refused(change, tmp_store):
     with pytest.raises(UsageError, match="expected"):
-        EXPERIMENT.run(replace(TINY, **change), Bench(tmp_store))
+        EXPERIMENT.run(replace(TINY, **change), Workspace(tmp_store))
 
 
 def test_tasks_without_siblings_are_refused(tiny_bert, tmp_store):
     settings = replace(TINY, encoder=str(tiny_bert), tasks=(SENTIMENT, TOPIC), draws=1)
     with pytest.raises(DataError, match="no tasks to compare"):
-        EXPERIMENT.run(settings, Bench(tmp_store))
+        EXPERIMENT.run(settings, Workspace(tmp_store))
 
 
 def embedding(values: np.ndarray) -> TaskEmbedding:
@@ -207,17 +209,14 @@ def test_a_task_may_be_too_small_for_a_second_draw():
     tasks = [known(c, "sentiment") for c in "abc"] + [known(c, "topic") for c in "de"]
     middles = rng.gamma(2, 1, (2, 8))[[0, 0, 0, 1, 1]]
     whole, smaller = (
-        Embedded(
-            [tasks[k] for k in kept],
-            [{2: embedding(middles[k] * rng.uniform(0.5, 1.5, 8))} for k in kept],
-        )
+        [(tasks[k], {2: embedding(middles[k] * rng.uniform(0.5, 1.5, 8))}) for k in kept]
         for kept in (range(5), (0, 1, 3, 4))
     )
-    table = matrix_table([whole, smaller])
+    table = gap_table([whole, smaller])
     assert (table["triples"] == 9).all()
-    alone = matrix_table([whole])
+    alone = gap_table([whole])
     assert (alone["low"] < alone["value"]).any()
     unsure = table[table["measure"] != "told"]
     assert unsure[["value", "low", "high"]].notna().all(axis=None)
-    both = (alone["value"] + matrix_table([smaller])["value"]) / 2
+    both = (alone["value"] + gap_table([smaller])["value"]) / 2
     assert table["value"].to_numpy() == pytest.approx(both.to_numpy())

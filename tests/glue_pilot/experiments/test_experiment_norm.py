@@ -8,15 +8,16 @@ import pytest
 
 from charkit.errors import UsageError
 from charkit.store import Store
-from glue_pilot.experiments.base import Bench
-from glue_pilot.experiments.norm import EXPERIMENT, NormSettings
-from glue_pilot.experiments.norm_sizes import (
+from glue_pilot.experiments.base import Workspace
+from glue_pilot.experiments.norm import (
+    EXPERIMENT,
     OWN,
+    NormSettings,
     agreement_table,
-    resampled_median,
     size_rows,
     slope_of_sizes,
 )
+from glue_pilot.stats import resampled_median
 
 SOURCE = "generated/{}?n_train=60&n_eval=40&seed={}"
 
@@ -55,7 +56,7 @@ def test_slopes_are_those_of_lines():
     np.testing.assert_allclose(slopes["l2_corrected"], 0, atol=1e-12)
 
 
-def test_norms_of_nought_are_left_out():
+def test_norms_of_zero_are_left_out():
     table = _noisy_norms(5)
     table.loc[0, "l2_corrected"] = 0.0
     assert agreement_table(table, heads=OWN)["tasks"].tolist() == [4, 4, 4]
@@ -94,12 +95,12 @@ def test_generated_tasks_have_norms_and_a_finding(tiny_bert, tmp_path):
         max_length=16,
         n_eval=20,
     )
-    found = EXPERIMENT.run(settings, Bench(Store(tmp_path)))
+    found = EXPERIMENT.run(settings, Workspace(Store(tmp_path)))
     assert set(found.figures) == {"", "sizes", "agreement", "layers"}
     fixed = found.table[found.table["part"] == "norms under one head"]
     assert sorted(fixed["n"].unique()) == [16, 32]
     assert (fixed["l2_corrected"] <= fixed["l2"]).all()
-    assert "Under one and the same head" in found.finding
+    assert "Under one head, norms of 16 and 32 texts" in found.text
     assert {"error", "slope_l2", "gain_one_head"} <= set(found.summary)
 
 
@@ -107,7 +108,7 @@ def test_generated_tasks_have_norms_and_a_finding(tiny_bert, tmp_path):
 def test_sizes_out_of_order_are_refused(tmp_path, changes):
     given = {"sizes": (16, 32), "shown": 16} | changes
     with pytest.raises(UsageError, match="two or more that rise"):
-        EXPERIMENT.run(NormSettings(**given), Bench(Store(tmp_path)))
+        EXPERIMENT.run(NormSettings(**given), Workspace(Store(tmp_path)))
 
 
 def test_too_few_tasks_are_refused(tiny_bert, tmp_path):
@@ -116,4 +117,4 @@ def test_too_few_tasks_are_refused(tiny_bert, tmp_path):
         all_heads_up_to=0, max_length=16, n_eval=20,
     )  # fmt: skip
     with pytest.raises(UsageError, match="too few tasks"):
-        EXPERIMENT.run(settings, Bench(Store(tmp_path)))
+        EXPERIMENT.run(settings, Workspace(Store(tmp_path)))

@@ -12,16 +12,18 @@ from charkit.encoders import encode_to_store, load_encoder
 from charkit.errors import DataError, UsageError
 from charkit.fisher import FisherOptions
 from charkit.tasks import load_task
-from glue_pilot.experiments.base import Bench
+from glue_pilot.experiments.base import Workspace
+from glue_pilot.experiments.heads import rule_head
 from glue_pilot.experiments.sensitivity import (
     EXPERIMENT,
+    SAMPLE,
     SensitivitySettings,
     distance_table,
+    finding,
     settings_of,
+    shares_of,
+    variance_parts,
 )
-from glue_pilot.experiments.sensitivity_heads import rule_head
-from glue_pilot.experiments.sensitivity_parts import shares_of, variance_parts
-from glue_pilot.experiments.sensitivity_words import SAMPLE, finding_of
 
 TINY = SensitivitySettings(
     tasks=tuple(
@@ -51,9 +53,7 @@ def table_of(task: float, level: float, rest: float, *, size: int = 4000) -> np.
 def test_components_are_found_again():
     vectors = table_of(2.0, 1.0, 0.5).reshape(24, -1)
     found = variance_parts((vectors @ vectors.T / vectors.shape[1]).reshape(6, 4, 6, 4))
-    assert found.task == pytest.approx(4.0, rel=0.05)
-    assert found.level == pytest.approx(1.0, rel=0.05)
-    assert found.rest == pytest.approx(0.25, rel=0.05)
+    assert found == pytest.approx((4.0, 1.0, 0.25), rel=0.05)
 
 
 def test_shares_of_what_was_varied():
@@ -109,7 +109,7 @@ def test_least_squares_predicts_the_classes(tiny_bert, tmp_store):
 
 def test_a_setting_without_effect_moves_nothing():
     rng = np.random.default_rng(0)
-    known = [k for k in Bench(None).tasks(TINY.tasks)]
+    known = [k for k in Workspace(None).tasks(TINY.tasks)]
     numbers = rng.gamma(2.0, size=(3, 1, 50))
     numbers = np.concatenate([numbers, numbers, rng.gamma(2.0, size=(3, 1, 50))], axis=1)
     table = distance_table(numbers, settings_of(TINY)[:3], known)
@@ -126,7 +126,7 @@ def test_a_setting_without_effect_moves_nothing():
 def found(tiny_bert, tmp_path_factory):
     from charkit.store import Store
 
-    bench = Bench(Store(tmp_path_factory.mktemp("sensitivity") / "store"))
+    bench = Workspace(Store(tmp_path_factory.mktemp("sensitivity") / "store"))
     settings = replace(TINY, encoder=str(tiny_bert))
     first = EXPERIMENT.run(settings, bench)
     pd.testing.assert_frame_equal(first.table, EXPERIMENT.run(settings, bench).table)
@@ -141,7 +141,7 @@ def test_a_run_has_every_factor(found):
         "sketch seed", "estimator",
     }  # fmt: skip
     assert list(found.figures) == ["", "distances"]
-    assert f"tasks hold {found.summary['share_task']:.0%}" in found.finding
+    assert f"tasks hold {found.summary['share_task']:.0%}" in found.text
 
 
 @pytest.mark.parametrize(
@@ -156,6 +156,7 @@ def test_a_run_has_every_factor(found):
 def test_the_finding_follows_the_table(task, said):
     shares = [("task", "all", task), (SAMPLE, "rest", 0.1), ("pooling", "rest", 0.3)]
     shares += [("pooling", "shift", 0.2), ("sketch seed", "rest", 0.0)]
+    shares += [(SAMPLE, "shift", 0.0), ("sketch seed", "shift", 0.0)]
     rows = [
         {"factor": f, "level": part, "metric": "variance", "what": "share", "mean": v}
         for f, part, v in shares
@@ -167,12 +168,13 @@ def test_the_finding_follows_the_table(task, said):
         for what in ("nearer", "agreement")
     ]
     table = pd.DataFrame(rows)
-    text = finding_of(
+    answer, points, details = finding(
         table.assign(low=table["mean"] - 0.05, high=table["mean"] + 0.05), n=16, tasks=3
     )
-    assert said in text
-    assert "clearly more than it: pooling" in text
-    assert "under another setting in 25% of all cases" in text
+    assert said in answer
+    assert "| pooling | 30% (25% to 35%) | 20% (15% to 25%) |" in points
+    assert "more than it, by intervals: pooling." in details
+    assert "under another setting in 25% of all cases" in details
 
 
 @pytest.mark.parametrize(
@@ -180,10 +182,10 @@ def test_the_finding_follows_the_table(task, said):
 )
 def test_bad_settings_are_refused(change, tmp_store):
     with pytest.raises(UsageError, match="expected"):
-        EXPERIMENT.run(replace(TINY, **change), Bench(tmp_store))
+        EXPERIMENT.run(replace(TINY, **change), Workspace(tmp_store))
 
 
 def test_small_tasks_are_refused(tiny_bert, tmp_store):
     settings = replace(TINY, encoder=str(tiny_bert), n=50)
     with pytest.raises(DataError, match="too small"):
-        EXPERIMENT.run(settings, Bench(tmp_store))
+        EXPERIMENT.run(settings, Workspace(tmp_store))

@@ -1,4 +1,4 @@
-"""Distance matrices between samples: every Fisher distance, layers and head, and its rivals."""
+"""Distance matrices between samples: every Fisher distance, layers and head, and baselines."""
 
 from __future__ import annotations
 
@@ -8,17 +8,27 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from charkit.encoders import LayerStates
+from charkit.encoders import Encoder, LayerStates
 from charkit.fisher import (
     DISTANCES,
     TaskEmbedding,
+    TextEmbedding,
     fused_distances,
     pairwise,
     text_distances,
     text_embedding,
 )
+from charkit.heads.transferability import log_evidence
+from charkit.store import Store
+from glue_pilot.samples import EmbeddingStudy, Sample, sample_states
 
 FloatArray = NDArray[np.float64]
+
+LOG_RATIO, COSINE = "Fisher, log-ratio", "Fisher, Task2Vec's cosine"
+TEXT, CENTRED = "text, mean states", "text, centred"
+NORM, CLASSES = "norm alone", "number of classes"
+
+FISHER_METRICS = {LOG_RATIO: "log_ratio", COSINE: "cosine"}
 
 FUSED = ("cosine", "log_ratio")
 """Distances whose layers are also fused by reciprocal rank."""
@@ -60,7 +70,7 @@ def default_choices(n_layers: int) -> dict[str, Choice]:
 
 
 def layer_ranges(head_layer: int, *, every: bool) -> list[tuple[int, int]]:
-    """Return the ranges of layers to try under a head: each alone and all, or every range."""
+    """Return the ranges of layers to try under a head: each layer, and all, or every range."""
     if every:
         return [(a, b) for a in range(1, head_layer + 1) for b in range(a, head_layer + 1)]
     alone = [(k, k) for k in range(1, head_layer + 1)]
@@ -94,7 +104,7 @@ def fisher_matrices(
                 )
                 yield Choice("fisher", metric, head, name), table.to_numpy()
     if highest > 1:
-        for metric in set(FUSED) & set(metrics):
+        for metric in (name for name in FUSED if name in metrics):
             library = None if reference is None else reference[highest]
             table = fused_distances(by_head[highest], metric=metric, reference=library)
             yield Choice("fisher", metric, highest, "fused"), table.to_numpy()
@@ -114,17 +124,13 @@ def classes_matrix(n_classes: Sequence[int]) -> tuple[Choice, FloatArray]:
 
 
 def score_matrix(scores: Sequence[float]) -> tuple[Choice, FloatArray]:
-    """Return how far LogME scores are apart.
-
-    LogME says how well features carry a label; two tasks with one score need have nothing in
-    common. It stands here because it is the usual score of transferability.
-    """
+    """Return how far LogME scores are apart, a control: equal scores need share nothing else."""
     values = np.array(scores)
     return Choice("score", "difference of LogME"), np.abs(values[:, None] - values)
 
 
 def text_matrices(states: Sequence[LayerStates]) -> Iterator[tuple[Choice, FloatArray]]:
-    """Yield distances that read texts alone: of the mean states of each layer, and Fréchet's.
+    """Yield distances that read only texts: of the mean states of each layer, and Fréchet's.
 
     ``cosine``: of the means as they are; ``centred cosine``: less the mean over all samples;
     ``frechet``: on the last layer, see `charkit.fisher.text_distances`.
@@ -132,8 +138,72 @@ def text_matrices(states: Sequence[LayerStates]) -> Iterator[tuple[Choice, Float
     for layer in range(states[0].n_layers + 1):
         found = [text_embedding(s, layer=layer) for s in states]
         yield Choice("text", "cosine", 0, str(layer)), text_distances(found).to_numpy()
-        middle = np.mean([e.mean for e in found], axis=0)
-        centred = [replace(e, mean=e.mean - middle) for e in found]
-        yield Choice("text", "centred cosine", 0, str(layer)), text_distances(centred).to_numpy()
+        plain = Choice("text", "centred cosine", 0, str(layer))
+        yield plain, text_distances(centred(found)).to_numpy()
     last = Choice("text", "frechet", 0, str(states[0].n_layers))
     yield last, text_distances(found, metric="frechet").to_numpy()
+
+
+def every_matrix(
+    samples: Sequence[Sample], states: Sequence[LayerStates], *, every_range: bool = True
+) -> dict[Choice, FloatArray]:
+    """Return all distances between the samples of one size.
+
+    Args:
+        samples: Of one size.
+        states: The pooled states of their texts.
+        every_range: Try every range of layers under the last head.
+    """
+    heads = sorted(samples[0].embeddings)
+    by_head = {h: [s.embeddings[h] for s in samples] for h in heads}
+    last = heads[-1]
+    scores = [
+        log_evidence(h.layer(last), np.asarray(s.task.train.labels), kind=s.task.kind)
+        for h, s in zip(states, samples, strict=True)
+    ]
+    controls = [
+        norm_matrix(by_head[last]),
+        classes_matrix([s.task.n_classes for s in samples]),
+        score_matrix(scores),
+        *text_matrices(states),
+    ]
+    return dict([*controls, *fisher_matrices(by_head, every_range=every_range)])
+
+
+# -- the methods that experiments compare -----------------------------------------------------
+
+
+def last_embeddings(samples: Sequence[Sample]) -> list[TaskEmbedding]:
+    """Return each sample's embedding under its highest head."""
+    return [s.embeddings[max(s.embeddings)] for s in samples]
+
+
+def method_matrices(
+    samples: Sequence[Sample], study: EmbeddingStudy, encoder: Encoder, store: Store
+) -> dict[str, FloatArray]:
+    """Return the distances between samples by method, all fixed beforehand.
+
+    Fisher embeddings under the last head, all layers; mean states of the texts on the last layer,
+    as they are and less the mean over samples; norms and numbers of classes as controls.
+    """
+    embeddings = last_embeddings(samples)
+    fisher = {
+        name: pairwise(embeddings, metric=metric).to_numpy()
+        for name, metric in FISHER_METRICS.items()
+    }
+    texts = [text_embedding(sample_states(s, study, encoder, store)) for s in samples]
+    return {
+        **fisher,
+        TEXT: text_distances(texts).to_numpy(),
+        CENTRED: text_distances(centred(texts)).to_numpy(),
+        NORM: norm_matrix(embeddings)[1],
+        CLASSES: classes_matrix([s.task.n_classes for s in samples])[1],
+    }
+
+
+def centred(
+    texts: Sequence[TextEmbedding], library: Sequence[TextEmbedding] | None = None
+) -> list[TextEmbedding]:
+    """Return text embeddings less their mean, or less that of a library."""
+    middle = np.mean([e.mean for e in library or texts], axis=0)
+    return [replace(e, mean=e.mean - middle) for e in texts]

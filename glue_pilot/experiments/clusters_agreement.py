@@ -1,13 +1,12 @@
-"""How well a clustering agrees with known groups: purity, adjusted Rand index, chance, intervals.
+"""How well distances between tasks find known groups: clusters, pairs, three of five.
 
 References:
-    Hubert and Arabie 1985, "Comparing partitions". Shao and Wu 1989, "A general theory for
-    jackknife variance estimation" (leaving out many at a time).
+    Hubert and Arabie 1985, "Comparing partitions".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -15,14 +14,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from charkit.report.figures.distances import cluster, distances_of
-from glue_pilot.siblings import Interval, separation
+from glue_pilot.stats import FloatArray, separation
 
-FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 MEASURES = ("ari", "purity", "separation")
-_KEPT = 0.8
-_Z = 1.645
 
 
 def cut(distances: FloatArray, n_clusters: int) -> IntArray:
@@ -45,6 +41,9 @@ def purity(clusters: IntArray, groups: Sequence[str]) -> float:
 
 def adjusted_rand(clusters: IntArray, groups: Sequence[str]) -> float:
     """Return the Rand index less what chance gives, 1 for the same partition; NaN if no case.
+
+    scikit-learn's `adjusted_rand_score` is the same; its checks take most of the time here, where
+    tens of thousands of small partitions are scored.
 
     >>> adjusted_rand(np.array([5, 5, 2]), ["a", "a", "b"])
     1.0
@@ -84,11 +83,11 @@ def agreement(distances: FloatArray, groups: Sequence[str]) -> dict[str, float]:
     same = words[:, None] == words
     both = (distances + distances.T) / 2
     near, far = both[upper & same], both[upper & ~same]
-    told = separation(near, far) if len(near) and len(far) else float("nan")
-    return dict(
-        zip(MEASURES, (adjusted_rand(clusters, groups), purity(clusters, groups), told),
-            strict=True)
-    )  # fmt: skip
+    return {
+        "ari": adjusted_rand(clusters, groups),
+        "purity": purity(clusters, groups),
+        "separation": separation(near, far) if len(near) and len(far) else float("nan"),
+    }
 
 
 def by_chance(
@@ -103,53 +102,13 @@ def by_chance(
     for _ in range(n_permuted):
         words = rng.permutation(np.asarray(groups))
         same = words[:, None] == words
-        told = separation(both[upper & same], both[upper & ~same])
-        names = words.tolist()
-        rows.append((adjusted_rand(clusters, names), purity(clusters, names), told))
+        names, apart = words.tolist(), separation(both[upper & same], both[upper & ~same])
+        rows.append((adjusted_rand(clusters, names), purity(clusters, names), apart))
     return pd.DataFrame(rows, columns=list(MEASURES))
 
 
-def jackknife(
-    score: Callable[[IntArray], float], n_tasks: int, *, n_resamples: int, seed: int = 0
-) -> Interval:
-    """Return a score of at most 1 with its 90 % interval, a fifth of the tasks left out at a time.
-
-    A bootstrap would draw tasks twice, at distance nought from themselves; leaving out does not.
-
-    Args:
-        score: Places of the tasks that are kept, (n_kept,) -> the score.
-        n_tasks: How many there are.
-        n_resamples: How often some are left out.
-        seed: Of the draws.
-    """
-    sets = kept_sets(n_tasks, n_resamples=n_resamples, seed=seed)
-    return interval_of(score(np.arange(n_tasks)), np.array([score(kept) for kept in sets]), n_tasks)
-
-
-def kept_sets(n_tasks: int, *, n_resamples: int, seed: int = 0) -> list[IntArray]:
-    """Return which tasks are kept each time: four in five."""
-    rng = np.random.default_rng(seed)
-    n_kept = _n_kept(n_tasks)
-    return [np.sort(rng.permutation(n_tasks)[:n_kept]) for _ in range(n_resamples)]
-
-
-def interval_of(whole: float, found: FloatArray, n_tasks: int) -> Interval:
-    """Return the interval of a score from those of the kept sets, (n_resamples,)."""
-    n_kept = _n_kept(n_tasks)
-    spread = float(np.nanstd(found)) if np.isfinite(found).any() else float("nan")
-    half = _Z * spread * (n_kept / max(n_tasks - n_kept, 1)) ** 0.5
-    return Interval(whole, whole - half, min(1.0, whole + half))
-
-
-def _n_kept(n_tasks: int) -> int:
-    return max(2, round(_KEPT * n_tasks))
-
-
-# -- three alike, two that differ -------------------------------------------------------------
-
-
-def is_told(distances: FloatArray) -> bool:
-    """Tell whether the first three of some tasks join each other before any other joins them."""
+def joins_first(distances: FloatArray) -> bool:
+    """Return whether the first three tasks join each other before any other joins them."""
     joined = cluster(distances_of(pd.DataFrame(distances)))
     count = len(distances)
     members = [{k} for k in range(count)]
@@ -188,4 +147,4 @@ def fives_by_chance(distances: FloatArray, *, n_draws: int, seed: int = 0) -> fl
     """Return how often three of five tasks drawn at random join first."""
     rng = np.random.default_rng(seed)
     draws = [rng.permutation(len(distances))[:5] for _ in range(n_draws)]
-    return float(np.mean([is_told(distances[np.ix_(d, d)]) for d in draws]))
+    return float(np.mean([joins_first(distances[np.ix_(d, d)]) for d in draws]))

@@ -1,0 +1,118 @@
+"""Distances of similar and dissimilar tasks, by where features are cached and heads read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from charkit.fisher import TaskEmbedding, pairwise
+from glue_pilot.experiments.common import kinds_of, share_texts, siblings
+from glue_pilot.samples import KnownTask
+from glue_pilot.stats import FloatArray, Interval, drawn_groups, ends_of
+
+IntArray = NDArray[np.int64]
+DrawnTasks = list[tuple[KnownTask, dict[int, TaskEmbedding]]]
+"""Tasks with an embedding a layer of the head."""
+
+METRICS = {"log_ratio": "log-ratio distance", "cosine": "Task2Vec's cosine"}
+
+
+def triples(known: Sequence[KnownTask]) -> IntArray:
+    """Return all triples of two similar tasks and a dissimilar one, (count, 3), as places.
+
+    The first two are `siblings`; the third has labels of another kind, and no texts of theirs.
+    """
+    alike, shared = siblings(known), share_texts(known)
+    kinds = kinds_of(known)
+    found = [
+        (a, b, c)
+        for a, b in np.argwhere(np.triu(alike))
+        for c in range(len(known))
+        if kinds[c] != kinds[a] and not shared[a, c] and not shared[b, c]
+    ]
+    return np.array(found, np.int64).reshape(-1, 3)
+
+
+def triple_measures(matrix: FloatArray, places: IntArray) -> dict[str, FloatArray]:
+    """Measure every triple of a distance matrix: two similar tasks, then a dissimilar one.
+
+    Returns:
+        ``gap``: mean distance to the dissimilar task less the distance of the similar ones, over
+        the mean of the three; ``spread``: standard deviation of the three over their mean, 0
+        where the matrix is uniform; ``told``: 1 where the similar ones are nearer to each other
+        than either is to the third, else 0. Each (n_triples,).
+    """
+    a, b, c = places.T
+    near, far = matrix[a, b], np.stack([matrix[a, c], matrix[b, c]])
+    mean = (near + far.sum(0)) / 3
+    three = np.stack([near, *far])
+    return {
+        "gap": (far.mean(0) - near) / mean,
+        "spread": three.std(0) / mean,
+        "told": (near < far.min(0)).astype(np.float64),
+    }
+
+
+def gap_table(drawn: Sequence[DrawnTasks]) -> pd.DataFrame:
+    """Return mean measures of all triples by cache layer, head layer and metric.
+
+    Features are cached at ``cache_layer``, so that the embedding has the layers above it up to
+    ``head_layer``. Kinds of label count alike, however many triples they have. The interval
+    (90 %) draws whole corpora with replacement: a triple counts as often as its three together.
+    Corpora are drawn alike for all samples, though some tasks may be too small for all of them.
+
+    Returns:
+        Columns ``cache_layer``, ``head_layer``, ``metric``, ``measure``, ``value``, ``low``,
+        ``high``, ``resampled``, ``triples``; empty where no triple of tasks exists.
+    """
+    corpora = list(dict.fromkeys(k.corpus for tasks in drawn for k, _ in tasks))
+    found = [(tasks, triples([k for k, _ in tasks])) for tasks in drawn]
+    frames = [_gaps_of_draw(tasks, places, corpora) for tasks, places in found if len(places)]
+    if not frames:
+        return pd.DataFrame()
+    keys = ["cache_layer", "head_layer", "metric", "measure"]
+    rows = []
+    for key, part in pd.concat(frames).groupby(keys, sort=False):
+        resamples = np.mean(list(part["resampled"]), axis=0)
+        interval = Interval(float(part["value"].mean()), *gap_ends(resamples))
+        about = dict(zip(keys, key, strict=True)) | interval.row("value", ends="")
+        rows.append(about | {"resampled": resamples})
+    return pd.DataFrame(rows).assign(triples=max(len(places) for _, places in found))
+
+
+def _gaps_of_draw(tasks: DrawnTasks, places: IntArray, corpora: Sequence[str]) -> pd.DataFrame:
+    weights = _weights([k for k, _ in tasks], places, corpora)
+    total = weights.sum(1)
+    rows = []
+    for head in sorted(tasks[0][1]):
+        own = [found[head] for _, found in tasks]
+        for cache in range(head):
+            for metric in METRICS:
+                matrix = pairwise(own, metric=metric, layers=range(cache + 1, head + 1)).to_numpy()
+                for measure, values in triple_measures(matrix, places).items():
+                    means = np.full(len(total), np.nan)  # where no triple was drawn
+                    np.divide(weights @ values, total, out=means, where=total > 0)
+                    rows.append(
+                        {"cache_layer": cache, "head_layer": head, "metric": metric}
+                        | {"measure": measure, "value": means[0], "resampled": means[1:]}
+                    )
+    return pd.DataFrame(rows)
+
+
+def _weights(known: Sequence[KnownTask], places: IntArray, corpora: Sequence[str]) -> FloatArray:
+    """Return how much each triple counts, (1 + n_resamples, n_triples), unresampled first."""
+    kinds = kinds_of(known)[places[:, 0]]
+    _, code, counts = np.unique(kinds, return_inverse=True, return_counts=True)
+    alike = 1 / counts[code]
+    drawn = drawn_groups(len(corpora), 0)[:, [corpora.index(k.corpus) for k in known]]
+    together = drawn[:, places[:, 0]] * drawn[:, places[:, 1]] * drawn[:, places[:, 2]]
+    return np.asarray(np.concatenate([alike[None], together * alike]))
+
+
+def gap_ends(resamples: FloatArray) -> tuple[float, float]:
+    """Return the ends of an interval; NaN where resamples do not differ, as of one triple."""
+    known = resamples[np.isfinite(resamples)]
+    return ends_of(known if len(known) and np.ptp(known) > 0 else known[:0])

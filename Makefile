@@ -38,8 +38,8 @@ $(BIN)/python -m glue_pilot metadata glue_pilot/transfer.toml --tasks $(TASKS) -
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: experiment-layers experiment-classifier experiment-sensitivity experiment-clusters experiment-distinction experiment-norm experiment-distance experiment-experts experiment-intermediate experiment-failures \
-  help setup demo pilot plan embeddings science-embeddings metadata metamodel scorecard encoder-transfer next-study experiments report notebook toy test test-wheel test-faults test-ray test-slurm lint types check wheel bench bench-fisher bench-estimate bench-scale bench-gpu bench-tables docs house clean
+.PHONY: experiment-layers experiment-classifier experiment-sensitivity experiment-siblings experiment-clusters experiment-distinction experiment-norm experiment-distance experiment-experts experiment-intermediate experiment-failures \
+  help setup demo pilot plan embeddings metadata metamodel scorecard encoder-transfer next-study experiments report notebook toy test test-wheel test-faults test-ray test-slurm lint types check wheel bench bench-fisher bench-estimate bench-scale bench-gpu bench-tables docs house clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-24s %s\n", $$1, $$2}'
@@ -69,9 +69,6 @@ plan: setup ## Say what the pilot would compute: cells, minutes, disk
 
 embeddings: setup ## Embed all tasks of TASKS, else generated ones; build the shipped library (under 25 minutes)
 	$(BIN)/python -m glue_pilot embeddings $(EMBEDDINGS) $(if $(TASKS),--tasks $(TASKS)) $(ARITHMETIC) $(RUN_ON) $(if $(filter %/embeddings.toml,$(EMBEDDINGS)),--library charkit/library/minilm)
-
-science-embeddings: setup ## Ask the embeddings what they know: tables, figures, findings
-	$(BIN)/python -m glue_pilot science-embeddings $(EMBEDDINGS) $(if $(TASKS),--tasks $(TASKS))
 
 metadata: setup ## Make the table that the metamodel learns from (an hour; SMOKE=1 two minutes)
 	$(BIN)/python -m glue_pilot metadata $(METADATA) $(if $(TASKS),--tasks $(TASKS)) $(ARITHMETIC) $(RUN_ON)
@@ -152,6 +149,9 @@ experiment-classifier: setup ## Experiment: is a good classifier needed (8 minut
 experiment-sensitivity: setup ## Experiment: how sensitive to hyper-parameters (5 minutes)
 	$(RUN_EXPERIMENT) sensitivity
 
+experiment-siblings: setup ## Experiment: are tasks that are alike near (2 minutes after make embeddings)
+	$(RUN_EXPERIMENT) siblings
+
 experiment-clusters: setup ## Experiment: do embeddings cluster as expected (1 minute)
 	$(RUN_EXPERIMENT) clusters
 
@@ -170,7 +170,7 @@ experiment-experts: setup ## Experiment: which expert for which task (20 minutes
 experiment-intermediate: setup ## Experiment: which task to train on first (1 minute after experts)
 	$(RUN_EXPERIMENT) intermediate
 
-experiment-failures: setup ## Experiment: where it fails, and whether it says so (8 minutes)
+experiment-failures: setup ## Experiment: where it fails, and whether it warns (8 minutes)
 	$(RUN_EXPERIMENT) failures
 
 report: setup ## Write the results as one page, results/report.html (seconds)

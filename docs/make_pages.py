@@ -347,29 +347,50 @@ EXPERIMENTS = ROOT / "results" / "experiments"
 
 def study_page() -> str:
     """Return the page of the experiments' findings, from results/experiments/*.json."""
-    from glue_pilot.experiments.registry import NAMES
+    from glue_pilot.experiments.base import NAMES
 
-    lines = [
+    records = [(name, record) for name in NAMES if (record := _experiment(name)) is not None]
+    note = (
+        "Made by `make pilot TASKS=...` and `make docs`; encoder: minilm. Each finding is written by "
+        "code from its table."
+    )
+    return "\n".join([*study_head(note), *(study_section(*one) for one in records)])
+
+
+def study_head(note: str) -> list[str]:
+    """Return what stands above the findings; the note states where they come from."""
+    return [
         "# The study: every question, what was found",
         "",
-        "Made by `make pilot TASKS=...` and `make docs`; encoder: minilm. Each finding is written by",
-        "code from its table. [questions.md](questions.md) says which question of the project's",
-        "beginnings each experiment answers; [pilot.md](pilot.md) has the sweep over GLUE,",
-        "[embeddings.md](embeddings.md) and [scorecard.md](scorecard.md) the two larger studies.",
+        note,
+        "",
+        "Each finding: the answer, a table or list, a plot; click *Details* for how it was measured,",
+        "further numbers and limits. In brackets: 90 % intervals. [questions.md](questions.md) maps",
+        "the questions of the project's beginnings to the experiments; [pilot.md](pilot.md) has the",
+        "sweep over GLUE, [scorecard.md](scorecard.md) the metamodel.",
         "",
     ]
-    for name in NAMES:
-        record = _experiment(name)
-        if record is None:
-            continue
-        seconds = record["manifest"]["seconds"]
-        lines += [f"## {name}", "", f"**{record['question']}** Asked by: {record['asked_by']}.", ""]
-        lines += [record["finding"], ""]
-        for place in record["figures"]:
-            stem = Path(place).stem
-            lines += [f"![{stem.replace('_', ' ')}](img/study_{stem}.svg)", ""]
-        lines += [f"`make experiment-{name}`: {seconds:,.0f} s from what was cached.", ""]
-    return "\n".join(lines)
+
+
+def study_section(name: str, record: dict[str, Any]) -> str:
+    """Return the section of one experiment: answer, points, main plot; the rest folded."""
+    stems = [Path(place).stem for place in record["figures"]]
+    first, *others = [f"![{stem.replace('_', ' ')}](img/study_{stem}.svg)\n" for stem in stems]
+    return "\n".join(
+        [
+            f"## {name}\n",
+            f"*{record['question']}*\n",
+            f"**{record['answer']}**\n",
+            f"{record['points']}\n",
+            first,
+            "<details><summary>Details</summary>\n",
+            f"Asked by: {record['asked_by']}.\n",
+            f"{record['details']}\n",
+            *others,
+            f"`make experiment-{name}`: {record['manifest']['seconds']:,.0f} s from what was cached.\n",
+            "</details>\n",
+        ]
+    )
 
 
 def _experiment(name: str) -> dict[str, Any] | None:
@@ -381,7 +402,7 @@ def _experiment(name: str) -> dict[str, Any] | None:
 
 
 def _write_study() -> None:
-    from glue_pilot.experiments.registry import NAMES
+    from glue_pilot.experiments.base import NAMES
 
     records = [record for record in map(_experiment, NAMES) if record is not None]
     if not records:
@@ -392,27 +413,7 @@ def _write_study() -> None:
             shutil.copy(EXPERIMENTS / place, HERE / "img" / f"study_{Path(place).name}")
 
 
-def embeddings_page() -> str:
-    """Return the page of what embeddings know, from results/science_embeddings.md."""
-    found = (ROOT / "results" / "science_embeddings.md").read_text(encoding="utf-8")
-    title, body = found.split("\n", 1)
-    note = (
-        "Made by `make science-embeddings TASKS=...` and `make docs`; encoder: minilm. The numbers "
-        "of the tasks are shipped as `charkit/library/minilm.*` (`charkit nearest`)."
-    )
-    for heading, (name, alt) in EMBEDDING_PICTURES.items():
-        if not _embedding_figure(name).is_file():
-            continue
-        picture = f"{heading}\n\n![{alt}](img/embeddings_{name}.svg)\n"
-        body = body.replace(heading + "\n", picture, 1)
-    return f"{title}\n\n{note}\n{body}"
-
-
-def _embedding_figure(name: str) -> Path:
-    return ROOT / "results" / "figures" / f"science_embeddings_{name}.svg"
-
-
-EMBEDDING_PICTURES = {
+PICTURES = {
     "## Are tasks with the same texts, domain or kind of label near?": (
         "siblings",
         "NDCG of sibling tasks by distance",
@@ -455,12 +456,6 @@ def main() -> None:
         shutil.copy(ROOT / "results" / "figures" / "next_labels.svg", HERE / "img")
     if (ROOT / "results" / "robustness.json").is_file():
         (HERE / "robustness.md").write_text(robustness_page(), encoding="utf-8")
-    if (ROOT / "results" / "science_embeddings.md").is_file():
-        (HERE / "img").mkdir(exist_ok=True)
-        (HERE / "embeddings.md").write_text(embeddings_page(), encoding="utf-8")
-        for name, _ in EMBEDDING_PICTURES.values():
-            if _embedding_figure(name).is_file():
-                shutil.copy(_embedding_figure(name), HERE / "img" / f"embeddings_{name}.svg")
 
 
 if __name__ == "__main__":

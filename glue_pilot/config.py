@@ -60,12 +60,12 @@ def make_settings(kind: type[S], values: Mapping[str, Any], *, where: str) -> S:
     for key in values:
         if key not in hints:
             raise UnknownNameError(f"key in {where}", key, hints)
+    checked = {k: _checked(f"{where}: {k}", hints[k], v) for k, v in values.items()}
     fields = dataclasses.fields(kind)  # type: ignore[arg-type]
     needed = [f.name for f in fields if f.default is dataclasses.MISSING]
     lacking = [name for name in needed if name not in values]
     if lacking:
         raise UsageError(f"{where}: expected the keys {needed}, got none for {lacking}.")
-    checked = {k: _checked(f"{where}: {k}", hints[k], v) for k, v in values.items()}
     if "name" in checked:
         check_name(f"name in {where}", checked["name"])
     return kind(**checked)

@@ -115,7 +115,8 @@ def run(settings: ClusterSettings, workspace: Workspace) -> Finding:
     example = [
         _place(samples, name, settings.tasks) for name in (*settings.similar, *settings.dissimilar)
     ]
-    apart = one_per_corpus(samples)
+    # the first task of each corpus: no two of them share texts
+    apart = np.flatnonzero(~pd.Series([s.known.corpus for s in samples]).duplicated())
     workspace.progress("clusters", 0, len(GROUPINGS))
     parts = []
     for done, grouping in enumerate(GROUPINGS):
@@ -146,12 +147,6 @@ def _place(samples: Sequence[Sample], name: str, sources: Sequence[str]) -> int:
     if name in sources:
         return list(sources).index(name)
     raise UnknownNameError("task of the example", name, names)
-
-
-def one_per_corpus(samples: Sequence[Sample]) -> IntArray:
-    """Return the places of the first task of each corpus: no two of them share texts."""
-    corpora = pd.Series([s.known.corpus for s in samples])
-    return np.flatnonzero(~corpora.duplicated())
 
 
 def words_of(samples: Sequence[Sample], grouping: str) -> list[str]:

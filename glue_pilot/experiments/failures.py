@@ -100,10 +100,9 @@ def run(settings: FailureSettings, workspace: Workspace) -> Finding:
     """
     _check(settings)
     table = case_table(settings, load_encoder(settings.encoder), workspace)
-    kinds = scores(table)
-    words = finding(table, kinds, multiple=settings.multiple, seen=settings.seen)
-    drawn = draw(table, kinds, multiple=settings.multiple)
-    return Finding(table, drawn, *words, summary(table, kinds))
+    kinds, multiple = scores(table), settings.multiple
+    words = finding(table, kinds, multiple=multiple, seen=settings.seen)
+    return Finding(table, draw(table, kinds, multiple=multiple), *words, summary(table, kinds))
 
 
 def case_table(settings: FailureSettings, encoder: Encoder, workspace: Workspace) -> pd.DataFrame:
@@ -122,8 +121,7 @@ def case_table(settings: FailureSettings, encoder: Encoder, workspace: Workspace
     table["right"] = table["verdict_right"] & (table["warned"] | table["inside"])
     wrong = ~table["inside"] | (table["evaluation_inside"] == 0)
     table["misleading"] = wrong & ~table["warned"]
-    order = {kind: place for place, kind in enumerate(KINDS)}
-    table = table.sort_values("kind", key=lambda kinds: kinds.map(order), kind="stable")
+    table = table.sort_values("kind", key=lambda kinds: kinds.map(KINDS.index), kind="stable")
     return table.reset_index(drop=True)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from glue_pilot.experiments.common import study_of
 from glue_pilot.experiments.heads import RULES, embed_under, rule_head
 from glue_pilot.findings import Finding, bullets, listed, md_table
 from glue_pilot.samples import EmbeddingStudy, KnownTask, drawn_sample, embed_sample
-from glue_pilot.stats import Interval, compare, resampled
+from glue_pilot.stats import Interval, compare, resampled, shares_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,7 +32,6 @@ FloatArray = NDArray[np.float64]
 
 BASE, SAMPLE = "base", "sample"
 METRICS = ("log_ratio", "cosine")
-_N_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -251,89 +250,6 @@ def parts_table(numbers: FloatArray, varied: list[Setting]) -> pd.DataFrame:
     shares = shares_of(logs, factors, sample=SAMPLE)
     shares = shares.rename(columns={"part": "level", "share": "mean"})
     return shares.assign(metric="variance", what="share")
-
-
-def variance_parts(products: FloatArray) -> tuple[float, float, float]:
-    """Split the variation of vectors, one a task and level, by the method of moments.
-
-    With mean squares MS of a two-way table without repetition: rest = MS_rest, task = (MS_task -
-    MS_rest) / levels, level = (MS_level - MS_rest) / tasks, none below zero (Searle, Casella and
-    McCulloch 1992, "Variance components").
-
-    Args:
-        products: Inner products of the vectors, (tasks, levels, tasks, levels); at least two
-            tasks and two levels.
-
-    Returns:
-        The components of the tasks' means over levels; of the levels' means over tasks, a shift
-        that all tasks share; and of the rest: the level moves each task its own way.
-    """
-    t, k = products.shape[:2]
-    whole = float(products.mean()) * t * k
-    by_task = float(np.einsum("tatb->", products)) / k
-    by_level = float(np.einsum("alcl->", products)) / t
-    total = float(np.einsum("tltl->", products))
-    rest = max(0.0, total - by_task - by_level + whole) / ((t - 1) * (k - 1))
-    task = ((by_task - whole) / (t - 1) - rest) / k
-    level = ((by_level - whole) / (k - 1) - rest) / t
-    return max(0.0, task), max(0.0, level), rest
-
-
-def shares_of(
-    vectors: FloatArray,
-    factors: Mapping[str, Sequence[int]],
-    *,
-    sample: str,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Return each factor's share of the variation, with a bootstrap interval over tasks.
-
-    One factor was varied at a time: its levels, with the setting
-    that all others were varied from, make a table of their own. What belongs to tasks is read
-    from the table of samples, where it is free of their noise.
-    A resample has some tasks twice, which takes from the variation; the quantiles are therefore
-    taken around the observed share.
-
-    Args:
-        vectors: One a task and setting, (tasks, settings, size).
-        factors: Name -> places of its levels among the settings, two or more.
-        sample: Which of them is the draw of texts.
-        seed: Of the resamples.
-
-    Returns:
-        Columns ``factor`` (``task`` first), ``part`` (``all`` for the task, ``shift`` common to
-        all tasks, ``rest`` each task's own), ``share`` of the sum, ``low``, ``high`` (90 %).
-    """
-    t, s, size = vectors.shape
-    flat = vectors.reshape(t * s, size) - vectors.reshape(t * s, size).mean(0)
-    products = (flat @ flat.T).reshape(t, s, t, s)
-    rng = np.random.default_rng(seed)
-    observed = _shares(products, factors, sample, np.arange(t))
-    drawn = [_different(rng, t) for _ in range(_N_RESAMPLES)]
-    resampled = np.array([_shares(products, factors, sample, rows) for rows in drawn])
-    low, high = np.quantile(resampled, [0.05, 0.95], axis=0) - resampled.mean(0) + observed
-    names = [("task", "all"), *((f, part) for f in factors for part in ("shift", "rest"))]
-    table = pd.DataFrame(names, columns=["factor", "part"])
-    return table.assign(share=observed, low=np.clip(low, 0, 1), high=np.clip(high, 0, 1))
-
-
-def _different(rng: np.random.Generator, count: int) -> NDArray[np.int64]:
-    """Return a resample that has at least two different tasks."""
-    while True:
-        rows = rng.integers(0, count, count)
-        if len(np.unique(rows)) > 1:
-            return rows
-
-
-def _shares(
-    products: FloatArray, factors: Mapping[str, Sequence[int]], sample: str, rows: NDArray[np.int64]
-) -> FloatArray:
-    found = {}
-    for name, levels in factors.items():
-        held = np.asarray(levels)
-        found[name] = variance_parts(products[np.ix_(rows, held, rows, held)])
-    values = np.array([found[sample][0], *(v for parts in found.values() for v in parts[1:])])
-    return np.asarray(values / values.sum())
 
 
 # -- what was found ---------------------------------------------------------------------------

@@ -34,6 +34,7 @@ ORDER = (
     "layers",
     "classifier",
     "sensitivity",
+    "siblings",
     "clusters",
     "distinction",
     "norm",

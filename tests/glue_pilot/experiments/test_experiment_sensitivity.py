@@ -21,9 +21,8 @@ from glue_pilot.experiments.sensitivity import (
     distance_table,
     finding,
     settings_of,
-    shares_of,
-    variance_parts,
 )
+from glue_pilot.stats import shares_of, variance_parts
 
 TINY = SensitivitySettings(
     tasks=tuple(

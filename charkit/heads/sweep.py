@@ -168,8 +168,7 @@ def run_sweep(
 
     Args:
         plan: From `plan_sweep`.
-        executor: Where heads are fitted, such as 4 (processes), ``"ray"`` or ``"slurm"``. Default:
-            one process a core.
+        executor: Where heads are fitted, such as 4 (processes), ``"ray"``. Default: one a core.
         progress: Called as ``progress(stage, done, total)``.
 
     Raises:

@@ -30,7 +30,7 @@ def test_the_list_is_on_the_front_page():
 
 
 def test_the_sample_file_is_a_generated_task():
-    task = charkit.generated_task("sentiment", n_train=500, n_eval=20, difficulty=0.8)
+    task = charkit.generated_task("sentiment", n_train=500, n_eval=20, difficulty=0.8, noise=0.06)
     with open(ROOT / "examples" / "reviews.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     names = [task.class_names[k] for k in task.train.labels[:200]]

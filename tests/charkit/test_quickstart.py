@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def reviews(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    task = charkit.generated_task("sentiment", n_train=260, n_eval=20)
+    task = charkit.generated_task("sentiment", n_train=160, n_eval=20)
     names = [task.class_names[k] for k in task.train.labels]
     frame = pd.DataFrame({"body": task.train.texts, "stars": names})
     frame.to_csv("reviews.csv", index=False)

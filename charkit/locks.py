@@ -15,6 +15,8 @@ from charkit.config import Progress
 
 logger = logging.getLogger(__name__)
 
+# Who waits for another process learns of it after 5 s, when it begins to look like a fault, and is
+# reminded once a minute.
 _FIRST_NOTICE_S = 5.0
 _NOTICE_S = 60.0
 

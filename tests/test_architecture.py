@@ -251,3 +251,52 @@ def test_no_clean_place_is_excused(place):
     assert any(BANNED.search(path.read_text(encoding="utf-8")) for path in files), (
         f"{place} is clean: take it from WITH_OLD_WORDS"
     )
+
+
+WITH_REASONS = (
+    "charkit/heads",
+    "charkit/fisher",
+    "charkit/encoders",
+    "charkit/parallel",
+    "charkit/answers/verdicts.py",
+    "charkit/answers/quantities.py",
+    "charkit/answers/pilot_signal.py",
+)
+"""Places where every number that decides a result says where it comes from. This list only grows."""
+
+NO_DECISION = re.compile(r"_?(FORMAT(_VERSION)?|KIND|EMPTY|FORMULAS|COSINE|KL|JSD|ENTROPY)")
+"""Constants that decide nothing: versions of formats, tables of functions."""
+
+
+def numbers_without_reason(path: Path) -> list[str]:
+    """Return the constants of a module with numbers in them and neither comment nor docstring."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    body = ast.parse("\n".join(lines)).body
+    found = []
+    for node, after in zip(body, [*body[1:], None], strict=True):
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+            continue
+        target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+        if not isinstance(target, ast.Name) or not target.id.strip("_").isupper():
+            continue
+        numbers = (c.value for c in ast.walk(node.value) if isinstance(c, ast.Constant))
+        if not any(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers):
+            continue
+        first = node.lineno - 2  # constants in a row share the comment above them
+        while first >= 0 and re.match(r"_?[A-Z][A-Z0-9_]* *[:=]", lines[first]):
+            first -= 1
+        documented = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+        commented = "  # " in lines[node.lineno - 1] or lines[first].startswith(("# ", '"""'))
+        if not documented and not commented and not NO_DECISION.fullmatch(target.id):
+            found.append(f"{path.relative_to(ROOT)}:{node.lineno}: {target.id}")
+    return found
+
+
+def test_numbers_say_where_they_come_from():
+    bad = [
+        line
+        for path in ALL.values()
+        if path.relative_to(ROOT).as_posix().startswith(WITH_REASONS)
+        for line in numbers_without_reason(path)
+    ]
+    assert not bad

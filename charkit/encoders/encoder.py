@@ -50,6 +50,7 @@ DEFAULT_MAX_LENGTH = 256
 """Tokens kept of a text unless asked otherwise: the cost of attention grows with the square of
 the length, and the texts of GLUE are shorter. What is cut is counted."""
 
+# Room for the special tokens of a pair and a word of each text.
 _SHORTEST = 8
 
 

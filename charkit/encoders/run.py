@@ -19,6 +19,8 @@ from charkit.errors import DataError, MissingError, UsageError
 
 logger = logging.getLogger(__name__)
 
+# Tokens of a batch: on a processor what its cache holds, elsewhere what keeps the cores busy. A
+# batch that does not fit the memory is halved.
 _BUDGETS = {"cpu": 2048, "mps": 16384, "cuda": 65536}
 _OOM_WORDS = ("out of memory", "can't allocate memory", "could not allocate")
 

@@ -43,6 +43,7 @@ SHARD_ROWS = 2048
 
 _INDEX = "index.json"
 _ABOUT, _DIGEST, _CONDITIONS = "charkit", "sha256", "computed_with"
+# float16 ends at 65,504; states above this are kept in float32.
 _FLOAT16_LIMIT = 60_000.0
 
 

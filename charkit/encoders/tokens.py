@@ -21,6 +21,7 @@ WHOLE_CHARACTERS = 32_768
 _MARGIN = 64
 """Tokens between what is kept and the place where a text was cut for the tokenizer."""
 
+# Letters that go to the tokenizer at a time: 250 MB of its memory, see `_groups`.
 _GROUP_CHARACTERS = 1_000_000
 _REPORT = "Leave the row out."
 

@@ -15,11 +15,13 @@ from charkit.errors import UsageError
 
 IntArray = NDArray[np.int64]
 
+# Tokens of a batch. On accelerators half as many as `charkit.encoders.run` takes: the backward pass
+# needs memory too.
 _BUDGETS = {"cpu": 2048, "mps": 8192, "cuda": 32768}
 
+# Padding of a batch: a share of it, or tokens; starting a batch takes about as long.
 _SHARE = 0.05
 _TOKENS = 128
-"""Padding of a batch: a share of it, or tokens; starting a batch takes about as long."""
 
 
 def choose_budget(encoder: Encoder, token_budget: int | None) -> int:

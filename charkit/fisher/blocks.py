@@ -17,6 +17,8 @@ IntArray = NDArray[np.int64]
 FIRST_LOOK = 256
 """Texts that are visited before a pass may ask whether it can stop."""
 
+# Smallest and largest block after the first: a few batches, and as many tokenised texts as are
+# worth holding in memory at a time.
 _LOOK = 128
 _LARGEST = 8192
 

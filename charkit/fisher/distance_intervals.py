@@ -48,7 +48,10 @@ UNSTEADY: tuple[str, ...] = ("normalized_cosine", "correlation")
 FEWEST_KNOWN = 12
 """A library of fewer tasks has too unsteady a mean for intervals of ``log_ratio``."""
 
+# Fewer texts are fewer groups than a jackknife can learn a variance from (`FEWEST_GROUPS`).
 _FEWEST = 8
+
+# Resamples whose matrices are in memory at a time.
 _PIECE = 64
 
 

@@ -27,6 +27,7 @@ from charkit.fisher.stability import deal_groups
 PILOT_TEXTS = 128
 """Most texts of the pilot."""
 
+# Keeps the pilot's draws apart from those of the estimate itself. Any number does.
 _PILOT_SEED = 0x9E3779B9
 
 

@@ -28,6 +28,7 @@ from charkit.fisher.tape import Tape
 from charkit.fisher.texts import FisherTexts
 from charkit.fisher.token_states import TokenStates
 
+# Looks in a row that must agree before a pass stops early: a single one may be lucky.
 _LOOKS = 2
 
 

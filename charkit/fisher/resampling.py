@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+# Resamples whose numbers are in memory at a time.
 _PIECE = 64
 
 

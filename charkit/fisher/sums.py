@@ -12,7 +12,7 @@ from charkit.fisher.stability import N_GROUPS
 IntArray = NDArray[np.int64]
 
 _PIECES = {"cpu": 16}  # what fits in a processor's cache
-_PIECE = 256
+_PIECE = 256  # on an accelerator: few kernels, and little memory
 
 
 class Sums:

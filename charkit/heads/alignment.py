@@ -32,6 +32,9 @@ from charkit.heads.spectrum import Spectrum
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+# Laws that are tried: from labels spread evenly over the directions (exponent 0) to labels that
+# follow the square of the spectrum, and from hardly any variance explained to nearly all. The
+# result is a mean over all of them (`shrunk_shares`). The fineness of the grid is a choice.
 _EXPONENTS = np.linspace(0.0, 2.0, 11)
 _PARTS = np.linspace(0.01, 0.99, 33)
 

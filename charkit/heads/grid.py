@@ -33,12 +33,14 @@ from charkit.tasks.task import Metric
 
 logger = logging.getLogger(__name__)
 
+# A correlation of two points is always 1 or -1: three are the fewest that can disagree.
 _FEWEST_TARGETS = 3
 
 Source = Any
 """Whatever `charkit.load_task` takes: a path, a name, a frame or other data; or a Task."""
 
 ALL_CONTROLS: tuple[Control, ...] = ("none", "random_encoder", "shuffled_labels", "majority")
+# One draw stands for all: others differ by less than the draws of the texts (docs/decisions.md).
 RANDOM_ENCODER_SEED = 0
 
 

@@ -12,6 +12,7 @@ from charkit.manifest import available_cores
 GPU_SHARE = 0.6
 """Share of the rate on its data sheet that a GPU reaches in large matrix products."""
 
+# More machines than there are anywhere: a slip of the keyboard, and not a plan.
 _MOST = 1_000_000
 
 

@@ -19,7 +19,9 @@ from charkit.tasks.card import TaskCard
 
 _FORMAT = 6
 
+# Sizes begin here and double. Smaller samples of more than two classes lack some of them.
 SMALLEST_SIZE = 16
+# Seeds are a column of int64 in the sweep's table.
 _LARGEST_SEED = 2**63 - 1
 NO_LAYER = -1
 """The layer of a cell that reads none (the majority control)."""

@@ -33,6 +33,7 @@ from charkit.heads.inputs import (
 )
 from charkit.heads.strength import default_strengths
 
+# A leverage of 1 would divide by zero; float32 has no digits of 1 - leverage below a millionth.
 _SMALLEST_REMAINDER = 1e-6
 
 

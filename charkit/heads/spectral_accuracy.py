@@ -24,7 +24,12 @@ from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
 
+# Resolutions, from a millionth of the largest eigenvalue to 100 times it, at which the error of a
+# ridge head is smallest. Neighbours are a factor of 1.37 apart: 60 over 8 decades.
 _RESOLUTIONS = 60
+
+# Leads in standard deviations, in steps of 0.05. At 12 the accuracy is 1 in float64, whatever the
+# number of classes.
 _LARGEST_LEAD = 12.0
 _LEADS = np.linspace(0.0, _LARGEST_LEAD, 241)
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(41)

@@ -27,6 +27,7 @@ from charkit.errors import UsageError
 
 FloatArray = NDArray[np.float64]
 
+# More halvings than float64 has values between the two ends: the result does not depend on it.
 _HALVINGS = 200
 
 

@@ -16,6 +16,8 @@ from torch import Tensor
 
 FloatArray = NDArray[np.float64]
 
+# Bounds on the time of k-means: its rounds, and the rows and leading directions that it sees. They
+# are a choice, and part of what the metamodel learned from: other values need another metamodel.
 _ROUNDS = 15
 _CLUSTERED_ROWS = 1024
 _CLUSTERED_DIRECTIONS = 48

@@ -212,6 +212,8 @@ def _rescored(plan: SweepPlan, tables: list[pd.DataFrame]) -> pd.DataFrame:
     return table if metric is None else rescored(table, metric)
 
 
+# A result that vanished is made again; whoever prunes the store all the time is refused after
+# three.
 _ROUNDS = 3
 
 Failures = list[tuple[Work, JobFailure]]
@@ -438,6 +440,7 @@ def _cost(plan: SweepPlan, work: Work) -> float:
     )
 
 
+# Starting processes, each of which imports torch, costs about as long.
 _SMALL_COST_S = 10.0
 
 

@@ -25,6 +25,8 @@ from charkit.errors import DataError, UsageError
 
 FloatArray = NDArray[np.float64]
 
+# The fixed point of the evidence ends when the ratio changes by less than this; the rounds only
+# bound it. The same number stands for zero under a division.
 _ROUNDS = 200
 _CLOSE = 1e-8
 

@@ -38,6 +38,8 @@ from charkit.parallel.jobs import (
 
 logger = logging.getLogger(__name__)
 
+# Workers that die before any job has ended are started again this many times: the fault is not a
+# job's.
 _START_ATTEMPTS = 3
 
 

@@ -34,6 +34,7 @@ from charkit.parallel.workers import Driver, as_driver, problem_here
 
 logger = logging.getLogger(__name__)
 
+# Pause between looks at the files of jobs. Jobs take minutes, so a second is not noticed.
 _POLL_S = 1.0
 _GRACE_S = 10.0
 """How long the result of an ended job may take to appear: shared disks show new files late."""

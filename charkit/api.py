@@ -165,10 +165,10 @@ def encode(
         on_bad_rows=on_bad_rows,
         offline=offline,
     )
+    if not isinstance(encoder, Encoder):  # its files are looked at before the data are read
+        encoder = load_encoder(encoder, device=device, dtype=dtype, offline=offline)
     name, texts, notes = _texts(task, reading, on_bad_rows, eval_frac)
     store = store or Store()
-    if not isinstance(encoder, Encoder):
-        encoder = load_encoder(encoder, device=device, dtype=dtype, offline=offline)
     logger.info("%s: %s; %s", encoder.name, encoder.device_reason, encoder.dtype_reason)
     parts = {}
     for part in texts:

@@ -38,9 +38,10 @@ def declared_notes(folder: Path, *, name: str, pooling: str) -> list[str]:
 
     """
     notes: list[str] = []
+    folder = _whole(folder)
     modules = _modules(folder)
     for module in modules:
-        kind = str(module.get("type", "")).rpartition(".")[2]
+        kind = _type_of(module).rpartition(".")[2]
         if kind == "Pooling":
             notes += _pooling_notes(folder, str(module.get("path", "")), name, pooling)
         elif kind in _OTHER_MODULES:
@@ -48,10 +49,36 @@ def declared_notes(folder: Path, *, name: str, pooling: str) -> list[str]:
                 f"{name}: its module {printable(kind)} after pooling is not run; charkit reads "
                 "the states of the layers before it"
             )
+        elif "." in _type_of(module) and not _type_of(module).startswith("sentence_transformers."):
+            notes.append(
+                f"{name}: its module {printable(_type_of(module))} needs its own code, "
+                "which is never run; the encoder is read without it"
+            )
     notes += _prompt_notes(folder, name)
+    shorter = _optional(folder / "config_sentence_transformers.json").get("truncate_dim")
+    if isinstance(shorter, int):
+        notes.append(
+            f"{name}: it declares vectors of their first {shorter} numbers (truncate_dim); whole "
+            "states are used"
+        )
     if _optional(folder / "sentence_bert_config.json").get("do_lower_case"):
         notes.append(f"{name}: it declares lower-casing (do_lower_case), which is not applied")
     return notes
+
+
+def _type_of(module: dict[str, Any]) -> str:
+    return str(module.get("type", ""))
+
+
+def _whole(folder: Path) -> Path:
+    """Return the folder that declares how an encoder is used: its own, or the one around it.
+
+    Older versions of sentence-transformers write the encoder into a folder ``0_Transformer``.
+    """
+    if (folder / "modules.json").is_file():
+        return folder
+    inside = [str(m.get("path", "")).rstrip("/") for m in _modules(folder.parent)]
+    return folder.parent if folder.name in inside else folder
 
 
 def _modules(folder: Path) -> list[dict[str, Any]]:

@@ -38,7 +38,13 @@ from charkit.encoders.shape import (
     read_shape,
     runnable,
 )
-from charkit.encoders.weights import check_headers, check_report, read_headers, read_tensors
+from charkit.encoders.weights import (
+    check_headers,
+    check_report,
+    read_headers,
+    read_tensors,
+    wrapper_of,
+)
 from charkit.errors import DataError, MissingError, UsageError
 
 if TYPE_CHECKING:
@@ -245,6 +251,7 @@ def _read_tokenizer(encoder: Encoder) -> Any:
             "Copy the tokenizer's files beside the weights."
         )
     _require_sentencepiece(folder, names)
+    _config_of(encoder)  # transformers reads it before the tokenizer: name it if it is wrong
     made: dict[str, object] = {CONFIG: runnable(read_config(folder))}
     if TOKENIZER_CONFIG in names:
         made[TOKENIZER_CONFIG] = _own_settings(folder)
@@ -327,6 +334,11 @@ def _read_model(encoder: Encoder) -> torch.nn.Module:
     check_headers(headers, read_config(folder), folder)
     config = _config_of(encoder)
     tensors = read_tensors(headers, folder)
+    wrapper = wrapper_of(headers)
+    if wrapper:
+        log_once(folder, f"{folder.name}: {wrapper!r} before the names of all weights is left out")
+        headers = {name.removeprefix(wrapper): header for name, header in headers.items()}
+        tensors = {name.removeprefix(wrapper): tensor for name, tensor in tensors.items()}
     with foreign(
         f"the weights in {folder}",
         expected=f"those of a {encoder.family} encoder",

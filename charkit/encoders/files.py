@@ -48,10 +48,13 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         _require_bounded(path)
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         reason = printable(str(error) or type(error).__name__, longest=200)
-        raise DataError(f"{path} is damaged: expected a JSON object, got {reason}.") from error
+        raise DataError(
+            f"{path} is damaged: expected a JSON object, got {reason!r}. Copy it again from where "
+            "it came."
+        ) from error
     if not isinstance(value, dict):
         raise DataError(f"{path} is damaged: expected a JSON object, got {type(value).__name__}.")
     return value
@@ -139,6 +142,18 @@ def weight_files(folder: Path) -> list[Path]:
 
 def no_weights(folder: Path) -> str:
     """Return the message for a folder without safetensors weights: what is there, what to do."""
+    shards = sorted(p.name for p in folder.glob("model-*-of-*.safetensors"))
+    if shards:
+        return (
+            f"no weights: expected {WEIGHTS_INDEX} in {folder}, which says what {shards[0]} and "
+            "the others hold, got none. Copy that file too."
+        )
+    named = sorted(p.name for p in folder.glob("*.safetensors"))
+    if named:
+        return (
+            f"no weights: expected {WEIGHTS} in {folder}, got {printable(named[0])}. If that holds "
+            f"the encoder, rename it to {WEIGHTS}."
+        )
     others = [name for name in _OTHER_FORMATS if (folder / name).is_file()]
     others += sorted(p.name for p in folder.glob("*.gguf"))
     if not others:

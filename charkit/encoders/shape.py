@@ -108,6 +108,13 @@ def read_config(folder: Path) -> dict[str, Any]:
             f"this encoder needs its own code, which is never run: expected no auto_map in {path}, "
             "got one. Use another encoder."
         )
+    if not family:
+        named = config.get("architectures")
+        hint = f" (its architectures are {printable(str(named))})" if named else ""
+        raise UsageError(
+            f"encoder family is not stated: expected model_type in {path}, one of "
+            f"{', '.join(sorted(BLOCKS))}, got none{hint}. Add it."
+        )
     if not isinstance(family, str) or family not in BLOCKS:
         raise UsageError(
             f"encoder family is not supported: expected one of {', '.join(sorted(BLOCKS))}, "
@@ -123,6 +130,14 @@ def _no_config(folder: Path) -> str:
     start = f"no encoder there: expected {CONFIG} in {folder}, got no such file. "
     if (folder / "adapter_config.json").is_file():
         return start + _MERGE
+    snapshots = sorted(folder.glob(f"snapshots/*/{CONFIG}"), key=lambda p: p.stat().st_mtime)
+    if snapshots:
+        return start + f"It is a folder of the hub's cache: name {snapshots[-1].parent}."
+    if "StaticEmbedding" in _text_of(folder / "modules.json"):
+        return start + (
+            "It holds a table of word vectors (StaticEmbedding), which has no layers. Name a "
+            "transformer encoder."
+        )
     below = sorted(p.parent.name for p in folder.glob(f"*/{CONFIG}") if p.parent.name[:1] != ".")
     below = [name for name in below if not name.endswith(("_Pooling", "_Dense"))]
     if below:
@@ -131,6 +146,13 @@ def _no_config(folder: Path) -> str:
     if "but only as" in message:
         return start + message
     return start + "Name a folder that transformers' save_pretrained has written."
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")[:10_000]
+    except (OSError, ValueError):
+        return ""
 
 
 _MERGE = (
@@ -250,9 +272,13 @@ def read_shape(folder: Path) -> Shape:
     return Shape(family, n_layers, width, min(limits))
 
 
+_OF_HEADS = ("id2label", "label2id", "num_labels", "problem_type", "classifier_dropout")
+"""Settings of a task's head, which is not read."""
+
+
 def runnable(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a configuration without its wishes about how to run it."""
-    return {name: value for name, value in config.items() if name not in _RUNTIME}
+    """Return a configuration without its wishes about how to run it, and about a task's head."""
+    return {n: value for n, value in config.items() if n not in (*_RUNTIME, *_OF_HEADS)}
 
 
 def check_architecture(config: dict[str, Any], folder: Path) -> str | None:

@@ -73,6 +73,11 @@ def find_source(name: str, *, revision: str | None = None) -> Source:
         if name == BUNDLED_NAME:
             return Source(name, "bundled", BUNDLED_PACKAGE)
         return Source(name, "folder", str(path.resolve()))
+    if path.is_file():
+        raise MissingError(
+            f"no such folder: expected a folder with an encoder, got the file {name!r}. Name the "
+            f"folder that it is in: {path.parent}."
+        )
     if name.startswith((".", "/", "~")) or name.endswith("/"):
         raise MissingError(f"no such folder: expected a folder with an encoder, got {name!r}.")
     base, _, inline = name.partition("@")

@@ -86,6 +86,23 @@ def read_headers(folder: Path) -> dict[str, Header]:
     return headers
 
 
+_WRAPPERS = ("module.", "_orig_mod.", "0.auto_model.", "auto_model.", "model.", "encoder.")
+"""What DataParallel, compilation, sentence-transformers and Lightning put before every name."""
+
+
+def wrapper_of(names: Iterable[str]) -> str:
+    """Return what a wrapper has put before the name of every weight; "" where there is none.
+
+    >>> wrapper_of(["module.embeddings.x", "module.encoder.y"])
+    'module.'
+    """
+    every = list(names)
+    for wrapper in _WRAPPERS:
+        if every and all(name.startswith(wrapper) for name in every):
+            return wrapper + wrapper_of(name.removeprefix(wrapper) for name in every)
+    return ""
+
+
 def check_headers(headers: Mapping[str, Header], config: Mapping[str, Any], folder: Path) -> None:
     """Compare the weights' headers with config.json, before anything is allocated.
 

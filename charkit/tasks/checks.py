@@ -179,6 +179,10 @@ _MOJIBAKE = re.compile(
 """What UTF-8 that is read as Windows-1252 makes of one letter, or of a quotation mark."""
 
 
+_CONTROLS = re.compile("[\u0080-\u0084\u0086-\u009f]")
+"""Controls that no text has; U+0085 is a line break of old mainframes."""
+
+
 def text_notes(split: Split, *, where: str) -> tuple[str, ...]:
     """Return notes on texts that lost letters, or were read in another encoding, before.
 
@@ -192,6 +196,12 @@ def text_notes(split: Split, *, where: str) -> tuple[str, ...]:
     if n_lost:
         notes.append(
             f"{where}: {n_lost:,} texts hold U+FFFD: letters were lost when they were converted"
+        )
+    n_controls = sum(_CONTROLS.search(text) is not None for text in texts)
+    if n_controls:
+        notes.append(
+            f"{where}: {n_controls:,} texts hold control characters in the place of marks and "
+            "dashes, as Windows-1252 read as Latin-1 does: convert the file again, from CP1252"
         )
     odd = [found[0] for found in map(_MOJIBAKE.search, texts) if found]
     if len(odd) > max(1, 0.01 * len(texts)):

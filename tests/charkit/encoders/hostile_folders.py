@@ -121,6 +121,9 @@ config_case("family_of_images", "family is not supported", code=2, model_type="v
 config_case("family_is_no_word", "family is not supported", code=2, model_type=["bert"])
 config_case("another_family", "contradicts itself", architectures=["XLMRobertaModel"])
 config_case("another_family_of_text", "contradicts itself", architectures=["T5EncoderModel"])
+config_case("no_family", "expected model_type in .*architectures are", code=2, model_type=None)
+config_case("layer_types", "config.json cannot be read", layer_types=["full", "local"])
+config_case("head_of_one", None, id2label={"0": "a"}, problem_type="single_label_classification")
 config_case("unknown_class", None, note="not one of transformers'", architectures=["MyBert"])
 # Numbers
 config_case("many_layers", "layers", num_hidden_layers=100_000)
@@ -185,6 +188,28 @@ def config_is_a_pipe(folder: Path) -> None:
     os.mkfifo(folder / "config.json")
 
 
+@hostile(None)
+def config_with_a_byte_order_mark(folder: Path) -> None:
+    path = folder / "config.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+
+
+@hostile("It holds a table of word vectors", code=4)
+def word_vectors(folder: Path) -> None:
+    (folder / "config.json").unlink()
+    modules = [{"path": "", "type": "sentence_transformers.models.StaticEmbedding"}]
+    (folder / "modules.json").write_text(json.dumps(modules))
+
+
+@hostile("a folder of the hub's cache: name .*snapshots.abc", code=4)
+def hub_cache(folder: Path) -> None:
+    snapshot = folder / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    for path in list(folder.iterdir()):
+        if path.is_file():
+            path.rename(snapshot / path.name)
+
+
 @hostile("in a folder below", code=4)
 def one_folder_up(folder: Path) -> None:
     below = folder / "0_Transformer"
@@ -245,7 +270,22 @@ def gated_weights(folder: Path) -> None:
 
 @hostile("incomplete.*under other names")
 def weights_under_other_names(folder: Path) -> None:
-    save(folder, {f"module.model.{k}": v for k, v in tensors(folder).items()})
+    save(folder, {f"other.model.{k}": v for k, v in tensors(folder).items()})
+
+
+def wrapped_case(name: str, wrapper: str) -> None:
+    """Enter a folder whose weights were saved with a wrapper around the encoder."""
+
+    def make(folder: Path) -> None:
+        save(folder, {wrapper + k: v for k, v in tensors(folder).items()})
+
+    FOLDERS[name] = Hostile(make, None, note="before the names of all weights is left out")
+
+
+wrapped_case("weights_of_data_parallel", "module.bert.")
+wrapped_case("weights_of_a_compiled_model", "_orig_mod.")
+wrapped_case("weights_of_sentence_transformers", "0.auto_model.")
+wrapped_case("weights_of_lightning", "model.encoder.")
 
 
 @hostile(None)
@@ -283,6 +323,16 @@ def only_a_pickle(folder: Path) -> None:
 @hostile("model.onnx", code=4)
 def only_onnx(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "model.onnx")
+
+
+@hostile("got encoder.safetensors. If that holds the encoder, rename it", code=4)
+def weights_of_another_name(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "encoder.safetensors")
+
+
+@hostile("expected model.safetensors.index.json", code=4)
+def parts_without_an_index(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
 
 
 @hostile("no weights", code=4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import time
@@ -201,8 +202,6 @@ MODULES = [
 
 
 def declare(folder: Path, **pooling: object) -> None:
-    import json
-
     (folder / "modules.json").write_text(json.dumps(MODULES))
     (folder / "1_Pooling").mkdir()
     edit(folder / "1_Pooling" / "config.json", **pooling)
@@ -229,6 +228,29 @@ def test_pooling_prompts_and_modules_that_a_folder_declares_are_noted_once(copy,
     assert any("--pooling cls" in n for n in notes)
     assert any("'passage: '" in n for n in notes)
     assert any("Dense" in n for n in notes)
+
+
+def test_what_the_folder_around_an_encoder_declares_counts(copy, caplog):
+    declare(copy, pooling_mode_cls_token=True, pooling_mode_mean_tokens=False)
+    edit(copy / "config_sentence_transformers.json", truncate_dim=16)
+    modules = [{**MODULES[0], "path": "0_Transformer"}, *MODULES[1:], {"type": "own_code.Module"}]
+    (copy / "modules.json").write_text(json.dumps(modules))
+    inner = copy / "0_Transformer"
+    inner.mkdir()
+    for path in list(copy.iterdir()):
+        if path.is_file() and path.name not in (
+            "modules.json",
+            "config_sentence_transformers.json",
+        ):
+            path.rename(inner / path.name)
+    notes = " ".join(notes_of(inner, caplog))
+    for words in (
+        "--pooling cls",
+        "Dense",
+        "first 16 numbers",
+        "own_code.Module needs its own code",
+    ):
+        assert words in notes
 
 
 def test_the_declared_pooling_needs_no_note(copy, caplog):

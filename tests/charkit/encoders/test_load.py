@@ -80,6 +80,12 @@ def test_names_that_cannot_be(name, revision, error, message):
         load_encoder(name, revision=revision)
 
 
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
+def test_a_file_of_an_encoder_is_not_its_folder(copy, file):
+    with pytest.raises(MissingError, match=f"got the file.*Name the folder that it is in: {copy}"):
+        load_encoder(str(copy / file))
+
+
 @pytest.mark.parametrize("name", ["bert-base-uncased", "owner/model@v1.0"])
 def test_offline_names_folder_file_and_remedy(name, empty_hub, monkeypatch):
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)

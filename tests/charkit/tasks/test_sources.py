@@ -366,6 +366,7 @@ def test_texts_that_lost_letters_or_were_read_wrongly_are_counted():
     )
     read_wrongly = [t.encode().decode("cp1252", "ignore") for t in good]
     for change, words in ((read_wrongly, "look like UTF-8 that was read as Windows-1252"),
+                          ([t.encode("cp1252").decode("latin-1") for t in good], "from CP1252"),
                           ([t.replace("\u00e9", "\ufffd") for t in good], "hold U+FFFD")):  # fmt: skip
         notes = load_task({"text": change, "label": labels}).notes
         assert any("16 texts" in n and words in n for n in notes)

@@ -212,9 +212,7 @@ def _rescored(plan: SweepPlan, tables: list[pd.DataFrame]) -> pd.DataFrame:
     return table if metric is None else rescored(table, metric)
 
 
-# A result that vanished is made again; whoever prunes the store all the time is refused after
-# three.
-_ROUNDS = 3
+_ROUNDS = 3  # who prunes the store all the time is refused
 
 Failures = list[tuple[Work, JobFailure]]
 
@@ -440,8 +438,7 @@ def _cost(plan: SweepPlan, work: Work) -> float:
     )
 
 
-# Starting processes, each of which imports torch, costs about as long.
-_SMALL_COST_S = 10.0
+_SMALL_COST_S = 10.0  # starting processes, each of which imports torch, costs about as long
 
 
 def _executor(executor: ExecutorChoice, n_jobs: int, cost_s: float) -> Executor:

@@ -51,7 +51,7 @@ def blank(
         title: The finding; wrapped, aligned left.
         caption: How to read it; wrapped, below.
         height: Of the axes, in inches.
-        left: Room beside the axes for tick labels, in inches.
+        left: Room left of the axes for tick labels, in inches.
         right: Room for direct labels, in inches.
         below: More room than usual for tick labels, in inches.
 

@@ -57,20 +57,11 @@ def learning_curves(
     """Draw the score against the number of labels, one line a layer.
 
     Lines are means over training draws; the band is the 90 % interval of the layer that is best
-    at the largest size (evaluation rows and spread of draws, see `charkit.report.figures.means`).
-    Controls are grey, each at its best layer.
-
-    Args:
-        table: A sweep's table.
-        task: Which task.
-        metric: A column of scores. Default: the task's own metric.
-        encoder: Whose layers. Default: the encoder with the best mean at the largest size.
-        subset: Which part of the task.
-        ceiling: The best score possible, where known.
+    at the largest size (evaluation rows and spread of draws). Controls are grey, each at its best
+    layer. ``ceiling`` is the best score possible, where known; for the other arguments and the
+    errors see `charkit.report.figures.means.task_means`.
 
     Raises:
-        UnknownNameError: The table has no such task, encoder or metric.
-        UsageError: The task has no finished cell.
         MissingError: matplotlib is not installed.
     """
     means = task_means(table, task, metric=metric, encoder=encoder, subset=subset)
@@ -151,15 +142,15 @@ def _label_ends(axes: Axes, labels: list[_Label]) -> None:
     room = int((high - low) / gap) + 1
     kept = sorted(labels, key=lambda item: item[3])[:room]
     places = spread([item[0] for item in kept], gap=gap, low=low, high=high)
-    beside = axes.get_yaxis_transform()
+    right = axes.get_yaxis_transform()
     for (value, text, colour, _, bold), place in zip(kept, places, strict=True):
         axes.plot(
             [1.005, 1.045], [value, place],
-            color=colour, linewidth=1.8 if bold else 1.0, transform=beside, clip_on=False,
+            color=colour, linewidth=1.8 if bold else 1.0, transform=right, clip_on=False,
             scalex=False, scaley=False, label="_leader",
         )  # fmt: skip
         axes.text(
-            1.055, place, safe(text), transform=beside, va="center", ha="left", size=SMALL,
+            1.055, place, safe(text), transform=right, va="center", ha="left", size=SMALL,
             color=MUTED if colour == MUTED else INK, weight="bold" if bold else "normal",
         )  # fmt: skip
 
@@ -196,7 +187,7 @@ def forecast_curve(
         table: Columns ``n``, ``mean``, ``low``, ``high``, one row a size, at least one.
         title: The finding.
         caption: How to read it.
-        present: Labels at hand: a mark on the curve; None for none.
+        present: Labels available: a mark on the curve; None for none.
         observed: Columns ``n``, ``accuracy``: what was measured.
         target: The accuracy asked for.
         majority: The accuracy of always saying the largest class.

@@ -208,7 +208,7 @@ def _caption(
     if not np.allclose(values, values.T, rtol=1e-6):
         words.append("Rows: from; columns: to. Ordered by the mean of both ways.")
     if group_colours(list(matrix.index), groups):
-        words.append(f"Colours beside the names: tasks that {alike}.")
+        words.append(f"Colours next to the names: tasks that {alike}.")
     return " ".join([*words, note]).strip()
 
 
@@ -299,18 +299,7 @@ def distance_tree(
 ) -> Figure:
     """Draw a dendrogram: tasks left, joined where their clusters meet.
 
-    Args:
-        matrix: Index and columns: the same names.
-        unit: What the numbers are.
-        title: Default: how many tasks, and which pair joins first.
-        groups: Name -> group; those with two members or more are marked by colour.
-        alike: What the tasks of a group do, for the caption.
-        linkage: How far apart two clusters are.
-        note: More for the caption.
-
-    Raises:
-        UsageError: The table is no table of distances.
-        MissingError: matplotlib is not installed.
+    The arguments and the errors are those of `distance_matrix`.
     """
     from scipy.cluster.hierarchy import dendrogram
 

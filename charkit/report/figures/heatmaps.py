@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _ROOM_FOR_WORDS = 6
 """Fewer rows are too low for the long name of the axis: it would run into the title."""
 
-_NAMES, _LEFT, _RIGHT = 1.62, 0.68, 0.15  # inches beside the cells: names of tasks, layers, none
+_NAMES, _LEFT, _RIGHT = 1.62, 0.68, 0.15  # inches next to the cells: names of tasks, layers, none
 
 
 def layer_size_heatmap(
@@ -52,18 +52,10 @@ def layer_size_heatmap(
 ) -> Figure:
     """Draw layer by number of labels, the mean score in every cell.
 
-    The best layer of every column has a heavy frame; layers level with it a thin one.
-
-    Args:
-        table: A sweep's table.
-        task: Which task.
-        metric: A column of scores. Default: the task's own metric.
-        encoder: Whose layers. Default: the encoder with the best mean at the largest size.
-        subset: Which part of the task.
+    The best layer of every column has a heavy frame; layers level with it a thin one. For the
+    arguments and the errors see `charkit.report.figures.means.task_means`.
 
     Raises:
-        UnknownNameError: The table has no such task, encoder or metric.
-        UsageError: The task has no finished cell.
         MissingError: matplotlib is not installed.
     """
     means = task_means(table, task, metric=metric, encoder=encoder, subset=subset)

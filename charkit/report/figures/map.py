@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SIDE = 0.12  # inches of margin
-_ROOM = (1.3, 0.6)  # inches beside and above the outer points together, for labels
+_ROOM = (1.3, 0.6)  # inches next to and above the outer points together, for labels
 _AIR = 0.04  # inches between labels
 _TALL = 0.135  # inches of a label
 _REACHES = (0.07, 0.1, 0.14, 0.19, 0.26, 0.36)  # inches from a point to its label
@@ -52,18 +52,8 @@ def distance_map(
 
     The caption gives the stress: how badly the plane holds the distances.
 
-    Args:
-        matrix: Index and columns: the same names.
-        unit: What the numbers are.
-        title: Default: how many tasks.
-        groups: Name -> group; those with two members or more share a colour.
-        alike: What the tasks of a group do, for the caption.
-        seed: Of the random starts of the scaling.
-        note: More for the caption.
-
-    Raises:
-        UsageError: The table is no table of distances.
-        MissingError: matplotlib is not installed.
+    The arguments and the errors are those of `charkit.report.figures.distances.distance_matrix`;
+    `seed` is that of the scaling's random starts.
     """
     places = place_points(distances_of(matrix), seed=seed)
     names = [str(name) for name in matrix.index]
@@ -156,7 +146,7 @@ def _draw(
 
 
 def place_labels(points: FloatArray, widths: FloatArray, size: tuple[float, float]) -> FloatArray:
-    """Return the centres of labels beside their points, overlaps avoided as far as possible.
+    """Return the centres of labels next to their points, overlaps avoided as far as possible.
 
     The points with the nearest neighbours choose first; each takes the place that covers the
     least of labels and points, is not nearer to another point, and is near. Then each chooses

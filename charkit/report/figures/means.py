@@ -141,7 +141,7 @@ def task_means(
 
     The interval of a mean joins the evaluation sample's own interval with the spread of draws,
     z sd / sqrt(draws), as if independent. A layer counts as level with the best at its size
-    when its mean lies inside the best layer's interval; for a sharper, paired answer see
+    when its mean is inside the best layer's interval; for a sharper, paired answer see
     `charkit.heads.choice.best_layers`, which needs the rows.
 
     Args:

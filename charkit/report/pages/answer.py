@@ -16,18 +16,9 @@ from markupsafe import Markup
 
 from charkit.durable import write_whole
 from charkit.report.pages import chart
-from charkit.report.pages.answer_data import Need, PageAnswer, read_answer
+from charkit.report.pages.answer_data import Contribution, Need, PageAnswer, read_answer
 from charkit.report.pages.chart import Frame, Point
-from charkit.report.pages.html import (
-    accuracy,
-    breakable,
-    data,
-    interval,
-    labels,
-    minus,
-    plain,
-    render,
-)
+from charkit.report.pages.html import accuracy, data, interval, labels, plain, render
 
 _LONG = 110
 """A headline of more letters is set smaller."""
@@ -70,8 +61,11 @@ def page_html(answer: Mapping[str, Any], *, title: str | None = None) -> str:
         UsageError: The answer has no accuracies, or something that must be a number is none.
     """
     read = read_answer(answer)
-    tables = _tables(read)
-    has_texts = read.worth is not None or bool(read.texts or read.notes)
+    need, available = read.need, read.n
+    texts = read.worth is not None or bool(read.texts or read.notes)
+    larger = [p.n for p in read.sizes if available and p.n > available]
+    size_words = {n: f"{n / (available or 1):.3g} ×" for n in larger}
+    layer_words = dict.fromkeys(read.tied, "tied with it")
     return render(
         "answer.html",
         title=title or ": ".join(filter(None, ("charkit", read.task))),
@@ -82,29 +76,24 @@ def page_html(answer: Mapping[str, Any], *, title: str | None = None) -> str:
         sentences=read.sentences,
         verdicts=read.verdicts,
         answer=read,
-        tiles=_tiles(read),
+        tied=_ties([k for k in read.tied if k != read.layer]),
         chart=draw_curve(read),
         described=described(read),
-        at_layer="" if read.layer is None else f" at layer {read.layer}",
         goal=_goal(read),
-        tables=tables,
-        n_cards=sum(bool(rows) for _, rows in tables) + has_texts,
-        has_texts=has_texts,
-        worth=_worth(read.worth),
-        numbers=_numbers(read),
-    )
-
-
-def _numbers(answer: PageAnswer) -> Markup:
-    """Return what the script needs."""
-    need = answer.need
-    return data(
-        {
-            "curves": [{"points": [[p.n, p.mean, p.low, p.high] for p in answer.curve]}],
-            "n": answer.n,
-            "observed": answer.observed,
-            "need": need and [need.target, need.n, need.low, need.high],
-        }
+        sizes=_rows(read.sizes, available, "yours", size_words),
+        layers=_rows(read.layers, read.layer, "recommended", layer_words),
+        contributions=_contributions(read.contributions[:_MOST]),
+        rest=read.contributions[_MOST:],
+        texts=texts,
+        n_cards=sum(map(bool, (read.sizes, read.layers, read.contributions, texts))),
+        numbers=data(
+            {
+                "curves": [{"points": [[p.n, p.mean, p.low, p.high] for p in read.curve]}],
+                "n": available,
+                "observed": read.observed,
+                "need": need and [need.target, need.n, need.low, need.high],
+            }
+        ),
     )
 
 
@@ -116,28 +105,6 @@ def _about(answer: PageAnswer) -> list[str]:
     return parts + ([f"{answer.n_classes:,} classes"] if answer.n_classes else [])
 
 
-def _tiles(answer: PageAnswer) -> list[tuple[str, str, str]]:
-    """Return the numbers of the answer: name, value, interval."""
-    found: list[tuple[str, str, str]] = []
-    here, need, tested = answer.here, answer.need, answer.evaluation
-    if here is not None and here.mean is not None:
-        found.append((f"With your {labels(here.n)}", accuracy(here.mean), _ends(here)))
-    if need is not None:
-        value = need.labels.removesuffix(" labels")
-        found.append((f"Labels for {need.target:g}", value, need.ends))
-    if tested is not None and tested.mean is not None:
-        found.append(("On your evaluation texts", accuracy(tested.mean), _ends(tested)))
-    if answer.layer is not None:
-        others = [row["layer"] for row in answer.layers if row["layer"] != answer.layer]
-        tied = [row["layer"] for row in answer.layers if row["tied"] and row["layer"] in others]
-        found.append(("Best read at", f"layer {answer.layer}", _ties(tied)))
-    return found
-
-
-def _ends(row: Point) -> str:
-    return f"90 % interval {interval(row.low, row.high)}"
-
-
 def _ties(tied: Sequence[int]) -> str:
     if len(tied) > 6:
         return f"{len(tied)} other layers tie with it"
@@ -145,74 +112,46 @@ def _ties(tied: Sequence[int]) -> str:
     return f"layers {names} tie" if len(tied) > 1 else f"layer {names} ties" if tied else ""
 
 
-def _worth(rows: float | None) -> str:
-    return "" if rows is None else labels(round(rows)).replace("label", "labelled text")
+def _rows(
+    points: Sequence[Point], here: int | None, word: str, words: Mapping[int, str]
+) -> list[tuple[Point, str, bool, Markup]]:
+    """Return a table's points, each with a word, whether it is marked, and its interval drawn.
 
-
-def _tables(answer: PageAnswer) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Return the names and rows of the tables below the curve; a table may have no rows."""
-    sizes, layers = [], []
-    bars = _bars([(p.low, p.mean, p.high) for p in answer.sizes])
-    for p, bar in zip(answer.sizes, bars, strict=True):
-        times = p.n / answer.n if answer.n else 0
-        small = "yours" if p.n == answer.n else f"{times:.3g} ×" if times >= 1 else ""
-        cells = (accuracy(p.mean), interval(p.low, p.high))
-        sizes.append(_row(f"{p.n:,}", cells, bar, small=small, here=p.n == answer.n))
-    bars = _bars([(r["low"], r["score"], r["high"]) for r in answer.layers])
-    for r, bar in zip(answer.layers, bars, strict=True):
-        chosen = r["layer"] == answer.layer
-        small = "recommended" if chosen else "tied with it" if r["tied"] else ""
-        cells = (accuracy(r["score"]), interval(r["low"], r["high"]))
-        layers.append(_row(str(r["layer"]), cells, bar, small=small, here=chosen))
-    return [
-        ("Accuracy by number of labels", sizes),
-        ("Layers", layers),
-        ("What drove the answer", _contribution_rows(answer.contributions)),
-    ]
-
-
-def _row(
-    head: str, cells: Sequence[str], bar: Markup, *, small: str | None = None, here: bool = False
-) -> dict[str, Any]:
-    return {"head": head, "cells": cells, "bar": bar, "small": small, "here": here}
-
-
-def _contribution_rows(contributions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return what each feature added to the expected accuracy or took from it."""
-    shown, rest = contributions[:_MOST], contributions[_MOST:]
-    widest = max((abs(c["points"]) for c in shown), default=0.0) or 1.0
-    rows = []
-    for c in shown:
-        share = c["points"] / widest
-        kind, start = ("bar-loss" if share < 0 else "bar-gain"), 50 + 48 * min(share, 0)
-        zero = chart.shape("rect", "bar-zero", x="49.6", y=0, width="0.8", height=14)
-        own = chart.shape("rect", kind, x=start, y=3, width=48 * abs(share), height=8)
-        cells = (c["value"], minus(f"{c['points']:+.1f}"))
-        rows.append(_row(breakable(c["feature"]), cells, zero + own))
-    if rest:
-        total = minus(f"{sum(c['points'] for c in rest):+.1f}")
-        rows.append(_row(f"{len(rest)} more together", ("", total), Markup("")))
-    return rows
-
-
-def _bars(rows: Sequence[tuple[float | None, float | None, float | None]]) -> list[Markup]:
-    """Return each interval (low, middle, high) as a small drawing, all on one scale."""
-    known = [v for row in rows for v in row if v is not None] or [0.0]
+    Args:
+        points: Of sizes or layers.
+        here: The marked one.
+        word: Next to the marked one.
+        words: Next to others.
+    """
+    known = [v for p in points for v in (p.low, p.mean, p.high) if v is not None] or [0.0]
     least, span = min(known), max(known) - min(known)
 
     def place(value: float) -> float:
         return 2 + 96 * (value - least) / span
 
-    found = []
-    for low, mean, high in rows:
-        shapes = Markup("")
-        if mean is not None and span > 0:
-            start, end = (place(mean if v is None else v) for v in (low, high))
+    rows = []
+    for p in points:
+        bar, marked = Markup(""), p.n == here
+        if p.mean is not None and span > 0:
+            start, end = (place(p.mean if v is None else v) for v in (p.low, p.high))
             wide = max(end - start, 0.5)
-            shapes += chart.shape("rect", "bar-range", x=start, y=4, width=wide, height=6)
-            shapes += chart.shape("rect", "bar-mean", x=place(mean) - 1, y=1, width=2, height=12)
-        found.append(shapes)
-    return found
+            bar += chart.shape("rect", "bar-range", x=start, y=4, width=wide, height=6)
+            bar += chart.shape("rect", "bar-mean", x=place(p.mean) - 1, y=1, width=2, height=12)
+        rows.append((p, word if marked else words.get(p.n, ""), marked, bar))
+    return rows
+
+
+def _contributions(found: Sequence[Contribution]) -> list[tuple[Contribution, Markup]]:
+    """Return each contribution with a bar to the right for a gain, to the left for a loss."""
+    widest = max((abs(c.points) for c in found), default=0.0) or 1.0
+    rows = []
+    for c in found:
+        share = c.points / widest
+        kind, start = ("bar-loss" if share < 0 else "bar-gain"), 50 + 48 * min(share, 0)
+        zero = chart.shape("rect", "bar-zero", x="49.6", y=0, width="0.8", height=14)
+        own = chart.shape("rect", kind, x=start, y=3, width=48 * abs(share), height=8)
+        rows.append((c, zero + own))
+    return rows
 
 
 def value_range(answer: PageAnswer) -> tuple[float, float, float]:
@@ -257,7 +196,7 @@ def draw_curve(answer: PageAnswer, *, kind: str = "plot") -> Markup:
 
 
 def described(answer: PageAnswer) -> str:
-    """Return in words what the drawing shows; nothing where nothing is drawn."""
+    """Return what the drawing shows, as text; nothing where nothing is drawn."""
     if not answer.curve:
         return ""
     first, last = answer.curve[0], answer.curve[-1]

@@ -24,7 +24,7 @@ _NAMES = {
     "covered": "share near a labelled text",
     "low": "at least",
     "high": "at most",
-    "misled": "labelled texts beside another class",
+    "misled": "labelled texts next to another class",
     "bound": "error of copying the nearest label, at most",
 }
 _IN_SENTENCES = ("sentence", "radius", "what", "n_labelled", "n_unlabelled")
@@ -64,6 +64,15 @@ class Need:
 
 
 @dataclass(frozen=True)
+class Contribution:
+    """What one feature added to the expected accuracy, in points (hundredths)."""
+
+    feature: str
+    value: str
+    points: float
+
+
+@dataclass(frozen=True)
 class PageAnswer:
     """All that a page can show of an answer; what the answer lacks is None or empty.
 
@@ -81,13 +90,14 @@ class PageAnswer:
         observed: The sample's own learning curve: labels, accuracy.
         need: Labels for the target.
         layer: The recommended layer.
-        layers: Rows with layer, score, low, high, tied.
+        layers: The layers compared: a layer, its score and interval.
+        tied: Layers that tie with the best.
         evaluation: Expected accuracy on the evaluation texts.
         worth: Labelled rows that would show the same about it.
         notes: What was guessed, dropped or left out.
         texts: Names and values of what is known of the texts.
         verdicts: Warnings: code, sentence, severity.
-        contributions: Rows with feature, value, points, the largest first.
+        contributions: The largest first.
         manifest: Names and values of the record.
     """
 
@@ -104,13 +114,14 @@ class PageAnswer:
     observed: Sequence[tuple[int, float]]
     need: Need | None
     layer: int | None
-    layers: Sequence[Mapping[str, Any]]
+    layers: Sequence[Point]
+    tied: Sequence[int]
     evaluation: Point | None
     worth: float | None
     notes: Sequence[str]
     texts: Mapping[str, str]
     verdicts: Sequence[tuple[str, str, str]]
-    contributions: Sequence[Mapping[str, Any]]
+    contributions: Sequence[Contribution]
     manifest: Mapping[str, str]
 
     @property
@@ -146,6 +157,8 @@ def read_answer(answer: Mapping[str, Any]) -> PageAnswer:
     ]
     contributions = _contributions(answer.get("contributions") or ())
     sentences = _sentences(answer, verdicts, contributions)
+    rows = answer.get("layers") or ()
+    layers = [_point(row, "layer", "score") for row in rows]
     evaluation = answer.get("eval_accuracy")
     return PageAnswer(
         task=str(answer.get("task") or ""),
@@ -161,7 +174,8 @@ def read_answer(answer: Mapping[str, Any]) -> PageAnswer:
         observed=_observed(answer.get("observed") or ()),
         need=need,
         layer=layer,
-        layers=[_layer(row) for row in answer.get("layers") or ()],
+        layers=layers,
+        tied=[p.n for p, row in zip(layers, rows, strict=True) if row.get("tied_with_best")],
         evaluation=_point({"n": n or 0, **evaluation}) if evaluation else None,
         worth=_number(answer, "worth_labelled_rows"),
         notes=list(map(str, answer.get("notes") or ())),
@@ -200,14 +214,8 @@ def _needed(row: Mapping[str, Any], name: str) -> float:
     return value
 
 
-def _point(row: Mapping[str, Any]) -> Point:
-    return Point(round(_needed(row, "n")), *(_number(row, k) for k in ("mean", "low", "high")))
-
-
-def _layer(row: Mapping[str, Any]) -> dict[str, Any]:
-    numbers = {name: _number(row, name) for name in ("score", "low", "high")}
-    tied = bool(row.get("tied_with_best"))
-    return {"layer": round(_needed(row, "layer")), "tied": tied, **numbers}
+def _point(row: Mapping[str, Any], n: str = "n", mean: str = "mean") -> Point:
+    return Point(round(_needed(row, n)), *(_number(row, k) for k in (mean, "low", "high")))
 
 
 def _drawable(rows: Sequence[Point]) -> list[Point]:
@@ -251,26 +259,25 @@ def _need(row: Mapping[str, Any] | None, largest: int | None) -> Need | None:
     )
 
 
-def _contributions(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _contributions(rows: Sequence[Mapping[str, Any]]) -> list[Contribution]:
     found = []
     for row in rows:
         value, points = row.get("value"), _number(row, "points")
         unknown = value is None or (isinstance(value, Real) and not math.isfinite(value))
         shown = "" if unknown else value_text(value)  # a group of features has no value
         if points is not None:
-            name = str(row.get("feature", ""))
-            found.append({"feature": name, "value": shown, "points": points})
-    return sorted(found, key=lambda c: -abs(c["points"]))
+            found.append(Contribution(str(row.get("feature", "")), shown, points))
+    return sorted(found, key=lambda c: -abs(c.points))
 
 
 def _sentences(
     answer: Mapping[str, Any],
     verdicts: Sequence[tuple[str, str, str]],
-    contributions: Sequence[Mapping[str, Any]],
+    contributions: Sequence[Contribution],
 ) -> list[str]:
     """Return the sentences that the page does not show elsewhere."""
     warnings = [sentence for _, sentence, _ in verdicts if sentence]
-    strongest = [c["feature"] for c in contributions[:_STRONGEST]]
+    strongest = [c.feature for c in contributions[:_STRONGEST]]
 
     def elsewhere(sentence: str) -> bool:
         drove = len(strongest) == _STRONGEST and all(name in sentence for name in strongest)

@@ -22,7 +22,7 @@ _FAMILIES = ((1, 2, 5), (1, 3), (1,))
 
 @dataclass(frozen=True)
 class Point:
-    """A value at a number of labels with its 90 % interval; None where unknown."""
+    """A value at a number of labels, or of a layer, with its 90 % interval; None where unknown."""
 
     n: int
     mean: float | None

@@ -255,7 +255,7 @@ def draw_curves(curves: Sequence[TaskCurve], target: float) -> Markup:
 
 
 def described(curves: Sequence[TaskCurve]) -> str:
-    """Return in words what the drawing shows."""
+    """Return what the drawing shows, as text."""
     sizes = [p.n for c in curves for p in c.points]
     several = len({curve.means.encoder for curve in curves}) > 1
     line = "One line a task and encoder" if several else "One line a task"

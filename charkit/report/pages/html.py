@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from charkit.config import printable
+from charkit.report.pages.markdown import html_of
 
 UNKNOWN = "unknown"
 KINDS = {
@@ -63,7 +64,10 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.globals["kinds"] = KINDS
-    made.filters.update(breakable=breakable, cut=plain, kind=kind, minus=minus)
+    made.filters.update(
+        accuracy=accuracy, breakable=breakable, cut=plain, interval=interval, kind=kind,
+        labels=labels, markdown=lambda text: Markup(html_of(text)), minus=minus, value=value_text,
+    )  # fmt: skip
     return made
 
 

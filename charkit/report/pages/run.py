@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from charkit.config import people_name, printable
 from charkit.durable import write_whole
 from charkit.errors import UsageError
@@ -31,7 +29,6 @@ from charkit.report.pages.curves import (
     value_span,
 )
 from charkit.report.pages.html import data, flat, minus, plain, render, value_text
-from charkit.report.pages.markdown import html_of
 from charkit.report.pages.pictures import put_inside
 from charkit.report.pages.run_data import Experiment, Picture, RunFolder, read_run
 from charkit.report.pages.scorecard import scorecard_tables
@@ -104,7 +101,7 @@ def run_html(run: RunFolder, *, title: str | None = None) -> str:
         numbers=data({"curves": [_numbers(c) for c in curves]}),
         measured=_measured(curves) if curves else None,
         layers=_layers(curves) if curves else None,
-        experiments=[_experiment(e) for e in run.experiments],
+        experiments=[(e, short_of(e), _changed(e), _experiment_record(e)) for e in run.experiments],
         pictures=run.pictures,
         inside=inside,
         tables=scorecard_tables(run.scorecard),
@@ -190,7 +187,7 @@ def _best_cell(curve: TaskCurve, n: int, deepest: int) -> tuple[str, str, str] |
     if len(lead.tied) > 1:
         words += f"; level with it: {layer_range(k for k in lead.tied if k != lead.best)}"
     if not clear:
-        words += "; layers or controls cannot be told apart"
+        words += "; layers or controls do not differ clearly"
     kind = f"v{round((_SHADES - 1) * lead.best / max(deepest, 1))}" if clear else "unclear"
     return kind, str(lead.best), words
 
@@ -214,26 +211,16 @@ def _score_rows(curve: TaskCurve) -> list[tuple[str, list[tuple[str, str, str] |
     return [(f"layer {k}", [cell(k, n, lead) for n, lead in curve.leads.items()]) for k in layers]
 
 
-def _experiment(experiment: Experiment) -> dict[str, Any]:
-    """Return what the page shows of an experiment."""
+def _changed(experiment: Experiment) -> str:
+    """Return the settings that differ from the study's own."""
     changed = experiment.manifest.get("changed")
-    record = _flat_record(experiment.manifest)
-    if experiment.table:
-        record["table"] = f"experiments/{experiment.table}"
-    return {
-        "name": experiment.question or experiment.name,
-        "short": short_of(experiment),
-        "changed": ", ".join(f"{k} = {value_text(v)}" for k, v in changed.items())
-        if isinstance(changed, Mapping)
-        else "",
-        "headline": experiment.headline,
-        "finding": Markup(html_of(experiment.finding)),
-        "asked_by": experiment.asked_by,
-        "question": experiment.question,
-        "pictures": experiment.pictures,
-        "summary": {k: value_text(v) for k, v in experiment.summary.items()},
-        "record": record,
-    }
+    values = changed.items() if isinstance(changed, Mapping) else ()
+    return ", ".join(f"{name} = {value_text(value)}" for name, value in values)
+
+
+def _experiment_record(experiment: Experiment) -> dict[str, str]:
+    table = {"table": f"experiments/{experiment.table}"} if experiment.table else {}
+    return _flat_record(experiment.manifest) | table
 
 
 def _flat_record(values: Mapping[str, Any]) -> dict[str, str]:

@@ -5,7 +5,7 @@
     NAME.parquet, figures/      the same, as a study writes it
     experiments/NAME.json       question, headline, finding (Markdown), figures, table, summary,
                                 manifest
-    scorecard.json              errors of methods beside each other
+    scorecard.json              errors of methods
     answer/answer.json          an answer as an example
 
 Every part may be missing, but not all of them.
@@ -179,7 +179,7 @@ def read_run(folder: Path) -> RunFolder:
 
 
 def _sweep_tables(folder: Path) -> list[Path]:
-    """Return the sweep tables; first the one that a study's counts (``.json``) stand beside."""
+    """Return the sweep tables; first the one that a study's counts (``.json``) belong to."""
     found = [p for p in sorted(folder.glob("*.parquet")) if _columns(p) >= _SWEEP_COLUMNS]
     return sorted(found, key=lambda p: not p.with_suffix(".json").is_file())
 

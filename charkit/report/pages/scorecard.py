@@ -120,9 +120,9 @@ def _needs(rows: _Rows) -> ScoreTable:
         cells = [_share(own[m]["within_2"]) if m in own else "" for m in multiples]
         body[method] = [*cells, _share(own[multiples[0]]["reachable_though_not"])]
     return ScoreTable(
-        "Labels for a target: share told within a factor of 2",
+        "Labels for a target: share predicted within a factor of 2",
         "method",
-        [*(f"truth {m} ×" for m in multiples), "told though out of reach"],
+        [*(f"truth {m} ×" for m in multiples), "predicted though out of reach"],
         body,
     )
 

@@ -72,7 +72,9 @@ def fisher_words(run: RunFolder) -> str:
     ours, without = error_of(run.scorecard, OURS), error_of(run.scorecard, _FISHER)
     if ours is None:
         return ""
-    words = f"Accuracies with 2 to 8 times the labels are told {ours:.1f} points off on average"
+    words = (
+        f"Accuracies with 2 to 8 times the labels are predicted {ours:.1f} points off on average"
+    )
     power_law = error_of(run.scorecard, "pow2")
     if power_law is not None:
         words += f" (power law {power_law:.1f})"

@@ -123,7 +123,7 @@
   const goal = at("goal");
   const rows = all("#goal-rows tr");
 
-  // The tasks of a run: a row each. Returns what the slider says.
+  // The tasks of a run: a row each. Returns the slider's text.
   function showRows(found) {
     const met = found.filter((one) => one.n !== null).length;
     at("goal-met").textContent = `${met} of ${curves.length} task${curves.length > 1 ? "s" : ""}`;
@@ -226,9 +226,9 @@
     }));
     tip.hidden = false;
     const ratio = svg.clientWidth / svg.viewBox.baseVal.width;
-    const beside = x * ratio + 14;
-    const fits = beside + tip.offsetWidth <= svg.clientWidth;
-    tip.style.left = `${fits ? beside : Math.max(0, x * ratio - 14 - tip.offsetWidth)}px`;
+    const right = x * ratio + 14;
+    const fits = right + tip.offsetWidth <= svg.clientWidth;
+    tip.style.left = `${fits ? right : Math.max(0, x * ratio - 14 - tip.offsetWidth)}px`;
     const above = y * ratio - tip.offsetHeight - 10;
     const below = scale.bottom * ratio - tip.offsetHeight - 6;  // of the only curve
     tip.style.top = `${!run ? below : above >= 0 ? above : y * ratio + 14}px`;

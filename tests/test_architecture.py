@@ -223,7 +223,6 @@ write predicted, shown, zero, available, depends on, as text, only, similar, and
 WITH_OLD_WORDS = (
     "charkit/answers",
     "charkit/cli",
-    "charkit/report",
     "glue_pilot",
     "metamodel",
     "charkit/tasks/grammar/reference.py",  # sentences of generated tasks: they stay as they are

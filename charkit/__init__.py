@@ -22,6 +22,7 @@ _HOME = {
     "load_encoder": "charkit.encoders.load",
     "embed": "charkit.answers.embedding",
     "estimate": "charkit.answers.estimate",
+    "evaluate": "charkit.answers.evaluate",
     "compare_tasks": "charkit.answers.distances",
     "nearest_tasks": "charkit.answers.nearest",
     "encode": "charkit.api",
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from charkit.answers.embedding import embed as embed
     from charkit.answers.encoders import rank_encoders as rank_encoders
     from charkit.answers.estimate import estimate as estimate
+    from charkit.answers.evaluate import evaluate as evaluate
     from charkit.answers.layers import layers as layers
     from charkit.answers.nearest import nearest_tasks as nearest_tasks
     from charkit.answers.next_labels import next_labels as next_labels

@@ -107,10 +107,10 @@ def fresh_rows(labelled: Split, texts: Split) -> tuple[list[int], int]:
         labelled: The labelled texts.
         texts: Those to choose from.
     """
-    seen = set(_keys(labelled))
+    seen = set(row_words(labelled))
     first: dict[object, int] = {}
     n_known = 0
-    for row, key in enumerate(_keys(texts)):
+    for row, key in enumerate(row_words(texts)):
         if key in seen:
             n_known += 1
         else:
@@ -118,7 +118,7 @@ def fresh_rows(labelled: Split, texts: Split) -> tuple[list[int], int]:
     return sorted(first.values()), n_known
 
 
-def _keys(split: Split) -> list[object]:
+def row_words(split: Split) -> list[object]:
     """Return what makes rows the same: their words, whatever their case and spaces."""
     return list(
         row_keys(

@@ -16,6 +16,7 @@ from charkit.cli.compare import distances, nearest
 from charkit.cli.comparing_encoders import encoders
 from charkit.cli.embedding import embed
 from charkit.cli.estimating import estimate
+from charkit.cli.evaluating import evaluate
 from charkit.cli.labelling import next_labels
 from charkit.cli.machine import doctor, fetch
 from charkit.cli.probe import encode, layers
@@ -84,6 +85,7 @@ CARE = "Store and machine"
 
 app.command(rich_help_panel=ASK)(estimate)
 app.command("next", rich_help_panel=ASK)(next_labels)
+app.command(rich_help_panel=ASK)(evaluate)
 app.command(rich_help_panel=ASK)(layers)
 app.command(rich_help_panel=ASK)(encoders)
 app.command(rich_help_panel=ASK)(sweep)

@@ -41,7 +41,18 @@ def test_encode_keeps_all_layers(tiny_bert, tmp_store):
 
 RENAMED = {"tasks": "tasks", "cache_dir": "store"}
 FUNCTIONS = {"encoders": "rank_encoders"}
-SCREEN = {"out", "dry_run", "machines", "price", "fmt", "quiet", "verbose", "log_file", "debug"}
+SCREEN = {
+    "out",
+    "page",
+    "dry_run",
+    "machines",
+    "price",
+    "fmt",
+    "quiet",
+    "verbose",
+    "log_file",
+    "debug",
+}
 
 
 @pytest.mark.parametrize(
@@ -52,6 +63,7 @@ SCREEN = {"out", "dry_run", "machines", "price", "fmt", "quiet", "verbose", "log
         "encoders",
         "embed",
         "estimate",
+        "evaluate",
         "next_labels",
         "encode",
         "fetch",

@@ -17,6 +17,7 @@ IN_FOLDER = {"good.csv", "encoder", "other.csv", "file/a.safetensors"}
 EMBED = ("embed", "good.csv", "-e", "encoder")
 ESTIMATE = ("estimate", "good.csv", "-e", "encoder")
 NEXT = ("next", "good.csv", "-e", "encoder")
+EVALUATE = ("evaluate", "good.csv", "-e", "encoder")
 
 
 @dataclass(frozen=True)
@@ -608,6 +609,31 @@ CASES = [
         "next_out_is_a_folder", "charkit next --out of a folder; refused before the work.",
         (*NEXT, "--out", "encoder"), 4, "--out cannot be written", _half_labelled,
         follow=lambda attempt: attempt.set("--out", str(attempt.folder / "another" / "next.csv")),
+    ),
+    BadCommand(
+        "evaluate_budget_above_pool", "charkit evaluate --budget of more texts than the pool has.",
+        (*EVALUATE, "--budget", "99"), 2, "budget out of range: expected 5 to 20", _half_labelled,
+        follow=_set("--budget", "10"),
+    ),
+    BadCommand(
+        "evaluate_no_pool", "charkit evaluate where every row has a label.",
+        EVALUATE, 3, "there is no pool to test on",
+        follow=lambda attempt: _half_labelled(attempt.folder),
+    ),
+    BadCommand(
+        "evaluate_out_ending", "charkit evaluate --out with an ending that is not written.",
+        (*EVALUATE, "--out", "test.xlsx"), 2, "expected a file that ends in .csv", _half_labelled,
+        follow=lambda attempt: attempt.set("--out", str(attempt.folder / "test.csv")),
+    ),
+    BadCommand(
+        "evaluate_labels_missing", "charkit evaluate --labels of a file that is not there.",
+        (*EVALUATE, "--labels", "other.csv"), 4, "expected the file that --out wrote", _half_labelled,
+        follow=lambda attempt: attempt.drop("--labels"),
+    ),
+    BadCommand(
+        "evaluate_layer_out_of_range", "charkit evaluate --layer that the encoder lacks.",
+        (*EVALUATE, "--layer", "9"), 2, "layer out of range: expected 0 (embeddings) to 2",
+        _half_labelled,
     ),
     BadCommand("no_arguments", "charkit sweep without a task.", ("sweep",), 2, "tasks",
         follow=_name_task,

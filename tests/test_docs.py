@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from test_architecture import BANNED
 
 import charkit
 
@@ -44,3 +45,15 @@ def test_every_command_of_the_front_page_names_a_file_that_is_there():
     commands = re.findall(r"charkit [a-z]+ (\S+\.csv)", text)
     assert len(commands) >= 7
     assert {place for place in commands} == {"examples/reviews.csv"}
+
+
+WRITTEN_BY_STUDIES = {"study.md", "embeddings.md", "pilot.md", "scorecard.md"}
+"""Pages made of results of earlier runs; their words change when they are made again."""
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
+def test_pages_have_no_banned_words(page):
+    if page.name in WRITTEN_BY_STUDIES:
+        return
+    lines = page.read_text("utf-8").splitlines()
+    assert not [f"{n}: {line}" for n, line in enumerate(lines, 1) if BANNED.search(line)]

@@ -244,14 +244,6 @@ def test_banned_words_are_not_used():
     assert not bad
 
 
-@pytest.mark.parametrize("place", WITH_OLD_WORDS)
-def test_no_clean_place_is_excused(place):
-    files = [p for p in ALL.values() if p.relative_to(ROOT).as_posix().startswith(place)]
-    assert any(BANNED.search(path.read_text(encoding="utf-8")) for path in files), (
-        f"{place} is clean: take it from WITH_OLD_WORDS"
-    )
-
-
 WITH_REASONS = (
     "charkit/heads",
     "charkit/fisher",

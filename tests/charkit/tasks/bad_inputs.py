@@ -107,6 +107,23 @@ def _far_dates() -> bytes:
     return sink.getvalue()
 
 
+def _named_classes(names: list[str], last: int = 0) -> Callable[[], bytes]:
+    def make() -> bytes:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        features = {"label": {"names": names, "_type": "ClassLabel"}}
+        table = pa.table(
+            {"text": [f"text {i}" for i in range(12)], "label": [0, 1] * 5 + [1, last]}
+        )
+        declared = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+        sink = io.BytesIO()
+        pq.write_table(table.replace_schema_metadata(declared), sink)
+        return sink.getvalue()
+
+    return make
+
+
 GOOD = csv_of(*_good_rows())
 
 
@@ -142,6 +159,10 @@ def _one_list(attempt: Any) -> None:
 def _sample(attempt: Any) -> None:
     rows = {"text": [f"text number {i}" for i in range(12)], "label": list("ab") * 6}
     attempt.file.write_bytes(_parquet(rows)())
+
+
+def _drop_wrong_bytes(attempt: Any) -> None:
+    attempt.file.write_bytes(attempt.file.read_bytes().decode("utf-8", "ignore").encode())
 
 
 def _one_object_a_row(attempt: Any) -> None:
@@ -198,6 +219,30 @@ FILES = [
         "t.csv.gz", DataError, "convert it: gunzip -c old | iconv -f CP1252 -t UTF-8 > new",
         {"t.csv.gz": gzip.compress(GOOD.replace("text", "t\u00e9xt").replace("t\u00e9xt", "text", 1)
                                    .encode("latin-1"))},
+    ),
+    BadInput(
+        "one_wrong_byte", "A file in UTF-8 with one line in another encoding.", "t.csv", DataError,
+        "The rest of the file is UTF-8 (10 places against 1): correct line 12, or drop such bytes: "
+        "iconv -f UTF-8 -t UTF-8 -c old > new",
+        {"t.csv": GOOD.replace("number", "n\u00famber").encode() + b"caf\xe9,a\n"},
+        follow=_drop_wrong_bytes,
+    ),
+    BadInput(
+        "unknown_encoding", "Bytes that no known encoding has.", "t.csv", DataError,
+        "Which encoding it is cannot be seen. Open it with the program that wrote it and save it",
+        {"t.csv": GOOD.encode() + b"\x81 \x8d \x8f,a\n"},
+        follow="the program that wrote the file has to be used",
+    ),
+    BadInput(
+        "not_compressed", "A file called .gz that is not compressed.", "t.csv.gz", DataError,
+        "t.csv.gz is not compressed: expected a gzip file (bytes 1f 8b), as its name says",
+        {"t.csv.gz": GOOD},
+    ),
+    BadInput(
+        "spaces_between_quotes", "Fields separated by spaces, as R's write.table writes them.",
+        "t.csv", DataError, "the fields seem to be separated by spaces: expected commas",
+        {"t.csv": '"text" "label"\n' + "".join(f'"text {i}" "{"ab"[i % 2]}"\n' for i in range(12))},
+        follow=_edit('" "', '","'),
     ),
     BadInput(
         "title_line_packed", "Lines above the names of the columns, in a gzip file.", "t.csv.gz",
@@ -523,6 +568,25 @@ FILES = [
         "folder_without_train", "A folder without a training file.", ".", DataError,
         "expected a file train",
         {"test.csv": GOOD},
+    ),
+    BadInput(
+        "saved_without_its_files", "A folder of save_to_disk that lacks a file.", ".", MissingError,
+        "lacks data-00000-of-00001.arrow. Copy the folder again",
+        {"state.json": '{"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}'},
+        follow="the folder has to be copied again from where it is whole",
+    ),
+    BadInput(
+        "shards_name_classes_otherwise", "Shards of one part that number their classes differently.",
+        ".", DataError, "train-00001-of-00002.parquet names its classes differently than",
+        {f"train-0000{i}-of-00002.parquet": _named_classes(names)
+         for i, names in enumerate((["a", "b"], ["b", "a"]))},
+        follow="the data set has to be written again by the program that wrote it",
+    ),
+    BadInput(
+        "code_without_a_class", "A class code for which the file names no class.", "t.parquet",
+        DataError, "row 12: column 'label': expected a class code 0..1, got 5",
+        {"t.parquet": _named_classes(["a", "b"], last=5)},
+        follow=lambda attempt: attempt.file.write_bytes(_named_classes(["a", "b"])()),
     ),
     BadInput(
         "class_folders", "A folder for each class, a file for each text.", ".", DataError,

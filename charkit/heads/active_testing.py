@@ -32,9 +32,8 @@ from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv, expit, logit, ndtri, stdtrit
 
-from charkit.heads.intervals import LEVEL
+from charkit.heads.intervals import LEVEL, normal_quantile
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -100,7 +99,7 @@ class Strata:
     def shares(self) -> FloatArray:
         """Share of right rows of each stratum at every amount that may move it, (n_strata, ...)."""
         every = [
-            expit(_logits(self.expected[self.of == h]) + _GRID[:, None]).mean(1)
+            logistic(_logits(self.expected[self.of == h]) + _GRID[:, None]).mean(1)
             for h in range(len(self.size))
         ]
         return np.asarray(np.clip(np.stack(every), _SMALLEST, 1 - _SMALLEST))
@@ -205,11 +204,13 @@ def pool_accuracy(
         right: How many of them the head predicts right, (n_strata,).
         level: Coverage of the interval.
     """
+    from scipy.special import stdtrit  # not at import: some machines lack it
+
     n_labelled, n_pool = float(labelled.sum()), len(strata.of)
     best, _, shares = _posterior(strata, labelled, right, NARROW)
     center, variance, _ = _posterior(strata, labelled, right, WIDE)
     free = max(n_labelled - len(strata.size), FEWEST_FREE)
-    few = stdtrit(free, (1 + level) / 2) / ndtri((1 + level) / 2)
+    few = float(stdtrit(free, (1 + level) / 2)) / normal_quantile(level)
     low, high = _beta_interval(center, few**2 * variance, level)
     n_right = float(right.sum())
     n_wrong = n_labelled - n_right
@@ -267,11 +268,23 @@ def _logits(expected: FloatArray) -> FloatArray:
     values = np.sort(expected)
     if len(values) > _POINTS:
         values = np.quantile(values, (np.arange(_POINTS) + 0.5) / _POINTS)
-    return np.asarray(logit(np.clip(values, _SURE, 1 - _SURE)))
+    return logits(np.clip(values, _SURE, 1 - _SURE))
+
+
+def logistic(values: FloatArray) -> FloatArray:
+    """Return 1 / (1 + exp(-x)) of each value, without overflow."""
+    return np.asarray(0.5 + 0.5 * np.tanh(values / 2))
+
+
+def logits(shares: FloatArray) -> FloatArray:
+    """Return log(p / (1 - p)) of each share in (0, 1)."""
+    return np.asarray(np.log(shares) - np.log1p(-shares))
 
 
 def _beta_interval(mean: float, variance: float, level: float) -> tuple[float, float]:
     """Return the interval of the beta distribution with these moments."""
+    from scipy.special import betaincinv  # not at import: some machines lack it
+
     if variance <= 0:
         return mean, mean
     strength = mean * (1 - mean) / variance - 1

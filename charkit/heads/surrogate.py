@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit, logit
 
 from charkit.errors import DataError
+from charkit.heads.active_testing import logistic, logits
 from charkit.heads.out_of_fold import SampleHeads, fit_sample_heads
 
 FloatArray = NDArray[np.float64]
@@ -166,17 +166,17 @@ def expected_correctness(
     tight = 1 / np.array([1.0, _LOOSE, _LOOSE]) ** 2
     w = center.copy()
     for _ in range(_STEPS):
-        p = expit(x @ w)
+        p = logistic(x @ w)
         slope = x.T @ (y - p) - tight * (w - center)
         curve = (x * (p * (1 - p))[:, None]).T @ x + np.diag(tight)
         step = np.linalg.solve(curve, slope)
         w += step / max(1.0, float(np.abs(step).max()))
         if np.abs(step).max() < 1e-9:
             break
-    return np.asarray(expit(_numbers(unknown) @ w))
+    return np.asarray(logistic(_numbers(unknown) @ w))
 
 
 def _numbers(confidence: FloatArray) -> FloatArray:
     """Return a constant, the head's own logit, and the mean logit of all layers, (n, 3)."""
-    own, *others = logit(np.clip(confidence, _SURE, 1 - _SURE))
+    own, *others = logits(np.clip(confidence, _SURE, 1 - _SURE))
     return np.stack([np.ones(len(own)), own, np.mean(others, 0)], 1)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import linear_sum_assignment
 
 FloatArray = NDArray[np.float64]
 
@@ -42,6 +41,8 @@ def cott_accuracy(known: ArrayLike, labels: ArrayLike, unknown: ArrayLike) -> fl
 
 def _costs(p: FloatArray, shares: FloatArray) -> FloatArray:
     """Return the cost of each row where rows meet labels of the given shares at least cost."""
+    from scipy.optimize import linear_sum_assignment  # not at import: some machines lack it
+
     targets = np.repeat(np.arange(len(shares)), _counts(shares, len(p)))
     cost = 1 - p[:, targets]
     rows, columns = linear_sum_assignment(cost)

@@ -152,7 +152,7 @@ MOST_BLANK = 0.5
 def _in_order(
     found: dict[int, str], others: int, plan: TestPlan, where: str, *, planned: bool
 ) -> TestLabels:
-    """Return the labels in the order of labelling, and what is to be said about them.
+    """Return the labels in the order of labelling, and what to note about them.
 
     Raises:
         DataError: None of them is of a row that was drawn.

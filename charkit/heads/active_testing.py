@@ -237,8 +237,8 @@ def _posterior(
     shares = np.empty((len(strata.size), len(score)))
     for h, size in enumerate(strata.size):
         p = strata.shares[h]
-        told = right[h] * np.log(p) + (labelled[h] - right[h]) * np.log1p(-p)
-        likely = np.exp(told - told.max())
+        fit = right[h] * np.log(p) + (labelled[h] - right[h]) * np.log1p(-p)
+        likely = np.exp(fit - fit.max())
         whole, first, second = (density @ np.stack([likely, likely * p, likely * p * p], 1)).T
         first, second = first / whole, second / whole
         score += np.log(whole)

@@ -28,6 +28,8 @@ _ROWS = 4_096
 """Pool rows whose probabilities are held at once."""
 
 _SURE = 1e-4
+"""No confidence is read as surer than this: a thousand rows could not show it."""
+
 _WEIGHT = 0.5
 """Of each of the two numbers before any row is seen: together they are a logit."""
 
@@ -35,6 +37,7 @@ _LOOSE = 0.5
 """Standard deviation of the weights around that; of the constant 1."""
 
 _STEPS = 50
+"""Newton's method on three weights ends within ten; the limit is for hopeless cases."""
 
 
 _SAME = 1e-5

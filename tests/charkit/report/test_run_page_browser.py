@@ -101,3 +101,17 @@ def test_a_task_can_be_chosen(shown, page):
       return [...document.querySelectorAll("[data-grid]")].map((g) => g.hidden);
     })()"""
     assert shown.evaluate(choose) == [True, True, False]
+
+
+def test_keys_read_the_curves_by_labels_and_by_task(shown, page):
+    shown.open(page)
+    press = """((keys) => {
+      const plot = [...document.querySelectorAll(".plot")].find((p) => p.clientWidth);
+      for (const key of keys) plot.dispatchEvent(new KeyboardEvent("keydown", {key}));
+      return plot.getAttribute("aria-valuetext");
+    })(%s)"""
+    first = shown.evaluate(press % '["Home"]')
+    assert ", 16 labels: accuracy 0.500, " in first
+    assert ", 1,024 labels: accuracy 0.850, " in shown.evaluate(press % '["End"]')
+    below = shown.evaluate(press % '["ArrowDown", "ArrowDown", "ArrowLeft"]')
+    assert below.startswith("flat, 256 labels: accuracy 0.500, ")

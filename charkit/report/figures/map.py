@@ -58,14 +58,18 @@ def distance_map(
     places = place_points(distances_of(matrix), seed=seed)
     names = [str(name) for name in matrix.index]
     colours = group_colours(names, groups)
+    stress = places.stress
+    quality = "well" if stress < 0.1 else "roughly" if stress < 0.2 else "poorly, see the matrix"
     words = (
-        f"Far apart: large {readable(unit)}. Stress {places.stress:.2f}: a plane shows the "
-        f"distances {_quality(places.stress)}. Directions mean nothing."
+        f"Far apart: large {readable(unit)}. Stress {stress:.2f}: a plane shows the distances "
+        f"{quality}. Directions mean nothing."
     )
     if colours:
         words += f" Colours: tasks that {alike}."
     wide = WIDTH - 2 * _SIDE
-    tall = (wide - _ROOM[0]) * min(_extent(places.points), 1.3) + _ROOM[1]
+    extent = places.points.max(0) - places.points.min(0)
+    ratio = float(extent[1] / extent[0]) if extent[0] > 0 else 1.0
+    tall = (wide - _ROOM[0]) * min(ratio, 1.3) + _ROOM[1]
     tall = max(tall, 1.6)
     figure, axes = blank(
         title=title or f"A map of {len(names)} tasks",
@@ -83,17 +87,7 @@ def distance_map(
     _draw(axes, places.points, inches - corner, shown, marks, (wide, tall))
     numbers = pd.DataFrame(places.points, columns=["x", "y"])
     numbers.insert(0, "task", names)
-    return keep_numbers(figure, numbers.assign(stress=places.stress))
-
-
-def _quality(stress: float) -> str:
-    return "well" if stress < 0.1 else "roughly" if stress < 0.2 else "poorly, see the matrix"
-
-
-def _extent(points: FloatArray) -> float:
-    """Return the height of the points over their width."""
-    wide, tall = points.max(0) - points.min(0)
-    return float(tall / wide) if wide > 0 else 1.0
+    return keep_numbers(figure, numbers.assign(stress=stress))
 
 
 def _frame(axes: Axes, points: FloatArray, wide: float, tall: float) -> None:

@@ -157,6 +157,9 @@ def read_answer(answer: Mapping[str, Any]) -> PageAnswer:
     ]
     contributions = _contributions(answer.get("contributions") or ())
     sentences = _sentences(answer, verdicts, contributions)
+    observed = [
+        (round(_needed(row, "n")), _number(row, "accuracy")) for row in answer.get("observed") or ()
+    ]
     rows = answer.get("layers") or ()
     layers = [_point(row, "layer", "score") for row in rows]
     evaluation = answer.get("eval_accuracy")
@@ -171,7 +174,7 @@ def read_answer(answer: Mapping[str, Any]) -> PageAnswer:
         sizes=sizes,
         curve=curve,
         others=others,
-        observed=_observed(answer.get("observed") or ()),
+        observed=sorted((n, value) for n, value in observed if n > 0 and value is not None),
         need=need,
         layer=layer,
         layers=layers,
@@ -236,11 +239,6 @@ def _curves(
     drawn = {k: _drawable(v) for k, v in sorted(grouped.items())}
     main = layer if layer in drawn else next(iter(drawn), None)
     return drawn.get(main or 0, []), [v for k, v in drawn.items() if k != main and v]
-
-
-def _observed(rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, float]]:
-    pairs = [(round(_needed(row, "n")), _number(row, "accuracy")) for row in rows]
-    return sorted((n, a) for n, a in pairs if n > 0 and a is not None)
 
 
 def _need(row: Mapping[str, Any] | None, largest: int | None) -> Need | None:

@@ -267,18 +267,15 @@ def described(curves: Sequence[TaskCurve]) -> str:
     )
 
 
-def _axis_name(curves: Sequence[TaskCurve]) -> str:
-    metrics = {c.metric for c in curves}
-    return metrics.pop() if len(metrics) == 1 else "accuracy (or the task's own metric)"
-
-
 def _shapes(curves: Sequence[TaskCurve], target: float, frame: Frame) -> list[Markup]:
+    metrics = sorted({c.metric for c in curves})
+    name = metrics[0] if len(metrics) == 1 else "accuracy (or the task's own metric)"
     bands = [
         chart.band(f"range {task_class(at)}", curve.points, frame, data_task=str(at))
         for at, curve in enumerate(curves)
     ]
     return [
-        *chart.axes(frame, _axis_name(curves), "labels"),
+        *chart.axes(frame, name, "labels"),
         *bands,
         *(_line(curve, at, frame) for at, curve in enumerate(curves)),
         *chart.goal(frame, target, 2),

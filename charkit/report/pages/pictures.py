@@ -67,16 +67,17 @@ def put_inside(
     inside: dict[Path, Held] = {}
     left_out = []
     for picture in pictures:
-        svg, uri, coded = _shrunk_file(picture), "", ""
-        if svg is not None and len(uri := data_uri(svg)) <= plain:
-            plain -= len(uri)
-        elif svg is not None and len(coded := _packed(svg)) <= packed:
-            uri, packed = "", packed - len(coded)
-        else:
+        svg, coded = _shrunk_file(picture), ""
+        uri = data_uri(svg) if svg is not None else ""
+        if svg is not None and len(uri) > plain:
+            uri, coded = "", _base64(gzip.compress(svg.encode(), mtime=0))
+        if svg is None or len(coded) > packed:
             left_out.append(picture.svg.name)
             continue
-        table = _coded_numbers(picture.csv)
-        if not 0 < len(table) <= numbers:
+        plain, packed = plain - len(uri), packed - len(coded)
+        short = picture.csv is not None and picture.csv.stat().st_size <= _LARGEST_CSV
+        table = _base64(picture.csv.read_bytes()) if picture.csv and short else ""
+        if len(table) > numbers:
             table = ""
         numbers -= len(table)
         csv = f"data:text/csv;base64,{table}" if table else ""
@@ -84,14 +85,8 @@ def put_inside(
     return inside, left_out
 
 
-def _packed(svg: str) -> str:
-    return base64.b64encode(gzip.compress(svg.encode(), mtime=0)).decode()
-
-
-def _coded_numbers(csv: Path | None) -> str:
-    if csv is None or csv.stat().st_size > _LARGEST_CSV:
-        return ""
-    return base64.b64encode(csv.read_bytes()).decode()
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
 
 
 def _pixels(svg: str) -> tuple[int, int]:

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from charkit.config import people_name, printable
 from charkit.durable import write_whole
 from charkit.errors import UsageError
@@ -98,7 +100,7 @@ def run_html(run: RunFolder, *, title: str | None = None) -> str:
         long=True,
         sentences=rest,
         verdicts=warnings_of(run, curves, left_out),
-        numbers=data({"curves": [_numbers(c) for c in curves]}),
+        numbers=_numbers(curves),
         measured=_measured(curves) if curves else None,
         layers=_layers(curves) if curves else None,
         experiments=[(e, short_of(e), _changed(e), _experiment_record(e)) for e in run.experiments],
@@ -129,14 +131,18 @@ def _about(run: RunFolder, curves: Sequence[TaskCurve]) -> list[str]:
     return parts
 
 
-def _numbers(curve: TaskCurve) -> dict[str, Any]:
-    """Return what the script needs of a curve."""
-    return {
-        "name": curve.task[:60],
-        "metric": curve.metric,
-        "layer": curve.layer,
-        "points": [[p.n, p.mean, p.low, p.high] for p in curve.points],
-    }
+def _numbers(curves: Sequence[TaskCurve]) -> Markup:
+    """Return what the script needs of the curves."""
+    rows = [
+        {
+            "name": c.task[:60],
+            "metric": c.metric,
+            "layer": c.layer,
+            "points": [[p.n, p.mean, p.low, p.high] for p in c.points],
+        }
+        for c in curves
+    ]
+    return data({"curves": rows})
 
 
 def _measured(curves: Sequence[TaskCurve]) -> dict[str, Any]:

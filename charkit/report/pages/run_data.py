@@ -13,7 +13,7 @@ Every part may be missing, but not all of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,11 +151,15 @@ def read_run(folder: Path) -> RunFolder:
             f"no run at {folder}: expected a folder of results, got {what}. Name what 'charkit "
             "estimate --out' or 'charkit sweep --out' or a study wrote."
         )
-    tables = _sweep_tables(folder)
+    tables = [p for p in sorted(folder.glob("*.parquet")) if _columns(p) >= _SWEEP_COLUMNS]
+    # A study writes its counts (.json) next to its table: that one comes first.
+    tables = sorted(tables, key=lambda p: not p.with_suffix(".json").is_file())
     experiments = _experiments(folder)
-    answer = _answer(folder)
+    answers = [p for p in (folder / ANSWER, folder / "answer" / ANSWER) if p.is_file()]
+    answer = _json(answers[0]) if answers else None
     scorecard = _json(folder / SCORECARD) if (folder / SCORECARD).is_file() else {}
-    pictures = _pictures(folder)
+    drawings = [*sorted(folder.glob("*.svg")), *sorted((folder / FIGURES).glob("*.svg"))]
+    pictures = [_picture(place) for place in drawings if _is_here(place)]
     if not (tables or experiments or answer or scorecard):
         held = ", ".join(sorted(printable(p.name) for p in folder.iterdir())[:8]) or "nothing"
         raise MissingError(
@@ -176,12 +180,6 @@ def read_run(folder: Path) -> RunFolder:
         scorecard=scorecard,
         answer=answer,
     )
-
-
-def _sweep_tables(folder: Path) -> list[Path]:
-    """Return the sweep tables; first the one that a study's counts (``.json``) belong to."""
-    found = [p for p in sorted(folder.glob("*.parquet")) if _columns(p) >= _SWEEP_COLUMNS]
-    return sorted(found, key=lambda p: not p.with_suffix(".json").is_file())
 
 
 def _columns(path: Path) -> set[str]:
@@ -224,13 +222,6 @@ def _json(path: Path) -> Mapping[str, Any]:
 
 def _named(path: Path) -> str:
     return printable(f"{path.parent.name}/{path.name}")
-
-
-def _answer(folder: Path) -> Mapping[str, Any] | None:
-    for place in (folder / ANSWER, folder / "answer" / ANSWER):
-        if place.is_file():
-            return _json(place)
-    return None
 
 
 def _experiments(folder: Path) -> tuple[Experiment, ...]:
@@ -284,8 +275,3 @@ def _picture(svg: Path) -> Picture:
 def _is_here(place: Path) -> bool:
     """Return whether a file is no link to another folder."""
     return place.resolve().parent == place.parent.resolve()
-
-
-def _pictures(folder: Path) -> Sequence[Picture]:
-    places = [*sorted(folder.glob("*.svg")), *sorted((folder / FIGURES).glob("*.svg"))]
-    return [_picture(place) for place in places if _is_here(place)]

@@ -51,7 +51,7 @@ def cached(
         kind: The kind of entry.
         config: All that determines the result; its `content_hash` is the key.
         make: Called under the lock with a folder; writes the files into it and returns what
-            ``run.json`` says beside them (see `charkit.manifest.run_manifest`).
+            ``run.json`` holds in addition (see `charkit.manifest.run_manifest`).
         load: Called with the folder of the finished entry.
         resume: Names of files that a killed ``make`` may have left and that the next one checks
             and takes up. All else is removed from the folder before.

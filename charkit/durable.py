@@ -93,7 +93,7 @@ def named_place(named: str | Path, what: str) -> Path:
 
 
 def is_full(error: BaseException) -> bool:
-    """Tell whether an error says that the disk, a quota or a size limit is exhausted.
+    """Return whether an error says that the disk, a quota or a size limit is exhausted.
 
     Libraries written in Rust raise their own kinds of error, which end in "(os error 28)".
     """
@@ -193,7 +193,7 @@ def rename(source: Path, target: Path) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> Path:
-    """Write a file under a temporary name beside its place, then rename it into place.
+    """Write a file under a temporary name next to its place, then rename it into place.
 
     Whoever reads ``path`` sees the old content or the new one, never a part of either,
     also when the process is killed. A failed write leaves nothing behind.
@@ -252,7 +252,7 @@ def _sweep_leftovers(path: Path) -> None:
 
 
 def is_leftover(path: Path) -> bool:
-    """Tell whether a file is what a killed `write_whole` left behind."""
+    """Return whether a file is what a killed `write_whole` left behind."""
     return path.name.startswith(".") and path.suffix == ".tmp"
 
 

@@ -267,7 +267,7 @@ def created_at(run: Mapping[str, Any]) -> datetime:
 
 
 def _is_plain(path: Path) -> bool:
-    """Tell whether a path is a file itself: no link, pipe or device, which may never end."""
+    """Return whether a path is a file itself: no link, pipe or device, which may never end."""
     return stat.S_ISREG(path.lstat().st_mode)
 
 

@@ -31,7 +31,7 @@ from charkit.entry import (
 from charkit.errors import CharkitError
 
 INDEX_FILE = ".index"
-"""The index of a kind, beside its entries."""
+"""The index of a kind, next to its entries."""
 
 _SIDE_FOLDERS: tuple[tuple[str, EntryState], ...] = (
     (".partial", "partial"),

@@ -63,7 +63,7 @@ def run_manifest(
     dtype: str = "float32",
     state: RunState = "done",
 ) -> dict[str, Any]:
-    """Return what ``run.json`` says beside the files; ``docs/store.md`` explains every field.
+    """Return what ``run.json`` holds besides the files; ``docs/store.md`` explains every field.
 
     Args:
         config: What determines the result; its `content_hash` is the key.

@@ -2,7 +2,7 @@
 
 A finished entry is the folder ``<root>/<kind>/<key>/`` with its files and ``run.json``, which
 lists them with their sizes and hashes. It comes into being by one rename, so it is whole or
-absent. Beside the entries of a kind lie::
+absent. Next to the entries of a kind are::
 
     .partial/<key>/      work in progress, kept over a crash so that it can go on
     .locks/<key>.lock    empty; the operating system drops the lock when its holder dies
@@ -229,7 +229,7 @@ class Store:
             kind: What was made.
             key: Its content hash.
             folder: What `partial` returned, filled.
-            manifest_fields: What ``run.json`` says beside the files (see
+            manifest_fields: What ``run.json`` holds besides the files (see
                 `charkit.manifest.run_manifest`). When it has ``"config"``, ``key`` must be
                 its `content_hash`.
 
@@ -383,7 +383,7 @@ class Store:
         except OSError as error:
             raise MissingError(
                 f"a damaged result cannot be set aside ({problems[0]}): expected that {folder} can "
-                f"be moved into .damaged beside it, got {error.strerror or str(error)!r}. Remove "
+                f"be moved into .damaged next to it, got {error.strerror or str(error)!r}. Remove "
                 f"that folder by hand, or {ELSEWHERE}."
             ) from error
         new = [p for p in problems if p not in self.damaged]

@@ -12,7 +12,7 @@ import pandas as pd
 
 from charkit.config import RANDOM_PREFIX, people_name
 from charkit.errors import CharkitError
-from charkit.heads.choice import SignalVerdict
+from charkit.heads.choice import SignalTest
 from charkit.heads.findings import CUT_SHARE, cut_words
 from charkit.heads.records import metric_name
 from charkit.heads.rivals import Rivals
@@ -51,7 +51,7 @@ class RankedEncoder:
     low: float
     high: float
     tied_with_best: bool
-    verdict: SignalVerdict
+    verdict: SignalTest
     width: int
     n_layers: int
     operations: float

@@ -14,7 +14,7 @@ from charkit.config import Pooling, Progress, TaskKind, no_progress, people_name
 from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.encoders.encoder import Encoder
 from charkit.errors import DataError, UsageError
-from charkit.heads.choice import LayerChoice, SignalVerdict
+from charkit.heads.choice import LayerChoice, SignalTest
 from charkit.heads.compare import compare_layers
 from charkit.heads.findings import CUT_SHARE, NO_HELP, cut_words, ties
 from charkit.heads.grid import ALL_CONTROLS, Source, SweepPlan, SweepSettings, place_of, plan_sweep
@@ -50,7 +50,7 @@ class LayersAnswer:
     encoder: str
     n: int
     choice: LayerChoice
-    verdict: SignalVerdict
+    verdict: SignalTest
     metric: str
     training_helps: bool
     frac_truncated: float

@@ -33,7 +33,7 @@ def compare_states(states: LayerStates, reference: LayerStates) -> list[StateDif
     """Measure how far states are from a reference, for instance bfloat16 from float32.
 
     Args:
-        states: The states to judge.
+        states: The states to compare.
         reference: Those they are measured against: same texts, layers and width.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What a folder of sentence-transformers declares about its use, beside the weights."""
+"""What a folder of sentence-transformers declares about its use, next to the weights."""
 
 from __future__ import annotations
 

@@ -248,7 +248,7 @@ def _read_tokenizer(encoder: Encoder) -> Any:
     if not set(names) & set(VOCABULARIES):
         raise MissingError(
             f"no tokenizer: expected one of {', '.join(VOCABULARIES)} in {folder}, got none. "
-            "Copy the tokenizer's files beside the weights."
+            "Copy the tokenizer's files next to the weights."
         )
     _require_sentencepiece(folder, names)
     _config_of(encoder)  # transformers reads it before the tokenizer: name it if it is wrong

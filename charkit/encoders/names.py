@@ -1,4 +1,4 @@
-"""What encoders are called where several stand beside each other."""
+"""What encoders are called where several are compared."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def named_apart(encoders: Sequence[Encoder]) -> tuple[Encoder, ...]:
     """Return encoders once each, with names that differ and hold no whole path.
 
     A folder that is named by its whole path is called by its last part, or by as many of its last
-    parts as tell it from the others. The same folder written in two ways is one encoder.
+    parts as make it differ from the others. The same folder written in two ways is one encoder.
 
     Args:
         encoders: The encoders, in order.

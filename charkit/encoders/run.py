@@ -40,7 +40,7 @@ def choose_token_budget(encoder: Encoder, token_budget: int | None) -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error says that memory ran out, on whatever device."""
+    """Return whether an error says that memory ran out, on whatever device."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(w in str(error) for w in _OOM_WORDS)

@@ -167,7 +167,7 @@ def _refuse_adapters(folder: Path) -> None:
     found = [name for name in names if (folder / name).is_file()]
     if found:
         raise DataError(
-            f"the encoder has an adapter beside it, which is not read: expected a merged encoder "
+            f"the encoder has an adapter next to it, which is not read: expected a merged encoder "
             f"in {folder}, got {found[0]}. {_MERGE} To use the base without it, remove "
             f"{' and '.join(found)}."
         )

@@ -332,7 +332,7 @@ def _mixture(conditions: list[tuple[int, str]]) -> list[dict[str, Any]]:
 
 
 def _digest(tensors: Mapping[str, NDArray[Any]]) -> str:
-    """Return a hash of tensors: work in progress has no run.json that tells damage yet."""
+    """Return a hash of tensors: work in progress has no run.json that shows damage yet."""
     whole = hashlib.sha256()
     for name in sorted(tensors):
         whole.update(name.encode())

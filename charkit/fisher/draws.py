@@ -1,4 +1,4 @@
-"""How many draws a text, from the error that is wanted: a small pilot tells.
+"""How many draws a text, from the error that is wanted: measured on a small pilot.
 
 With D independent draws for each of n texts, the draws add to the mean of the texts' numbers the
 noise W / (n D), W being the mean over texts of the variance, over draws, of one draw's numbers,
@@ -33,7 +33,7 @@ _PILOT_SEED = 0x9E3779B9
 
 @dataclass(frozen=True)
 class DrawNoise:
-    """What one draw a text adds, beside what is there.
+    """What one draw a text adds to what is there.
 
     Attributes:
         within: Variance of one draw's numbers about their text's, summed over numbers.

@@ -23,7 +23,7 @@ class FisherOptions:
         n_draws: Draws a text, for the estimators that draw.
         relative_error: Choose the number of draws instead: the root mean square noise that
             they add to the vector, over its length, is to stay below this.
-        seed: Of the draws, of the order of texts and of the halves that tell stability.
+        seed: Of the draws, of the order of texts and of the halves that measure stability.
         max_length: Most tokens a text keeps; default `Encoder.text_length`.
         token_budget: Most tokens of a batch, padding included; default by device. It changes
             speed and memory, and results only by rounding.

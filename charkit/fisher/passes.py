@@ -125,7 +125,7 @@ class Pass:
         return group_products(held, self.slices(layer))
 
     def _agree(self, sums: dict[int, Sums], stop_at: float) -> bool:
-        """Tell whether halves are expected to agree under every head."""
+        """Return whether halves are expected to agree under every head."""
         return all(
             stability_of(self.products(layer, some).sum(0)).halves >= stop_at
             for layer, some in sums.items()

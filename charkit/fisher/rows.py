@@ -36,7 +36,7 @@ def wide_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def gram_is_cheaper(seq_len: int, *, n_out: int, n_in: int) -> bool:
-    """Tell whether the Gram formula takes less time than the gradient itself.
+    """Return whether the Gram formula takes less time than the gradient itself.
 
     Operations are equal at T = o d / (o + d); with the pass over its numbers the gradient took as
     long as the Gram formula at about twice that, in both precisions.

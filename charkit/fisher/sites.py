@@ -166,7 +166,7 @@ def sites_of(encoder: Encoder) -> tuple[Site, ...]:
 
 
 def projects_positions(encoder: Encoder, parts: Sequence[Part]) -> bool:
-    """Tell whether chosen weights also act on position embeddings that all texts share.
+    """Return whether chosen weights also act on position embeddings that all texts share.
 
     DeBERTa-v2 and v3 with ``share_att_key`` send the relative positions through the query and
     key matrices: one product for the whole batch. The gradient of one text can then be had
@@ -182,5 +182,5 @@ def projects_positions(encoder: Encoder, parts: Sequence[Part]) -> bool:
 
 
 def splits_rows(encoder: Encoder) -> bool:
-    """Tell whether the feed-forward network runs in several calls along the tokens."""
+    """Return whether the feed-forward network runs in several calls along the tokens."""
     return bool(getattr(encoder.model.config, "chunk_size_feed_forward", 0))

@@ -27,7 +27,7 @@ from charkit.fisher.rows import (
 
 @dataclass
 class _Call:
-    """One run of a module, with what its squared gradients need beside the gradient.
+    """One run of a module, with what its squared gradients need besides the gradient.
 
     Attributes:
         job: What is wanted from it.

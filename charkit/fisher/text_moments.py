@@ -1,6 +1,6 @@
 """What a task's texts are about: the mean of their states, without labels.
 
-A baseline for Fisher embeddings. It tells domains apart, and cannot tell apart two tasks on the
+A baseline for Fisher embeddings. It separates domains, and cannot separate two tasks on the
 same texts.
 
 References:

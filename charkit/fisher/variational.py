@@ -21,7 +21,7 @@ Choices where the paper is silent or contradicts itself:
   beta / 2N against the mean loss, as here. The evidence bound is beta = 2.
 - The prior is centred at zero, as in the supplement: centred at w (main text), a learned
   lambda^2 grows without bound. Learned, it is known at the minimum: the number of weights over
-  sum(w^2 + s^2). It is set to that at every step instead of being trained beside s. As F goes to
+  sum(w^2 + s^2). It is set to that at every step instead of being trained with s. As F goes to
   zero so do lambda^2 and the embedding ("the trivial zero embedding", supplement, 1.2).
 - The head is frozen: it has converged already.
 - Noise is drawn once a text, not once a token (see `charkit.fisher.perturb`).

@@ -58,7 +58,7 @@ class LayerChoice:
 
 
 @dataclass(frozen=True)
-class SignalVerdict:
+class SignalTest:
     """Whether heads know more of the labels than heads that never saw the texts.
 
     Attributes:
@@ -244,8 +244,8 @@ def has_signal(
     layers: Sequence[int] | None = None,
     level: float = SIGNAL_LEVEL,
     seed: int = 0,
-) -> SignalVerdict:
-    """Say whether the best layer's heads beat the controls by more than chance.
+) -> SignalTest:
+    """Return whether the best layer's heads beat the controls by more than chance.
 
     The null hypothesis is that no layer gains in any measure over heads without texts. The
     largest of all studentised gains (layers x measures) is compared with the distribution of
@@ -290,13 +290,13 @@ def has_signal(
     if random_encoder is not None:
         other = float(random_encoder[measure].mean(axis=(0, 2)).max())
     reason = _reason(signal, layer, measure, gain, needed, p_value, other)
-    return SignalVerdict(
+    return SignalTest(
         signal, reason, layer, measure, gain, gain - needed, p_value, level, needed, other
     )
 
 
 def _may_be_best(means: CrossedMeans, index: int, *, level: float, seed: int) -> bool:
-    """Say whether no rival is ahead of a layer by more than the luckiest would be by chance."""
+    """Return whether no rival is ahead of a layer by more than the luckiest would be by chance."""
     n_layers = len(means.mean)
     ahead = np.delete(np.eye(n_layers), index, axis=0)
     ahead[:, index] -= 1.0

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from charkit.heads.choice import (
     Gains,
     LayerChoice,
-    SignalVerdict,
+    SignalTest,
     best_layers,
     classification_gains,
     has_signal,
@@ -50,7 +50,7 @@ class LayerComparison:
     n: int
     metric: str
     choice: LayerChoice
-    verdict: SignalVerdict | None
+    verdict: SignalTest | None
     training_helps: bool | None
     values: NDArray[np.float64]
     bounds: tuple[float, float]
@@ -141,7 +141,7 @@ def _values(rows: Rows, metric: str, n_codes: int) -> NDArray[np.float64]:
 
 
 def _above(real: NDArray[np.float64], control: NDArray[np.float64]) -> bool:
-    """Say whether the best layer's mean is above the control's best by more than chance."""
+    """Return whether the best layer's mean is above the control's best by more than chance."""
     best, other = (values.mean(axis=(0, 2)).argmax() for values in (real, control))
     difference = crossed_means(real[:, [best]] - control[:, [other]])
     return bool(difference.normal_scores()[0] > normal_quantile(LEVEL))

@@ -54,7 +54,7 @@ class SweepSettings:
         sizes: Training sizes; empty means 16, doubled, and the whole sample.
         seeds: Draws of the training texts.
         subsets: Parts of each task, see `charkit.tasks.make_subset`.
-        controls: Controls beside the real thing.
+        controls: Controls next to the real thing.
         metric: What scores are and layers are chosen by; None means each task's own metric.
         pooling: How token states become one vector.
         max_length: Longest text in tokens; None means the encoder's own choice.

@@ -195,7 +195,7 @@ def correlations(
 
 
 def is_constant(values: FloatArray) -> NDArray[np.bool_]:
-    """Say of each row of (B, m) whether it is constant up to rounding."""
+    """Return for each row of (B, m) whether it is constant up to rounding."""
     return np.asarray(np.ptp(values, axis=1) <= 1e-13 * np.abs(values).max(axis=1), dtype=bool)
 
 

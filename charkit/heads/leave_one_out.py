@@ -7,7 +7,7 @@ Leaving row i out moves its logits, to first order (one Newton step), by
 with y_i the indicator of its label, D_i = diag(p_i) - p_i p_i^T, and h_i = (1/n) a_i^T H^-1 a_i
 its (K x K) leverage under the Hessian H of the objective. The factor before p_i - y_i does not
 depend on D_i: it is the variance of row i's logits given the OTHER rows. So every row may be
-given the same weight, if it is the weight under which the others tell as much as they do. That
+given the same weight, if it is the weight under which the others know as much as they do. That
 weight is a matrix V (K x K), as D_i is, with (free addition of a kernel matrix and a noise that
 is block diagonal)
 
@@ -116,7 +116,7 @@ def _moves_by_halves(
 
 
 def equivalent_weight(weights: Tensor, problem: Problem) -> Tensor:
-    """Return the equal weight under which the rows tell as much as with their own weights.
+    """Return the equal weight under which the rows know as much as with their own weights.
 
     Args:
         weights: Of each row in one direction of the logits, (B, K, n).

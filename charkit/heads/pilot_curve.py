@@ -1,4 +1,4 @@
-"""The learning curve inside a labelled sample: heads on parts of it, judged by the other rows.
+"""The learning curve inside a labelled sample: heads on parts of it, tested on the other rows.
 
 Several parts of each size are drawn. All parts of a size have the same count of each class (that
 of a nested stratified sample, as in a sweep), and within a class they go round a circle of its
@@ -73,7 +73,7 @@ def circular_parts(labels: IntArray, size: int, n_parts: int, *, seed: int) -> I
 def part_scores(
     features: Tensor, labels: IntArray, parts: IntArray, penalty: FloatArray
 ) -> PartScores:
-    """Train heads on each part and judge them by the rows left out.
+    """Train heads on each part and test them on the rows left out.
 
     Args:
         features: Raw features, (n_layers, n, width).

@@ -1,4 +1,4 @@
-"""What scores without a trained head make of a layer, as a row beside the heads' own score."""
+"""What scores without a trained head make of a layer, as a row next to the heads' own score."""
 
 from __future__ import annotations
 

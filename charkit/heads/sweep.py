@@ -93,7 +93,7 @@ def sweep(
         sizes: Numbers of training texts. Default: 16, doubled, and the whole sample.
         seeds: Draws of the training texts; the sizes of a draw are nested and stratified.
         subsets: Parts of each task, see `charkit.tasks.make_subset`.
-        controls: Controls beside the real thing: a random encoder of the same shape, shuffled
+        controls: Controls next to the real thing: a random encoder of the same shape, shuffled
             labels, the majority class.
         metric: What scores are and layers are chosen by: ``"accuracy"``, ``"f1"``,
             ``"macro_f1"``, ``"balanced_accuracy"`` or ``"matthews"``. Default: the task's own.

@@ -38,7 +38,7 @@ def log_evidence(
 
     Targets are the indicators of the classes, or the real labels. The precisions of weights and
     noise are set by maximum marginal likelihood, so that features wider than the sample do not
-    interpolate it for free. The means of features and targets tell nothing: the evidence is that
+    interpolate it for free. The means of features and targets carry nothing: the evidence is that
     of the n - 1 contrasts between rows.
 
     Args:

@@ -1,4 +1,4 @@
-"""What a task must fulfil before anything is computed on it, and what is worth telling."""
+"""What a task must fulfil before anything is computed on it, and what is worth a note."""
 
 from __future__ import annotations
 

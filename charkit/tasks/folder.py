@@ -344,7 +344,7 @@ def _card_names(features: Sequence[Any]) -> dict[str, tuple[str, ...]]:
 
 
 def corpus_of(folder: Path, name: str, glue: GlueSpec | None) -> str:
-    """Return the corpus of a folder's task: as a MANIFEST.json beside it says, else its name.
+    """Return the corpus of a folder's task: from the MANIFEST.json next to it, else its name.
 
     The manifest is a list of objects with at least ``name`` and ``corpus``.
     """

@@ -81,7 +81,7 @@ def parts_of(data: Any) -> Mapping[str, Any] | None:
 
 
 def is_data(value: Any) -> bool:
-    """Tell whether a list holds the rows of one task, not several tasks.
+    """Return whether a list holds the rows of one task, not several tasks.
 
     >>> is_data([("a text", "label")]), is_data(["a.csv", "b.csv"])
     (True, False)

@@ -100,7 +100,7 @@ def read_meaning(rows: Rows, column: str, *, kind: TaskKind | None) -> Meaning:
 
 
 def has_codes(rows: Rows) -> bool:
-    """Tell whether labels are codes of classes that the source names; else they are names."""
+    """Return whether labels are codes of classes that the source names; else they are names."""
     labels = rows.labels or ()
     return bool(rows.known_classes) and not any(isinstance(v, str) for v in labels)
 

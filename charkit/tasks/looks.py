@@ -85,21 +85,21 @@ def shown(value: Any) -> str:
 
 
 def is_integer(value: Any) -> bool:
-    """Tell whether a value is a whole number, or a string that reads as one."""
+    """Return whether a value is a whole number, or a string that reads as one."""
     if isinstance(value, str):
         return _INTEGER.fullmatch(value) is not None
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_number(value: Any) -> bool:
-    """Tell whether a value is a number, or a string that reads as one."""
+    """Return whether a value is a number, or a string that reads as one."""
     if isinstance(value, str):
         return _NUMBER.fullmatch(value) is not None
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def same_number(one: Any, other: Any) -> bool:
-    """Tell whether two values are one number, however it is written."""
+    """Return whether two values are one number, however it is written."""
     return is_number(one) and is_number(other) and float(one) == float(other)
 
 
@@ -149,7 +149,7 @@ def _written_list(text: str) -> Any:
 
 
 def are_bare_lists(values: Collection[str]) -> bool:
-    """Tell whether all labels stand in brackets, some of them several: [a, b] or {a,b}.
+    """Return whether all labels stand in brackets, some of them several: [a, b] or {a,b}.
 
     >>> are_bare_lists(["{a,b}", "{b}"]), are_bare_lists(["[PAD]", "[CLS]"])
     (True, False)
@@ -188,7 +188,7 @@ def _is_odd(value: str) -> bool:
 
 
 def are_dates(values: Collection[str]) -> bool:
-    """Tell whether all labels are dates."""
+    """Return whether all labels are dates."""
     return len(values) > 1 and all(_DATE.fullmatch(v.strip()) for v in values)
 
 

@@ -27,7 +27,7 @@ _NAN = re.compile(r"[+-]?(nan|1\.#(qnan|snan|ind))", re.IGNORECASE)
 
 
 def is_blank(value: Any) -> bool:
-    """Tell whether a value is nothing to read: None, or only spaces and invisible characters.
+    """Return whether a value is nothing to read: None, or only spaces and invisible characters.
 
     >>> is_blank("\u200b "), is_blank("x"), is_blank(0)
     (True, False, False)
@@ -40,7 +40,7 @@ def is_blank(value: Any) -> bool:
 
 
 def is_missing(value: Any) -> bool:
-    """Tell whether a label is missing whatever stands around it: blank, NaN, an empty list."""
+    """Return whether a label is missing whatever stands around it: blank, NaN, an empty list."""
     if isinstance(value, str):
         return is_blank(value) or _NAN.fullmatch(value.strip()) is not None
     if isinstance(value, float):
@@ -49,7 +49,7 @@ def is_missing(value: Any) -> bool:
 
 
 def looks_missing(value: str) -> bool:
-    """Tell whether a word is one that people and programs write for a missing value.
+    """Return whether a word is one that people and programs write for a missing value.
 
     >>> looks_missing("(null)"), looks_missing("#N/A"), looks_missing("neutral")
     (True, True, False)

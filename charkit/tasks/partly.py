@@ -54,7 +54,7 @@ class PartlyLabelled:
         corpus: Sources with the same corpus share texts.
         labelled: The labelled rows, class codes as labels; may be empty.
         pool: Rows of the source that have no label; may be empty.
-        evaluation: Texts to be judged on, without labels; None where none were given.
+        evaluation: Texts to evaluate on, without labels; None where none were given.
         class_names: The name of class code c at position c; empty without labels.
         n_classes: How many classes there are.
         notes: What was guessed, dropped or counted while reading.

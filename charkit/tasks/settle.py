@@ -378,7 +378,7 @@ def _is_whole_number(value: Any) -> bool:
 
 
 def _is_decimal(value: Any) -> bool:
-    """Tell whether a value is a whole number with a decimal point: 1.0, or "1.0" in a file."""
+    """Return whether a value is a whole number with a decimal point: 1.0, or "1.0" in a file."""
     if isinstance(value, float):
         return value.is_integer() and abs(value) < 2**53
     return isinstance(value, str) and value.endswith(".0") and is_integer(value[:-2])

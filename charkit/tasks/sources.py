@@ -116,7 +116,7 @@ def load_task(
 
 
 def is_utf8(name: str) -> bool:
-    """Tell whether a path's name can be written as UTF-8, as everything that charkit writes."""
+    """Return whether a path's name can be written as UTF-8, as everything that charkit writes."""
     try:
         name.encode()
     except UnicodeEncodeError:

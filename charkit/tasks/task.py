@@ -116,7 +116,7 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Labelled texts to learn from, texts to be judged on, and what the labels mean.
+    """Labelled texts to learn from, texts to evaluate on, and what the labels mean.
 
     Attributes:
         name: A short name for tables and figures.

@@ -137,7 +137,7 @@ def _is_usual(raw: bytes, mark: str) -> bool:
 
 
 def _explained(ragged: Ragged, where: str, delimiter: str) -> DataError:
-    """Say why rows have another number of fields than the header."""
+    """Return why rows have another number of fields than the header."""
     width, got = len(ragged.header), len(ragged.row)
     usual = ragged.widths.most_common(1)[0][0]
     title = _title(ragged, usual)

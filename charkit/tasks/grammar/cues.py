@@ -100,7 +100,7 @@ def _cues(
     strong: Sequence[tuple[str, ...]],
     weak: Sequence[tuple[str, ...]],
 ) -> tuple[list[str], tuple[float, ...]]:
-    """Draw different cue words for a class, and what they tell together."""
+    """Draw different cue words for a class, and what they show together."""
     n_classes = len(strong)
     chosen: list[str] = []
     leanings, settled = [], False

@@ -49,7 +49,7 @@ OBJECTS = (
 
 
 def _phrase(dice: Dice, agent: str, deed: str, thing: str, place: str, time: str) -> str:
-    """Tell a scene in one of several forms."""
+    """Return a scene as a sentence, in one of several forms."""
     frame = dice.pick(
         (
             "the {agent} {deed} the {thing} {place} {time} .",

@@ -237,6 +237,7 @@ class EstimateAnswer:
             "plan": None if self.purchase is None else self.purchase.row(),
             "observed": self.observed.to_dict("records"),
             "curve": self.curve.to_dict("records"),
+            "summary": self.summary(),
             "sentences": self.lines(),
             "notes": list(self.notes),
             "manifest": dict(self.about),

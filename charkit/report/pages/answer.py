@@ -74,6 +74,7 @@ def page_html(answer: Mapping[str, Any], *, title: str | None = None) -> str:
         headline=read.headline,
         long=len(read.headline) > _LONG,
         sentences=read.sentences,
+        details=read.details,
         verdicts=read.verdicts,
         answer=read,
         tied=_ties([k for k in read.tied if k != read.layer]),

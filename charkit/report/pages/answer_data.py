@@ -84,6 +84,7 @@ class PageAnswer:
         question: What was asked.
         headline: The answer in one sentence.
         sentences: Further ones; without those that repeat a warning or a table.
+        details: What stands behind them, likewise.
         sizes: The sizes of the table.
         curve: The recommended layer's dense curve, or else `sizes`; drawable points only.
         others: The curves of the other layers.
@@ -108,6 +109,7 @@ class PageAnswer:
     question: str
     headline: str
     sentences: Sequence[str]
+    details: Sequence[str]
     sizes: Sequence[Point]
     curve: Sequence[Point]
     others: Sequence[Sequence[Point]]
@@ -156,7 +158,10 @@ def read_answer(answer: Mapping[str, Any]) -> PageAnswer:
         for row in answer.get("verdicts") or ()
     ]
     contributions = _contributions(answer.get("contributions") or ())
-    sentences = _sentences(answer, verdicts, contributions)
+    lines = list(map(str, answer.get("sentences") or ()))
+    n_short = len(answer.get("summary") or lines)
+    short = lines[:1] + _only_here(lines[1:n_short], verdicts, contributions)
+    headline, *sentences = [s for s in short if s] or [_headline(sizes, need, n)]
     observed = [
         (round(_needed(row, "n")), _number(row, "accuracy")) for row in answer.get("observed") or ()
     ]
@@ -169,8 +174,9 @@ def read_answer(answer: Mapping[str, Any]) -> PageAnswer:
         n=n,
         n_classes=_count(answer, "n_classes"),
         question=str(answer.get("question") or ""),
-        headline=sentences[0] if sentences else _headline(sizes, need, n),
-        sentences=sentences[1:],
+        headline=headline,
+        sentences=sentences,
+        details=_only_here(lines[n_short:], verdicts, contributions),
         sizes=sizes,
         curve=curve,
         others=others,
@@ -268,12 +274,12 @@ def _contributions(rows: Sequence[Mapping[str, Any]]) -> list[Contribution]:
     return sorted(found, key=lambda c: -abs(c.points))
 
 
-def _sentences(
-    answer: Mapping[str, Any],
+def _only_here(
+    sentences: Sequence[str],
     verdicts: Sequence[tuple[str, str, str]],
     contributions: Sequence[Contribution],
 ) -> list[str]:
-    """Return the sentences that the page does not show elsewhere."""
+    """Return the sentences that repeat no warning and not the table of contributions."""
     warnings = [sentence for _, sentence, _ in verdicts if sentence]
     strongest = [c.feature for c in contributions[:_STRONGEST]]
 
@@ -281,8 +287,7 @@ def _sentences(
         drove = len(strongest) == _STRONGEST and all(name in sentence for name in strongest)
         return drove or any(sentence.endswith(warning) for warning in warnings)
 
-    first, *others = map(str, answer.get("sentences") or ("",))
-    return [s for s in (first, *(o for o in others if not elsewhere(o))) if s]
+    return [s for s in sentences if s and not elsewhere(s)]
 
 
 def _headline(sizes: Sequence[Point], need: Need | None, n: int | None) -> str:

@@ -306,6 +306,17 @@ def test_what_is_told_elsewhere_is_not_a_sentence_too():
     assert "Read layer 4." in page
 
 
+def test_what_follows_the_summary_waits_behind_it():
+    answer = full_answer()
+    answer["summary"] = answer["sentences"][:1]
+    answer["sentences"] = [*answer["sentences"], "Warned of: The texts differ."]
+    page = page_html(answer)
+    shown, details = page.split("<details>")
+    assert "About 1,300 labels reach 0.85." in shown
+    assert "Read layer 4." in details
+    assert page.count("Read layer 4.") == page.count("The texts differ.") == 1
+
+
 def test_notes_and_the_largest_class_are_shown():
     page = words(page_html(full_answer() | {"majority": 0.32, "notes": ["3 rows left out"]}))
     assert "3 rows left out" in page

@@ -38,9 +38,11 @@ def read_toml(
         given = tomllib.loads(place.read_text(encoding="utf-8"))
     except OSError as error:
         raise MissingError(
-            f"no settings at {place}: expected a TOML file ({error.strerror})."
+            f"no study at {place}: expected a TOML file ({error.strerror})."
         ) from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except UnicodeDecodeError as error:
+        raise DataError(f"{place} is not TOML: expected UTF-8, got {error}.") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise DataError(f"{place} is not TOML: {error}.") from error
     values = given.get(table, {}) if table else given
     if not isinstance(values, dict):

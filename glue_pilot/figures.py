@@ -1,7 +1,7 @@
 """The four plots that all experiments use: dots by method, lines, marks in a plane, a grid.
 
 Each takes a table and returns a figure that carries the table, so that `save_figure` writes the
-numbers beside it.
+numbers next to it.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def lines(
     x: str,
     y: str,
     level: float | None = None,
-    apart: str = "",
+    apart: Collection[str] = (),
     faint: Collection[str] = (),
     ticks: Mapping[float, str] | None = None,
 ) -> Figure:
@@ -117,7 +117,7 @@ def lines(
         x: Name of the horizontal axis.
         y: Name of the vertical axis, with its unit.
         level: Where a dashed line shows zero or chance.
-        apart: A place that the lines do not reach.
+        apart: Places that the lines do not reach.
         faint: Names of lines that are drawn thin, without a mark and a key.
         ticks: Of a logarithmic vertical axis; None for a linear one.
     """
@@ -144,7 +144,7 @@ def lines(
             axes.vlines(
                 at, part["low"], part["high"], color=drawn["color"], linewidth=1.2, alpha=0.55
             )
-        reached = (part["place"].astype(str) != apart).to_numpy()
+        reached = ~part["place"].astype(str).isin(list(apart)).to_numpy()
         label = safe(readable(str(name), longest=40))
         axes.plot(at[reached], part["mean"][reached], linewidth=1.6, label=label, **drawn)
         axes.plot(at[~reached], part["mean"][~reached], linewidth=0, **drawn)

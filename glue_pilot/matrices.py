@@ -26,7 +26,7 @@ FloatArray = NDArray[np.float64]
 
 LOG_RATIO, COSINE = "Fisher, log-ratio", "Fisher, Task2Vec's cosine"
 TEXT, CENTRED = "text, mean states", "text, centred"
-NORM, CLASSES = "norm alone", "number of classes"
+NORM, CLASSES = "norm only", "number of classes"
 
 FISHER_METRICS = {LOG_RATIO: "log_ratio", COSINE: "cosine"}
 
@@ -73,8 +73,8 @@ def layer_ranges(head_layer: int, *, every: bool) -> list[tuple[int, int]]:
     """Return the ranges of layers to try under a head: each layer, and all, or every range."""
     if every:
         return [(a, b) for a in range(1, head_layer + 1) for b in range(a, head_layer + 1)]
-    alone = [(k, k) for k in range(1, head_layer + 1)]
-    return [*alone, (1, head_layer)] if head_layer > 1 else alone
+    single = [(k, k) for k in range(1, head_layer + 1)]
+    return [*single, (1, head_layer)] if head_layer > 1 else single
 
 
 def fisher_matrices(

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from charkit.encoders import Encoder, load_encoder
 from charkit.encoders.device import DeviceChoice, DtypeChoice
-from charkit.entry import check_name
-from charkit.errors import DataError, MissingError, UnknownNameError, UsageError
+from charkit.errors import DataError, MissingError, UsageError
 from charkit.tasks import Task, load_task, nested_order
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-S = TypeVar("S", bound="DataclassInstance")
+from glue_pilot.config import read_toml
 
 MANIFEST = "MANIFEST.json"
 
@@ -106,7 +98,7 @@ def read_metadata_study(path: str | Path) -> MetadataStudy:
         UnknownNameError: A key is not known.
         UsageError: A value has the wrong type, or a needed one is missing.
     """
-    study = read_keys(path, MetadataStudy)
+    study = read_toml(path, MetadataStudy)
     for key in _PAIRS:
         value = getattr(study, key)
         if len(value) != 2 or min(value) < 1:
@@ -114,53 +106,6 @@ def read_metadata_study(path: str | Path) -> MetadataStudy:
                 f"{Path(path).name}: {key}: expected two numbers of at least 1, got {list(value)}."
             )
     return study
-
-
-def read_keys(path: str | Path, kind: type[S]) -> S:
-    """Read a study from a TOML file whose keys are the fields of its dataclass.
-
-    Args:
-        path: The file.
-        kind: A dataclass of strings, whole numbers and tuples of them, ``name`` among them.
-
-    Raises:
-        MissingError: There is no such file.
-        DataError: It is not TOML.
-        UnknownNameError: A key is not known.
-        UsageError: A value has the wrong type, or a needed one is missing.
-    """
-    place = Path(path)
-    try:
-        given = tomllib.loads(place.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise MissingError(
-            f"no study at {place}: expected a TOML file ({error.strerror})."
-        ) from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{place} is not TOML: {error}.") from error
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    for key, value in given.items():
-        if key not in fields:
-            raise UnknownNameError(f"key in {place.name}", key, fields)
-        _check_type(f"{place.name}: {key}", str(fields[key].type), value)
-    lacking = [
-        f.name for f in fields.values() if f.default is dataclasses.MISSING and f.name not in given
-    ]
-    if lacking:
-        raise UsageError(f"{place.name}: expected the keys {list(fields)}, got none for {lacking}.")
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
-    check_name(f"name in {place.name}", values["name"])
-    return kind(**values)
-
-
-def _check_type(what: str, wanted: str, value: Any) -> None:
-    kind = int if "int" in wanted else str
-    items = value if wanted.startswith("tuple") and isinstance(value, list) else [value]
-    if isinstance(value, list) != wanted.startswith("tuple") or not all(
-        type(item) is kind for item in items
-    ):
-        many = "a list of " if wanted.startswith("tuple") else ""
-        raise UsageError(f"{what}: expected {many}{kind.__name__}, got {value!r}.")
 
 
 def load_bases(study: MetadataStudy, root: Path | None) -> list[Task]:

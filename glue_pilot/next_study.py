@@ -21,7 +21,7 @@ from charkit.parallel import ExecutorChoice, check_failures, executor_from, run_
 from charkit.store import Store
 from charkit.tasks import Task, load_task
 from charkit.tasks.partly import without_repeats
-from glue_pilot.metadata_study import read_keys
+from glue_pilot.config import read_toml
 from glue_pilot.next_findings import POLICIES, policy_words
 from glue_pilot.next_simulation import KIND, SimulationWork, read_simulation, run_simulation
 
@@ -64,7 +64,7 @@ def read_next_study(path: str | Path) -> NextStudy:
         UnknownNameError: A key is not known.
         UsageError: A value has the wrong type, or a needed one is missing.
     """
-    study = read_keys(path, NextStudy)
+    study = read_toml(path, NextStudy)
     for sizes in (study.budgets, study.reference):
         if list(sizes) != sorted(set(sizes)) or not sizes or sizes[0] < 1:
             raise DataError(f"{Path(path).name}: expected rising sizes from 1, got {list(sizes)}.")

@@ -1,7 +1,7 @@
 """The same texts under other labels: coarse classes, halves of the classes, the length.
 
-Text embeddings of such samples are the same by construction; an embedding of the task must tell
-them apart, and still know another draw of texts under the same labels again.
+Text embeddings of such samples are the same by construction; an embedding of the task must
+separate them, and still recognise another draw of texts under the same labels.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def labellings(task: Task, *, seed: int = 0) -> dict[str, tuple[IntArray, int]]:
     """Return labels for a task's training texts, name -> (codes, number of classes).
 
     Half A takes a random half of the classes, half B takes half of these and half of the
-    others: of the four combinations none is left out, so that knowing one tells little of the
+    others: of the four combinations none is left out, so that knowing one shows little of the
     other. With fewer than four classes there are no halves.
 
     Raises:

@@ -85,13 +85,13 @@ class EmbeddingStudy:
 
 @dataclass(frozen=True)
 class KnownTask:
-    """A task with what a manifest says of it.
+    """A task with what a manifest knows of it.
 
     Attributes:
         task: The task.
         corpus: Tasks of one corpus share texts.
         domain: What its texts are about; empty without a manifest.
-        label_kind: What its labels say; empty without a manifest.
+        label_kind: What its labels mean; empty without a manifest.
     """
 
     task: Task

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
 
 from charkit.config import Pooling
-from charkit.entry import check_name
-from charkit.errors import DataError, MissingError, UnknownNameError, UsageError
+from charkit.errors import MissingError, UsageError
 from charkit.heads.grid import SweepPlan, SweepSettings, plan_sweep
 from charkit.parallel import Shard
 from charkit.store import Store
+from glue_pilot.config import read_toml
 
 
 @dataclass(frozen=True)
@@ -67,44 +64,10 @@ def read_study(path: str | Path) -> Study:
         UnknownNameError: A key is not known.
         UsageError: A value has the wrong type, or a needed one is missing.
     """
-    place = Path(path)
-    try:
-        text = place.read_text(encoding="utf-8")
-    except OSError as error:
-        raise MissingError(
-            f"no study at {place}: expected a TOML file ({error.strerror})."
-        ) from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{place} is not TOML: expected UTF-8, got {error}.") from error
-    try:
-        given = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise DataError(f"{place} is not TOML: {error}.") from error
-    fields = {f.name: f for f in dataclasses.fields(Study)}
-    for key in given:
-        if key not in fields:
-            raise UnknownNameError(f"key in {place.name}", key, fields)
-    for key in ("name", "tasks"):
-        if key not in given:
-            raise UsageError(f"{place.name}: expected the key {key!r}, got {sorted(given)}.")
-    return Study(**{key: _checked(place.name, key, value) for key, value in given.items()})
-
-
-_KINDS: dict[str, type] = {"name": str, "pooling": str, "max_length": int}
-_ITEMS: dict[str, type] = {"sizes": int, "seeds": int, "layers": int}
-
-
-def _checked(file: str, key: str, value: Any) -> Any:
-    if key in _KINDS:
-        if not isinstance(value, _KINDS[key]) or (
-            key == "pooling" and value not in get_args(Pooling)
-        ):
-            raise UsageError(f"{file}: {key}: expected {_KINDS[key].__name__}, got {value!r}.")
-        return check_name(f"name in {file}", str(value)) if key == "name" else value
-    item = _ITEMS.get(key, str)
-    if not isinstance(value, list) or not all(type(v) is item for v in value) or not value:
-        raise UsageError(f"{file}: {key}: expected a list of {item.__name__}, got {value!r}.")
-    return tuple(value)
+    study = read_toml(path, Study)
+    if not study.tasks:
+        raise UsageError(f"{Path(path).name}: tasks: expected a list of str, got none.")
+    return study
 
 
 def plan_study(

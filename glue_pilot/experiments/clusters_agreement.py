@@ -14,15 +14,23 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from charkit.report.figures.distances import cluster, distances_of
-from glue_pilot.stats import FloatArray, separation
+from glue_pilot.stats import (
+    FloatArray,
+    Interval,
+    jackknife,
+    jackknife_interval,
+    kept_sets,
+    separation,
+)
 
 IntArray = NDArray[np.int64]
 
 MEASURES = ("ari", "purity", "separation")
+FIVES = "joined"
 
 
 def cut(distances: FloatArray, n_clusters: int) -> IntArray:
-    """Return the cluster of each task: average linkage, cut into so many, (n_tasks,)."""
+    """Return the cluster of each task: average linkage, cut into that many, (n_tasks,)."""
     from scipy.cluster.hierarchy import fcluster
 
     joined = cluster(distances_of(pd.DataFrame(distances)))
@@ -91,20 +99,77 @@ def agreement(distances: FloatArray, groups: Sequence[str]) -> dict[str, float]:
 
 
 def by_chance(
-    distances: FloatArray, groups: Sequence[str], *, n_permuted: int, seed: int = 0
+    distances: FloatArray,
+    groups: Sequence[str],
+    *,
+    n_permuted: int,
+    blocks: Sequence[str] | None = None,
+    seed: int = 0,
 ) -> pd.DataFrame:
-    """Return the scores where names are swapped at random, one row a permutation."""
+    """Return the scores where names are swapped at random, one row a permutation.
+
+    Args:
+        distances: Between the tasks, (n_tasks, n_tasks).
+        groups: Names of groups, (n_tasks,).
+        n_permuted: Number of permutations.
+        blocks: Swap names only between tasks of one block: what goes with the blocks stays.
+        seed: Of the permutations.
+    """
     rng = np.random.default_rng(seed)
+    held = np.asarray(blocks if blocks is not None else [""] * len(groups))
+    places = [np.flatnonzero(held == block) for block in dict.fromkeys(held.tolist())]
     clusters = cut(distances, len(set(groups)))
     upper = np.triu(np.ones(distances.shape, dtype=bool), 1)
     both = (distances + distances.T) / 2
     rows = []
     for _ in range(n_permuted):
-        words = rng.permutation(np.asarray(groups))
+        words = np.asarray(groups).copy()
+        for place in places:
+            words[place] = rng.permutation(words[place])
         same = words[:, None] == words
         names, apart = words.tolist(), separation(both[upper & same], both[upper & ~same])
         rows.append((adjusted_rand(clusters, names), purity(clusters, names), apart))
     return pd.DataFrame(rows, columns=list(MEASURES))
+
+
+def agreement_row(
+    distances: FloatArray,
+    baseline: FloatArray,
+    words: NDArray[np.str_],
+    other: NDArray[np.str_],
+    *,
+    n_permuted: int,
+    n_resamples: int,
+) -> dict[str, float]:
+    """Return each measure with ``_low``, ``_high``, ``_chance``, ``_p`` and its ``_gain``.
+
+    Args:
+        distances: Between the tasks, (n_tasks, n_tasks).
+        baseline: Other distances, which the gain is counted from.
+        words: Groups that are to be found, (n_tasks,).
+        other: Groups that are held fixed in the permutations of ``ari_p_within``.
+        n_permuted: Number of permutations.
+        n_resamples: How often tasks are left out for the intervals.
+    """
+    names = words.tolist()
+    swapped = by_chance(distances, names, n_permuted=n_permuted)
+    within = by_chance(distances, names, n_permuted=n_permuted, blocks=other.tolist())["ari"]
+    sets = [np.arange(len(words)), *kept_sets(len(words), n_resamples=n_resamples)]
+    ours, theirs = (
+        pd.DataFrame([agreement(m[np.ix_(k, k)], words[k].tolist()) for k in sets])
+        for m in (distances, baseline)
+    )
+    row: dict[str, float] = {}
+    for measure in MEASURES:
+        values = ours[measure].to_numpy(np.float64)
+        gains = values - theirs[measure].to_numpy(np.float64)
+        for name, scored in ((measure, values), (f"{measure}_gain", gains)):
+            row |= jackknife_interval(float(scored[0]), scored[1:], len(words)).row(name)
+        reached = (swapped[measure] >= values[0]).sum()
+        row[f"{measure}_chance"] = float(swapped[measure].mean())
+        row[f"{measure}_p"] = float((1 + reached) / (1 + n_permuted))
+    reached = (within >= row["ari"]).sum()
+    return row | {"ari_p_within": float((1 + reached) / (1 + n_permuted))}
 
 
 def joins_first(distances: FloatArray) -> bool:
@@ -148,3 +213,21 @@ def fives_by_chance(distances: FloatArray, *, n_draws: int, seed: int = 0) -> fl
     rng = np.random.default_rng(seed)
     draws = [rng.permutation(len(distances))[:5] for _ in range(n_draws)]
     return float(np.mean([joins_first(distances[np.ix_(d, d)]) for d in draws]))
+
+
+def fives_row(
+    distances: FloatArray, fives: IntArray, *, n_permuted: int, n_resamples: int
+) -> dict[str, float]:
+    """Return the share of fives whose first three join first, with its interval and chance."""
+    right = np.array([joins_first(distances[np.ix_(five, five)]) for five in fives], np.float64)
+
+    def share(kept: IntArray) -> float:
+        inside = np.isin(fives, kept).all(1)
+        return float(right[inside].mean()) if inside.any() else float("nan")
+
+    if not len(fives):
+        return {FIVES + end: float("nan") for end in ("", "_low", "_high", "_chance")}
+    found = jackknife(share, len(distances), n_resamples=n_resamples)
+    chance = fives_by_chance(distances, n_draws=4 * n_permuted)
+    ends = Interval(found.mean, max(0.0, found.low), min(1.0, found.high))
+    return ends.row(FIVES) | {f"{FIVES}_chance": chance}

@@ -14,7 +14,8 @@ from charkit.tasks import Split, Task, make_subset, nested_order
 IntArray = NDArray[np.int64]
 
 FEWEST = 40
-"""Fewest held-out texts that an accuracy is counted on."""
+"""Fewest held-out texts that an accuracy is counted on: its standard error is then 8 points at
+most."""
 
 _LIGHT = 0.1
 """Share of the texts that half of the classes keep under a shift of class shares."""
@@ -70,7 +71,7 @@ def make_shifts(task: Task, *, n: int, n_eval: int, pool: int, seed: int = 0) ->
 
 
 def _pooled(task: Task, most: int) -> Task:
-    """Return a task whose training part has texts of both parts, at most so many."""
+    """Return a task whose training part has texts of both parts, at most that many."""
     train, other = task.train, task.evaluation
     assert train.labels is not None
     if other is None or other.labels is None:

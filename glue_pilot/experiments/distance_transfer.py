@@ -73,7 +73,7 @@ def same_classes(known: Sequence[KnownTask]) -> dict[Classes, list[KnownTask]]:
 
 
 def _in_order(task: Task, classes: Classes) -> Task:
-    """Return a task with these classes alone, coded in this order."""
+    """Return a task with only these classes, coded in this order."""
     if task.class_names == classes:
         return task
     line = io.StringIO()

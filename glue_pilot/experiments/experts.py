@@ -267,7 +267,7 @@ def way_rows(main: Labelled, name: str, *, factor: float = 1.0) -> pd.DataFrame:
 
 EXPERIMENT = Experiment(
     name="experts",
-    question="Which fine-tuned expert should a new task take, and can its embedding tell?",
+    question="Which fine-tuned expert should a new task take, and does its embedding show which?",
     motivation="Task2Vec, section 4.2: Table 1, Figure 4 and the choice of probe",
     settings=ExpertSettings,
     run=run,

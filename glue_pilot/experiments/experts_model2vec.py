@@ -35,9 +35,9 @@ BoolArray = NDArray[np.bool_]
 PENALTIES = (0.003, 0.03, 0.3, 3.0, 30.0)
 """Strengths of the L2 penalty to choose from; under the last one shifts hardly move."""
 
-_EPOCHS = 81
-_RATE = 0.05
-_FIRST_GAMMA = 5.0
+_EPOCHS = 81  # the paper's
+_RATE = 0.05  # the paper's
+_FIRST_GAMMA = 5.0  # squared distances are about 2, so that first odds of near and far are e^10
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class Known:
 
     Attributes:
         tasks: Embeddings, (n_tasks, size).
-        models: Embeddings of the models' own tasks, noughts where unknown, (n_models, size).
+        models: Embeddings of the models' own tasks, zeros where unknown, (n_models, size).
         errors: Of each model on each task, (n_tasks, n_models).
         allowed: Which models may be taken for which task, the same shape.
         corpora: Of the tasks; those of a corpus are left out together.
@@ -174,8 +174,8 @@ def _losses(
     inner = torch.einsum("td,fjd->ftj", tasks, models)
     squares = tasks.square().sum(1)[None, :, None] + models.square().sum(2)[:, None, :]
     logits = -gamma[:, None, None] * (squares - 2 * inner)
-    told = torch.log_softmax(logits.masked_fill(~allowed, -1e9), 2)
-    return -(wanted * told).sum(2)
+    odds = torch.log_softmax(logits.masked_fill(~allowed, -1e9), 2)
+    return -(wanted * odds).sum(2)
 
 
 def _chosen_penalties(
@@ -185,9 +185,9 @@ def _chosen_penalties(
     outside: BoolArray,
     penalties: tuple[float, ...],
 ) -> Tensor:
-    """Return the penalty for each corpus that is left out, judged on the others in turn, (G,).
+    """Return the penalty for each corpus that is left out, scored on the others in turn, (G,).
 
-    The fit without corpora a and b judges b for a, and a for b.
+    The fit without corpora a and b scores b for a, and a for b.
     """
     n_groups = len(outside)
     pairs = list(combinations(range(n_groups), 2))
@@ -202,10 +202,10 @@ def _chosen_penalties(
             weights=torch.from_numpy(kept),
             penalty=torch.full((len(pairs),), penalty, dtype=torch.float64),
         )
-        told = _losses(points[0], fits.models, fits.gamma, wanted, allowed).numpy()
+        found = _losses(points[0], fits.models, fits.gamma, wanted, allowed).numpy()
         for row, (a, b) in enumerate(pairs):
-            loss[a, column] += told[row, ~outside[b]].mean()
-            loss[b, column] += told[row, ~outside[a]].mean()
+            loss[a, column] += found[row, ~outside[b]].mean()
+            loss[b, column] += found[row, ~outside[a]].mean()
     return torch.tensor(penalties, dtype=torch.float64)[torch.from_numpy(loss.argmin(1))]
 
 

@@ -25,7 +25,7 @@ from charkit.tasks import Split, Task, nested_order
 KIND = "experts"
 _FORMAT = 1
 _CLIP = 1.0  # norm of the gradient, as in the fine-tuning of BERT (Devlin and others 2019)
-_WARM = 0.1  # share of the steps in which the rate rises
+_WARM = 0.1  # share of the steps in which the rate rises, as there
 _COPIED = (".json", ".txt", ".model")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,7 +23,7 @@ NOISE = "noisy labels"
 SHIFT = "shifted texts"
 KINDS = (PLAIN, NO_SIGNAL, TINY, MANY, LANGUAGE, NOISE, SHIFT)
 
-FLIPPED_SEED = 11
+FLIPPED_SEED = 11  # any other would do; it is not that of samples (0, 1, ...)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,15 +32,15 @@ class Case:
 
     Attributes:
         kind: One of `KINDS`.
-        name: What was done, in words.
+        name: What was done, as text.
         task: The task it was made of, to compute with.
         corpus: Tasks with the same corpus share texts.
         generated: Whether the task is a generated one, which no metamodel learned from.
         train: Labelled texts that samples are drawn from, (n_pool).
         n: Labels of the sample.
-        same: Labelled texts like those of the sample: what the curve speaks of.
+        same: Labelled texts like those of the sample: what the curve is about.
         evaluated: Labelled texts that the tool is given without labels.
-        expected: Codes of verdicts of which one ought to be said; empty where none is called for.
+        expected: Codes of warnings of which one is called for; empty where none is.
         other_corpus: Of the evaluation texts, where it is not the task's own.
     """
 
@@ -69,60 +69,48 @@ class Case:
         return replace(self.task, train=part, evaluation=texts, corpus=self.corpus)
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """How large cases are.
+def base_of(task: Task, corpus: str, *, n: int, pool: int, n_eval: int) -> Case:
+    """Return the case in which nothing is wrong.
 
-    Attributes:
+    Args:
+        task: Labelled in both parts.
+        corpus: Of the task.
         n: Labels of a sample.
         pool: Labelled texts that samples are drawn from, at most.
         n_eval: Labelled evaluation texts, at most.
-        tiny: Labels of tiny samples.
-        noise: Shares of labels that are changed.
-        many: Labels of samples of many classes.
     """
-
-    n: int
-    pool: int
-    n_eval: int
-    tiny: tuple[int, ...]
-    noise: tuple[float, ...]
-    many: tuple[int, ...]
-
-
-def base_of(task: Task, corpus: str, sizes: Sizes) -> Case:
-    """Return the case in which nothing is wrong, cut to the sizes."""
     assert task.train.labels is not None
     assert task.evaluation is not None
-    pool = nested_order(task.train.labels, seed=0, kind="classification")[: sizes.pool]
-    rows = np.random.default_rng(0).permutation(len(task.evaluation))[: sizes.n_eval]
-    judged = task.evaluation.take(np.sort(rows))
+    drawn = nested_order(task.train.labels, seed=0, kind="classification")[:pool]
+    rows = np.random.default_rng(0).permutation(len(task.evaluation))[:n_eval]
+    texts = task.evaluation.take(np.sort(rows))
     return Case(
         kind=PLAIN,
         name="as it is",
         task=task,
         corpus=corpus,
         generated=task.source.startswith("generated/"),
-        train=task.train.take(pool),
-        n=sizes.n,
-        same=judged,
-        evaluated=judged,
+        train=task.train.take(drawn),
+        n=n,
+        same=texts,
+        evaluated=texts,
         expected=(),
     )
 
 
-def cases_of(base: Case, sizes: Sizes) -> Iterator[Case]:
+def cases_of(base: Case, *, tiny: Sequence[int], noise: Sequence[float]) -> Iterator[Case]:
     """Yield what can go wrong with a task that can be learnt, and the task as it is.
 
     Args:
         base: From `base_of`.
-        sizes: How large the cases are.
+        tiny: Labels of tiny samples.
+        noise: Shares of labels that are changed.
     """
     yield base
     yield shuffled(base)
-    for n in sizes.tiny:
+    for n in tiny:
         yield replace(base, kind=TINY, name=f"{n} labels", n=n, expected=("tiny_sample",))
-    for share in sizes.noise:
+    for share in noise:
         yield noisy(base, share)
     foreign = replace(base, kind=LANGUAGE, expected=("language", "shift"))
     other = scrambled(base.evaluated)
@@ -173,7 +161,7 @@ def _flipped(part: Split, share: float, n_classes: int, rng: np.random.Generator
 
 
 def longer(base: Case) -> Case:
-    """Return a task whose sample has the shorter texts, and is judged on the longer ones."""
+    """Return a task whose sample has the shorter texts, and is evaluated on the longer ones."""
     cut = float(np.median([len(text) for text in base.train.texts]))
 
     def part(split: Split, *, long: bool) -> Split:
@@ -182,7 +170,7 @@ def longer(base: Case) -> Case:
     return replace(
         base,
         kind=SHIFT,
-        name="judged on the longer half",
+        name="evaluated on the longer half",
         train=part(base.train, long=False),
         same=part(base.same, long=False),
         evaluated=part(base.evaluated, long=True),
@@ -191,11 +179,11 @@ def longer(base: Case) -> Case:
 
 
 def other_domain(base: Case, other: Case) -> Case:
-    """Return a task that is judged on the texts of another one with the same classes."""
+    """Return a task that is evaluated on the texts of another one with the same classes."""
     return replace(
         base,
         kind=SHIFT,
-        name=f"judged on {other.task.name}",
+        name=f"evaluated on {other.task.name}",
         evaluated=other.evaluated,
         expected=("shift",),
         other_corpus=other.corpus,
@@ -207,10 +195,10 @@ def hard(base: Case) -> Case:
     return replace(base, kind=NO_SIGNAL, expected=("no_signal",))
 
 
-def many_classes(base: Case, sizes: Sizes) -> Iterator[Case]:
-    """Yield samples of a task of many classes; what ought to be said goes by labels a class."""
+def many_classes(base: Case, sizes: Sequence[int]) -> Iterator[Case]:
+    """Yield samples of a task of many classes; the warning called for goes by labels a class."""
     n_classes = base.task.n_classes
-    for n in sizes.many:
+    for n in sizes:
         expected: tuple[Code, ...] = ()
         if n < FEWEST_A_CLASS * n_classes:
             expected += ("tiny_sample",)

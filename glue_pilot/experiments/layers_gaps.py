@@ -42,7 +42,7 @@ def triple_measures(matrix: FloatArray, places: IntArray) -> dict[str, FloatArra
     Returns:
         ``gap``: mean distance to the dissimilar task less the distance of the similar ones, over
         the mean of the three; ``spread``: standard deviation of the three over their mean, 0
-        where the matrix is uniform; ``told``: 1 where the similar ones are nearer to each other
+        where the matrix is uniform; ``ordered``: 1 where the similar ones are nearer to each other
         than either is to the third, else 0. Each (n_triples,).
     """
     a, b, c = places.T
@@ -52,7 +52,7 @@ def triple_measures(matrix: FloatArray, places: IntArray) -> dict[str, FloatArra
     return {
         "gap": (far.mean(0) - near) / mean,
         "spread": three.std(0) / mean,
-        "told": (near < far.min(0)).astype(np.float64),
+        "ordered": (near < far.min(0)).astype(np.float64),
     }
 
 
@@ -66,7 +66,7 @@ def gap_table(drawn: Sequence[DrawnTasks]) -> pd.DataFrame:
 
     Returns:
         Columns ``cache_layer``, ``head_layer``, ``metric``, ``measure``, ``value``, ``low``,
-        ``high``, ``resampled``, ``triples``; empty where no triple of tasks exists.
+        ``high``, ``resampled``, ``triples``, ``corpora``; empty where no triple of tasks exists.
     """
     corpora = list(dict.fromkeys(k.corpus for tasks in drawn for k, _ in tasks))
     found = [(tasks, triples([k for k, _ in tasks])) for tasks in drawn]
@@ -77,10 +77,11 @@ def gap_table(drawn: Sequence[DrawnTasks]) -> pd.DataFrame:
     rows = []
     for key, part in pd.concat(frames).groupby(keys, sort=False):
         resamples = np.mean(list(part["resampled"]), axis=0)
-        interval = Interval(float(part["value"].mean()), *gap_ends(resamples))
+        interval = Interval(float(part["value"].mean()), *gap_ends(resamples, len(corpora)))
         about = dict(zip(keys, key, strict=True)) | interval.row("value", ends="")
         rows.append(about | {"resampled": resamples})
-    return pd.DataFrame(rows).assign(triples=max(len(places) for _, places in found))
+    triples_at_most = max(len(places) for _, places in found)
+    return pd.DataFrame(rows).assign(triples=triples_at_most, corpora=len(corpora))
 
 
 def _gaps_of_draw(tasks: DrawnTasks, places: IntArray, corpora: Sequence[str]) -> pd.DataFrame:
@@ -112,7 +113,7 @@ def _weights(known: Sequence[KnownTask], places: IntArray, corpora: Sequence[str
     return np.asarray(np.concatenate([alike[None], together * alike]))
 
 
-def gap_ends(resamples: FloatArray) -> tuple[float, float]:
+def gap_ends(resamples: FloatArray, n_corpora: int) -> tuple[float, float]:
     """Return the ends of an interval; NaN where resamples do not differ, as of one triple."""
     known = resamples[np.isfinite(resamples)]
-    return ends_of(known if len(known) and np.ptp(known) > 0 else known[:0])
+    return ends_of(known if len(known) and np.ptp(known) > 0 else known[:0], n_corpora)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,59 +27,65 @@ KIND = "experiment_mixes"
 _FORMAT = 1
 SINGLE, LAST = "best single layer", "last layer"
 MIXES = ("mean of layers", "learned mix", "concatenation")
-_FEWEST_MIXED = 2
-_MOST_STEPS = 6  # of the learned mix: with 7 layers more steps hardly change weights
+_FEWEST_MIXED = 2  # tasks: of one there is no interval
+_MOST_STEPS = 6  # step k moves the weights by 1 / (k + 1): later ones by less than a seventh
 
 
-@dataclass(frozen=True)
-class MixPlan:
-    """What mixes are compared on.
+def mixes_of_task(
+    known: KnownTask,
+    encoder: Encoder,
+    store: Store,
+    *,
+    sizes: Sequence[int],
+    draws: int,
+    pool: int,
+    max_length: int,
+    n_eval: int,
+) -> pd.DataFrame:
+    """Return the accuracy of each method on one task, by n and draw; kept in the store.
 
-    Attributes:
+    Args:
+        known: The task.
+        encoder: The encoder.
+        store: Where results are kept.
         sizes: Training texts; those that a task's pool has not are left out.
         draws: Draws of the training texts a size.
         pool: Texts that they are drawn from.
         max_length: Most tokens of a text.
         n_eval: Evaluation texts at most.
-    """
-
-    sizes: tuple[int, ...]
-    draws: int
-    pool: int
-    max_length: int
-    n_eval: int
-
-
-def mixes_of_task(known: KnownTask, plan: MixPlan, encoder: Encoder, store: Store) -> pd.DataFrame:
-    """Return the accuracy of each method on one task, by n and draw; kept in the store.
 
     Returns:
         Columns ``task``, ``corpus``, ``n``, ``draw``, ``method``, ``accuracy``, ``layers``: how
         many layers the method reads, or the one it chose.
     """
-    sample = draw_sample(known.task, n=plan.pool, draw=0, n_eval=plan.n_eval)
+    sample = draw_sample(known.task, n=pool, draw=0, n_eval=n_eval)
     assert sample is not None
-    assert sample.evaluation is not None
-    sizes = [n for n in plan.sizes if sample.n_classes <= n <= len(sample.train)]
+    evaluation = sample.evaluation
+    assert evaluation is not None
+    fitting = [n for n in sizes if sample.n_classes <= n <= len(sample.train)]
     config = {
         "kind": KIND,
         "format": _FORMAT,
         "encoder": encoder.fingerprint,
         "train": sample.train.fingerprint,
-        "evaluation": sample.evaluation.fingerprint,
-        "sizes": sizes,
-        "draws": plan.draws,
-        "max_length": encoder.text_length(plan.max_length),
+        "evaluation": evaluation.fingerprint,
+        "sizes": fitting,
+        "draws": draws,
+        "max_length": encoder.text_length(max_length),
     }
 
     def make(folder: Path) -> dict[str, Any]:
         clock = Clock()
-        rows = _compared(sample, sizes, plan, encoder, store)
+        parts = (
+            encode_to_store(encoder, part, store=store, max_length=max_length).to_numpy()
+            for part in (sample.train, evaluation)
+        )
+        rows = _compared(sample, fitting, draws, *parts)
         pd.DataFrame(rows).to_csv(folder / "rows.csv", index=False, lineterminator="\n")
         return run_manifest(
             config,
             clock=clock,
-            seeds={"draws": plan.draws},
+            seeds={"draws": draws},
             fingerprints={"encoder": encoder.fingerprint},
         )
 
@@ -93,24 +99,20 @@ def mixes_of_task(known: KnownTask, plan: MixPlan, encoder: Encoder, store: Stor
 
 
 def _compared(
-    sample: Task, sizes: list[int], plan: MixPlan, encoder: Encoder, store: Store
+    sample: Task, sizes: list[int], draws: int, states: FloatArray, held_out: FloatArray
 ) -> list[dict[str, Any]]:
     """Compare the methods on every draw of every size."""
     assert sample.evaluation is not None
-    parts = [
-        encode_to_store(encoder, part, store=store, max_length=plan.max_length).to_numpy()
-        for part in (sample.train, sample.evaluation)
-    ]
     labels = np.asarray(sample.train.labels, np.int64)
     truth = np.asarray(sample.evaluation.labels, np.int64)
     rows: list[dict[str, Any]] = []
-    for draw in range(plan.draws):
+    for draw in range(draws):
         order = nested_order(labels, seed=draw, kind="classification")
         for n in sizes:
             chosen = order[:n]
             if len(np.unique(labels[chosen])) > 1:
                 found = compare_mixes(
-                    parts[0][:, chosen], labels[chosen], sample.n_classes, parts[1], truth
+                    states[:, chosen], labels[chosen], sample.n_classes, held_out, truth
                 )
                 rows += [{"n": n, "draw": draw, **row} for row in found]
     return rows
@@ -190,17 +192,18 @@ def mix_table(cells: pd.DataFrame) -> pd.DataFrame:
     """Return each method's accuracy by n, and what it gains on the best single layer.
 
     Returns:
-        Columns ``n``, ``method``, ``accuracy``; ``gain``, ``low``, ``high`` (90 %, tasks drawn by
-        corpus), in shares of texts; ``tasks``.
+        Columns ``n``, ``method``, ``accuracy``; ``gain``, ``low``, ``high`` (90 % for all gains
+        together, tasks drawn by corpus), in shares of texts; ``tasks``, ``tests``: how many gains.
     """
     means = cells.groupby(["n", "task", "corpus", "method"])["accuracy"].mean().unstack("method")
+    parts = [(n, part) for n, part in means.groupby("n") if len(part) >= _FEWEST_MIXED]
+    tests = len(parts) * len((LAST, *MIXES))
     rows = []
-    for n, part in means.groupby("n"):
-        if len(part) < _FEWEST_MIXED:
-            continue
+    for n, part in parts:
         corpora = list(part.index.get_level_values("corpus"))
         for method in (SINGLE, LAST, *MIXES):
-            gain = resampled((part[method] - part[SINGLE]).to_numpy(np.float64), corpora)
+            gains = (part[method] - part[SINGLE]).to_numpy(np.float64)
+            gain = resampled(gains, corpora, tests=tests)
             about = {"n": n, "method": method, "accuracy": float(part[method].mean())}
-            rows.append(about | gain.row("gain", ends="") | {"tasks": len(part)})
+            rows.append(about | gain.row("gain", ends="") | {"tasks": len(part), "tests": tests})
     return pd.DataFrame(rows)

@@ -9,7 +9,7 @@ from charkit.errors import DataError
 from glue_pilot.stats import FloatArray, resampled
 
 ELSEWHERE = "best on other corpora"
-_FEWEST_TASKS = 3  # for a mean over tasks with an interval
+_FEWEST_TASKS = 3  # fewer have no best layer elsewhere to choose by
 
 
 def score_cube(outcomes: pd.DataFrame, n: int) -> tuple[pd.DataFrame, FloatArray]:

@@ -36,10 +36,11 @@ PAIRS = (
     ("norm", "strength", ""),
     ("norm", "error", "classes"),
     ("norm", "classes", "error"),
+    ("norm", "error", "classes and strength"),
 )
 """Quantities that are related, and what is held fixed."""
 
-ERROR, GIVEN = PAIRS[0], PAIRS[4]
+ERROR, GIVEN, PENALTY, BOTH = PAIRS[0], PAIRS[4], PAIRS[3], PAIRS[6]
 
 
 @dataclass(frozen=True)
@@ -284,17 +285,16 @@ def finding(
         slopes: From `slope_of_sizes`.
         settings: Sizes.
     """
-    given = [Interval.of(row, "spearman") for _, row in _pick(last, GIVEN).iterrows()]
-    found = [compare(one) for one in given]
+    found = [compare(Interval.of(row, "spearman")) for _, row in _pick(last, BOTH).iterrows()]
     words = {"above": "larger", "below": "smaller"}
     shown = [f"{found.count(k)} with {words[k]} errors" for k in words if k in found]
-    answer = (
-        f"With the number of classes held fixed, larger norms go {' and '.join(shown)} at "
-        f"{len(found)} sizes."
+    answer = "With the number of classes and the head's penalty held fixed, " + (
+        f"of {len(found)} sizes larger norms go at {' and at '.join(shown)}."
         if shown
-        else f"A relation of norm and error is not shown at any of {len(found)} sizes."
+        else f"a relation of norm and error is not shown at any of {len(found)} sizes."
     )
-    names = {PAIRS[0]: "norm and error", GIVEN: "the same, classes fixed", PAIRS[3]: "norm and L2"}
+    names = {ERROR: "norm and error", GIVEN: "classes fixed", BOTH: "classes and penalty fixed",
+             PENALTY: "norm and penalty"}  # fmt: skip
     rows = []
     for n, part in last.groupby("n"):
         cells = {"n": f"{n:,}", "tasks": f"{part['tasks'].iloc[0]}"}
@@ -302,7 +302,10 @@ def finding(
             found_rows = _pick(part, pair).iterrows()
             cells[name] = "".join(f"{Interval.of(row, 'spearman')}" for _, row in found_rows)
         rows.append(cells)
-    note = "Spearman's correlations over tasks, 90 % intervals over corpora."
+    note = (
+        "Spearman's correlations over tasks, 90 % intervals over corpora, without correction for "
+        "their number. The norm follows the penalty that was chosen for the head."
+    )
     return answer, blocks(md_table(rows), note), _details(last, agree, slopes, settings)
 
 

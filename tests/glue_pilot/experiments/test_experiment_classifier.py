@@ -19,6 +19,7 @@ from glue_pilot.experiments.classifier import (
     EXPERIMENT,
     MEASURES,
     SHUFFLED,
+    STRONG,
     ClassifierSettings,
     finding,
     mean_table,
@@ -94,8 +95,8 @@ def found(tiny_bert, tmp_path_factory):
 
 
 def test_a_run_has_every_stage(found):
-    assert list(dict.fromkeys(found.table["stage"])) == ["random", "5", CONVERGED, SHUFFLED]
-    assert len(found.table) == 4 * 4
+    assert list(dict.fromkeys(found.table["stage"])) == ["random", "5", CONVERGED, STRONG, SHUFFLED]
+    assert len(found.table) == 5 * 4
     settled = found.table[found.table["stage"] == CONVERGED]
     assert (settled["moved"] == 0).all()
     assert (found.table.loc[found.table["stage"] != CONVERGED, "moved"] > 0).all()
@@ -104,7 +105,7 @@ def test_a_run_has_every_stage(found):
 
 
 def made(again: float, ndcg: float) -> pd.DataFrame:
-    """Three tasks; heads of shuffled labels tell as much as is said, others all."""
+    """Three tasks; heads of shuffled labels as given, all others perfect."""
     rows = [
         {"stage": s, "task": t, "corpus": t, "accuracy": a, "moved": m, "known_again": k}
         | {"ndcg": d, "chance": 0.4}
@@ -130,12 +131,12 @@ def test_the_finding_follows_the_table():
     assert "not shown to be needed: after 1 step" in answer
     assert answer.endswith("labels count.")
     assert "| shuffled labels | 0.50" in points
-    assert "worse than by the converged head (interval of the difference below zero): sh" in details
+    assert "for all differences together): shuffled labels; better: none." in details
     assert "known again less well: shuffled labels." in details
     answer, _, details = finding(mean_table(made(1.0, 1.0)), n=64, draws=2)
     assert "that labels count is not shown" in answer
     assert "Under shuffled labels tasks are known again as well" in details
-    assert "below zero): none; better: none." in details
+    assert "for all differences together): none; better: none." in details
 
 
 def test_a_head_that_ranks_better_early_is_named():

@@ -63,12 +63,12 @@ def test_measures_of_triples():
     uniform, clear = np.ones((3, 3)), np.array([[0.0, 1, 4], [1, 0, 4], [4, 4, 0]])
     places = np.array([[0, 1, 2]])
     assert {k: v[0] for k, v in triple_measures(uniform, places).items()} == {
-        "gap": 0, "spread": 0, "told": 0,
+        "gap": 0, "spread": 0, "ordered": 0,
     }  # fmt: skip
     found = triple_measures(clear, places)
     assert found["gap"][0] == pytest.approx(3 / 3)
     assert found["spread"][0] == pytest.approx(np.std([1, 4, 4]) / 3)
-    assert found["told"][0] == 1
+    assert found["ordered"][0] == 1
 
 
 def outcomes(scores: np.ndarray, n: int = 64) -> pd.DataFrame:
@@ -151,17 +151,17 @@ def test_a_run_has_all_three_parts(found):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("sign", "said"), [(1, "is more uniform from"), (-1, "LESS uniform")])
-def test_the_finding_follows_the_table(sign, said):
+@pytest.mark.parametrize(("sign", "claim"), [(1, "is more uniform from"), (-1, "LESS uniform")])
+def test_the_finding_follows_the_table(sign, claim):
     rows = []
     for cache, head, value in ((0, 1, 0.5), (1, 2, 0.5 + sign * 0.3), (0, 2, 0.5)):
         for metric in ("log_ratio", "cosine"):
-            for measure in ("gap", "spread", "told"):
+            for measure in ("gap", "spread", "ordered"):
                 drawn = value + np.linspace(-0.01, 0.01, 50) * head
                 rows.append(
                     {"cache_layer": cache, "head_layer": head, "metric": metric}
                     | {"measure": measure, "value": value, "low": value, "high": value}
-                    | {"resampled": drawn, "triples": 9}
+                    | {"resampled": drawn, "triples": 9, "corpora": 9}
                 )
     scores = np.broadcast_to([0.5, 0.8, 0.7], (5, 3, 3))
     mixes = mix_table(
@@ -174,7 +174,7 @@ def test_the_finding_follows_the_table(sign, said):
     answer, points, details = finding(
         pd.DataFrame(rows), regret_table(outcomes(scores)), mixes, last=2
     )
-    assert said in details
+    assert claim in details
     assert "the last layer costs 10.0 points" in answer
     assert "| layer 2 | +10.0" in points
     assert "picked among 3" in details
@@ -216,7 +216,7 @@ def test_a_task_may_be_too_small_for_a_second_draw():
     assert (table["triples"] == 9).all()
     alone = gap_table([whole])
     assert (alone["low"] < alone["value"]).any()
-    unsure = table[table["measure"] != "told"]
+    unsure = table[table["measure"] != "ordered"]
     assert unsure[["value", "low", "high"]].notna().all(axis=None)
     both = (alone["value"] + gap_table([smaller])["value"]) / 2
     assert table["value"].to_numpy() == pytest.approx(both.to_numpy())

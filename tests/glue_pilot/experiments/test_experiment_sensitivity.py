@@ -144,7 +144,7 @@ def test_a_run_has_every_factor(found):
 
 
 @pytest.mark.parametrize(
-    ("task", "said"),
+    ("task", "claim"),
     [
         (0.7, "Tasks differ more than any one hyper-parameter moves them"),
         (0.3, "It is not shown that tasks differ more than any one hyper-parameter moves them"),
@@ -152,7 +152,7 @@ def test_a_run_has_every_factor(found):
         (0.1, "The pooling moves embeddings more than tasks differ"),
     ],
 )
-def test_the_finding_follows_the_table(task, said):
+def test_the_finding_follows_the_table(task, claim):
     shares = [("task", "all", task), (SAMPLE, "rest", 0.1), ("pooling", "rest", 0.3)]
     shares += [("pooling", "shift", 0.2), ("sketch seed", "rest", 0.0)]
     shares += [(SAMPLE, "shift", 0.0), ("sketch seed", "shift", 0.0)]
@@ -170,7 +170,7 @@ def test_the_finding_follows_the_table(task, said):
     answer, points, details = finding(
         table.assign(low=table["mean"] - 0.05, high=table["mean"] + 0.05), n=16, tasks=3
     )
-    assert said in answer
+    assert claim in answer
     assert "| pooling | 30% (25% to 35%) | 20% (15% to 25%) |" in points
     assert "more than it, by intervals: pooling." in details
     assert "under another setting in 25% of all cases" in details

@@ -30,7 +30,7 @@ from charkit.store import Store
 from charkit.tasks import Task, load_task
 from charkit.tasks.nested import nested_order
 from charkit.tasks.task import Split
-from glue_pilot.metadata_study import read_keys
+from glue_pilot.config import read_toml
 
 KIND = "evaluate_cases"
 _FORMAT = 1
@@ -79,7 +79,7 @@ def read_evaluate_study(path: str | Path) -> EvaluateStudy:
         UnknownNameError: A key is not known.
         UsageError: A value has the wrong type, or a needed one is missing.
     """
-    return read_keys(path, EvaluateStudy)
+    return read_toml(path, EvaluateStudy)
 
 
 @dataclass(frozen=True, eq=False)

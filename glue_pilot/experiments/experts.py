@@ -146,7 +146,7 @@ def finding(
     tie = ours.low <= tried.mean <= ours.high
     answer = (
         f"MODEL2VEC costs {ours.mean:+.0f} % over the best expert, "
-        f"{'as good as' if tie else 'against'} running every expert on the sample "
+        f"{'level with' if tie else 'against'} running every expert on the sample "
         f"({tried.mean:+.0f} %); the nearest task by log-ratio costs "
         f"{_cost(main.loc[LOG_RATIO]).mean:+.0f} %."
     )

@@ -42,13 +42,16 @@ def layer_words(curves: Sequence[TaskCurve]) -> str:
     counts = Counter(c.layer for c in known)
     most = max(counts.values())
     best = [layer for layer, count in counts.items() if count == most]
-    names = f"{'layers' if len(best) > 1 else 'layer'} {layer_range(best)}"
-    often = f"{names} of {max(c.deepest for c in known)} has the highest mean most often"
+    often = ""
+    if most > 1:
+        names = f"layers {layer_range(best)}" if len(best) > 1 else f"layer {best[0]}"
+        have = "have" if len(best) > 1 else "has"
+        deepest = max(c.deepest for c in known)
+        often = f"; {names} of {deepest} {have} the highest mean most often ({most} tasks)"
     if not ahead:
-        return f"The last layer keeps up on all {len(known)} tasks with signal; {often}."
+        return f"The last layer keeps up on all {len(known)} tasks with signal{often}."
     return (
-        f"An earlier layer beats the last on {len(ahead)} of {len(known)} tasks with signal; "
-        f"{often} ({most} tasks)."
+        f"An earlier layer beats the last on {len(ahead)} of {len(known)} tasks with signal{often}."
     )
 
 
@@ -58,12 +61,13 @@ def data_words(curves: Sequence[TaskCurve]) -> str:
     if not needed:
         return ""
     last = max(p.n for c in curves if c.signal for p in c.points)
+    middle, low, high = (rough(one(needed)) for one in (median, min, max))
     if len(needed) == 1:
-        return f"{rough(needed[0]):,} of {last:,} labels bring 90 % of the measured gain."
+        return f"{middle:,} of {last:,} labels bring 90 % of the measured gain."
+    span = f" ({low:,} to {high:,})" if low < high else ""
     return (
-        f"Nine tenths of the measured gain come with {rough(median(needed)):,} labels in the "
-        f"median task ({rough(min(needed)):,} to {rough(max(needed)):,}); {last:,} at most were "
-        "measured."
+        f"Nine tenths of the measured gain come with {middle:,} labels in the median task{span}; "
+        f"{last:,} at most were measured."
     )
 
 

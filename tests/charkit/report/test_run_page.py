@@ -33,7 +33,7 @@ from charkit.report.pages.pictures import data_uri, put_inside, shrunk
 from charkit.report.pages.run import run_html, write_report
 from charkit.report.pages.run_data import Picture, read_run
 from charkit.report.pages.scorecard import error_of, scorecard_tables
-from charkit.report.pages.words import fisher_words, sentences_of
+from charkit.report.pages.words import data_words, fisher_words, layer_words, sentences_of
 
 VOID = {"meta", "link", "input", "line", "path", "rect", "circle", "br", "img"}
 
@@ -268,6 +268,23 @@ def test_the_answer_comes_first_and_follows_the_numbers(run):
     assert "4.0 points off on average (power law 6.0)" in said[2]
     assert said[2].endswith("; without the Fisher features 4.5, no interval known.")
     assert said[3] == "No layer ends clearly above the controls on flat."
+
+
+def test_the_layer_that_is_best_most_often_is_named_only_where_one_is_best_twice():
+    table = sweep_table(("a", "b"))
+    moved = (table["task"] == "b") & (table["layer"] == 2) & (table["control"] == "none")
+    assert layer_words(curves_of(table)) == (
+        "An earlier layer beats the last on 2 of 2 tasks with signal; layer 4 of 6 has the highest "
+        "mean most often (2 tasks)."
+    )
+    table.loc[moved, ["score", "score_low", "score_high"]] += 0.3
+    assert layer_words(curves_of(table)) == (
+        "An earlier layer beats the last on 2 of 2 tasks with signal."
+    )
+
+
+def test_a_range_of_equal_numbers_is_not_shown():
+    assert "in the median task; 1,024 at most" in data_words(curves_of(sweep_table(("a", "b"))))
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def evaluate(
         pair=pair,
         label=label,
         kind=kind,
-        evaluation=place_of(pool),
+        evaluation=place_of(pool, argument="pool"),
         on_bad_rows=on_bad_rows,
         offline=offline,
     )

@@ -216,7 +216,7 @@ def next_labels(
         pair=pair,
         label=label,
         kind=kind,
-        evaluation=place_of(pool),
+        evaluation=place_of(pool, argument="pool"),
         on_bad_rows=on_bad_rows,
         offline=offline,
     )

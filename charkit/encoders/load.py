@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
+
 from charkit.encoders.device import DeviceChoice, DtypeChoice, choose_device, choose_dtype
 from charkit.encoders.encoder import Encoder, read_shape
 from charkit.encoders.known import BUNDLED_NAME
 from charkit.encoders.source import find_source, locate
+from charkit.errors import UsageError
 
 __all__ = ["Encoder", "load_encoder"]
 
 
 def load_encoder(
-    name: str = BUNDLED_NAME,
+    name: str | os.PathLike[str] = BUNDLED_NAME,
     *,
     revision: str | None = None,
     device: DeviceChoice = "auto",
@@ -36,6 +39,11 @@ def load_encoder(
         DataError: Files are damaged.
 
     """
+    if not isinstance(name, str | os.PathLike):
+        raise UsageError(
+            f"encoder: expected a name, a folder or a loaded encoder, got {type(name).__name__}."
+        )
+    name = str(os.fspath(name))
     device_name, device_reason = choose_device(device)
     dtype_name, dtype_reason = choose_dtype(dtype, device_name)
     source = find_source(name, revision=revision)

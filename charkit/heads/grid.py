@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -186,7 +187,8 @@ def plan_sweep(
     reading = reading or SourceOptions()
     several = isinstance(tasks, list | tuple) and not is_data(tasks)
     sources = list(tasks) if several else [tasks]
-    named = [encoder] if isinstance(encoder, str | Encoder) else list(encoder)
+    single = isinstance(encoder, str | Encoder | os.PathLike)
+    named: list[Any] = [encoder] if single else list(encoder)  # type: ignore[arg-type]
     if not sources or not named:
         raise UsageError("nothing to sweep: expected at least one task and one encoder, got none.")
     loaded = tuple(
@@ -260,19 +262,25 @@ def _refuse_repeats(what: str, names: list[str]) -> None:
     if repeated:
         raise UsageError(
             f"two {what}s have one name: expected different names, got {repeated} twice. "
-            f"Rename one of them, or run them apart."
+            f"Rename one of them (a frame: charkit.load_task(frame, name=...)), or run them apart."
         )
 
 
-def place_of(evaluation: object) -> str | None:
+def place_of(evaluation: object, *, argument: str = "evaluation") -> str | None:
     """Return where evaluation rows lie.
+
+    Args:
+        evaluation: A path, or the name of a part.
+        argument: What messages call it.
 
     Raises:
         UsageError: It is neither a path nor a name, a DataFrame for instance.
     """
     if evaluation is None or isinstance(evaluation, str | Path):
         return None if evaluation is None else str(evaluation)
+    advice = "Make a task of both: charkit.load_task(train, evaluation=...), and give that."
+    if argument == "pool":
+        advice = "Add its rows to the task, with an empty label, or write them to a file."
     raise UsageError(
-        f"evaluation: expected a file or a part's name, got {type(evaluation).__name__}. Make a "
-        "task of both: charkit.load_task(train, evaluation=...), and give that."
+        f"{argument}: expected a file or a part's name, got {type(evaluation).__name__}. {advice}"
     )

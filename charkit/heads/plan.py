@@ -129,6 +129,17 @@ def usable_sizes(sizes: Sequence[int], *, n_train: int, n_classes: int) -> tuple
     return tuple(s for s in (*doubled, n_train) if s >= max(2, n_classes))
 
 
+def several(values: Any) -> tuple[Any, ...]:
+    """Return values as a tuple; a single one, a number or a string, as a tuple of it.
+
+    >>> several(16), several("none"), several([1, 2])
+    ((16,), ('none',), (1, 2))
+    """
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        return (values,)
+    return tuple(values)
+
+
 def check_sizes(sizes: Iterable[int]) -> tuple[int, ...]:
     """Return the sizes as a tuple.
 

@@ -27,7 +27,7 @@ from charkit.heads.grid import (
     plan_sweep,
 )
 from charkit.heads.job import Work, failed_cells, run_job
-from charkit.heads.plan import Job
+from charkit.heads.plan import Job, several
 from charkit.heads.records import concat, read_table, rescored, to_frame
 from charkit.heads.result import SweepResult
 from charkit.heads.rows_used import RowsUsed, rows_used
@@ -126,11 +126,11 @@ def sweep(
         CellsFailedError: Some cells failed; the others are kept and are in its ``partial``.
     """
     settings = SweepSettings(
-        layers=None if layers is None else tuple(layers),
-        sizes=tuple(sizes),
-        seeds=tuple(seeds),
-        subsets=tuple(subsets),
-        controls=tuple(controls),
+        layers=None if layers is None else several(layers),
+        sizes=several(sizes),
+        seeds=several(seeds),
+        subsets=several(subsets),
+        controls=several(controls),
         metric=metric,
         pooling=pooling,
         max_length=max_length,

@@ -9,7 +9,7 @@ import pytest
 import charkit
 from charkit.api import fetch
 from charkit.cli.app import app
-from charkit.errors import OfflineError, UnknownNameError
+from charkit.errors import OfflineError, UnknownNameError, UsageError
 
 
 def test_every_public_name_resolves():
@@ -37,6 +37,34 @@ def test_encode_keeps_all_layers(tiny_bert, tmp_store):
     assert [r["texts"] for r in encoded.rows()] == [40, 20]
     assert np.isfinite(encoded.parts["train"].to_numpy()).all()
     assert charkit.verify(store=tmp_store) == []
+
+
+def few(n=24):
+    texts = [f"the {'good' if i % 2 else 'bad'} cat sees dog {i}" for i in range(n)]
+    return {"text": texts, "label": ["ab"[i % 2] for i in range(n)]}
+
+
+def test_a_single_value_stands_for_a_list_of_it(tiny_bert, tmp_store):
+    same = {"store": tmp_store, "dtype": "float32"}
+    lists = charkit.sweep(
+        few(), encoder=[str(tiny_bert)], layers=[2], sizes=[8], seeds=[0], subsets=["all"],
+        controls=["none"], **same,
+    )  # fmt: skip
+    single = charkit.sweep(
+        few(), encoder=tiny_bert, layers=np.int64(2), sizes=8, seeds=np.int8(0), subsets="all",
+        controls="none", **same,
+    )  # fmt: skip
+    assert len(single.to_pandas()) == 1
+    assert single.to_pandas().equals(lists.to_pandas())
+
+
+def test_an_argument_of_another_type_is_named(tiny_bert):
+    with pytest.raises(UsageError, match=r"encoder: expected a name, a folder.*got int"):
+        charkit.encode(few(), encoder=3)
+    with pytest.raises(UsageError, match=r"pool: expected a file.*got list. Add its rows"):
+        charkit.next_labels(few(), pool=["a text"], encoder=str(tiny_bert))
+    with pytest.raises(UsageError, match=r"two tasks have one name.*load_task\(frame, name="):
+        charkit.sweep([charkit.load_task(few())] * 2, encoder=tiny_bert)
 
 
 RENAMED = {"tasks": "tasks", "cache_dir": "store"}

@@ -249,6 +249,7 @@ WITH_REASONS = (
     "charkit/fisher",
     "charkit/encoders",
     "charkit/parallel",
+    "charkit/report",
     "charkit/answers/verdicts.py",
     "charkit/answers/quantities.py",
     "charkit/answers/pilot_signal.py",

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH = 4.9
+WIDTH = 4.9  # inches: 9 points stay legible on a phone of 390 pixels
 INK, MUTED, FAINT, PAPER = "#1a1a1a", "#5a5a5a", "#d9d9d9", "#ffffff"
-SMALL, NORMAL, TITLE = 9.0, 10.0, 12.0
+SMALL, NORMAL, TITLE = 9.0, 10.0, 12.0  # points
 _LINE = 0.165  # inches a caption line takes
-_TITLE_LINE = 0.215
+_TITLE_LINE = 0.215  # of a title
 
 
 def _matplotlib() -> Any:

@@ -34,10 +34,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# Sizes and margins in inches; names stand to the right of a sweep's curves.
 _CURVES = {"height": 3.3, "left": 0.8, "right": 1.28}
 _FORECAST = {"height": 3.1, "left": 0.8, "right": 0.45}
-"""Sizes and margins in inches; names stand to the right of a sweep's curves."""
 
+# On and off, in points: three greys differ by their dashes only.
 _CONTROL_DASHES: dict[str, Any] = {
     "majority": (0, (1, 1.6)),
     "shuffled_labels": (0, (4, 2)),

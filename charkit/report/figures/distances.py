@@ -118,11 +118,12 @@ def colour_of(name: str, groups: Mapping[str, str] | None, colours: Mapping[str,
 
 
 _ROW = 0.142  # inches a name takes
-_ROW_OF_TREE = 0.155
+_ROW_OF_TREE = 0.155  # a little air between the branches
 _CELL = 0.42  # inches a cell takes at most
 _STRIP = 0.08  # inches of the groups' strip
 _BAR = 0.42  # inches below the cells for the colour bar
-_RIGHT = 0.2
+_RIGHT = 0.2  # inches: the last tick of the colour bar stays on the page
+# More tasks leave a cell too little room for three digits, a column for its name.
 _NUMBERS_UP_TO, _NAMES_BELOW_UP_TO = 8, 18
 
 

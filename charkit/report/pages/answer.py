@@ -21,7 +21,7 @@ from charkit.report.pages.chart import Frame, Point
 from charkit.report.pages.html import accuracy, data, interval, labels, plain, render
 
 _LONG = 110
-"""A headline of more letters is set smaller."""
+"""A headline of more letters takes more than three lines, and is set smaller."""
 
 _SLIDER_STEPS = (0.005, 0.001, 0.0001)
 """The first one that meets the target."""
@@ -29,6 +29,7 @@ _SLIDER_STEPS = (0.005, 0.001, 0.0001)
 _MOST = 12
 """Further contributions share one row."""
 
+# The first one with six ticks at most: they stand apart on a phone as well.
 _VALUE_STEPS = (0.01, 0.02, 0.05, 0.1, 0.2)
 
 

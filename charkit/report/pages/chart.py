@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from charkit.report.pages.html import plain
 
+# Ticks of the sizes: the first of these times powers of ten whose labels do not touch.
 _FAMILIES = ((1, 2, 5), (1, 3), (1,))
 
 

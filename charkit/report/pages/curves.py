@@ -27,9 +27,10 @@ _MOST_NAMED = 16
 _CROWD = 12
 """With more lines than this, bands are shown only for the one that is pointed at."""
 
+# Of the ticks: the first one with seven of them at most.
 _STEPS = (0.05, 0.1, 0.2, 0.25, 0.5)
 _BETWEEN = 16.0  # between the names of two lines
-_LETTERS = 19
+_LETTERS = 19  # of a name: what the margin holds
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,7 +35,7 @@ _SEVERITIES = {
     "warning": "warning",
     "doubt": "doubt",
 }
-_LONGEST = 2000
+_LONGEST = 2000  # letters of one text: more would fill the page
 _TOGETHER = re.compile(r"(?<=\d) (?=[%×]|to \d)|(?<=\d to) (?=\d)")
 """Spaces at which no line may break."""
 

@@ -14,7 +14,7 @@ from charkit.config import printable
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
 
-_LONGEST = 50_000
+_LONGEST = 50_000  # letters: a finding has a few thousand, a hostile file any number
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9(\"'])")
 _ABBREVIATED = ("e.g.", "i.e.", "vs.", "cf.", "approx.", "resp.", "no.")
 

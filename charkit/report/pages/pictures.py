@@ -18,6 +18,7 @@ from charkit.sealed import check_svg
 PLAIN, PACKED, NUMBERS = 900_000, 500_000, 200_000
 """Bytes of a page for figures that need no script, for those that do, and for their numbers."""
 
+# Beyond these a file is read for nothing: it would fill the page, or find no room in it.
 _LARGEST_CSV = 40_000
 _LARGEST_SVG = 8_000_000
 _FLUFF = (("<?xml", "?>"), ("<!--", "-->"), ("<metadata>", "</metadata>"))

@@ -99,7 +99,6 @@ def run_html(run: RunFolder, *, title: str | None = None) -> str:
         headline=first,
         long=True,
         sentences=rest,
-        details=(),
         verdicts=warnings_of(run, curves, left_out),
         numbers=_numbers(curves),
         measured=_measured(curves) if curves else None,

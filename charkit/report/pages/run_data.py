@@ -56,7 +56,7 @@ _SWEEP_COLUMNS = frozenset(
 
 _TYPES = {c.name: c.dtype for c in COLUMNS if c.name in _SWEEP_COLUMNS and c.dtype != "string"}
 _ADVICE = "Make it again, or take it out of the folder."
-_LARGEST_SCORE = 1e6
+_LARGEST_SCORE = 1e6  # larger ones leave no room for the curves on an axis
 _OF_SWEEPS = ("curves_", "layers_", "best_layers")
 """Figures of a sweep: the page draws these itself."""
 

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from charkit.config import printable
 from charkit.errors import DataError
 
+# Labels of a pilot, and how many times as many it is asked about.
 _PLACES = ((64, 2), (64, 8), (128, 4), (256, 2), (256, 8), (512, 4))
 _Rows = Sequence[Mapping[str, Any]]
 

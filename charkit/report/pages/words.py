@@ -15,10 +15,10 @@ from metamodel.scorecard import OURS
 
 _FISHER = "no_fisher"
 _NEAR = 0.05
-"""Errors this near to each other, in points, are called the same."""
+"""Errors this near to each other, in points, are called the same: the page shows one decimal."""
 
-_MOST_NAMED = 6
-_CUT_SHARE = 0.05
+_MOST_NAMED = 6  # names fill two lines
+_CUT_SHARE = 0.05  # of the texts: a smaller share that is cut is worth no doubt
 
 
 def question_of(run: RunFolder) -> str:

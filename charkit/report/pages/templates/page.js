@@ -2,7 +2,7 @@
 "use strict";
 (() => {
   // One curve: an answer, with its need and what was measured. Several: the tasks of a run.
-  const { curves, n: available, need: asked, observed = [] } =
+  const { curves = [], n: available, need: asked, observed = [] } =
     JSON.parse(document.getElementById("numbers").textContent);
   const run = document.body.classList.contains("run");
   const at = (id) => document.getElementById(id);

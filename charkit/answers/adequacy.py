@@ -103,7 +103,7 @@ def adequacy(
     """
     if len(np.unique(codes)) < 2 or not len(unlabelled):
         raise DataError(
-            "adequacy cannot be told: expected labels of two classes and at least one unlabelled "
+            "adequacy is not known: expected labels of two classes and at least one unlabelled "
             f"text, got {len(np.unique(codes))} classes and {len(unlabelled)} texts."
         )
     known, other = _units(labelled, unlabelled)

@@ -204,7 +204,7 @@ def embed_to_store(
         strengths: Grid of L2 strengths for the heads.
         cache_layer: Token states of this layer, 0 to L - 1, below all chosen ones, are kept in
             the store too: other heads, labels and estimators of the same texts then begin
-            there. Changes results by rounding alone, and is no part of the key.
+            there. Changes results only by rounding, and is no part of the key.
         store: Where states, heads and embeddings are kept. Default: the user's cache, or
             $CHARKIT_CACHE.
         name: What tables call the result; default the task's name. No part of the key.

@@ -26,7 +26,7 @@ from charkit.heads.estimate import ENCODE_EFFICIENCY, duration, matmul_rate
 from charkit.tasks.task import Split
 
 SAMPLED_TEXTS = 200
-"""So many texts are cut into tokens; the rest are taken to be as long on average."""
+"""Texts that are cut into tokens; the rest are taken to be as long on average."""
 
 NOISE_COST = 2.5
 """Cost of a layer under weight noise: one more product a matrix, random signs, small batches."""

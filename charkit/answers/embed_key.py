@@ -72,7 +72,7 @@ def embeddings_config(
             raise UnknownNameError("estimator", options.estimator, ESTIMATORS)
         check_options(options)
         reads_labels = options.estimator == "empirical"
-        del given["token_budget"]  # it changes results by rounding alone
+        del given["token_budget"]  # it changes results only by rounding
     resolved = {
         "layers": list(chosen_layers(options.layers, heads["layers"], n_layers=n_layers)),
         "parts": list(check_parts(options.parts)),

@@ -1,4 +1,4 @@
-"""What `charkit.embed` answers: embeddings by layer, with intervals, in words, with doubts."""
+"""What `charkit.embed` answers: embeddings by layer, with intervals, sentences and doubts."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class EmbeddedTask:
             norms, intervals = embedding.norms(), group_norm_intervals(embedding)
             for layer in norms.index:
                 whole = layer == "all"
-                alone = embedding if whole else embedding.select(layers=(layer,))
+                own = embedding if whole else embedding.select(layers=(layer,))
                 row = {
                     "head_layer": head,
                     "layer": layer,
@@ -74,7 +74,7 @@ class EmbeddedTask:
                     "low": float(intervals["low"][layer]),
                     "high": float(intervals["high"][layer]),
                     "share": _share(norms["l1"][layer], norms["l1"]["all"]),
-                    "halves": alone.stability.halves,
+                    "halves": own.stability.halves,
                 }
                 if self.trained:
                     row["distance"] = self.shift(head, None if whole else layer)
@@ -86,7 +86,7 @@ class EmbeddedTask:
 
         Args:
             head_layer: The layer that the head reads.
-            layer: Compare this layer alone; None for all.
+            layer: Compare only this layer; None for all.
 
         Returns:
             0 for samples that ask the same of every weight; NaN where nothing but the training
@@ -118,7 +118,7 @@ class EmbeddedTask:
         return float(np.sqrt(np.prod([np.maximum(0, e.stability.again) for e in pair])))
 
     def lines(self) -> list[str]:
-        """Return in words what was embedded, under which head, and what is to be doubted."""
+        """Return as sentences what was embedded, under which head, and what is to be doubted."""
         return [line for k in self.embeddings for line in (*self._facts(k), *self._doubts(k))]
 
     def _facts(self, layer: int) -> Iterator[str]:
@@ -181,7 +181,7 @@ class EmbeddedTask:
         if layer in self.fits:
             yield from self.fits[layer].lines()
         elif embedding.estimand != "fisher":
-            yield "empirical: the given labels were read; compare with empirical ones alone"
+            yield "empirical: the given labels were read; compare only with empirical ones"
 
     def about(self) -> dict[str, Any]:
         """Return what holds for all rows, and what is known of each head, for JSON."""

@@ -201,30 +201,30 @@ def _labelled(
 
 
 def _left_out_columns(heads: SampleHeads, labels: IntArray) -> Columns:
-    """Return figures of the leave-one-out predictions; none where every row is alone."""
+    """Return metrics of the leave-one-out predictions; none where no class has two rows."""
     if not heads.counted.any():
         return {}
-    told, codes = heads.left_out[:, heads.counted], labels[heads.counted]
-    index = np.broadcast_to(codes[:, None], (len(told), len(codes), 1))
-    own = np.take_along_axis(told, index, 2)[..., 0]
-    rest = told.copy()
+    left_out, codes = heads.left_out[:, heads.counted], labels[heads.counted]
+    index = np.broadcast_to(codes[:, None], (len(left_out), len(codes), 1))
+    own = np.take_along_axis(left_out, index, 2)[..., 0]
+    rest = left_out.copy()
     np.put_along_axis(rest, index, -1.0, 2)
     margin = own - rest.max(2)
-    predicted = told.argmax(2)
+    predicted = left_out.argmax(2)
     accuracy = (predicted == codes).mean(1)
     loss = -np.log(np.maximum(own, _LOSS_FLOOR)).mean(1)
-    logs = np.log(np.maximum(told, _LOSS_FLOOR))
+    logs = np.log(np.maximum(left_out, _LOSS_FLOOR))
     return {
         "curve_1000": accuracy,
         "loss_1000": loss,
         "oof_accuracy": accuracy,
-        "oof_macro_f1": macro_f1(predicted, codes, told.shape[2]).value,
-        "oof_balanced_accuracy": balanced_accuracy(predicted, codes, told.shape[2]).value,
+        "oof_macro_f1": macro_f1(predicted, codes, left_out.shape[2]).value,
+        "oof_balanced_accuracy": balanced_accuracy(predicted, codes, left_out.shape[2]).value,
         "oof_loss": loss,
-        "oof_confidence": told.max(2).mean(1),
+        "oof_confidence": left_out.max(2).mean(1),
         "oof_margin": margin.mean(1),
         "oof_margin_q25": np.quantile(margin, 0.25, axis=1),
-        "oof_entropy": -(told * logs).sum(2).mean(1),
+        "oof_entropy": -(left_out * logs).sum(2).mean(1),
     }
 
 
@@ -249,17 +249,19 @@ def _curve_columns(
 def _label_free_columns(
     heads: SampleHeads, labels: IntArray, shares: FloatArray, others: torch.Tensor
 ) -> Columns:
-    told = heads.probabilities(others)
+    probabilities = heads.probabilities(others)
     columns: Columns = {
-        "average_confidence": told.max(2).mean(1),
-        "class_shift": np.abs(told.mean(1) - shares).sum(1) / 2,
+        "average_confidence": probabilities.max(2).mean(1),
+        "class_shift": np.abs(probabilities.mean(1) - shares).sum(1) / 2,
     }
     if heads.counted.any():
         inside, codes = heads.left_out[:, heads.counted], labels[heads.counted]
-        found = [label_free_accuracy(p, codes, q) for p, q in zip(inside, told, strict=True)]
+        found = [
+            label_free_accuracy(p, codes, q) for p, q in zip(inside, probabilities, strict=True)
+        ]
         columns["atc"] = np.array([one.atc_confidence for one in found])
         columns["doc"] = np.array([one.doc for one in found])
-        columns["confidence_gap"] = inside.max(2).mean(1) - told.max(2).mean(1)
+        columns["confidence_gap"] = inside.max(2).mean(1) - probabilities.max(2).mean(1)
     return columns
 
 
@@ -288,10 +290,10 @@ def _spectral_columns(alignment: Alignment, spectrum: Spectrum, columns: Columns
     sizes = np.concatenate([fractions * n, np.array(MULTIPLES) * n])
     errors = ridge_error_curve(spectrum.values, smooth.shares, smooth.noise, sizes)
     split = len(names)
-    told = predict_accuracy(
+    accuracy = predict_accuracy(
         errors[:, :split], seen, fractions, errors[:, split:], majority=float(columns["majority"])
     )
-    found |= {f"spectral_{k}": told[:, place] for place, k in enumerate(MULTIPLES)}
+    found |= {f"spectral_{k}": accuracy[:, place] for place, k in enumerate(MULTIPLES)}
     return found
 
 

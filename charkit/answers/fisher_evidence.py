@@ -60,7 +60,7 @@ def fisher_evidence(
 
     Raises:
         UsageError: Embeddings cannot be compared.
-        DataError: Numbers are negative, or all nought.
+        DataError: Numbers are negative, or all zero.
     """
     squares = _layer_squares(embedding)
     total = float(np.nansum(squares))
@@ -72,7 +72,7 @@ def fisher_evidence(
     spread = float(values.sum() ** 2 / (values @ values) / len(values)) if total else np.nan
     like = list(library) or [embedding]
     trivial = trivial_embedding(like)
-    told = pairwise([embedding + trivial, trivial], metric="cosine").to_numpy()[0, 1]
+    distance = pairwise([embedding + trivial, trivial], metric="cosine").to_numpy()[0, 1]
     near = np.full(_FIFTH, np.nan)
     shift = np.nan
     if len(library) >= MIN_REFERENCE:
@@ -90,7 +90,7 @@ def fisher_evidence(
         high=high,
         by_layer=tuple(0.5 * _log(float(square)) - norm for square in squares),
         spread=spread,
-        trivial=float(told),
+        trivial=float(distance),
         shift=shift,
         near=float(near[0]),
         near_5=float(near[-1]),

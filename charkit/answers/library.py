@@ -202,7 +202,7 @@ def write_library(path: str | Path, entries: Sequence[LibraryEntry]) -> Path:
 
     Raises:
         UsageError: There are no entries, or they do not fit together.
-        DataError: Numbers are negative, or all nought.
+        DataError: Numbers are negative, or all zero.
         MissingError: The folder cannot be written.
     """
     from safetensors.numpy import save

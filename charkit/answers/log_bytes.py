@@ -1,7 +1,7 @@
 """The numbers of an embedding with a byte each: their logarithms on an even scale.
 
 Every slice (layer and part) has a scale of its own: code 1 is its least number, code 255 its
-largest, code 0 means nought (less than what distances add to every number). A logarithm is off by
+largest, code 0 means zero (less than what distances add to every number). A logarithm is off by
 half a step at most, a 508th of the slice's range.
 """
 
@@ -27,7 +27,7 @@ def coded(embedding: TaskEmbedding) -> tuple[NDArray[np.uint8], NDArray[np.float
         The codes, (size,); for each slice the least logarithm and the step, (n_slices, 2).
 
     Raises:
-        DataError: Numbers are negative, or all nought.
+        DataError: Numbers are negative, or all zero.
     """
     values = embedding.values
     if values.min() < 0 or not values.mean() > 0:
@@ -64,7 +64,7 @@ def decoded(
 def log_errors(
     embedding: TaskEmbedding, codes: NDArray[np.uint8], scale: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """Return the error of the logarithm of every number above nought."""
+    """Return the error of the logarithm of every number above zero."""
     kept = codes > 0
     back = decoded(codes, scale, embedding.slices)[kept]
     return np.asarray(np.log(back) - np.log(embedding.values[kept]))

@@ -17,7 +17,7 @@ nothing was ever seen of encoders at the first or below it, or beyond the second
 
 
 def other_encoder(encoder: Encoder, transfer: Transfer) -> Verdict:
-    """Return what is to be said of an encoder that the metamodel was not made for.
+    """Return the warning about an encoder that the metamodel was not made for.
 
     Args:
         encoder: The encoder.

@@ -108,7 +108,7 @@ class Pilot:
         return float(self._counts.max() / self._counts.sum()) if self.n_used else None
 
     @property
-    def n_alone(self) -> int:
+    def n_single(self) -> int:
         """Labels that are the only one of their class."""
         return int((self._counts == 1).sum()) if self.n_used else 0
 

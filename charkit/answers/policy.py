@@ -22,7 +22,7 @@ class Band:
     """A range of labels a class, and what to choose by in it.
 
     Attributes:
-        below: The range ends before so many labels a class; None: it has no end.
+        below: The range ends before this many labels a class; None: it has no end.
         strategy: What to choose by.
     """
 
@@ -37,11 +37,11 @@ class Band:
 def strategy_for(
     bands: Sequence[Band], codes: NDArray[np.integer[Any]], n_classes: int
 ) -> Strategy:
-    """Return the strategy of the band that the labels at hand lie in.
+    """Return the strategy of the band that the given labels are in.
 
     Args:
         bands: In rising order; the last has no end.
-        codes: Class codes of the labels at hand, (n_labelled,).
+        codes: Class codes of the given labels, (n_labelled,).
         n_classes: How many classes there are.
     """
     share = labels_a_class(codes, n_classes)

@@ -32,7 +32,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 _DIGITS = 6
-"""Unit vectors that agree in so many decimals are the same: the rest is how they were batched."""
+"""Unit vectors that agree in this many decimals are the same: the rest is how they were batched."""
 
 
 @dataclass(frozen=True, eq=False)

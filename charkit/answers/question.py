@@ -1,4 +1,4 @@
-"""What is asked of an estimate: checked before any work, and against the labels at hand."""
+"""What is asked of an estimate: checked before any work, and against the given labels."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def ask(
         if rounds != 1:
             raise UsageError(
                 f"rounds without costs: expected --cost and --penalty beside them, got {rounds} "
-                "rounds alone. Give what a label and a missed target cost."
+                "only rounds. Give what a label and a missed target cost."
             )
         return Question(target)
     if target is None or cost is None or penalty is None:

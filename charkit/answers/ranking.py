@@ -27,7 +27,7 @@ TELLING = 0.3
 """A correlation of norm and accuracy below this tells little of a task's difficulty."""
 
 FEWEST_KNOWN = 10
-"""From fewer accuracies no correlation with the norm is told."""
+"""From fewer accuracies no correlation with the norm is shown."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ class NearestAnswer:
         return [{str(key): v for key, v in row.items()} for row in shown.to_dict("records")]
 
     def lines(self) -> list[str]:
-        """Return in words what was compared, whether it is known ground, and what to doubt."""
+        """Return as sentences what was compared, whether it is known ground, and what to doubt."""
         own = self.task.embedding
         lines = [
             f"{self.task.name}: {own.n_samples:,} texts, {layer_words(own.layers)} under a head at "
@@ -119,10 +119,10 @@ class NearestAnswer:
         held = self.norm_and_accuracy
         if not np.isfinite(held):
             return ""
-        told = f"; over the library, rank correlation of norm and accuracy {held:+.2f}: "
+        over = f"; over the library, rank correlation of norm and accuracy {held:+.2f}: "
         if abs(held) < TELLING:
-            return told + "it tells little of difficulty"
-        return told + ("the larger, the harder" if held < 0 else "the larger, the easier")
+            return over + "it says little about difficulty"
+        return over + ("the larger, the harder" if held < 0 else "the larger, the easier")
 
     def about(self) -> dict[str, Any]:
         """Return what the answer says beside the table, as JSON takes it."""

@@ -56,7 +56,7 @@ def choose_measure(embeddings: Sequence[TaskEmbedding], metric: str | None) -> M
     """Return the distance asked for, or the one that suits, and its reference.
 
     The default is ``log_ratio``, centred by the shipped library of the encoder, else by the mean
-    of the embeddings where there are three or more; two alone are compared by ``cosine``.
+    of the embeddings where there are three or more; only two are compared by ``cosine``.
 
     Args:
         embeddings: What is compared; all alike in kind.

@@ -46,7 +46,7 @@ class FitFigures:
         span = f"{high:.1%}" if f"{low:.1%}" == f"{high:.1%}" else f"{low:.1%} to {high:.1%}"
         yield (
             f"variational: the prior has a share of {span} in a layer's numbers, residual "
-            f"{self.residual:.3f} after {self.n_steps:,} steps; compare with the same beta alone"
+            f"{self.residual:.3f} after {self.n_steps:,} steps; compare only with the same beta"
         )
         if self.residual > DOUBTED_RESIDUAL:
             yield (

@@ -37,7 +37,7 @@ Code = Literal[
     "duplicates",
     "truncated",
 ]
-"""What can be said against an estimate; `docs/estimate.md` explains each."""
+"""Reasons to doubt an estimate; `docs/estimate.md` explains each."""
 
 REFUSED: dict[Code, str] = {
     "no_signal": "the labels show no signal",
@@ -118,8 +118,8 @@ class Case:
         pilot: The texts.
         found: What was measured on them.
         encoder: Name of the encoder.
-        of_encoder: What is to be said of the encoder; None where the metamodel was made for it.
-        outside: What the metamodel has not seen the like of, in words.
+        of_encoder: The warning about the encoder; None where the metamodel was made for it.
+        outside: Values that the metamodel has not seen, as text.
         layer: The recommended layer.
     """
 
@@ -138,7 +138,7 @@ class Case:
 
 
 def reach_verdict(need: LabelsNeeded | None, curve: pd.DataFrame) -> tuple[Verdict, ...]:
-    """Return what is to be said of a target that is hardly reached; nothing where it likely is.
+    """Return the warning about a target that is hardly reached; nothing where it likely is.
 
     Args:
         need: The labels needed; None where no target was asked for.
@@ -156,7 +156,7 @@ def reach_verdict(need: LabelsNeeded | None, curve: pd.DataFrame) -> tuple[Verdi
                 "plateau_below_target",
                 f"the curve levels off near {last['mean']:.2f}, below {need.target:g}: the last "
                 f"doubling, to {last['n']:,.0f} labels, adds {100 * gain:.1f} points. More labels "
-                "alone will hardly do: other labels, texts or another encoder might",
+                "will hardly help: other labels, texts or another encoder might",
             ),
         )
     return (
@@ -169,7 +169,7 @@ def reach_verdict(need: LabelsNeeded | None, curve: pd.DataFrame) -> tuple[Verdi
 
 
 def target_verdict(target: float | None, pilot: Pilot) -> tuple[Verdict, ...]:
-    """Return what is to be said of a target that needs no texts; nothing for others.
+    """Return the warning about a target that needs no texts; nothing for others.
 
     Args:
         target: The accuracy asked for; None for none.
@@ -199,7 +199,7 @@ def verdicts_of(case: Case) -> tuple[Verdict, ...]:
         _language,
         _shift,
         _sample,
-        _alone,
+        _single,
         _classes,
         _majority,
         _repeats,
@@ -267,12 +267,12 @@ def _language(case: Case) -> Verdict | None:
     own, other = case.found.labelled_texts, case.found.unlabelled_texts
     for figures, what in ((other, "unlabelled texts"), (own, "labelled texts")):
         if figures is not None and figures.foreign:
-            alone = own is not None and not own.foreign
+            unlike = own is not None and not own.foreign
             return Verdict(
                 "language",
                 f"the {what} seem to be in a language or script that {people_name(case.encoder)} "
                 f"hardly knows ({figures.pieces:.2f} pieces a character, {figures.unknown:.0%} "
-                f"unknown){', unlike the labelled ones' if alone else ''}",
+                f"unknown){', unlike the labelled ones' if unlike else ''}",
                 "refusal",
             )
     return None
@@ -345,15 +345,15 @@ def _sample(case: Case) -> Verdict | None:
     )
 
 
-def _alone(case: Case) -> Verdict | None:
+def _single(case: Case) -> Verdict | None:
     """Warn of classes with a single label: how many other classes have none at all?"""
     pilot = case.pilot
-    if pilot.n_alone <= MOST_SINGLE * max(pilot.n_used, 1):
+    if pilot.n_single <= MOST_SINGLE * max(pilot.n_used, 1):
         return None
-    share = pilot.n_alone / pilot.n_used
+    share = pilot.n_single / pilot.n_used
     return Verdict(
         "rare_classes",
-        f"{pilot.n_alone:,} of {pilot.n_used:,} labels are the only one of their class: no head "
+        f"{pilot.n_single:,} of {pilot.n_used:,} labels are the only one of their class: no head "
         f"can be checked on these. If the sample was drawn at random, about {share:.0%} of other "
         "texts are of classes that have no label yet, and no head is right on them (Good 1953)",
     )
@@ -364,7 +364,7 @@ def _classes(case: Case) -> Verdict | None:
         return None
     return Verdict(
         "many_classes",
-        f"{case.pilot.n_classes:,} classes: few tasks with so many are known, and classes without "
+        f"{case.pilot.n_classes:,} classes: few such tasks are known, and classes without "
         "a label are never predicted",
     )
 
@@ -383,12 +383,12 @@ def _majority(case: Case) -> Verdict | None:
 
 def _repeats(case: Case) -> Verdict | None:
     pilot = case.pilot
-    said = []
+    found = []
     if pilot.n_repeated > MOST_REPEATS * max(pilot.n_labels, 1):
-        said.append(f"{pilot.n_repeated:,} labelled rows repeat others and were left out")
+        found.append(f"{pilot.n_repeated:,} labelled rows repeat others and were left out")
     if pilot.n_shared:
-        said.append(f"{pilot.n_shared:,} unlabelled texts are labelled rows too")
-    return Verdict("duplicates", "; ".join(said), "note") if said else None
+        found.append(f"{pilot.n_shared:,} unlabelled texts are labelled rows too")
+    return Verdict("duplicates", "; ".join(found), "note") if found else None
 
 
 def _cut(case: Case) -> Verdict | None:

@@ -103,5 +103,5 @@ def test_neither_order_nor_scale_matters():
 
 @pytest.mark.parametrize(("codes", "m"), [([0, 0, 0], 5), ([0, 1, 1], 0), ([], 5)])
 def test_without_two_classes_or_other_texts_nothing_is_said(codes, m):
-    with pytest.raises(DataError, match="adequacy cannot be told"):
+    with pytest.raises(DataError, match="adequacy is not known"):
         adequacy(np.ones((len(codes), 4)), np.array(codes, np.int64), np.ones((m, 4)))

@@ -137,7 +137,7 @@ bench-scale: setup ## Measure executors, the sweep in two processes, the store's
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[ray]" --group bench
 	$(BIN)/python benchmarks/measure_scale.py $(if $(CELLS),--cells $(CELLS)) $(if $(SMOKE),--smoke)
 
-experiments: setup ## All experiments, one after the other (an hour; SMOKE=1 four minutes); OVER='n=128;512'
+experiments: setup ## All experiments, one after the other (an hour; SMOKE=1 six minutes); OVER='n=128;512'
 	$(RUN_EXPERIMENT) all
 
 experiment-layers: setup ## Experiment: which layer carries the information (3 minutes)

@@ -135,7 +135,8 @@ def lines(
             axes.plot(at, part["mean"], color=COLOURS[0], linewidth=0.8, alpha=0.35)
             continue
         k = bold.index(name)
-        at += 0.08 * (k - (len(bold) - 1) / 2)
+        if "low" in part:  # bars of intervals next to each other
+            at += 0.08 * (k - (len(bold) - 1) / 2)
         drawn: dict[str, Any] = {
             "color": COLOURS[k % len(COLOURS)],
             "marker": MARKS[k % len(MARKS)],
@@ -199,6 +200,7 @@ def scatter(
         )  # fmt: skip
     if diagonal:
         axes.plot([0, 1], [0, 1], **_DASHED)
+        axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])  # above is room for the legend
     if level is not None:
         axes.axhline(level, **_DASHED)
     if log_x:
@@ -254,6 +256,7 @@ def grid(
     values = numbers.to_numpy(np.float64)
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     if unit:
+        axes.set_facecolor("#cccccc")  # of missing cells: those around zero are nearly white
         high = max(-low, high) or 1.0
         low = -high
     colours = ScalarMappable(

@@ -250,9 +250,9 @@ def draw(
     helped = float((gains.max(axis=1) > 0).mean())
     matrix = figures.grid(
         gains.rename_axis("task"),
-        title=f"The best expert beats the generic encoder on {100 * helped:.0f} % of tasks",
+        title=f"The best expert beats the generic encoder on {helped:.0%} of tasks",
         caption=f"Rows: tasks, n = {n}; the best was found on the evaluation texts. Columns: "
-        "experts. White: of the task's own corpus, left out.",
+        "experts. Grey: of the task's own corpus, left out.",
         unit="points of accuracy above the generic encoder",
     )
     return {"": costs, "sizes": sizes, "matrix": matrix}

@@ -304,7 +304,7 @@ def finding(
         rows.append(cells)
     note = (
         "Spearman's correlations over tasks, 90 % intervals over corpora, without correction for "
-        "their number. The norm follows the penalty that was chosen for the head."
+        "their number. The penalty is the one that was chosen for the head."
     )
     return answer, blocks(md_table(rows), note), _details(last, agree, slopes, settings)
 

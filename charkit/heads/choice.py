@@ -271,19 +271,23 @@ def has_signal(
     n_layers = columns.shape[1] // len(gains)
     names = _layer_names(layers, n_layers)
     scores = means.normal_scores()
+    beyond: CrossedMeans | None = None
     if shuffled is not None:
         controls = np.concatenate([shuffled[name] for name in gains], axis=1)
         if controls.shape != columns.shape:
             raise UsageError(
                 f"shuffled: expected the shape of gains, {columns.shape}, got {controls.shape}."
             )
-        scores = np.minimum(scores, crossed_means(columns - controls).normal_scores())
+        beyond = crossed_means(columns - controls)
+        scores = np.minimum(scores, beyond.normal_scores())
     maxima = means.maxima(seed=seed, n_simulated=N_SIMULATED)
     threshold = float(np.quantile(maxima, level))
     top = _shown(scores, means.mean, threshold, n_layers)
     measure, layer = list(gains)[top // n_layers], names[top % n_layers]
     gain = float(means.mean[top])
     needed = _needed(means, top, threshold)
+    if beyond is not None:  # it must also be ahead of the shuffled labels' gain
+        needed = max(needed, gain - float(beyond.mean[top]) + _needed(beyond, top, threshold))
     p_value = float((1 + (maxima >= scores.max()).sum()) / (1 + len(maxima)))
     signal = bool(scores.max() > threshold)
     other = None

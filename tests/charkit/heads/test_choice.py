@@ -168,6 +168,15 @@ def test_heads_that_do_no_better_than_shuffled_ones_show_nothing():
     assert not has_signal(gains, shuffled=gains).signal
 
 
+@pytest.mark.parametrize(("effect", "seed"), [(e, s) for e in (0.1, 0.4, 0.8) for s in range(3)])
+def test_what_would_show_counts_the_shuffled_labels_too(effect, seed):
+    rng = np.random.default_rng(seed)
+    gains = null_gains(rng, effect=effect)
+    shuffled = {name: v + 0.2 * rng.standard_normal(v.shape) for name, v in null_gains(rng).items()}
+    verdict = has_signal(gains, shuffled=shuffled)
+    assert verdict.signal == (verdict.gain > verdict.detectable)
+
+
 def test_random_encoder_is_reported_without_a_say():
     rng = np.random.default_rng(11)
     gains, random = null_gains(rng, effect=0.8), null_gains(rng, effect=0.8)

@@ -321,8 +321,8 @@ def scorecard_page() -> str:
     note = (
         "Made by `make metadata`, `make metamodel`, `make scorecard` (TASKS=...) and `make docs`. "
         "The table that ships (`metamodel/shipped/`) holds the same with fewer digits and parts "
-        "renamed; a scorecard of it differs a little, for other rows are drawn to learn from. Settings and features were chosen on the same corpora that are left "
-        "out here one at a time, so the figures are a little better than on corpora never looked at. "
+        "renamed. Features and settings were chosen by inner folds over corpora "
+        "([how](metamodel.md#how-it-was-chosen)). "
         "Pieces of tasks that share a corpus are always left out together."
     )
     return f"{title}\n\n{note}\n{body}"
@@ -447,7 +447,9 @@ def main() -> None:
             shutil.copy(ROOT / "results" / "figures" / f"{name}.svg", HERE / "img")
     _write_study()
     if (ROOT / "results" / "scorecard.md").is_file():
+        (HERE / "img").mkdir(exist_ok=True)
         (HERE / "scorecard.md").write_text(scorecard_page(), encoding="utf-8")
+        shutil.copy(ROOT / "results" / "figures" / "scorecard.svg", HERE / "img")
         figures = json.loads((ROOT / "results" / "scorecard.json").read_text(encoding="utf-8"))
         (HERE / "scorecard.json").write_text(json.dumps(figures) + "\n", encoding="utf-8")
     if (ROOT / "results" / "next.md").is_file():

@@ -288,7 +288,7 @@ TableName = Annotated[str, typer.Option("--name", help="Of the tables' files.")]
 def metamodel(
     tables: Tables,
     name: TableName = "metadata",
-    trials: Annotated[int, typer.Option("--trials", help="Of the search for settings.")] = 16,
+    trials: Annotated[int, typer.Option("--trials", help="Of the search for settings.")] = 8,
     out: Out = Path("results"),
     ship: Annotated[
         bool, typer.Option("--ship", help="Write what comes with the package, tables and all.")

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from metamodel.conformal import coverage
-from metamodel.features import NAMES
+from metamodel.features import LABELLED
 from metamodel.fitting import FitSettings, Problem
 from metamodel.frame import JUDGED_MULTIPLES
 from metamodel.judging import Asked, bands_of, leave_out
@@ -76,12 +76,12 @@ def _left_out(
         problem,
         asked,
         settings.labelled,
-        names=NAMES,
+        names=LABELLED,
         most=settings.most,
         n_folds=N_FOLDS,
         seed=settings.seed,
     )
-    half = bands_of(found).half
+    below, above = bands_of(found).reach
     told = frame.assign(encoder_left_out=found.mean)
     table = pd.DataFrame(accuracy_errors(told, METHODS, JUDGED_MULTIPLES))
     if table.empty:
@@ -98,7 +98,7 @@ def _left_out(
                 "n0": n0,
                 "multiple": multiple,
                 **errors,
-                **_intervals(frame[at], found.mean[at], half[at]),
+                **_intervals(frame[at], found.mean[at], below[at], above[at]),
                 "tasks": int(part["tasks"].max()),
             }
         )
@@ -106,10 +106,14 @@ def _left_out(
 
 
 def _intervals(
-    frame: pd.DataFrame, mean: NDArray[np.float64], half: NDArray[np.float64]
+    frame: pd.DataFrame,
+    mean: NDArray[np.float64],
+    below: NDArray[np.float64],
+    above: NDArray[np.float64],
 ) -> dict[str, float]:
     known = frame["truth"].notna().to_numpy()
-    truth = frame["truth"].to_numpy(np.float64)[known]
-    inside = np.abs(truth - mean[known]) <= half[known]
+    off = frame["truth"].to_numpy(np.float64)[known] - mean[known]
+    inside = (off <= above[known]) & (off >= -below[known])
     found = coverage(inside, frame["task"].to_numpy(object)[known])
-    return {"covered": float(found["rows"]), "width": float(2 * half[known].mean())}
+    width = float((below[known] + above[known]).mean())
+    return {"covered": float(found["rows"]), "width": width}

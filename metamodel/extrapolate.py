@@ -9,6 +9,8 @@ needs no starting point, has no local minima above the grid's step, and repeats 
     pow3   floor + drop n^-c
     mmf4   floor + drop / (1 + (n / h)^c)
 
+`fit_log_law` fits pow2 another way: a straight line through log error over log n.
+
 References:
     Viering and Loog 2022, "The shape of learning curves: a review" (the families).
     Golub and Pereyra 1973, "The differentiation of pseudo-inverses and nonlinear least squares
@@ -120,6 +122,49 @@ def fit_curves(
         count = min(count, 9)
     assert best is not None
     return CurveFit(family, *best[:2], centre, best[2], unit)
+
+
+@dataclass(frozen=True)
+class LogLaw:
+    """Power laws  log error = level + slope log(n / n0), one a row.
+
+    Attributes:
+        level: Log error at n0, (n_curves,); NaN where there is no point.
+        slope: Not above 0, (n_curves,); 0 where there are fewer than two points.
+    """
+
+    level: FloatArray
+    slope: FloatArray
+
+    def scores(self, rows: NDArray[np.int64], shares: FloatArray) -> FloatArray:
+        """Return rows' scores within [0, 1], each at its own share of n0, (n,)."""
+        log_error = self.level[rows] + self.slope[rows] * np.log(shares)
+        return np.asarray(np.clip(1 - np.exp(log_error), 0.0, 1.0))
+
+
+def fit_log_law(shares: ArrayLike, scores: ArrayLike, n0: ArrayLike) -> LogLaw:
+    """Fit power laws by least squares of the log error on log n.
+
+    Every point counts alike; no error counts as less than half a row of the pilot.
+
+    Args:
+        shares: Of n0 that heads were trained on, (n_shares,).
+        scores: What they reached, NaN where unknown, (n_curves, n_shares).
+        n0: Rows of each pilot, (n_curves,).
+    """
+    values = np.asarray(scores, np.float64)
+    known = np.isfinite(values)
+    least = 0.5 / np.maximum(np.asarray(n0, np.float64), 1.0)
+    y = np.where(known, np.log(np.maximum(1 - values, least[:, None])), 0.0)
+    x = np.where(known, np.log(np.asarray(shares, np.float64)), 0.0)
+    count = np.maximum(known.sum(1), 1)
+    x_mean, y_mean = x.sum(1) / count, y.sum(1) / count
+    away = np.where(known, x - x_mean[:, None], 0.0)
+    square = (away**2).sum(1)
+    slope = np.where(square > 0, (away * y).sum(1) / np.where(square > 0, square, 1.0), 0.0)
+    slope = np.minimum(slope, 0.0)
+    level = np.where(known.any(1), y_mean - slope * x_mean, np.nan)
+    return LogLaw(level, slope)
 
 
 def median_of_fits(

@@ -17,8 +17,8 @@ from metamodel.predict import Metamodel
 from metamodel.ridge import ridge_from
 from metamodel.seen import Seen
 
-FORMAT = 1
-_FORECASTERS = ("labelled", "unlabelled", "evaluation")
+FORMAT = 2
+_FORECASTERS = ("labelled", "textless", "unlabelled", "evaluation")
 
 
 def metamodel_text(model: Metamodel) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from metamodel.choice import LayerChoice, fit_choice
-from metamodel.features import NAMES, WITHOUT_LABELS, at_sizes, describe
+from metamodel.features import LABELLED, NAMES, TEXTLESS, WITHOUT_LABELS, at_sizes, describe
 from metamodel.folds import at_most
 from metamodel.forecaster import Forecaster, fit_forecaster
 from metamodel.model import Settings
@@ -39,7 +39,7 @@ class FitSettings:
         seed: Of draws of rows and of trees.
     """
 
-    labelled: Settings = field(default_factory=Settings)
+    labelled: Settings = field(default_factory=lambda: Settings(anchor="oof", penalty=100.0))
     unlabelled: Settings = field(default_factory=lambda: Settings(anchor="chance"))
     evaluation: Settings = field(default_factory=lambda: Settings(anchor="oof"))
     most: int = MOST_ROWS
@@ -100,7 +100,8 @@ def fit_metamodel(
     own = np.flatnonzero(problem.size == labelled.evidence["n0"].to_numpy()[problem.row])
     return Metamodel(
         encoders=tuple(encoders),
-        labelled=_forecaster(problem, settings.labelled, settings, NAMES),
+        labelled=_forecaster(problem, settings.labelled, settings, LABELLED),
+        textless=_forecaster(problem, settings.labelled, settings, TEXTLESS),
         unlabelled=_forecaster(
             problem_of(data.part(n0 == 0)), settings.unlabelled, settings, WITHOUT_LABELS
         ),

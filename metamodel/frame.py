@@ -48,16 +48,16 @@ def ask(
         multiples: Of the pilots' labels.
 
     Returns:
-        Columns encoder, task, corpus, seed, layer, n0, pilot, multiple, n, truth (the mean
-        accuracy over draws of heads trained on n labels), and what simple predictors say: last,
-        pow2, pow3, mmf4, median3, spectral, mean (over the other corpora's tasks at n under the
-        same encoder, NaN where there is none).
+        Columns encoder, task, corpus, seed, layer, n0, n_classes, pilot, multiple, n, truth (the
+        mean accuracy over draws of heads trained on n labels), and what simple predictors say:
+        last, law, pow2, pow3, mmf4, median3, spectral, mean (over the other corpora's
+        tasks at n under the same encoder, NaN where there is none).
     """
     described = describe(evidence)
     rows = np.repeat(np.arange(len(evidence)), len(multiples))
     multiple = np.tile(np.asarray(multiples, np.float64), len(evidence))
     size = np.round(described.n0[rows] * multiple)
-    keys = ["encoder", "task", "corpus", "seed", "layer", "n0"]
+    keys = ["encoder", "task", "corpus", "seed", "layer", "n0", "n_classes"]
     frame = evidence.iloc[rows][keys].reset_index(drop=True)
     frame["pilot"] = described.pilot[rows]
     frame["multiple"], frame["n"] = multiple, size.astype(np.int64)
@@ -91,7 +91,7 @@ def _simple(
     described: Described, rows: NDArray[np.int64], size: FloatArray
 ) -> dict[str, FloatArray]:
     told = described.extrapolated(rows, size)
-    columns = {"last": described.last[rows]}
+    columns = {"last": described.last[rows], "law": described.law_at(rows, size)}
     columns |= {str(family): told[place] for place, family in enumerate(FAMILIES)}
     columns["median3"] = np.sort(told, axis=0)[len(told) // 2]
     columns["spectral"] = described.spectral_at(rows, size)

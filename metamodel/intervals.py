@@ -1,9 +1,10 @@
-"""How wide: the expected size of an error by row, and the multiple of it that covers new corpora.
+"""How wide: the expected size of an error by row, and the multiples of it that cover new corpora.
 
-A model of the error's size (`Spread`) makes rows comparable; conformal prediction over corpora
-(`metamodel.conformal`) then says how many of these sizes an interval needs so that nine rows in
-ten, and nine rows in ten of nearly every corpus, are covered. Errors are those made on corpora
-that the model has not seen.
+A model of the error's size (`Spread`) makes rows comparable. Two intervals are made of it. The 90 %
+interval ends at the 5 % and 95 % quantiles of the errors in these units, every corpus counting
+alike: nine predictions in ten are in it. The wide one comes from conformal prediction over corpora
+(`metamodel.conformal`): it covers nine rows in ten of nearly every corpus. Errors are those made on
+corpora that the model has not seen.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from metamodel.ridge import Ridge, fit_ridge
 FloatArray = NDArray[np.float64]
 
 LEVEL = 0.9
+ENDS = (0.05, 0.95)
+"""Probabilities of the ends of a 90 % interval."""
+
 TASK_SHARE = 0.85
 """Share of new corpora of which `LEVEL` of the rows are to be covered."""
 
@@ -83,7 +87,7 @@ class Band:
 
     Attributes:
         spread: Expected size of errors.
-        threshold: Multiple of it that an interval reaches to each side.
+        threshold: Multiple of it that the wide interval reaches to each side.
         quantiles: Signed multiples of it, at equal steps of probability, (n_quantiles,): what
             errors look like, every corpus counting alike.
     """
@@ -91,6 +95,25 @@ class Band:
     spread: Spread
     threshold: float
     quantiles: FloatArray
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Signed multiples at which the 90 % interval ends."""
+        low, high = ends_of(self.quantiles)
+        return float(low), float(high)
+
+
+def ends_of(quantiles: FloatArray) -> FloatArray:
+    """Return the multiples at which 90 % intervals end, (2, ...).
+
+    Args:
+        quantiles: From `Band.quantiles`, (..., n_quantiles).
+    """
+    n = quantiles.shape[-1]
+    steps = (np.arange(n) + 0.5) / n
+    rows = quantiles.reshape(-1, n)
+    found = np.array([np.interp(ENDS, steps, row) for row in rows])
+    return np.asarray(found.T.reshape(2, *quantiles.shape[:-1]))
 
 
 def fit_band(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from metamodel.fitting import Problem
 from metamodel.folds import at_most, corpus_folds
 from metamodel.forecaster import fit_model, told_accuracy
-from metamodel.intervals import fit_band
+from metamodel.intervals import ends_of, fit_band
 from metamodel.model import Settings
 
 FloatArray = NDArray[np.float64]
@@ -107,7 +107,7 @@ class Bands:
 
     Attributes:
         spread: Expected absolute error, (n,).
-        threshold: Multiples of it to each side, (n,).
+        threshold: Multiples of it that the wide interval reaches to each side, (n,).
         quantiles: Signed multiples, equally likely, (n_corpora, n_quantiles).
         corpus: Row of `quantiles` of each, (n,).
     """
@@ -119,8 +119,14 @@ class Bands:
 
     @property
     def half(self) -> FloatArray:
-        """Half the width of each interval before it is cut to [0, 1], (n,)."""
+        """Half the width of each wide interval before it is cut to [0, 1], (n,)."""
         return self.spread * self.threshold
+
+    @property
+    def reach(self) -> tuple[FloatArray, FloatArray]:
+        """How far each 90 % interval reaches below and above the mean, before it is cut, (n,)."""
+        low, high = ends_of(self.quantiles)[:, self.corpus]
+        return -low * self.spread, high * self.spread
 
 
 def bands_of(found: LeftOut) -> Bands:

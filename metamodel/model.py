@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 
-Anchor = Literal["median3", "spectral", "both", "oof", "chance"]
+Anchor = Literal["median3", "spectral", "both", "law", "oof", "chance"]
 
 _THREADS = 1  # small tables: more threads cost more than they give, beside others much more
 
@@ -34,7 +34,8 @@ class Settings:
 
     Attributes:
         anchor: What the model corrects: the median of three power laws, the spectral curve, the
-            mean of both, the accuracy on the sample, or chance.
+            mean of both, the power law through the sample's own points, the accuracy on the sample,
+            or chance.
         n_rounds: Trees.
         learning_rate: Weight of each tree.
         num_leaves: Leaves of a tree, at most.
@@ -45,6 +46,8 @@ class Settings:
         rising: Whether trees may only rise in the number of labels.
         penalty: Of the ridge regression, in rows.
         share_ridge: Weight of the ridge regression in the mean.
+        trees_up_to: Labels of a pilot up to which the trees have the rest of the weight; it falls
+            to 0 at twice as many. 0: they have it everywhere.
     """
 
     anchor: Anchor = "both"
@@ -58,6 +61,7 @@ class Settings:
     rising: bool = False
     penalty: float = 1000.0
     share_ridge: float = 1.0
+    trees_up_to: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,11 +82,23 @@ class Mixture:
 
     def predict(self, features: pd.DataFrame) -> FloatArray:
         """Return the predicted number of each row."""
-        share = self.settings.share_ridge
-        told = share * self.ridge.predict(features) if share else np.zeros(len(features))
         if self.trees is None:
-            return told
-        return told + (1 - share) * self.tree_values(features)
+            return self.ridge.predict(features)
+        share = self.share_ridge(features)
+        told = np.zeros(len(features))
+        if (share > 0).any():
+            told += share * self.ridge.predict(features)
+        if (share < 1).any():
+            told += (1 - share) * self.tree_values(features)
+        return told
+
+    def share_ridge(self, features: pd.DataFrame) -> FloatArray:
+        """Return the weight of the ridge regression in each row's mean."""
+        share, limit = self.settings.share_ridge, self.settings.trees_up_to
+        if not limit or "log_n0" not in features:
+            return np.full(len(features), share)
+        at = features["log_n0"].to_numpy(np.float64) - np.log2(limit)
+        return np.asarray(share + (1 - share) * np.clip(np.nan_to_num(at, nan=0.0), 0.0, 1.0))
 
     def tree_values(self, features: pd.DataFrame) -> FloatArray:
         """Return what the trees alone predict."""
@@ -91,14 +107,14 @@ class Mixture:
 
     def parts(self, features: pd.DataFrame) -> pd.DataFrame:
         """Return what each feature adds to the prediction, and the rest as ``level``."""
-        share = self.settings.share_ridge
-        total = share * self.ridge.parts(features)
+        share = self.share_ridge(features)
+        total = share[:, None] * self.ridge.parts(features)
         level = share * self.ridge.levels(features)
-        if self.trees is not None:
+        if self.trees is not None and (share < 1).any():
             told = np.asarray(
                 self.trees.predict(self._matrix(features), pred_contrib=True, num_threads=_THREADS)
             )
-            total = total + (1 - share) * told[:, :-1]
+            total = total + (1 - share[:, None]) * told[:, :-1]
             level = level + (1 - share) * told[:, -1]
         return pd.DataFrame(total, columns=list(self.names)).assign(level=level)
 
@@ -208,6 +224,7 @@ def anchor_of(features: pd.DataFrame, anchor: Anchor) -> FloatArray:
         "median3": ["median3"],
         "spectral": ["spectral"],
         "both": ["median3", "spectral"],
+        "law": ["law"],
         "oof": ["oof"],
         "chance": [],
     }

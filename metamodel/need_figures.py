@@ -1,14 +1,18 @@
-"""How well label needs are told, and what buying by them costs.
+"""How well the probability of a target is predicted for every budget, and what buying by it costs.
 
-The target of a pilot is what heads reached on average with so many times its labels, where that
-is more than they reached with fewer; the truth is that size. All sizes are multiples of the
-pilot's labels, from 1 to 32.
+Targets are fixed before the outcome is known: the accuracy on the sample and 2, 5 or 10 points
+more, and 70, 80 and 90 %. An event is "reached with at most N labels", N each doubling of the
+pilot's labels up to 32 times. The mean Brier score over the doublings is the CRPS of log2 of the
+need, censored where the data end.
+
+Reference:
+    Gneiting and Raftery 2007, "Strictly proper scoring rules, prediction, and estimation".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,60 +20,57 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from metamodel.collection import plan_collection
+from metamodel.folds import corpus_folds
 from metamodel.judging import Bands, LeftOut
-from metamodel.needs import NeedDistribution, first_size, need_distribution
-from metamodel.scorecard import share_by_task
+from metamodel.needs import LEAST_PROBABILITY, first_size, need_distribution
+from metamodel.scorecard import paired, share_by_task
 
 FloatArray = NDArray[np.float64]
 
-MULTIPLES = (2, 4, 8, 16)
-CURVES = ("pow2", "pow3", "median3")
-CONSTANT = 4.0
-BEYOND = 0.02
-PENALTY = 100.0
-"""Cost of missing a target in labels, as a multiple of the labels at hand."""
+DOUBLINGS = (1, 2, 4, 8, 16, 32)
+MORE = (0.02, 0.05, 0.10)
+FIXED = (0.7, 0.8, 0.9)
+CURVES = ("law", "pow2")
+"""Baselines that get the metamodel's own spread around their curve."""
 
-ROUNDS = (1, 3, 5)
-_FAR = 100.0  # in place of an unreachable multiple where a ratio is needed
+CONSTANT = 4.0
+PENALTY = 100.0
+"""Cost of missing a target in labels, as a multiple of the labels that there are."""
+
+ROUNDS = (1, 3)
+_BINS = 5
+_FOLDS = 10
+_NEWTON_STEPS = 25
 
 
 @dataclass(frozen=True, eq=False)
 class _Case:
-    """Pilots and what is said of them, one row each; sizes are multiples of their labels."""
+    """Pilots and what is predicted of them, one row each; sizes are multiples of their labels."""
 
     grid: FloatArray
     truth: FloatArray
     tasks: NDArray[Any]
+    corpora: NDArray[Any]
+    last: FloatArray
+    known: FloatArray
     curves: dict[str, FloatArray]
     spread: FloatArray
     quantiles: FloatArray
 
-    def believed(self, target: FloatArray) -> NeedDistribution:
-        """Return the metamodel's belief."""
-        mean = self.curves["metamodel"]
-        return need_distribution(self.grid, mean, self.spread, self.quantiles, target)
+    @cached_property
+    def places(self) -> NDArray[np.int64]:
+        """Places of the doublings in the grid."""
+        return np.array([int(np.flatnonzero(self.grid == m)[0]) for m in DOUBLINGS])
 
-    def told(self) -> dict[str, Callable[[FloatArray], FloatArray]]:
-        """Return what each method answers to targets."""
-        methods: dict[str, Callable[[FloatArray], FloatArray]] = {
-            name: lambda target, curve=curve: first_size(self.grid, curve, target)  # type: ignore[misc]
-            for name, curve in self.curves.items()
-            if name != "metamodel"
-        }
-        methods["metamodel_curve"] = lambda target: first_size(
-            self.grid, self.curves["metamodel"], target
-        )
-        methods["always_4_times"] = lambda target: np.full(len(target), CONSTANT)
-        methods["metamodel"] = lambda target: self.believed(target).typical
-        return methods
+    def chances(self, name: str, target: FloatArray) -> FloatArray:
+        """Return the probability of a target at every size, spread around a curve, (n, n_grid)."""
+        curve = self.curves[name]
+        return need_distribution(self.grid, curve, self.spread, self.quantiles, target).reached
 
-    def target(self, multiple: float) -> tuple[FloatArray, NDArray[np.bool_]]:
-        """Return the targets, and which are more than what was reached with fewer labels."""
-        place = int(np.flatnonzero(self.grid == multiple)[0])
-        fewer = np.where(self.grid < multiple, self.truth, -np.inf)
-        before = np.where(np.isfinite(fewer), fewer, -np.inf).max(1)
-        target = self.truth[:, place]
-        return target, np.isfinite(target) & (target > before)
+    def draws(self, name: str, target: FloatArray) -> FloatArray:
+        """Return equally likely needs, infinity for never, (n, n_draws)."""
+        curve = self.curves[name]
+        return need_distribution(self.grid, curve, self.spread, self.quantiles, target).draws()
 
 
 def _case(frame: pd.DataFrame, main: LeftOut, bands: Bands, rows: NDArray[np.bool_]) -> _Case:
@@ -77,123 +78,250 @@ def _case(frame: pd.DataFrame, main: LeftOut, bands: Bands, rows: NDArray[np.boo
     shape = -1, len(grid)
     kept = rows.reshape(shape)[:, 0]
 
-    def table(values: FloatArray) -> FloatArray:
+    def table(values: Any) -> FloatArray:
         return np.asarray(values, np.float64).reshape(shape)[kept]
 
-    curves = {name: table(frame[name].to_numpy()) for name in CURVES}
-    curves["metamodel"] = table(main.mean)
+    def first(name: str) -> NDArray[Any]:
+        return np.asarray(frame[name].to_numpy(object).reshape(shape)[kept, 0])
+
+    curves = {name: table(frame[name].to_numpy()) for name in CURVES} | {
+        "metamodel": table(main.mean)
+    }
     return _Case(
         grid=grid,
         truth=table(frame["truth"].to_numpy()),
-        tasks=frame["task"].to_numpy(object).reshape(shape)[kept, 0],
+        tasks=first("task"),
+        corpora=first("corpus"),
+        last=first("last").astype(np.float64),
+        known=np.stack(
+            [np.log2(first(name).astype(np.float64)) for name in ("n0", "n_classes")], 1
+        ),
         curves={name: np.maximum.accumulate(curve, 1) for name, curve in curves.items()},
         spread=table(bands.spread),
         quantiles=bands.quantiles[bands.corpus.reshape(shape)[kept, 0]],
     )
 
 
-def needs_of(
+def need_events(
     frame: pd.DataFrame, main: LeftOut, bands: Bands, rows: NDArray[np.bool_]
-) -> list[dict[str, Any]]:
-    """Return one row a method and multiple, and one a method for all multiples together.
-
-    ``within_2`` is the share told within a factor of 2 of the truth; ``reachable_though_not`` the
-    share of targets two points above what 32 times the labels reached that were called reachable.
+) -> pd.DataFrame:
+    """Return one row a pilot's layer, target and doubling: what happened, what was predicted.
 
     Args:
         frame: From `metamodel.frame.ask`; all multiples of a row of evidence, in order.
         main: The metamodel's predictions.
         bands: Its intervals.
         rows: Which rows count, all multiples of a pilot's layer alike.
+
+    Returns:
+        Columns task, corpus, case, kind (``"relative"`` or ``"fixed"``), multiple, reached (0 or
+        1), and the probability by each method: metamodel, law and pow2 (each with the metamodel's
+        spread), climatology (logistic regression, corpora left out), metamodel_curve (the expected
+        curve read backwards), always_4_times. Doublings without an outcome are left out.
     """
     case = _case(frame, main, bands, rows)
-    last = case.truth[:, -1]
-    beyond = np.isfinite(last)
-    table = []
-    for name, told in case.told().items():
-        false = np.isfinite(told(last + BEYOND))[beyond]
-        wrong = share_by_task(false, case.tasks[beyond]) if beyond.any() else float("nan")
-        offs, truths, answers = [], [], []
-        for multiple in MULTIPLES:
-            target, real = case.target(multiple)
-            answer = told(target)[real]
-            off = np.abs(np.log2(np.where(np.isfinite(answer), answer, _FAR) / multiple))
-            offs.append(off)
-            truths.append(np.full(len(off), float(multiple)))
-            answers.append(np.minimum(answer, _FAR))
-            table.append(
+    n = len(case.tasks)
+    asked = [("relative", case.last + more) for more in MORE]
+    asked += [("fixed", np.full(n, target)) for target in FIXED]
+    truth = np.maximum.accumulate(np.where(np.isfinite(case.truth), case.truth, -np.inf), 1)
+    known = np.isfinite(case.truth)[:, case.places]
+    told = []
+    for place, (kind, target) in enumerate(asked):
+        some = target < 1
+        reached = truth[:, case.places] >= target[:, None]
+        columns: dict[str, FloatArray] = {
+            name: case.chances(name, target)[:, case.places] for name in ("metamodel", *CURVES)
+        }
+        columns["metamodel_curve"] = (
+            case.curves["metamodel"][:, case.places] >= target[:, None]
+        ).astype(np.float64)
+        columns["always_4_times"] = np.tile(np.array(DOUBLINGS) >= CONSTANT, (n, 1)).astype(float)
+        used = known & some[:, None]
+        row, column = np.nonzero(used)
+        part = pd.DataFrame({name: values[used] for name, values in columns.items()})
+        part = part.assign(
+            task=case.tasks[row],
+            corpus=case.corpora[row],
+            case=row + place * n,
+            kind=kind,
+            multiple=np.array(DOUBLINGS)[column],
+            reached=reached[used].astype(np.float64),
+            gap=(target - case.last)[row],
+            last=case.last[row],
+            log_n0=case.known[row, 0],
+            log_classes=case.known[row, 1],
+        )
+        told.append(part)
+    table = pd.concat(told, ignore_index=True)
+    return table.assign(climatology=climatology(table))
+
+
+def climatology(table: pd.DataFrame) -> FloatArray:
+    """Return the probability by logistic regression on what is known without any curve, (n,).
+
+    Args:
+        table: Columns corpus, reached, gap (target less accuracy on the sample), last, multiple,
+            log_n0, log_classes. Corpora are left out in parts.
+    """
+    log_multiple = np.log2(table["multiple"].to_numpy(np.float64))
+    gap, last = table["gap"].to_numpy(np.float64), table["last"].to_numpy(np.float64)
+    columns = [np.ones(len(table)), gap, log_multiple, gap * log_multiple, np.abs(gap), last]
+    columns += [last * log_multiple, *(table[n].to_numpy(np.float64) for n in _COUNTS)]
+    columns += [log_multiple * table[n].to_numpy(np.float64) for n in _COUNTS]
+    design, y = np.stack(columns, 1), table["reached"].to_numpy(np.float64)
+    scale = np.r_[1.0, np.maximum(design[:, 1:].std(0), 1e-9)]
+    centre = np.r_[0.0, design[:, 1:].mean(0)]
+    design = (design - centre) / scale
+    corpora = table["corpus"].to_numpy(object)
+    folds = corpus_folds(corpora, _FOLDS)
+    found = np.empty(len(y))
+    for fold in np.unique(folds):
+        out = folds == fold
+        found[out] = _sigmoid(design[out] @ _logistic(design[~out], y[~out]))
+    return found
+
+
+_COUNTS = ("log_n0", "log_classes")
+
+
+def _logistic(design: FloatArray, y: FloatArray) -> FloatArray:
+    """Return the weights of a logistic regression with a slight penalty, by Newton's method."""
+    weights = np.zeros(design.shape[1])
+    ridge = np.eye(len(weights))
+    for _ in range(_NEWTON_STEPS):
+        p = _sigmoid(design @ weights)
+        slope = design.T @ (y - p) - weights
+        step = np.linalg.solve((design * (p * (1 - p))[:, None]).T @ design + ridge, slope)
+        weights = weights + step
+        if np.abs(step).max() < 1e-8:
+            break
+    return weights
+
+
+def _sigmoid(x: FloatArray) -> FloatArray:
+    return np.asarray(1 / (1 + np.exp(-np.clip(x, -30, 30))))
+
+
+NEED_METHODS = ("metamodel", "climatology", *CURVES, "metamodel_curve", "always_4_times")
+
+
+def needs_of(events: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return one row a method: Brier scores, errors of calibration, wrong answers.
+
+    Args:
+        events: From `need_events`.
+
+    Returns:
+        Columns method, ``brier`` (mean within a task, then over tasks), ``brier_relative``,
+        ``brier_fixed``, ``worse``, ``worse_low``, ``worse_high`` (Brier score less the
+        metamodel's, with a paired 90 % bootstrap interval over corpora), ``calibration`` (mean
+        absolute difference of probability and share in five bins), ``reachable_though_not`` (share
+        called reachable among targets not reached by the last known size),
+        ``unreachable_though_reached``, ``targets``.
+    """
+    ends = events[events["multiple"] == events.groupby("case")["multiple"].transform("max")]
+    reached = ends["reached"].to_numpy() > 0
+    rows = []
+    for name in NEED_METHODS:
+        score = (events[name] - events["reached"]) ** 2
+        ours = (events["metamodel"] - events["reached"]) ** 2
+        row: dict[str, Any] = {"method": name, "brier": _by_task(score, events)}
+        for kind in ("relative", "fixed"):
+            own = events["kind"] == kind
+            row[f"brier_{kind}"] = _by_task(score[own], events[own])
+        found = paired(score - ours, events["task"], events["corpus"])
+        row |= {"worse": found[0], "worse_low": found[1], "worse_high": found[2]}
+        bins = reliability(events[name], events["reached"])
+        row["calibration"] = sum(b["share"] * abs(b["predicted"] - b["happened"]) for b in bins)
+        called = ends[name].to_numpy() >= LEAST_PROBABILITY
+        tasks = ends["task"].to_numpy(object)
+        row["reachable_though_not"] = share_by_task(called[~reached], tasks[~reached])
+        row["unreachable_though_reached"] = share_by_task(~called[reached], tasks[reached])
+        rows.append(row | {"targets": int(events["case"].nunique())})
+    return rows
+
+
+def reliability(predicted: pd.Series, happened: pd.Series) -> list[dict[str, float]]:
+    """Return one row a fifth of the probabilities: predicted, happened, share of the cases."""
+    bins = np.minimum((predicted * _BINS).astype(int), _BINS - 1)
+    rows = []
+    for k in range(_BINS):
+        own = bins == k
+        if own.any():
+            rows.append(
                 {
-                    "multiple": str(multiple),
-                    "method": name,
-                    "median_log2": _median(off),
-                    "within_2": share_by_task(off <= 1 + 1e-9, case.tasks[real]),
-                    "unreachable_though_reached": share_by_task(
-                        ~np.isfinite(answer), case.tasks[real]
-                    ),
-                    "reachable_though_not": wrong,
-                    "pilots": len(off),
+                    "low": k / _BINS,
+                    "high": (k + 1) / _BINS,
+                    "predicted": float(predicted[own].mean()),
+                    "happened": float(happened[own].mean()),
+                    "share": float(own.mean()),
                 }
             )
-        answered, true = np.concatenate(answers), np.concatenate(truths)
-        varies = len(answered) > 1 and np.ptp(answered) > 0 and np.ptp(true) > 0
-        rank = pd.Series(answered).corr(pd.Series(true), method="spearman") if varies else np.nan
-        table.append(
-            {
-                "multiple": "all",
-                "method": name,
-                "median_log2": _median(np.concatenate(offs)),
-                "spearman": float(rank),
-            }
-        )
-    return table
+    return rows
 
 
-def _median(values: FloatArray) -> float:
-    """Return the median; NaN of nothing: few pilots may have no target within reach."""
-    return float(np.median(values)) if len(values) else float("nan")
+def _by_task(values: pd.Series, events: pd.DataFrame) -> float:
+    return float(values.groupby(events["task"]).mean().mean()) if len(values) else float("nan")
 
 
 def collection_of(
     frame: pd.DataFrame, main: LeftOut, bands: Bands, rows: NDArray[np.bool_]
 ) -> list[dict[str, Any]]:
-    """Return failure rate and cost ratio of plans for what 8 times the labels reach.
+    """Return what buying labels costs for the accuracy on the sample and 5 points more.
+
+    The need is read off the outcomes at the doublings, by log size between them. Each method plans
+    by its distribution of needs; buying ends when the target is reached, or
+    with the plan. Costs are in pilots: labels bought, and `PENALTY` pilots where the target was
+    reached later, but within 32 times the pilot.
 
     Args:
         frame: From `metamodel.frame.ask`; all multiples of a row of evidence, in order.
         main: The metamodel's predictions.
         bands: Its intervals.
         rows: Which rows count, all multiples of a pilot's layer alike.
+
+    Returns:
+        Columns method, rounds, ``missed`` (share of tasks' pilots that ended below the target),
+        ``bought`` (mean labels beyond the pilot, in pilots), ``regret`` (mean cost above that of
+        who knows the need, in pilots), ``pilots``.
     """
     case = _case(frame, main, bands, rows)
-    target, real = case.target(8)
-    told: dict[str, FloatArray] = {
-        name: case.told()[name](target)[real][:, None] for name in ("pow2", "pow3", "median3")
-    }
-    told["metamodel"] = case.believed(target).draws()[real]
-    table = []
+    target = case.last + MORE[1]
+    known = np.where(np.isfinite(case.truth), case.truth, 0.0)[:, case.places]
+    needed = first_size(np.array(DOUBLINGS, np.float64), np.maximum.accumulate(known, 1), target)
+    real = np.isfinite(needed) & (target < 1)
+    need = needed[real]
+    told = {name: case.draws(name, target)[real] for name in ("metamodel", *CURVES)}
+    told["always_4_times"] = np.full((int(real.sum()), 1), CONSTANT)
+    tasks, table = case.tasks[real], []
     for name, draws in told.items():
         for rounds in ROUNDS:
-            bought = np.array([_bought(row, 8.0, rounds) for row in draws])
-            failed = bought < 8.0
-            ratio = bought[~failed] / 8.0
+            bought = np.array([_bought(d, n, rounds) for d, n in zip(draws, need, strict=True)])
+            missed = bought < need
+            lost = (bought - need) * ~missed + (PENALTY + bought - need) * missed
             table.append(
                 {
                     "method": name,
                     "rounds": rounds,
-                    "failure": share_by_task(failed, case.tasks[real]),
-                    "cost_ratio": float(ratio.mean()) if len(ratio) else float("nan"),
-                    "pilots": len(bought),
+                    "missed": share_by_task(missed, tasks) if len(need) else float("nan"),
+                    "bought": _mean(bought - 1, tasks),
+                    "regret": _mean(lost, tasks),
+                    "pilots": len(need),
                 }
             )
     return table
 
 
+def _mean(values: FloatArray, tasks: NDArray[Any]) -> float:
+    return float(pd.Series(values).groupby(tasks).mean().mean()) if len(values) else float("nan")
+
+
 def _bought(draws: FloatArray, need: float, rounds: int) -> float:
-    """Return what has been bought when the need is met, or at the end of the plan."""
+    """Return what there is when the need is met, or at the end of the plan."""
     scale = 1000.0  # plans count whole labels
     plan = plan_collection(
         draws * scale, have=int(scale), price=1.0, penalty=PENALTY * scale, rounds=rounds
     )
     totals = np.array(plan.totals) / scale
-    enough = totals[totals >= need]
+    enough = totals[totals >= need - 1e-9]
     return float(enough[0] if len(enough) else totals[-1])

@@ -1,20 +1,15 @@
-"""How many labels reach a target: the inverse of an uncertain curve.
+"""How many labels reach a target: the probability of the target at every number of labels.
 
-Reading a need off the expected curve goes far astray where the curve is flat beside its own
-uncertainty: whatever the true need, half of the answers say "now" and many others "never". So the
-question is asked the other way round. Before the target is known, each doubling up to the largest
-size is as likely to be the one that is asked for; a size n is then as likely as the target is to
-be the accuracy reached there:
+A prediction at N labels is a distribution: the mean, and the errors that were seen on corpora left
+out in units of the expected error at N. The probability that N labels reach the target is the share
+of that distribution at or above it:
 
-    P(n | target)  ~  p(accuracy at n = target),   accuracy at n about Laplace(mean, spread)
+    P(reached by N) = max over M <= N of P(mean(M) + q spread(M) >= target),   q the errors seen
 
-That the target is reached at all by the largest size is judged by the errors that were seen. A
-target that is asked for counts as not reached yet, unless what is expected of the labels at hand
-exceeds it by more than its typical error; then the errors that were seen say how probable it is at
-each size.
-
-Reference:
-    Hoadley 1970, "A Bayesian look at inverse linear regression".
+What is missing to 1 at the largest size is the probability that it is never reached there. Read
+that way needs are calibrated (docs/scorecard.md). Reading the expected curve backwards answers
+"now" or "never" wherever the curve is flat beside its own uncertainty, and giving every doubling
+the same weight beforehand (Hoadley 1970) is far too careful.
 """
 
 from __future__ import annotations
@@ -26,8 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
 
-LEAST_PROBABILITY = 0.15
-"""Targets that are reached with less are called not reachable."""
+LEAST_PROBABILITY = 0.5
+"""Targets that are reached with less are called not reachable: missing them is likelier."""
 
 _N_DRAWS = 100
 
@@ -57,9 +52,8 @@ class NeedDistribution:
 
     @property
     def typical(self) -> FloatArray:
-        """The median need, given that the target is reached; infinity where it is not, (...)."""
-        found = self.quantile(0.5 * self.probability)
-        return np.where(self.reachable, found, np.inf)
+        """The number that is as likely as not enough; infinity where none is, (...)."""
+        return self.quantile(LEAST_PROBABILITY)
 
     def quantile(self, share: ArrayLike) -> FloatArray:
         """Return the size by which the target is reached with such a probability, (...).
@@ -71,6 +65,18 @@ class NeedDistribution:
         flat = self.reached.reshape(-1, len(self.sizes))
         found = [_crossing(logs, row, w) for row, w in zip(flat, wanted.ravel(), strict=True)]
         return np.asarray(found).reshape(self.reached.shape[:-1])
+
+    def at(self, n: ArrayLike) -> FloatArray:
+        """Return the probability that n labels reach the target, by log size, (..., n_n).
+
+        Args:
+            n: Numbers of labels, (n_n,); below the first size its probability, above the last the
+                last one's.
+        """
+        logs, asked = np.log(self.sizes), np.log(np.asarray(n, np.float64))
+        flat = self.reached.reshape(-1, len(self.sizes))
+        found = np.array([np.interp(asked, logs, row) for row in flat])
+        return np.asarray(found.reshape(*self.reached.shape[:-1], len(asked)))
 
     def draws(self) -> FloatArray:
         """Return equally likely needs, infinity for never, (..., n_draws)."""
@@ -96,29 +102,12 @@ def need_distribution(
         target: Accuracies, (...).
     """
     wanted = np.asarray(target, np.float64)[..., None]
-    density = np.exp(-np.abs(wanted - mean) / spread) / spread
-    steps = np.concatenate(
-        [np.zeros_like(density[..., :1]), (density[..., 1:] + density[..., :-1]) / 2], -1
-    )
-    total = np.maximum(steps.sum(-1, keepdims=True), 1e-300)
-    ever = (mean[..., -1:] + quantiles * spread[..., -1:] >= wanted).mean(-1)
-    reached = ever[..., None] * np.minimum(steps.cumsum(-1) / total, 1.0)
-    already = mean[..., :1] >= wanted + spread[..., :1]
-    return NeedDistribution(
-        np.asarray(sizes, np.float64),
-        np.where(already, _chances(mean, spread, quantiles, wanted), reached),
-    )
-
-
-def _chances(
-    mean: FloatArray, spread: FloatArray, quantiles: FloatArray, wanted: FloatArray
-) -> FloatArray:
-    """Return how probable a target is at every size, not falling, (..., n_sizes)."""
     chances = [
         (mean[..., k, None] + quantiles * spread[..., k, None] >= wanted).mean(-1)
         for k in range(mean.shape[-1])
     ]
-    return np.maximum.accumulate(np.maximum(np.stack(chances, -1), 0.5), axis=-1)
+    reached = np.maximum.accumulate(np.stack(chances, -1), axis=-1)
+    return NeedDistribution(np.asarray(sizes, np.float64), reached)
 
 
 def first_size(sizes: FloatArray, curves: FloatArray, target: ArrayLike) -> FloatArray:

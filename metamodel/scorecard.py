@@ -13,10 +13,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from metamodel.conformal import coverage, group_threshold
+from metamodel.features import MANY_CLASSES
+from metamodel.intervals import LEVEL
 
 FloatArray = NDArray[np.float64]
 
 CLOSE = 0.03
+_RESAMPLES = 2000
+_FEWEST_CORPORA = 4
 
 METHOD_NAMES = {
     "metamodel": "metamodel",
@@ -27,17 +31,19 @@ METHOD_NAMES = {
     "median3": "median of the three",
     "spectral": "spectral learning curve",
     "mean": "mean over other tasks",
-    "ridge": "ridge regression",
-    "lightgbm": "LightGBM",
-    "lightgbm_no_fisher": "LightGBM without Fisher features",
-    "ridge_and_lightgbm": "ridge regression and LightGBM, averaged",
-    "no_fisher": "metamodel without Fisher features",
-    "no_fisher_no_spectrum": "metamodel without Fisher and spectral features",
+    "ridge": "metamodel, ridge regression only",
+    "lightgbm": "metamodel, LightGBM only",
+    "law": "power law, least squares of the log error",
+    "shrunk": "accuracy on the sample, shrunk, and mean growth",
+    "textless": "metamodel without unlabelled texts",
+    "every_feature": "ridge and LightGBM on every feature",
+    "climatology": "climatology: logistic in gap, size, classes",
     "tier_counts": "tier: counts",
     "tier_norms": "tier: + Fisher norms",
     "tier_distances": "tier: + Fisher distances",
     "tier_curve": "tier: + the pilot's own curve",
     "tier_spectrum": "tier: + spectrum",
+    "tier_label_free": "tier: + unlabelled texts (every feature)",
     "metamodel_curve": "metamodel's curve, read backwards",
     "always_4_times": "always 4 times",
     "left_out": "left-out accuracy of the pilot",
@@ -95,6 +101,78 @@ def accuracy_errors(
     return rows
 
 
+def gains(
+    frame: pd.DataFrame, method: str, baselines: Sequence[str], multiples: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Return one row a pilot size, multiple and group of tasks: the best baseline and the gain.
+
+    Args:
+        frame: From `metamodel.frame.ask`, with columns ``n_classes``, ``method`` and baselines.
+        method: Column of what is compared.
+        baselines: Columns; the one with the smallest error of the row is taken, which favours it.
+        multiples: Of the pilots' labels.
+
+    Returns:
+        Columns n0, multiple, classes (``"all"``, ``"up to 9"``, ``"more"``), error, best,
+        best_error, gain (points that the method errs less), low, high (paired 90 % bootstrap
+        interval over corpora), bias (prediction less truth), tasks.
+    """
+    many = frame["n_classes"] > MANY_CLASSES
+    rows = []
+    for n0 in sorted(frame["n0"].unique()):
+        for multiple in multiples:
+            at = (frame["n0"] == n0) & (frame["multiple"] == multiple) & frame["truth"].notna()
+            for name, group in (("all", at), ("up to 9", at & ~many), ("more", at & many)):
+                if frame["corpus"][group].nunique() >= _FEWEST_CORPORA:
+                    row = {"n0": int(n0), "multiple": int(multiple), "classes": name}
+                    rows.append(row | _gain(frame[group], method, baselines))
+    return rows
+
+
+def _gain(part: pd.DataFrame, method: str, baselines: Sequence[str]) -> dict[str, Any]:
+    truth, task = part["truth"], part["task"]
+    off = {name: 100 * (part[name] - truth).abs() for name in (method, *baselines)}
+    errors = {n: float(e.groupby(task).mean().mean()) for n, e in off.items() if e.notna().all()}
+    best = min((name for name in errors if name != method), key=lambda name: errors[name])
+    gain, low, high = paired(off[best] - off[method], task, part["corpus"])
+    return {
+        "error": errors[method],
+        "best": best,
+        "best_error": errors[best],
+        "gain": gain,
+        "low": low,
+        "high": high,
+        "bias": 100 * float((part[method] - truth).groupby(task).mean().mean()),
+        "tasks": int(task.nunique()),
+    }
+
+
+def paired(values: pd.Series, tasks: pd.Series, corpora: pd.Series) -> tuple[float, float, float]:
+    """Return the mean over tasks, and a 90 % bootstrap interval over corpora.
+
+    With few corpora percentiles are too narrow; their distance from the mean is widened by the
+    ratio of the t and the normal quantile and by sqrt(K / (K - 1)).
+
+    Args:
+        values: Differences, one a row.
+        tasks: Of each row; a task's rows are averaged first.
+        corpora: Of each row.
+    """
+    from scipy.stats import norm, t
+
+    by_task = values.groupby([corpora.astype(str), tasks.astype(str)]).mean()
+    sums = by_task.groupby(level=0).agg(["sum", "count"]).to_numpy(np.float64)
+    mean = float(by_task.mean())
+    k = len(sums)
+    if k < 2:
+        return mean, float("nan"), float("nan")
+    drawn = np.random.default_rng(0).integers(0, k, (_RESAMPLES, k))
+    total = sums[drawn].sum(1)
+    low, high = np.quantile(total[:, 0] / total[:, 1], [0.05, 0.95])
+    wider = np.sqrt(k / (k - 1)) * t.ppf(0.95, k - 1) / norm.ppf(0.95)
+    return mean, float(mean + wider * (low - mean)), float(mean + wider * (high - mean))
+
+
 def share_by_task(flags: NDArray[np.bool_], tasks: NDArray[Any]) -> float:
     """Return the mean over tasks of the share of their rows that are so."""
     return float(pd.Series(flags.astype(float)).groupby(tasks).mean().mean())
@@ -103,23 +181,25 @@ def share_by_task(flags: NDArray[np.bool_], tasks: NDArray[Any]) -> float:
 def interval_figures(
     truth: FloatArray,
     mean: FloatArray,
-    half: FloatArray,
+    reach: tuple[FloatArray, FloatArray],
     tasks: NDArray[Any],
     corpora: NDArray[Any],
     pooled: FloatArray,
 ) -> dict[str, Any]:
-    """Return coverage by row and task and mean width, beside intervals of one width for all rows.
+    """Return coverage by row and task, mean width and interval score.
+
+    Beside them stand intervals of one width for all rows.
 
     Args:
         truth: Accuracies, (n,).
         mean: Predicted, (n,).
-        half: Half widths, (n,).
+        reach: How far the intervals reach below and above, two times (n,).
         tasks: Of each row, (n,).
         corpora: Of each row, (n,).
         pooled: Absolute errors of the best simple predictor's rows with the same truth, (n,): its
             interval, of one width for all rows, is made as wide as the same share of tasks needs.
     """
-    low, high = np.clip(mean - half, 0, 1), np.clip(mean + half, 0, 1)
+    low, high = np.clip(mean - reach[0], 0, 1), np.clip(mean + reach[1], 0, 1)
     inside = (truth >= low - 1e-12) & (truth <= high + 1e-12)
     found = coverage(inside, tasks)
     own = pd.Series(np.abs(truth - mean))
@@ -129,10 +209,14 @@ def interval_figures(
         pd.Series(pooled).groupby(tasks).quantile(0.9, interpolation="higher").to_numpy()
     )
     plain = group_threshold(own.to_numpy(), corpora, level=0.9, share=0.5)
+    outside = np.maximum(low - truth, 0) + np.maximum(truth - high, 0)
+    by_task = pd.Series(inside.astype(np.float64)).groupby(tasks).mean()
     return {
         **found,
+        "mean_of_tasks": float(by_task.mean()),
         "width": float(np.mean(high - low)),
-        "uncut_width": float(2 * np.mean(half)),
+        "interval_score": float(np.mean(high - low + 2 / (1 - LEVEL) * outside)),
+        "uncut_width": float(np.mean(reach[0] + reach[1])),
         "pooled_width": float(2 * needed[place]),
         "simple_width": float(2 * simple[place]),
         "half_of_corpora_width": float(2 * plain),

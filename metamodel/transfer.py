@@ -75,6 +75,7 @@ def under_other_encoders(model: Metamodel, transfer: Transfer) -> Metamodel:
     return replace(
         model,
         labelled=widened(model.labelled, transfer.widening),
+        textless=widened(model.textless, transfer.widening),
         unlabelled=widened(model.unlabelled, transfer.widening),
         evaluation=widened(model.evaluation, transfer.widening),
         seen=_both(model.seen, transfer.ranges),
@@ -111,8 +112,8 @@ def ask_transfer(model: Metamodel, data: MetaData, progress: Progress) -> pd.Dat
 
     Returns:
         One row a pilot, layer and multiple of its labels with a known outcome: columns encoder,
-        layers, width, task, corpus, n0, multiple, layer, recommended, truth, mean, half (half the
-        width of the 90 % interval, before it is cut at 0 and 1), last (the accuracy on the sample)
+        layers, width, task, corpus, n0, multiple, layer, recommended, truth, mean, below and above
+        (how far the 90 % interval reaches, before it is cut at 0 and 1), last (on the sample)
         and best (of the layers' outcomes).
     """
     pilots = list(data.evidence[data.evidence["n0"] > 0].groupby(PILOT_KEY, sort=False))
@@ -130,7 +131,8 @@ def ask_transfer(model: Metamodel, data: MetaData, progress: Progress) -> pd.Dat
                 corpus=evidence["corpus"].iloc[0],
                 multiple=curve["n"] // n0,
                 recommended=curve["layer"] == ranked["layer"].iloc[0],
-                half=model.labelled.band.threshold * curve["spread"],
+                below=-model.labelled.band.ends[0] * curve["spread"],
+                above=model.labelled.band.ends[1] * curve["spread"],
                 layers=int(evidence["n_layers"].iloc[0]),
                 width=int(evidence["width"].iloc[0]),
                 last=curve["layer"].map(evidence.set_index("layer")["oof_accuracy"]),
@@ -151,8 +153,9 @@ def needed_widening(others: pd.DataFrame, known: pd.DataFrame) -> float:
         known: The same of encoders that it was made for.
 
     Returns:
-        The largest over the other encoders of their 90 % quantile of |error| / half-width, every
-        task counting alike, over that of the known ones; at least 1.
+        The largest over the other encoders of their 90 % quantile of the error as a share of the
+        interval's reach to that side, every task counting alike, over that of the known ones; at
+        least 1.
     """
     usual = max(_quantile(known), _LEAST)
     return max(1.0, *(_quantile(own) / usual for _, own in others.groupby("encoder")))
@@ -163,8 +166,9 @@ def _quantile(table: pd.DataFrame) -> float:
 
 
 def _scores(table: pd.DataFrame) -> FloatArray:
-    off = (table["truth"] - table["mean"]).abs()
-    return np.asarray(off / table["half"].clip(lower=_LEAST), np.float64)
+    off = table["truth"] - table["mean"]
+    reach = table["above"].where(off > 0, table["below"])
+    return np.asarray(off.abs() / reach.clip(lower=_LEAST), np.float64)
 
 
 def _weighted_quantile(scores: FloatArray, tasks: NDArray[np.object_]) -> float:

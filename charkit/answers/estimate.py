@@ -37,6 +37,12 @@ logger = logging.getLogger(__name__)
 MULTIPLES = (1, 2, 4, 8, 32)
 """The sizes that are told, in multiples of the labels at hand."""
 
+BUDGETS = (1, 2, 4, 8, 16, 32)
+"""The budgets that a target's probability is given for, in the same multiples."""
+
+CURVE = ["layer", "n", "mean", "low", "high", "wide_low", "wide_high"]
+"""Columns of the curve."""
+
 LARGEST_MULTIPLE = 32
 FIRST_SIZE = 64
 """Without labels, sizes are told in multiples of so many, or of four a class."""
@@ -48,10 +54,18 @@ class Predictor(Protocol):
     """What a metamodel can be asked; `metamodel.predict.Metamodel` can."""
 
     def curve(self, evidence: pd.DataFrame, sizes: Sequence[int]) -> pd.DataFrame:
-        """Return columns layer, n, mean, low, high."""
+        """Return columns layer, n, mean, low, high, wide_low, wide_high."""
 
-    def labels_for(self, evidence: pd.DataFrame, target: float, *, layer: int, largest: int) -> Any:
-        """Return target, n, low, high, reached and probability."""
+    def labels_for(
+        self,
+        evidence: pd.DataFrame,
+        target: float,
+        *,
+        layer: int,
+        largest: int,
+        budgets: Sequence[int],
+    ) -> Any:
+        """Return target, n, low, high, reached, probability and budgets."""
 
     def draws(self, evidence: pd.DataFrame, target: float, *, layer: int, largest: int) -> Any:
         """Return draws of the number of labels needed, infinity for never."""
@@ -200,9 +214,18 @@ def sizes_of(pilot: Pilot) -> tuple[int, ...]:
         pilot: The sample; where evidence is made from some of the labels, sizes end at 32 times
             those.
     """
+    return _sizes(pilot, MULTIPLES)
+
+
+def budgets_of(pilot: Pilot) -> tuple[int, ...]:
+    """Return the numbers of labels that a target's probability is given for."""
+    return _sizes(pilot, BUDGETS)
+
+
+def _sizes(pilot: Pilot, multiples: Sequence[int]) -> tuple[int, ...]:
     base = pilot.n_labels or max(FIRST_SIZE, 4 * pilot.n_classes)
     largest = largest_size(pilot)
-    return tuple(size for m in MULTIPLES if (size := m * base) <= largest or m == 1)
+    return tuple(size for m in multiples if (size := m * base) <= largest or m == 1)
 
 
 def largest_size(pilot: Pilot) -> int:
@@ -232,7 +255,7 @@ class _Reader:
     def answer(self, encoder: Encoder, case: Case, *, notes: tuple[str, ...]) -> EstimateAnswer:
         rows, sizes, layer = self.found.rows, self.sizes, case.layer
         grid = _grid(sizes)
-        curve = self.model.curve(rows, grid)[["layer", "n", "mean", "low", "high"]]
+        curve = self.model.curve(rows, grid)[CURVE]
         need = self._need(layer)
         reach = reach_verdict(need, curve[curve["layer"] == layer])
         reach += target_verdict(self.question.target, self.pilot)
@@ -265,7 +288,9 @@ class _Reader:
         if target is None:
             return None
         largest = largest_size(self.pilot)
-        told = self.model.labels_for(self.found.rows, target, layer=layer, largest=largest)
+        told = self.model.labels_for(
+            self.found.rows, target, layer=layer, largest=largest, budgets=budgets_of(self.pilot)
+        )
         n = _whole(told.n) if told.reached else None
         return LabelsNeeded(
             target=target,
@@ -275,6 +300,7 @@ class _Reader:
             reached=n is not None,
             probability=float(told.probability),
             largest=largest,
+            budgets=tuple((int(n), float(probability)) for n, probability in told.budgets),
         )
 
     def _purchase(self, layer: int) -> Purchase | None:

@@ -49,7 +49,8 @@ class EstimateAnswer:
         n_labels: Labels that there are.
         n_classes: Classes.
         sizes: Numbers of labels that the answer speaks of.
-        curve: Columns layer, n, mean, low, high; the sizes and others between them.
+        curve: Columns layer, n, mean, low, high (a 90 % interval), wide_low, wide_high (a range
+            that holds on 9 tasks in 10); the sizes and others between them.
         observed: What was measured on the sample at the recommended layer: n, accuracy.
         layer: The recommended layer, 0 = embeddings.
         layers: Columns layer, score, low, high, tied_with_best.
@@ -101,7 +102,7 @@ class EstimateAnswer:
     def rows(self) -> list[dict[str, Any]]:
         """Return one row a size: the expected accuracy of the recommended layer."""
         own = self.curve[(self.curve["layer"] == self.layer) & self.curve["n"].isin(self.sizes)]
-        names = ["n", "mean", "low", "high"]
+        names = ["n", "mean", "low", "high", "wide_low", "wide_high"]
         numbers = own.sort_values("n")[names].to_numpy(float)
         return [dict(zip(names, (int(n), *rest), strict=True)) for n, *rest in numbers.tolist()]
 
@@ -151,8 +152,9 @@ class EstimateAnswer:
     def details(self) -> list[str]:
         """Return what stands behind the summary: how sure it is, warnings, what moved it."""
         lines = [f"{self._place()}. Every range is a 90 % interval."]
-        if self.need is not None and self.need.condition is not None:
-            lines.append(self.need.condition)
+        if self.need is not None and self.need.budgets:
+            lines.append(self.need.chances)
+        lines.append(self._wide_line())
         if self.worth is not None:
             lines.append(
                 f"The accuracy on {self.eval_what} is as precise as a test on about "
@@ -183,6 +185,14 @@ class EstimateAnswer:
         if last["n"] != first["n"]:
             line += f"; with {last['n']:,}, {_expected(last)}"
         return f"{line}."
+
+    def _wide_line(self) -> str:
+        first, *_, last = (*self.rows(), self.rows()[-1])
+        line = "The range that holds on 9 tasks in 10 is wider: "
+        line += f"{span(first['wide_low'], first['wide_high'])} with {first['n']:,} labels"
+        if last["n"] != first["n"]:
+            line += f", {span(last['wide_low'], last['wide_high'])} with {last['n']:,}"
+        return line
 
     def _layer_line(self) -> str:
         tied = sorted(self.layers.loc[self.layers["tied_with_best"].astype(bool), "layer"])
@@ -225,6 +235,7 @@ class EstimateAnswer:
             "left_out": None if self.left_out is None else vars(self.left_out),
             "accuracy": self.rows(),
             "labels_for_target": None if need is None else need.row(),
+            "budgets": None if need is None else need.budget_rows(),
             "layer": self.layer,
             "layers": self.layers.to_dict("records"),
             "eval_accuracy": None if unseen is None else unseen.row(),
@@ -245,7 +256,7 @@ class EstimateAnswer:
         return {name: _plain(value) for name, value in whole.items()}
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return one row a size: n, mean, low, high."""
+        """Return one row a size: n, mean, low, high, wide_low, wide_high."""
         return pd.DataFrame(self.rows())
 
     def plot(self) -> Figure:

@@ -14,6 +14,12 @@ LIKELY = 0.5
 """A target with a smaller probability may be out of reach, and the answer says so. One half: below
 it, missing the target is the likelier outcome."""
 
+UNLIKELY = 0.15
+"""A target with a smaller probability is called unlikely."""
+
+_SHOWN_BUDGETS = (0.02, 0.98)
+"""Chances beyond these are not worth a place in a sentence, but for the first and the last."""
+
 _LARGEST_SHARE = 0.999
 """A share below 1 is never shown as 100 %."""
 
@@ -79,12 +85,14 @@ class LabelsNeeded:
 
     Attributes:
         target: The accuracy.
-        n: Typical number of labels, if it is reached; None where it is ruled out.
-        low: As few may suffice; None where unknown.
-        high: As many will; None where not even ``largest`` surely do.
-        reached: Whether it is not ruled out by ``largest`` (`metamodel.needs.LEAST_PROBABILITY`).
+        n: Labels that are as likely as not enough; None where not even ``largest`` are.
+        low: Labels that are enough with a probability of 5 %; None where not even ``largest`` are.
+        high: Labels that are enough with a probability of 95 %; None where not even ``largest``
+            are.
+        reached: Whether it is more likely than not reached by ``largest``.
         probability: That it is reached by ``largest``.
         largest: The largest number of labels that is looked at.
+        budgets: Numbers of labels, each with the probability that it is enough.
     """
 
     target: float
@@ -94,6 +102,24 @@ class LabelsNeeded:
     reached: bool
     probability: float
     largest: int
+    budgets: tuple[tuple[int, float], ...] = ()
+
+    def budget_rows(self) -> list[dict[str, float]]:
+        """Return one row a budget: n, probability."""
+        return [{"n": n, "probability": probability} for n, probability in self.budgets]
+
+    @property
+    def chances(self) -> str:
+        """The probability of the target for each budget, as a sentence; empty without budgets."""
+        if not self.budgets:
+            return ""
+        least, most = _SHOWN_BUDGETS
+        below = sum(p < least for _, p in self.budgets)
+        above = sum(p > most for _, p in self.budgets)
+        first = max(below - 1, 0)
+        last = len(self.budgets) - max(above - 1, 0)
+        parts = [f"{percent(p)} with {n:,} labels" for n, p in self.budgets[first:last]]
+        return f"Chance of {exact_percent(self.target)} accuracy: {', '.join(parts)}"
 
     def row(self) -> dict[str, Any]:
         """Return the fields as a row."""
@@ -114,6 +140,11 @@ class LabelsNeeded:
             have: Labels that there are.
         """
         target, chance = exact_percent(self.target), percent(self.probability)
+        if self.n is None and self.probability >= UNLIKELY:
+            return (
+                f"{target} accuracy may be out of reach: with {self.largest:,} labels the chance "
+                f"is {chance}."
+            )
         if self.n is None:
             return (
                 f"{target} accuracy is unlikely: even with {self.largest:,} labels the chance is "
@@ -121,22 +152,7 @@ class LabelsNeeded:
             )
         if self.n <= have:
             return f"Your {have:,} labels should reach {target} accuracy ({self._range()})."
-        if self.probability < LIKELY:
-            return (
-                f"{target} accuracy may be out of reach: with {self.largest:,} labels the chance "
-                f"is {chance}."
-            )
         return f"About {rough(self.n)} labels should reach {target} accuracy ({self._range()})."
-
-    @property
-    def condition(self) -> str | None:
-        """How many labels it takes if a doubtful target is reached; None for other targets."""
-        if self.n is None or self.probability >= LIKELY:
-            return None
-        return (
-            f"If {exact_percent(self.target)} accuracy is reached, then with about "
-            f"{rough(self.n)} labels ({self._range()})."
-        )
 
     def _range(self) -> str:
         if self.high is None:

@@ -57,7 +57,7 @@ def test_fit_judge_and_read(tables, tmp_path):
     page = (tmp_path / "scorecard.md").read_text()
     assert page == scorecard_page(said["figures"])
     methods = {row["method"] for row in said["figures"]["accuracy"]}
-    assert {"metamodel", "last", "pow3", "mean", "lightgbm_no_fisher"} <= methods <= set(NAMES)
+    assert {"metamodel", "last", "law", "shrunk", "mean", "tier_curve"} <= methods <= set(NAMES)
     assert all(NAMES[m] in page for m in methods)
 
 

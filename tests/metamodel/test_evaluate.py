@@ -4,7 +4,7 @@ import pytest
 from meta_samples import make_tables
 
 from metamodel.evaluate import evaluate, rivals, unlabelled_figures
-from metamodel.features import NAMES, TIERS, up_to
+from metamodel.features import LABELLED, TIERS, up_to
 from metamodel.fitting import FitSettings
 from metamodel.model import Settings
 from metamodel.rows import join_tables
@@ -24,10 +24,13 @@ def test_every_section_is_there(judged):
     figures = judged[1].figures
     assert set(figures) == {
         *("accuracy", "accuracy_recommended", "needs", "needs_recommended", "intervals"),
-        *("collection", "layers", "evaluation", "unlabelled"),
+        *("collection", "layers", "evaluation", "unlabelled", "reliability"),
+        *("gains", "gains_recommended"),
     }
     assert all(figures.values())
-    assert set(figures["intervals"]) == {"pilots_64_to_256", "pilots_16_to_512"}
+    assert set(figures["intervals"]) == {
+        *("pilots_64_to_256", "pilots_16_to_512", "wide_64_to_256")
+    }
     assert set(figures["evaluation"]) == {"whole"}
 
 
@@ -35,7 +38,7 @@ def test_the_metamodel_beats_what_knows_less(judged):
     table = pd.DataFrame(judged[1].figures["accuracy"])
     error = table.groupby("method")["error"].mean()
     assert error["metamodel"] < error[["last", "mean", "pow3", "tier_counts"]].min()
-    assert {"no_fisher", "lightgbm", "tier_curve", "tier_spectrum"} <= set(error.index)
+    assert {"ridge", "shrunk", "law", "textless", "tier_curve", "tier_spectrum"} <= set(error.index)
 
 
 def test_figures_are_those_of_the_frame(judged):
@@ -105,7 +108,7 @@ def test_progress_is_told_for_every_rival(judged):
 def test_no_rival_is_asked_twice_and_the_metamodel_is_first(share):
     settings = Settings(share_ridge=share)
     found = rivals(settings)
-    assert found[0] == ("metamodel", settings, NAMES)
+    assert found[0] == ("metamodel", settings, LABELLED)
     assert len({(model, names) for _, model, names in found}) == len(found)
     assert len({name for name, *_ in found}) == len(found)
 
@@ -117,6 +120,3 @@ def test_tiers_read_nothing_beyond_themselves():
             assert names == up_to(tier)
             if "curve" not in TIERS[: TIERS.index(tier) + 1]:
                 assert model.anchor == "chance"
-    for name, _, names in rivals(Settings(share_ridge=0.6)):
-        if "no_fisher" in name:
-            assert not [n for n in names if n.startswith("fisher")]

@@ -23,7 +23,7 @@ def test_rows_come_one_a_size_in_order(evidence):
 
 
 def test_extrapolation_equals_the_fits_on_their_own(evidence):
-    row = evidence[evidence["n0"] == 64].iloc[[0]]
+    row = evidence[(evidence["n0"] == 64) & (evidence["n_classes"] <= 9)].iloc[[0]]
     table = expand(row, [512])
     shares = np.array(list(CURVE_SHARES.values()))
     curve = row[list(CURVE_SHARES)].to_numpy()
@@ -47,7 +47,7 @@ def test_spectral_curve_is_read_between_its_points(evidence):
 def test_without_labels_only_what_needs_none_is_known(evidence):
     table = expand(evidence[evidence["n0"] == 0], [64])
     assert table[list(WITHOUT_LABELS)].notna().all(axis=None)
-    rest = [n for n in NAMES if n not in WITHOUT_LABELS]
+    rest = [n for n in NAMES if n not in (*WITHOUT_LABELS, "log_classes_2")]
     assert table[rest].isna().all(axis=None)
 
 
@@ -81,3 +81,29 @@ def test_a_pilot_too_small_for_a_curve_has_none(evidence):
     small[list(CURVE_SHARES)] = np.nan
     assert expand(small, [64])["median3"].isna().all()
     assert not describe(small).known.any()
+
+
+def test_with_many_classes_heads_on_parts_take_the_place_of_leave_one_out(evidence):
+    row = evidence[evidence["n0"] == 64].iloc[[0]].assign(n_classes=20, curve_800=0.6)
+    low, high = (describe(row.assign(oof_accuracy=a, curve_1000=a)) for a in (0.2, 0.7))
+    assert low.last == high.last == 0.6
+    first, second = (expand(row.assign(oof_accuracy=a, curve_1000=a), [512]) for a in (0.2, 0.7))
+    for name in ("oof", "law", "median3", "law_slope"):
+        assert first[name].iloc[0] == second[name].iloc[0]
+    few = row.assign(n_classes=9)
+    assert describe(few.assign(oof_accuracy=0.2)).last == 0.2
+    unknown = row.assign(curve_800=np.nan, oof_accuracy=0.3)
+    assert describe(unknown).last == 0.3
+
+
+def test_the_law_is_a_straight_line_through_the_log_errors(evidence):
+    row = evidence[(evidence["n0"] == 64) & (evidence["n_classes"] <= 9)].iloc[[0]]
+    table = expand(row, [64, 512])
+    sizes = 64 * np.array(list(CURVE_SHARES.values()))
+    errors = 1 - row[list(CURVE_SHARES)].to_numpy()[0]
+    slope, level = np.polyfit(np.log(sizes), np.log(errors), 1)
+    assert slope < 0
+    chance = 1 / row["n_classes"].iloc[0]
+    told = chance + (1 - chance) * table["law"].to_numpy()
+    assert told == pytest.approx(1 - np.exp(level + slope * np.log([64, 512])), abs=1e-9)
+    assert table["law_slope"].iloc[0] == pytest.approx(slope)

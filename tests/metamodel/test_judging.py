@@ -104,3 +104,7 @@ def test_left_out_intervals_cover_about_what_they_promise(asked, found, bands):
     known = np.isfinite(truth)
     inside = (np.abs(found.mean - truth) <= bands.half)[known]
     assert inside.mean() >= 0.85
+    below, above = bands.reach
+    off = (truth - found.mean)[known]
+    near = (off <= above[known]) & (off >= -below[known])
+    assert 0.8 <= near.mean() <= inside.mean()

@@ -4,10 +4,17 @@ import pytest
 
 from metamodel.frame import MULTIPLES
 from metamodel.judging import Asked, Bands, LeftOut
-from metamodel.need_figures import collection_of, needs_of
+from metamodel.need_figures import (
+    DOUBLINGS,
+    climatology,
+    collection_of,
+    need_events,
+    needs_of,
+    reliability,
+)
 
 
-def judged(told=None, *, n_tasks=6, spread=0.004):
+def judged(told=None, *, n_tasks=12, spread=0.004):
     """Rising curves, one row a task; ``told`` turns the truth into what is predicted."""
     grid = np.array(MULTIPLES)
     floor = np.linspace(0.05, 0.3, n_tasks)[:, None]
@@ -16,11 +23,14 @@ def judged(told=None, *, n_tasks=6, spread=0.004):
     frame = pd.DataFrame(
         {
             "task": np.repeat([f"t{k}" for k in range(n_tasks)], len(grid)),
+            "corpus": np.repeat([f"c{k}" for k in range(n_tasks)], len(grid)),
             "multiple": np.tile(grid, n_tasks),
+            "n0": 64,
+            "n_classes": 2,
+            "last": np.repeat(truth[:, 0], len(grid)),
             "truth": truth.ravel(),
+            "law": truth.ravel(),
             "pow2": (truth - 0.3).ravel(),
-            "pow3": truth.ravel(),
-            "median3": (truth + 0.3).ravel(),
         }
     )
     quantiles = np.linspace(-2, 2, 99)[None].repeat(n_tasks, 0)
@@ -30,87 +40,112 @@ def judged(told=None, *, n_tasks=6, spread=0.004):
     return frame, LeftOut(None, None, asked, mean.ravel()), bands, np.ones(len(frame), bool)
 
 
-def rows_of(table, method):
-    return {row["multiple"]: row for row in table if row["method"] == method}
+def by_method(events):
+    return {row["method"]: row for row in needs_of(events)}
 
 
 @pytest.fixture(scope="module")
-def table():
-    return needs_of(*judged())
+def events():
+    return need_events(*judged())
 
 
-def test_who_knows_the_curve_is_always_right(table):
-    for method in ("metamodel_curve", "pow3"):
-        told = rows_of(table, method)
-        for multiple in ("2", "4", "8", "16"):
-            row = told[multiple]
-            assert row["within_2"] == 1
-            assert row["median_log2"] == pytest.approx(0, abs=1e-9)
-            assert row["unreachable_though_reached"] == row["reachable_though_not"] == 0
-            assert row["pilots"] == 6
-        assert told["all"]["spearman"] == pytest.approx(1)
+def test_events_are_what_happened_by_each_doubling(events):
+    assert set(events["multiple"]) == set(DOUBLINGS)
+    assert set(events["kind"]) == {"relative", "fixed"}
+    rising = events.sort_values(["case", "multiple"]).groupby("case")["reached"].diff().dropna()
+    assert (rising >= 0).all()
+    assert events["reached"].isin([0, 1]).all()
+    frame = judged()[0]
+    own = events[(events["task"] == "t0") & (events["kind"] == "fixed")]
+    truth = frame[frame["task"] == "t0"].set_index("multiple")["truth"]
+    for row in own.itertuples():
+        target = row.last + row.gap
+        assert row.reached == (truth[row.multiple] >= target)
 
 
-def test_belief_around_a_known_curve_is_nearly_as_good(table):
-    told = rows_of(table, "metamodel")
-    assert all(told[m]["within_2"] == 1 for m in ("2", "4", "8", "16"))
-    assert all(told[m]["unreachable_though_reached"] == 0 for m in ("2", "4", "8", "16"))
-    assert told["2"]["reachable_though_not"] == 0
-    assert told["all"]["spearman"] > 0.9
+def test_who_knows_the_curve_is_right_and_others_are_worse(events):
+    table = by_method(events)
+    assert table["metamodel_curve"]["brier"] == 0
+    assert table["metamodel"]["brier"] == table["law"]["brier"] < 0.02
+    assert table["metamodel"]["worse"] == 0
+    assert table["metamodel"]["reachable_though_not"] == 0
+    for name in ("climatology", "always_4_times", "pow2"):
+        assert table[name]["brier"] > table["metamodel"]["brier"]
+        assert 0 < table[name]["worse_low"] <= table[name]["worse"] <= table[name]["worse_high"]
 
 
-def test_a_constant_answer_looks_good_within_a_factor_of_two_and_knows_nothing(table):
-    told = rows_of(table, "always_4_times")
-    assert [told[m]["within_2"] for m in ("2", "4", "8", "16")] == [1, 1, 1, 0]
-    assert not told["all"]["spearman"] > 0
-    assert told["2"]["reachable_though_not"] == 1
+def test_a_curve_too_low_calls_targets_unreachable_and_one_too_high_the_contrary():
+    low = by_method(need_events(*judged(lambda truth: truth - 0.2)))["metamodel"]
+    high = by_method(need_events(*judged(lambda truth: truth + 0.2)))["metamodel"]
+    assert low["unreachable_though_reached"] > 0.9
+    assert low["reachable_though_not"] == 0
+    assert high["reachable_though_not"] > 0.9
+    assert high["unreachable_though_reached"] == 0
 
 
-def test_curves_too_low_and_too_high_err_to_their_side(table):
-    low, high = rows_of(table, "pow2"), rows_of(table, "median3")
-    assert low["4"]["unreachable_though_reached"] == 1
-    assert high["4"]["unreachable_though_reached"] == 0
-    assert high["2"]["reachable_though_not"] == 1
-    assert high["8"]["median_log2"] == pytest.approx(3)
-
-
-def test_targets_already_reached_with_fewer_labels_do_not_count():
+def test_doublings_without_an_outcome_are_left_out():
     frame, main, bands, rows = judged()
-    flat = (frame["task"] == "t0").to_numpy()
-    frame.loc[flat, "truth"] = 0.8
-    told = rows_of(needs_of(frame, main, bands, rows), "pow3")
-    assert told["4"]["pilots"] == 5
+    frame.loc[frame["multiple"] > 8, "truth"] = np.nan
+    found = need_events(frame, main, bands, rows)
+    assert set(found["multiple"]) == {1, 2, 4, 8}
 
 
 def test_rows_that_do_not_count_are_left_out():
     frame, main, bands, _ = judged()
     kept = (frame["task"] != "t3").to_numpy()
-    assert rows_of(needs_of(frame, main, bands, kept), "pow3")["4"]["pilots"] == 5
-    assert {row["pilots"] for row in collection_of(frame, main, bands, kept)} == {5}
+    assert "t3" not in set(need_events(frame, main, bands, kept)["task"])
+    assert {row["pilots"] for row in collection_of(frame, main, bands, kept)} == {11}
 
 
-def test_who_knows_the_need_buys_just_that():
-    table = {(r["method"], r["rounds"]): r for r in collection_of(*judged())}
-    assert {rounds for _, rounds in table} == {1, 3, 5}
-    for rounds in (1, 3, 5):
-        assert table["pow3", rounds]["cost_ratio"] == pytest.approx(1, abs=1e-3)
-        assert table["pow3", rounds]["failure"] == 0
-        assert table["median3", rounds]["failure"] == 1
-        assert np.isnan(table["median3", rounds]["cost_ratio"])
+def test_reliability_is_the_share_that_happened_in_each_fifth():
+    rng = np.random.default_rng(0)
+    chance = pd.Series(rng.random(20_000))
+    happened = pd.Series((rng.random(20_000) < chance).astype(float))
+    rows = reliability(chance, happened)
+    assert [row["low"] for row in rows] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
+    assert sum(row["share"] for row in rows) == pytest.approx(1)
+    for row in rows:
+        assert row["happened"] == pytest.approx(row["predicted"], abs=0.03)
 
 
-def test_more_rounds_of_buying_do_not_miss_more():
+def test_climatology_is_calibrated_on_corpora_left_out():
+    rng = np.random.default_rng(0)
+    n = 6000
+    table = pd.DataFrame(
+        {
+            "corpus": np.arange(n) % 20, "gap": rng.uniform(-0.1, 0.2, n),
+            "last": rng.uniform(0.4, 0.9, n), "multiple": rng.choice(DOUBLINGS, n),
+            "log_n0": 6.0, "log_classes": rng.choice([1.0, 2.0], n),
+        }
+    )  # fmt: skip
+    logit = 1 - 20 * table["gap"] + 0.5 * np.log2(table["multiple"])
+    chance = 1 / (1 + np.exp(-logit))
+    table["reached"] = (rng.random(n) < chance).astype(float)
+    assert np.abs(climatology(table) - chance).mean() < 0.03
+
+
+def test_who_knows_the_need_buys_nearly_just_that():
+    table = {(r["method"], r["rounds"]): r for r in collection_of(*judged(spread=0.001))}
+    assert {rounds for _, rounds in table} == {1, 3}
+    for rounds in (1, 3):
+        own = table["metamodel", rounds]
+        assert own["missed"] == 0
+        assert own["regret"] < 0.6
+        assert table["pow2", rounds]["missed"] == 1
+        assert own["regret"] < table["always_4_times", rounds]["regret"]
+
+
+def test_more_rounds_of_buying_do_not_cost_more():
     table = {
         r["rounds"]: r for r in collection_of(*judged(spread=0.02)) if r["method"] == "metamodel"
     }
-    assert table[5]["failure"] <= table[1]["failure"] <= 0.2
-    assert 1 <= table[5]["cost_ratio"] <= table[1]["cost_ratio"] <= 4
+    assert table[3]["regret"] <= table[1]["regret"]
+    assert table[3]["missed"] <= table[1]["missed"] <= 0.2
 
 
 def test_where_no_target_is_within_reach_figures_are_unknown():
     frame, main, bands, rows = judged()
-    frame["truth"] = 0.8  # what is reached at once is no target
-    table = needs_of(frame, main, bands, rows)
-    assert all(np.isnan(row["median_log2"]) for row in table)
-    assert all(row["pilots"] == 0 for row in table if row["multiple"] != "all")
+    frame["truth"] = 0.3
     assert {row["pilots"] for row in collection_of(frame, main, bands, rows)} == {0}
+    table = by_method(need_events(frame, main, bands, rows))
+    assert np.isnan(table["metamodel"]["unreachable_though_reached"])

@@ -2,7 +2,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metamodel.scorecard import accuracy_errors, interval_figures, regrets, share_by_task
+from metamodel.scorecard import (
+    accuracy_errors,
+    gains,
+    interval_figures,
+    paired,
+    regrets,
+    share_by_task,
+)
 
 
 def test_errors_are_averaged_within_tasks_first():
@@ -35,7 +42,8 @@ def test_interval_figures_of_a_handful_of_rows():
     mean = np.array([0.52, 0.60, 0.60, 0.90])
     half = np.array([0.05, 0.05, 0.05, 0.20])
     tasks = np.array(["a", "a", "b", "b"])
-    told = interval_figures(truth, mean, half, tasks, tasks, np.array([0.2, 0.3, 0.1, 0.4]))
+    simple = np.array([0.2, 0.3, 0.1, 0.4])
+    told = interval_figures(truth, mean, (half, half), tasks, tasks, simple)
     assert told["rows"] == 0.75
     assert told["tasks"] == 0.5
     assert told["width"] == pytest.approx((0.1 + 0.1 + 0.1 + 0.3) / 4)
@@ -44,6 +52,51 @@ def test_interval_figures_of_a_handful_of_rows():
     assert told["pooled_width"] == pytest.approx(2 * 0.02)
     assert told["simple_width"] == pytest.approx(2 * 0.3)
     assert (told["n_rows"], told["n_tasks"]) == (4, 2)
+    assert told["mean_of_tasks"] == pytest.approx(0.75)
+    assert told["interval_score"] == pytest.approx(told["width"] + 20 * 0.05 / 4)
+
+
+def test_gains_are_over_the_best_baseline_and_paired_by_corpus():
+    n = 240
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(0.5, 0.9, n)
+    task = np.arange(n) % 24
+    frame = pd.DataFrame(
+        {
+            "n0": 64, "multiple": 2.0, "truth": truth, "task": task, "corpus": task // 2,
+            "n_classes": np.where(task < 12, 2, 20), "ours": truth + 0.01, "bad": truth - 0.1,
+            "good": truth + 0.03, "gap": np.nan,
+        }
+    )  # fmt: skip
+    all_, few, many = gains(frame, "ours", ["bad", "good", "gap"], [2, 4])
+    assert [row["classes"] for row in (all_, few, many)] == ["all", "up to 9", "more"]
+    assert (all_["best"], all_["tasks"], few["tasks"]) == ("good", 24, 12)
+    assert all_["error"] == pytest.approx(1)
+    assert all_["best_error"] == pytest.approx(3)
+    assert all_["gain"] == pytest.approx(2)
+    assert all_["low"] == pytest.approx(2)
+    assert all_["bias"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("k", [8, 20])
+def test_paired_intervals_of_few_corpora_cover_what_they_promise(k):
+    rng = np.random.default_rng(1)
+    inside = 0
+    for _ in range(200):
+        values = pd.Series(rng.normal(1, 1, k))
+        names = pd.Series(np.arange(k))
+        mean, low, high = paired(values, names, names)
+        assert low <= mean <= high
+        inside += low <= 1 <= high
+    assert 165 <= inside <= 196
+
+
+def test_one_corpus_has_no_interval():
+    one = pd.Series([1.0, 2.0])
+    mean, low, high = paired(one, pd.Series(["a", "b"]), pd.Series(["x", "x"]))
+    assert mean == 1.5
+    assert np.isnan(low)
+    assert np.isnan(high)
 
 
 def test_regret_of_a_perfect_a_constant_and_a_wrong_rule():

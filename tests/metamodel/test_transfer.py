@@ -22,13 +22,14 @@ from metamodel.transfer import (
 
 
 def asked(encoder, scale, *, n=2000, seed=0):
-    """Errors of a known size beside half-widths of 1/10."""
+    """Errors of a known size; intervals reach 1/10 to each side."""
     rng = np.random.default_rng(seed)
     return pd.DataFrame(
         {
             "encoder": encoder, "layers": 6, "width": 32, "task": np.arange(n) % 5, "n0": 64,
             "multiple": 2 ** (1 + np.arange(n) % 3), "layer": 1, "recommended": True,
-            "truth": 0.5 + scale * rng.uniform(-0.1, 0.1, n), "mean": 0.5, "half": 0.1,
+            "truth": 0.5 + scale * rng.uniform(-0.1, 0.1, n), "mean": 0.5, "below": 0.1,
+            "above": 0.1,
             "last": 0.4, "best": 0.6,
         }
     )  # fmt: skip

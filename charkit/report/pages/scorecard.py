@@ -114,17 +114,15 @@ def _accuracy(rows: _Rows) -> ScoreTable:
 
 
 def _needs(rows: _Rows) -> ScoreTable:
-    multiples = list(dict.fromkeys(str(r["multiple"]) for r in rows if r["multiple"] != "all"))
-    body = {}
-    for method in dict.fromkeys(str(r["method"]) for r in rows):
-        own = {str(r["multiple"]): r for r in rows if r["method"] == method}
-        cells = [_share(own[m]["within_2"]) if m in own else "" for m in multiples]
-        body[method] = [*cells, _share(own[multiples[0]]["reachable_though_not"])]
+    metrics = ("reachable_though_not", "unreachable_though_reached")
     return ScoreTable(
-        "Labels for a target: share predicted within a factor of 2",
+        "Whether so many labels reach a target: Brier score of the probability, wrong answers",
         "method",
-        [*(f"truth {m} ×" for m in multiples), "predicted though out of reach"],
-        body,
+        ["Brier score", "called reachable though not", "called unreachable though reached"],
+        {
+            str(r["method"]): [_number(r.get("brier"), 3), *(_share(r.get(m)) for m in metrics)]
+            for r in rows
+        },
     )
 
 

@@ -17,6 +17,7 @@ class FakeNeed:
     high: float | None
     reached: bool
     probability: float
+    budgets: tuple = ()
 
 
 @dataclass
@@ -38,13 +39,18 @@ class FakeMetamodel:
             for n in sizes
         ]
         table = pd.DataFrame(rows)
-        return table.assign(low=table["mean"] - 0.05, high=table["mean"] + 0.05)
+        mean = table["mean"]
+        near = {"low": mean - 0.05, "high": mean + 0.05}
+        return table.assign(**near, wide_low=mean - 0.1, wide_high=mean + 0.1)
 
-    def labels_for(self, evidence, target, *, layer, largest):
+    def labels_for(self, evidence, target, *, layer, largest, budgets):
         if target >= self.top:
-            return FakeNeed(target, None, None, None, False, 0.125)
+            chances = tuple((n, 0.125) for n in budgets)
+            return FakeNeed(target, None, None, None, False, 0.125, chances)
         n = 8 * (0.4 / (self.top - target)) ** 2
-        return FakeNeed(target, n, n / 2, n * 4 if n * 4 <= largest else None, True, 0.9)
+        chances = tuple((size, 0.25 if size < n else 0.75) for size in budgets)
+        high = n * 4 if n * 4 <= largest else None
+        return FakeNeed(target, n, n / 2, high, True, 0.9, chances)
 
     def draws(self, evidence, target, *, layer, largest):
         return np.array([100.0, 200.0, 300.0, np.inf])

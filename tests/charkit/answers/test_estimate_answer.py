@@ -48,6 +48,10 @@ def test_json_has_what_is_promised_and_nothing_that_json_lacks(ask):
     said = ask(target=0.85, cost=1, penalty=1000, rounds=2).to_dict()
     assert set(said) >= PROMISED
     assert set(said["labels_for_target"]) >= {"target", "n", "low", "high", "reached"}
+    n = said["n"]
+    assert [row["n"] for row in said["budgets"]] == [k * n for k in (1, 2, 4, 8, 16, 32)]
+    assert all(0 <= row["probability"] <= 1 for row in said["budgets"])
+    assert any(line.startswith("Chance of ") for line in said["sentences"])
     assert said["labels_for_target"]["n"] == 512
     assert set(said["eval_accuracy"]) == {"mean", "low", "high"}
     assert said["plan"]["totals"]
@@ -143,7 +147,8 @@ def test_it_shows_itself(ask, tmp_path):
     answer = ask(target=0.85)
     assert repr(answer) == "\n".join(answer.lines())
     assert "<table" in answer._repr_html_()
-    assert list(answer.to_pandas().columns) == ["n", "mean", "low", "high"]
+    columns = ["n", "mean", "low", "high", "wide_low", "wide_high"]
+    assert list(answer.to_pandas().columns) == columns
     names = {file.name for file in answer.save(tmp_path / "out")}
     assert names == {"answer.json", "curve.csv", "curve.png", "curve.svg", "report.html"}
     written = json.loads((tmp_path / "out" / "answer.json").read_text())

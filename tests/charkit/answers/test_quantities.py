@@ -60,7 +60,7 @@ def test_two_digits_of_a_number_of_labels(n):
             "About 2,000 labels should reach 90 % accuracy (range more than 8,192).",
         ),
         (
-            (0.975, 5000, 900, None, True, 0.34, 8192),
+            (0.975, None, 900, None, False, 0.34, 8192),
             256,
             "97.5 % accuracy may be out of reach: with 8,192 labels the chance is 34 %.",
         ),
@@ -72,15 +72,18 @@ def test_two_digits_of_a_number_of_labels(n):
     ],
 )
 def test_every_answer_about_a_target_is_a_sentence(need, have, sentence):
-    needed = LabelsNeeded(*need)
-    assert needed.sentence(have) == sentence
-    assert (needed.condition is not None) == ("out of reach" in sentence)
+    assert LabelsNeeded(*need).sentence(have) == sentence
 
 
-def test_a_doubtful_target_has_a_number_of_labels_too():
-    assert LabelsNeeded(0.975, 5000, 900, None, True, 0.34, 8192).condition == (
-        "If 97.5 % accuracy is reached, then with about 5,000 labels (range 900 to more than 8,192)."
+def test_the_chance_of_every_budget_is_one_sentence():
+    budgets = ((64, 0.001), (128, 0.01), (256, 0.3), (512, 0.8), (1024, 0.99), (2048, 0.999))
+    need = LabelsNeeded(0.9, 400, 150, 900, True, 0.999, 2048, budgets)
+    assert need.chances == (
+        "Chance of 90 % accuracy: 1 % with 128 labels, 30 % with 256 labels, 80 % with 512 "
+        "labels, 99 % with 1,024 labels"
     )
+    assert need.budget_rows()[2] == {"n": 256, "probability": 0.3}
+    assert LabelsNeeded(0.9, 400, 150, 900, True, 0.999, 2048).chances == ""
 
 
 def test_a_plan_is_two_sentences():

@@ -64,7 +64,7 @@ def test_json_alone_on_stdout(run):
     result = run("--target", 0.85, "--format", "json", "-q")
     said = json.loads(result.stdout)
     assert [row["n"] for row in said["accuracy"]] == [90, 180, 360, 720, 2880]
-    assert set(said["accuracy"][0]) == {"n", "mean", "low", "high"}
+    assert set(said["accuracy"][0]) == {"n", "mean", "low", "high", "wide_low", "wide_high"}
     assert said["labels_for_target"]["reached"] is True
     assert said["verdicts"] == []
     assert result.stderr == ""
@@ -72,7 +72,7 @@ def test_json_alone_on_stdout(run):
 
 def test_csv_is_the_rows(run):
     lines = run("--format", "csv").stdout.splitlines()
-    assert lines[0] == "n,mean,low,high"
+    assert lines[0] == "n,mean,low,high,wide_low,wide_high"
     assert len(lines) == 6
 
 

@@ -18,13 +18,13 @@ from charkit.report.pages.words import data_words
 BARE = SVG.replace('viewBox="0 0 300 200"', "")
 
 
-def test_multiples_and_methods_of_a_scorecard_are_text(tmp_path):
-    row = {"within_2": 0.5, "reachable_though_not": 0.1}
-    row |= {"method": "<img src=x>", "multiple": "<img src=x>"}
+def test_methods_of_a_scorecard_are_text(tmp_path):
+    row = {"brier": 0.5, "reachable_though_not": 0.1}
+    row |= {"method": "<img src=x>"}
     (tmp_path / "scorecard.json").write_text(json.dumps({"figures": {"needs": [row]}}))
     page = run_html(read_run(tmp_path))
     assert "<img" not in page
-    assert page.count("&lt;img") == 2
+    assert page.count("&lt;img") == 1
 
 
 @pytest.mark.parametrize(

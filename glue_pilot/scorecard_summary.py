@@ -31,7 +31,7 @@ def sentences(figures: Mapping[str, Any]) -> list[str]:
         "A pilot of 64 to 512 labels predicts what accuracy heads reach with 2 to 32 times its "
         "labels, on corpora that were left out; "
         f"for 64 to 256 labels the mean error is {_span(whole, 'error')} points.",
-        f"The best of {len(_BASELINES)} baselines of each column errs by "
+        f"The error of the best of {len(_BASELINES)} baselines of each column is "
         f"{_span(whole, 'best_error')} points; the metamodel's error is {_less(whole)} smaller on "
         f"average, and the paired 90 % interval of the gain is above 0 in "
         f"{sum(r['low'] > 0 for r in whole)} of {len(whole)} columns.",
@@ -48,7 +48,7 @@ def sentences(figures: Mapping[str, Any]) -> list[str]:
     lines.append(
         f"90 % intervals cover {_share(own['rows'])} of the predictions at a mean width of "
         f"{own['width']:.2f} (the wide ones {_share(wide['rows'])} at {wide['width']:.2f}), and "
-        'the probability of "reached by so many labels" is off by '
+        'the probability of "reached by N labels" is off by '
         f"{_points(needs['metamodel']['calibration'])} points on average (Brier score "
         f"{needs['metamodel']['brier']:.3f}, climatology {needs['climatology']['brier']:.3f})."
     )
@@ -67,13 +67,13 @@ def _failures(figures: Mapping[str, Any], own: Mapping[str, Any]) -> str:
     ]
     if shifted:
         parts.append(
-            f"where evaluation texts are unlike the labelled ones it errs by "
+            f"where evaluation texts are unlike the labelled ones the error is "
             f"{shifted['error']['metamodel']:.1f} points"
         )
     unlabelled = figures.get("unlabelled") or []
     if unlabelled:
         worst = max(unlabelled, key=lambda r: r["metamodel"] or 0)
-        parts.append(f"without any label by {worst['metamodel']:.0f} points")
+        parts.append(f"without any label it is {worst['metamodel']:.0f} points")
     return f"It fails in known places: {'; '.join(parts)}."
 
 
@@ -135,7 +135,7 @@ def gains_figure(rows: _Rows) -> Figure:
     names = [f"{r['n0']} labels x {r['multiple']}" for r in own]
     less = _less(own)
     figure, axes = blank(
-        title=f"The metamodel errs {less} less than the best baseline",
+        title=f"The error of the metamodel is {less} below that of the best baseline",
         caption="Mean absolute error in points, corpora left out. Full mark: metamodel; "
         "open mark: the best of nine baselines of the row. Bar: where the metamodel's mark would "
         "be, by the paired 90 % interval of the gain over corpora.",

@@ -116,7 +116,7 @@ def _accuracy(rows: _Rows) -> ScoreTable:
 def _needs(rows: _Rows) -> ScoreTable:
     metrics = ("reachable_though_not", "unreachable_though_reached")
     return ScoreTable(
-        "Whether a number of labels reaches a target: Brier score of the probability, wrong answers",
+        "Whether N labels reach a target: Brier score of the probability, wrong answers",
         "method",
         ["Brier score", "called reachable though not", "called unreachable though reached"],
         {

@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "CharkitError": "charkit.errors",
+    "EncodeOptions": "charkit.config",
     "Store": "charkit.store",
     "Task": "charkit.tasks",
     "Split": "charkit.tasks",
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from charkit.api import encode as encode
     from charkit.api import fetch as fetch
     from charkit.api import verify as verify
+    from charkit.config import EncodeOptions as EncodeOptions
     from charkit.encoders.encoder import Encoder as Encoder
     from charkit.encoders.load import load_encoder as load_encoder
     from charkit.encoders.states import LayerStates as LayerStates

@@ -5,26 +5,23 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from charkit.config import Pooling, Progress, TaskKind, no_progress, staged
-from charkit.encoders.device import DeviceChoice, DtypeChoice
-from charkit.encoders.encoder import Encoder
-from charkit.encoders.load import load_encoder
+from charkit.config import EncodeOptions, Progress, no_progress, staged
+from charkit.encoders.load import EncoderChoice, loaded
 from charkit.encoders.states import LayerStates
 from charkit.encoders.stream import encode_to_store
 from charkit.entry import StoreProblem
 from charkit.escape import csv_text
 from charkit.heads.findings import CUT_SHARE, cut_words
-from charkit.heads.grid import Source, place_of
+from charkit.heads.grid import Source
 from charkit.store import Store
 from charkit.tasks import Task, load_task
-from charkit.tasks.card import SourceOptions
-from charkit.tasks.rows import OnBadRows
+from charkit.tasks.card import LazyTask
 from charkit.tasks.texts import TextPart, load_texts, parts_of_task
 
 logger = logging.getLogger(__name__)
@@ -112,19 +109,9 @@ class EncodedTask:
 def encode(
     task: Source,
     *,
-    encoder: str | Encoder = "minilm",
-    pooling: Pooling = "mean",
-    max_length: int | None = None,
-    device: DeviceChoice = "auto",
-    dtype: DtypeChoice = "auto",
-    text: str | None = None,
-    pair: str | None = None,
-    label: str | None = None,
-    kind: TaskKind | None = None,
-    evaluation: str | Path | None = None,
+    encoder: EncoderChoice = "minilm",
+    encoding: EncodeOptions | None = None,
     eval_frac: float | None = None,
-    on_bad_rows: OnBadRows = "refuse",
-    offline: bool | None = None,
     store: Store | None = None,
     progress: Progress = no_progress,
 ) -> EncodedTask:
@@ -135,19 +122,9 @@ def encode(
     Args:
         task: A source that `charkit.load_task` takes, or a task.
         encoder: Name or loaded encoder.
-        pooling: How token states become one vector.
-        max_length: Longest text in tokens. Default: the encoder's own choice.
-        device: Where to compute.
-        dtype: What to compute in.
-        text: Column of the texts.
-        pair: Column of the second texts.
-        label: Column of the labels.
-        kind: ``"classification"`` or ``"regression"``; guessed when None.
-        evaluation: File with the evaluation rows, or the name of a folder's or data set's part.
+        encoding: Pooling and longest text.
         eval_frac: Share of the rows to hold out as a sweep does (0.2 there), which needs labels;
             None encodes all rows as one part.
-        on_bad_rows: Refuse rows with a label and no text, or drop and count them.
-        offline: Never open a connection; None reads CHARKIT_OFFLINE and HF_HUB_OFFLINE.
         store: Where states are kept. Default: the user's cache, or $CHARKIT_CACHE.
         progress: Called as ``progress(stage, done, total)``.
 
@@ -156,44 +133,35 @@ def encode(
         DataError: The source cannot be used.
         MissingError: An encoder, a file or disk space is missing.
     """
-    reading = SourceOptions(
-        text=text,
-        pair=pair,
-        label=label,
-        kind=kind,
-        evaluation=place_of(evaluation),
-        on_bad_rows=on_bad_rows,
-        offline=offline,
-    )
-    if not isinstance(encoder, Encoder):  # its files are looked at before the data are read
-        encoder = load_encoder(encoder, device=device, dtype=dtype, offline=offline)
-    name, texts, notes = _texts(task, reading, on_bad_rows, eval_frac)
-    store = store or Store()
-    logger.info("%s: %s; %s", encoder.name, encoder.device_reason, encoder.dtype_reason)
+    store, encoding = store or Store(), encoding or EncodeOptions()
+    found = loaded(encoder)  # its files are looked at before the data are read
+    name, texts, notes = _texts(task, eval_frac, store)
+    logger.info("%s: %s; %s", found.name, found.device_reason, found.dtype_reason)
     parts = {}
     for part in texts:
         parts[part.name] = encode_to_store(
-            encoder,
+            found,
             part.split,
             store=store,
-            pooling=pooling,
-            max_length=max_length,
+            pooling=encoding.pooling,
+            max_length=encoding.max_length,
             progress=staged(progress, f"encode {name}, {part.name}"),
         )
     return EncodedTask(parts, tuple(texts), notes)
 
 
 def _texts(
-    task: Source, reading: SourceOptions, on_bad_rows: OnBadRows, eval_frac: float | None
+    source: Source, eval_frac: float | None, store: Store
 ) -> tuple[str, list[TextPart], tuple[str, ...]]:
     """Return what is encoded: all rows of a source, or the parts of a task."""
-    generated = isinstance(task, str) and task.startswith("generated/")
+    lazy = source if isinstance(source, LazyTask) else LazyTask(source, store)
+    task, generated = lazy.source, str(lazy.source).startswith("generated/")
     if isinstance(task, Task) or generated or eval_frac is not None:
         if not isinstance(task, Task):
-            given = {f.name: getattr(reading, f.name) for f in fields(reading)}
-            task = load_task(task, **given | {"eval_frac": 0.2 if eval_frac is None else eval_frac})
+            given = asdict(lazy.options) | ({} if eval_frac is None else {"eval_frac": eval_frac})
+            task = load_task(task, **given)
         return task.name, parts_of_task(task), task.notes
-    return load_texts(task, reading=reading, on_bad_rows=on_bad_rows)
+    return load_texts(task, reading=lazy.options)
 
 
 @dataclass(frozen=True)

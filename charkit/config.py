@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +25,33 @@ labels permuted within the training sample, or the majority class (mean, for reg
 
 Progress = Callable[[str, int, int], None]
 """Called as ``progress(stage, done, total)`` while long work goes on."""
+
+NOTES = "charkit.notes"
+"""The log of lines for people: what was read, what will take long. A command shows them."""
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """What is taken from an encoder.
+
+    Attributes:
+        pooling: How token states become one vector.
+        max_length: Longest text in tokens; None means the encoder's own choice.
+    """
+
+    pooling: Pooling = "mean"
+    max_length: int | None = None
+
+
+def note(line: str) -> None:
+    """Log a line for people; the command line shows it on stderr."""
+    logging.getLogger(NOTES).info("%s", bounded(line))
+
+
+def notes_are_shown() -> bool:
+    """Return whether a note would reach somebody: what costs time to find out can be left out."""
+    logger = logging.getLogger(NOTES)
+    return logger.isEnabledFor(logging.INFO) and logger.hasHandlers()
 
 
 OFFLINE_VARIABLES = (

@@ -19,13 +19,15 @@ TARGET = 0.9
 def main() -> None:
     """Run the smoke study, answer a question with few labels, and say where to look."""
     from charkit.answers.estimate import estimate
+    from charkit.encoders.load import load_encoder
 
     out, output = Path("results") / "demo", Output()
     typer.echo("charkit demo: generated tasks, the bundled encoder, no network.\n")
     run_study(output, HERE / "smoke.toml", tasks=None, out=out, cache_dir=None)
     typer.echo(f"\nNow with 256 labels of one task: how many reach {TARGET}?\n")
     with progress_shown(output) as progress:
-        answer = estimate(QUESTION, target=TARGET, offline=True, progress=progress)
+        encoder = load_encoder(offline=True)
+        answer = estimate(QUESTION, target=TARGET, encoder=encoder, progress=progress)
     for line in answer.lines():
         typer.echo(harmless(line))
     answer.save(out / "answer")

@@ -20,7 +20,7 @@ from charkit.manifest import available_cores
 from charkit.parallel import ExecutorChoice, check_failures, executor_from, run_jobs
 from charkit.store import Store
 from charkit.tasks import Task, load_task
-from charkit.tasks.partly import without_repeats
+from charkit.tasks.checks import without_repeats
 from glue_pilot.config import read_toml
 from glue_pilot.next_findings import POLICIES, policy_words
 from glue_pilot.next_simulation import KIND, SimulationWork, read_simulation, run_simulation

@@ -301,3 +301,47 @@ def test_numbers_say_where_they_come_from():
         for line in numbers_without_reason(path)
     ]
     assert not bad
+
+
+MOST_PARAMETERS = 12
+"""Of a public function: options that travel together are one object."""
+
+
+def n_parameters(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    names = node.args
+    given = [a.arg for a in (*names.posonlyargs, *names.args, *names.kwonlyargs)]
+    return len([name for name in given if name not in ("self", "cls")])
+
+
+def test_public_functions_take_few_parameters():
+    bad = {
+        f"{module}.{node.name}": n_parameters(node)
+        for module, path in ALL.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (not node.name.startswith("_") or node.name == "__init__")
+        and n_parameters(node) > MOST_PARAMETERS
+    }
+    assert not bad
+
+
+COMMAND_LINES = 45
+"""Of a command: options become objects, one call of the library, and its result is shown."""
+
+
+def test_commands_are_short_and_call_the_library():
+    """The signature counts, the docstring does not."""
+    long = {}
+    for module, path in ALL.items():
+        if not module.startswith("charkit.cli."):
+            continue
+        for node in ast.parse(path.read_text()).body:
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            if not any("takes_options" in ast.dump(d) for d in node.decorator_list):
+                continue
+            assert node.end_lineno is not None
+            n_lines = node.end_lineno - node.body[1].lineno + 1
+            if n_lines > COMMAND_LINES:
+                long[f"{module}.{node.name}"] = n_lines
+    assert not long

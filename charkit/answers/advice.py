@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,7 @@ from charkit.encoders.stream import encode_to_store
 from charkit.errors import MissingError
 from charkit.manifest import package_versions
 from charkit.store import Store
-from charkit.tasks.partly import PartlyLabelled, Places
-from charkit.tasks.task import Split
+from charkit.tasks.task import Split, Task
 
 SHOWN = 5
 """Texts to label next that an estimate names: enough to start with. `charkit next` names more."""
@@ -129,7 +128,7 @@ class Advice:
 
 
 def advise(
-    sample: PartlyLabelled,
+    sample: Task,
     pilot: Pilot,
     encoder: Encoder,
     *,
@@ -198,9 +197,9 @@ def advise(
         found = kept("adequacy", measure, unlabelled=others.text_fingerprint)
         found["what"] = "evaluation texts" if pilot.judged else "texts without a label"
         covered = Adequacy(**found)
-    pool, places, judged = _pool(sample)
-    rows, _ = fresh_rows(sample.labelled, pool)
-    if places is None or not rows:
+    pool, judged = _pool(sample)
+    rows, _ = ([], 0) if pool is None else fresh_rows(sample.train, pool)
+    if pool is None or pool.places is None or not rows:
         return Advice(covered, None)
     strategy = strategy_for(shipped_bands(), codes, pilot.n_classes)
 
@@ -222,21 +221,16 @@ def advise(
             strategy=strategy,
             n_classes=pilot.n_classes,
         )["rows"]
-    found_places = tuple(places.numbers[rows[i]] for i in picked)
-    return Advice(covered, NextTexts(strategy, places.unit, found_places, len(rows), judged))
+    numbers = tuple(pool.places.numbers[rows[i]] for i in picked)
+    return Advice(covered, NextTexts(strategy, pool.places.unit, numbers, len(rows), judged))
 
 
-def _pool(sample: PartlyLabelled) -> tuple[Split, Places | None, bool]:
-    """Return the texts to choose from, their places, and whether they are the evaluation texts."""
-    texts, places, judged = sample.pool, sample.pool_places, False
-    if not len(texts) and sample.evaluation is not None:
-        texts, places, judged = sample.evaluation, sample.evaluation_places, True
-    rows = looked_at(len(texts))
-    if rows is None:
-        return texts, places, judged
-    if places is not None:
-        places = replace(places, numbers=tuple(places.numbers[i] for i in rows))
-    return texts.take(rows), places, judged
+def _pool(sample: Task) -> tuple[Split | None, bool]:
+    """Return the texts to choose from, and whether they are the evaluation texts."""
+    judged = sample.pool is None
+    texts = sample.evaluation if judged else sample.pool
+    rows = None if texts is None else looked_at(len(texts))
+    return texts if texts is None or rows is None else texts.take(rows), judged
 
 
 def _chosen(

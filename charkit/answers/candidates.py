@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from charkit.errors import DataError, UsageError
 from charkit.heads.grid import Source
-from charkit.tasks.card import SourceOptions
-from charkit.tasks.checks import row_keys
-from charkit.tasks.partly import PartlyLabelled, Places, load_partly_labelled, without_repeats
-from charkit.tasks.task import Split
+from charkit.tasks.card import load_sample
+from charkit.tasks.checks import row_keys, without_repeats
+from charkit.tasks.task import Split, Task
 
 MOST_POOL = 5_000
 """From larger pools so many texts are drawn first: strategies compare all pairs, which takes
@@ -25,14 +25,14 @@ FORMULA = frozenset("=+-@")
 
 
 def load_pool(
-    task: Source, *, reading: SourceOptions, n_classes: int | None = None
-) -> PartlyLabelled:
+    task: Source, *, pool: str | Path | None = None, n_classes: int | None = None
+) -> Task:
     """Read labelled texts, however few, and those to choose from: they become the sample's pool.
 
     Args:
         task: See `next_labels`.
-        reading: How it is read; ``evaluation`` is the file with the pool. Evaluation rows that a
-            source brings by itself are not to be labelled: they play no part.
+        pool: File with the pool, or the name of a part. Evaluation rows that a source brings by
+            itself are not to be labelled: they play no part.
         n_classes: Number of classes, for texts without any label.
 
     Raises:
@@ -40,25 +40,30 @@ def load_pool(
         DataError: The source cannot be used.
         MissingError: A file or package is not there.
     """
-    if reading.evaluation is not None and n_classes is not None:
+    if pool is not None and not isinstance(pool, str | Path):
+        raise UsageError(
+            f"pool: expected a file or a part's name, got {type(pool).__name__}. Add its rows to "
+            "the task, with an empty label, or write them to a file."
+        )
+    if pool is not None and n_classes is not None:
         raise UsageError(
             "texts without any label are the pool themselves: expected --classes or --pool, got "
             "both. Leave one out."
         )
-    sample = load_partly_labelled(task, reading=reading, n_classes=n_classes, few=True)
-    if reading.evaluation is not None and sample.evaluation is not None:
-        sample = replace(sample, pool=sample.evaluation, pool_places=sample.evaluation_places)
-    return replace(sample, evaluation=None, evaluation_places=None)
+    sample = load_sample(task, evaluation=pool, labels="few", classes=n_classes)
+    if pool is not None and sample.evaluation is not None:
+        sample = replace(sample, pool=sample.evaluation)
+    return replace(sample, evaluation=None)
 
 
-def known_labels(sample: PartlyLabelled, seed: int) -> tuple[Split, list[str]]:
+def known_labels(sample: Task, seed: int) -> tuple[Split, list[str]]:
     """Return the different labelled texts that are looked at, and what was left out.
 
     Args:
         sample: From `load_pool`.
         seed: Of the draw where there are too many.
     """
-    known = without_repeats(sample.labelled)
+    known = without_repeats(sample.train)
     if len(known) <= MOST_LABELLED:
         return known, []
     rows = np.random.default_rng(seed).permutation(len(known))[:MOST_LABELLED]
@@ -66,8 +71,8 @@ def known_labels(sample: PartlyLabelled, seed: int) -> tuple[Split, list[str]]:
     return known.take(np.sort(rows)), [note]
 
 
-def candidates(sample: PartlyLabelled, seed: int) -> tuple[Split, Places, list[str]]:
-    """Return the different texts without a label, where they stand, and what was left out.
+def candidates(sample: Task, seed: int) -> tuple[Split, list[str]]:
+    """Return the different texts without a label, and what was left out.
 
     Args:
         sample: From `load_pool`.
@@ -76,13 +81,13 @@ def candidates(sample: PartlyLabelled, seed: int) -> tuple[Split, Places, list[s
     Raises:
         DataError: No text is left.
     """
-    texts, places = sample.pool, sample.pool_places
-    if places is None or not len(texts):
+    texts = sample.pool
+    if texts is None or not len(texts):
         raise DataError(
             f"{sample.name}: there is nothing to choose from: expected rows without a label, got "
             "none. Leave labels empty, or give --pool FILE."
         )
-    rows, n_known = fresh_rows(sample.labelled, texts)
+    rows, n_known = fresh_rows(sample.train, texts)
     notes = []
     if n_known:
         notes.append(f"{n_known:,} texts of the pool are labelled already: left out")
@@ -97,7 +102,7 @@ def candidates(sample: PartlyLabelled, seed: int) -> tuple[Split, Places, list[s
         notes.append(f"{MOST_POOL:,} of {len(rows):,} texts of the pool were drawn to choose from")
         keep = np.random.default_rng(seed).permutation(len(rows))[:MOST_POOL]
         rows = [rows[i] for i in np.sort(keep)]
-    return texts.take(rows), Places(places.unit, tuple(places.numbers[i] for i in rows)), notes
+    return texts.take(rows), notes
 
 
 def fresh_rows(labelled: Split, texts: Split) -> tuple[list[int], int]:

@@ -21,10 +21,9 @@ from charkit.answers.gather import (
     layer_words,
 )
 from charkit.answers.reference import Measure, choose_measure
-from charkit.config import Pooling, Progress, TaskKind, no_progress
+from charkit.config import EncodeOptions, Progress, no_progress
 from charkit.durable import write_whole
-from charkit.encoders.device import DeviceChoice, DtypeChoice
-from charkit.encoders.encoder import Encoder
+from charkit.encoders.load import EncoderChoice
 from charkit.errors import CellsFailedError, UnknownNameError, UsageError
 from charkit.escape import csv_of
 from charkit.fisher.distance_intervals import UNSTEADY, corrected_pairwise
@@ -33,8 +32,6 @@ from charkit.fisher.options import FisherOptions
 from charkit.fisher.stability import STABLE
 from charkit.heads.findings import CUT_SHARE, cut_words
 from charkit.store import Store
-from charkit.tasks.card import SourceOptions
-from charkit.tasks.rows import OnBadRows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -241,17 +238,8 @@ def compare_tasks(
     head_layer: int = -1,
     n: int = 512,
     seed: int = 0,
-    encoder: str | Encoder = "minilm",
-    pooling: Pooling = "mean",
-    max_length: int | None = None,
-    device: DeviceChoice = "auto",
-    dtype: DtypeChoice = "auto",
-    text: str | None = None,
-    pair: str | None = None,
-    label: str | None = None,
-    kind: TaskKind | None = None,
-    on_bad_rows: OnBadRows = "refuse",
-    offline: bool | None = None,
+    encoder: EncoderChoice = "minilm",
+    encoding: EncodeOptions | None = None,
     store: Store | None = None,
     progress: Progress = no_progress,
 ) -> DistancesAnswer:
@@ -269,16 +257,7 @@ def compare_tasks(
         n: Training texts drawn from each task; a task with fewer gives all.
         seed: Of the draw.
         encoder: Name or loaded encoder.
-        pooling: How token states become one vector.
-        max_length: Longest text in tokens. Default: the encoder's own choice.
-        device: Where to compute.
-        dtype: What to compute in.
-        text: Column of the texts.
-        pair: Column of the second texts.
-        label: Column of the labels.
-        kind: ``"classification"`` or ``"regression"``; guessed when None.
-        on_bad_rows: Refuse rows without text or label, or drop and count them.
-        offline: Never open a connection; None reads CHARKIT_OFFLINE and HF_HUB_OFFLINE.
+        encoding: Pooling and longest text.
         store: Where embeddings are kept. Default: the user's cache, or $CHARKIT_CACHE.
         progress: Called as ``progress(stage, done, total)``.
 
@@ -288,26 +267,19 @@ def compare_tasks(
         CellsFailedError: Some tasks could not be embedded; the distances between the others, if
             two or more are left, are in its ``partial``.
     """
-    reading = SourceOptions(
-        text=text,
-        pair=pair,
-        label=label,
-        kind=kind,
-        on_bad_rows=on_bad_rows,
-        offline=offline,
-    )
     chosen = None if layers is None else tuple(layers)
+    encoding = encoding or EncodeOptions()
     sampling = Sampling(
         n=n,
         seed=seed,
         head_layer=head_layer,
         options=FisherOptions(
-            layers=chosen, pooling=pooling, max_length=max_length, keep_rows=corrected
+            layers=chosen,
+            pooling=encoding.pooling,
+            max_length=encoding.max_length,
+            keep_rows=corrected,
         ),
         encoder=encoder,
-        device=device,
-        dtype=dtype,
-        reading=reading,
     )
     return compare(tasks, sampling=sampling, metric=metric, store=store, progress=progress)
 

@@ -13,14 +13,15 @@ from charkit.answers.embed import KeptEmbeddings, embed_kept
 from charkit.answers.embed_key import VARIATIONAL, Options, check_cache_layer, embeddings_config
 from charkit.answers.embedded import EmbeddedTask
 from charkit.config import Pooling, Progress, no_progress, staged_by
-from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.encoders.encoder import Encoder
-from charkit.encoders.load import load_encoder
+from charkit.encoders.load import EncoderChoice, loaded
 from charkit.errors import DataError, UnknownNameError, UsageError
 from charkit.fisher import FisherOptions, VariationalOptions
 from charkit.fisher.labels import ESTIMATORS
 from charkit.fisher.sites import DEFAULT_PARTS
+from charkit.heads.grid import Source
 from charkit.store import Store
+from charkit.tasks.card import LazyTask
 from charkit.tasks.sample import sample_task
 from charkit.tasks.task import Split, Task
 
@@ -44,7 +45,7 @@ def choose_options(
     pooling: Pooling = "mean",
     max_length: int | None = None,
 ) -> Options:
-    """Return the options of an estimator by its name; the arguments are those of `charkit.embed`.
+    """Return the options of an estimator by its name; the arguments are its fields.
 
     Raises:
         UsageError: The estimator is not known, or does not take an option that was given.
@@ -168,62 +169,46 @@ class EmbedPlan:
 
 
 def plan_embedding(
-    task: Task,
-    options: Options,
+    task: Source,
     *,
     n: int | None = None,
-    seed: int = 0,
-    encoder: str | Encoder = "minilm",
+    encoder: EncoderChoice = "minilm",
+    options: Options | None = None,
     head_layers: Sequence[int] = (-1,),
     cache_layer: int | None = None,
     split: SplitName = "train",
-    device: DeviceChoice = "auto",
-    dtype: DtypeChoice = "auto",
-    offline: bool | None = None,
     store: Store | None = None,
 ) -> EmbedPlan:
-    """Check everything that can be checked before any work.
-
-    Args:
-        task: The whole task.
-        options: From `choose_options`.
-        n: Labelled training texts to use, drawn as in a sweep; None for all.
-        seed: Of that draw.
-        encoder: Name or loaded encoder.
-        head_layers: The layers that heads read, 1 to L, or negative from the end.
-        cache_layer: Keep the token states of this layer.
-        split: What is embedded.
-        device: Where to compute.
-        dtype: What to compute in.
-        offline: Never open a connection; None reads the environment.
-        store: Where results are kept. Default: the user's cache, or $CHARKIT_CACHE.
+    """Check everything that can be checked before any work; see `charkit.embed`.
 
     Raises:
         UsageError: An argument is not legal.
         DataError: There are no labels, or no evaluation part to embed.
         MissingError: The encoder is missing.
     """
+    store, options = store or Store(), options or FisherOptions()
     if split not in get_args(SplitName):
         raise UnknownNameError("split", split, get_args(SplitName))
-    sample = sample_task(task, n, seed=seed)
+    lazy = task if isinstance(task, LazyTask) else LazyTask(task, store)
+    whole = lazy.open()
+    sample = sample_task(whole, n, seed=options.seed)
     if split == "evaluation" and sample.evaluation is None:
         raise DataError(
-            f"{task.name} has no evaluation part: expected texts to embed, got none. Name a "
+            f"{whole.name} has no evaluation part: expected texts to embed, got none. Name a "
             "file of texts as unlabelled."
         )
-    if not isinstance(encoder, Encoder):
-        encoder = load_encoder(encoder, device=device, dtype=dtype, offline=offline)
-    logger.info("%s: %s; %s", encoder.name, encoder.device_reason, encoder.dtype_reason)
+    found = loaded(encoder)
+    logger.info("%s: %s; %s", found.name, found.device_reason, found.dtype_reason)
     plan = EmbedPlan(
         task=sample,
-        encoder=encoder,
+        encoder=found,
         split=split,
         head_layers=tuple(head_layers),
         options=options,
         cache_layer=cache_layer,
-        store=store or Store(),
+        store=store,
     )
     for _, part in plan.samples:
         lowest = min(plan.config(part)["options"]["layers"])
-        check_cache_layer(cache_layer, lowest, n_layers=encoder.n_layers)
+        check_cache_layer(cache_layer, lowest, n_layers=found.n_layers)
     return plan

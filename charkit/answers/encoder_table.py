@@ -90,6 +90,7 @@ class EncodersAnswer:
             ``"correlation"`` for regression.
         ranked: The best first.
         failed: Encoders that could not be ranked.
+        encoder_notes: What the encoders' folders declare and charkit does not do.
     """
 
     card: TaskCard
@@ -98,6 +99,7 @@ class EncodersAnswer:
     metric: str
     ranked: tuple[RankedEncoder, ...]
     failed: tuple[FailedEncoder, ...]
+    encoder_notes: tuple[str, ...] = ()
 
     @property
     def best(self) -> RankedEncoder:
@@ -210,6 +212,7 @@ class EncodersAnswer:
             "failed": [f.row() for f in self.failed],
             "lines": self.lines(),
             "notes": list(self.card.notes),
+            "encoder_notes": list(self.encoder_notes),
         }
 
     def to_pandas(self) -> pd.DataFrame:

@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from charkit.answers.encoder_table import EncodersAnswer, FailedEncoder, RankedEncoder
 from charkit.answers.layers import check_n, plan_layers
 from charkit.config import (
     RANDOM_PREFIX,
-    Pooling,
+    EncodeOptions,
     Progress,
-    TaskKind,
     no_progress,
     people_name,
     staged_by,
 )
-from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.encoders.encoder import Encoder
-from charkit.encoders.load import load_encoder
+from charkit.encoders.load import EncoderChoice, LazyEncoder, loaded
 from charkit.encoders.names import named_apart
 from charkit.encoders.stream import encode_to_store
 from charkit.errors import CellsFailedError, CharkitError, DataError, UsageError
 from charkit.heads.compare import LayerComparison, compare_layers
 from charkit.heads.encoder_choice import best_encoders
-from charkit.heads.grid import RANDOM_ENCODER_SEED, Source, SweepPlan, SweepSettings, place_of
+from charkit.heads.grid import RANDOM_ENCODER_SEED, Source, SweepPlan
 from charkit.heads.rivals import Rivals, rival_scores
 from charkit.heads.rows_used import rows_used
-from charkit.heads.sweep import run_sweep, train_part
+from charkit.heads.sweep import announce, run_sweep, train_part
 from charkit.parallel import ExecutorChoice
 from charkit.store import Store
-from charkit.tasks.card import LazyTask, SourceOptions
+from charkit.tasks.card import LazyTask
 from charkit.tasks.nested import nested_order
-from charkit.tasks.rows import OnBadRows
 
 logger = logging.getLogger(__name__)
 
@@ -47,29 +42,16 @@ CONTROLS = ("none", "shuffled_labels", "majority")
 RIVAL_TEXTS = 2_000
 """The rivals see at most so many labelled texts: their cost grows with the square."""
 
-Named = str | Encoder
-
 
 def rank_encoders(
     task: Source,
     *,
-    encoder: Sequence[Named] = DEFAULT_ENCODERS,
+    encoder: Sequence[EncoderChoice] = DEFAULT_ENCODERS,
     n: int | None = None,
     layers: Sequence[int | float] | None = None,
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
     metric: str | None = None,
-    pooling: Pooling = "mean",
-    max_length: int | None = None,
-    device: DeviceChoice = "auto",
-    dtype: DtypeChoice = "auto",
-    text: str | None = None,
-    pair: str | None = None,
-    label: str | None = None,
-    kind: TaskKind | None = None,
-    evaluation: str | Path | None = None,
-    eval_frac: float = 0.2,
-    on_bad_rows: OnBadRows = "refuse",
-    offline: bool | None = None,
+    encoding: EncodeOptions | None = None,
     store: Store | None = None,
     executor: ExecutorChoice = None,
     progress: Progress = no_progress,
@@ -90,19 +72,8 @@ def rank_encoders(
         seeds: Draws of the training texts.
         metric: What encoders and layers are ranked by: ``"accuracy"``, ``"f1"``, ``"macro_f1"``,
             ``"balanced_accuracy"`` or ``"matthews"``. Default: the task's own metric.
-        pooling: How token states become one vector.
-        max_length: Longest text in tokens. Default: each encoder's own choice.
-        device: Where the encoders run.
-        dtype: Arithmetic of the encoders.
-        text: Column of the texts.
-        pair: Column of the second texts.
-        label: Column of the labels.
-        kind: ``"classification"`` or ``"regression"``; guessed when None.
-        evaluation: File with the evaluation rows, or the name of a folder's or data set's part.
-        eval_frac: Share of the rows held out when no evaluation rows are given.
-        on_bad_rows: Refuse rows without text or label, or drop and count them.
-        offline: Never open a connection; None reads CHARKIT_OFFLINE and HF_HUB_OFFLINE.
-        store: Where results lie. Default: the user's cache, or $CHARKIT_CACHE.
+        encoding: Pooling and longest text. Default: mean, and each encoder's own choice.
+        store: Where results are stored. Default: the user's cache, or $CHARKIT_CACHE.
         executor: Where heads are fitted, such as 4 (processes), ``"ray"`` or ``"slurm"``. Default:
             one process a core.
         progress: Called as ``progress(stage, done, total)``.
@@ -112,28 +83,17 @@ def rank_encoders(
         DataError: The source cannot be used.
         CellsFailedError: Some encoders failed; the answer about the others is its ``partial``.
     """
-    reading = SourceOptions(
-        text=text,
-        pair=pair,
-        label=label,
-        kind=kind,
-        evaluation=place_of(evaluation),
-        eval_frac=eval_frac,
-        on_bad_rows=on_bad_rows,
-        offline=offline,
-    )
-    settings = SweepSettings(
-        layers=None if layers is None else tuple(layers),
-        seeds=tuple(seeds),
-        controls=CONTROLS,
+    plans, failed = plan_encoders(
+        task,
+        encoder=encoder,
+        n=n,
+        layers=layers,
+        seeds=seeds,
         metric=metric,
-        pooling=pooling,
-        max_length=max_length,
-        device=device,
-        dtype=dtype,
+        encoding=encoding,
+        store=store,
     )
-    lazy = LazyTask(task, store or Store(), reading)
-    plans, failed = plan_encoders(lazy, encoder, n=n, settings=settings)
+    announce(*plans)
     answer = run_encoders(plans, failed, executor=executor, progress=progress)
     if answer.failed:
         raise some_failed(answer)
@@ -141,54 +101,69 @@ def rank_encoders(
 
 
 def plan_encoders(
-    task: LazyTask, encoders: Sequence[Named], *, n: int | None, settings: SweepSettings
+    task: Source,
+    *,
+    encoder: Sequence[EncoderChoice] = DEFAULT_ENCODERS,
+    n: int | None = None,
+    layers: Sequence[int | float] | None = None,
+    seeds: Sequence[int] = (0, 1, 2, 3, 4),
+    metric: str | None = None,
+    encoding: EncodeOptions | None = None,
+    store: Store | None = None,
 ) -> tuple[list[SweepPlan], list[FailedEncoder]]:
-    """Return one sweep an encoder, and the encoders that cannot be had.
-
-    Args:
-        task: The task.
-        encoders: Names or loaded encoders.
-        n: Labelled training texts; None for all.
-        settings: The grid; its sizes are set to ``n``.
+    """Return one sweep an encoder, and the encoders that cannot be had; see `rank_encoders`.
 
     Raises:
         UsageError: ``n`` exceeds the training sample, there is no encoder, or one is named twice.
         DataError: The source cannot be used.
         CharkitError: No encoder can be had; with one reason for all, that error itself.
     """
-    names = [e if isinstance(e, str) else e.name for e in encoders]
+    lazy = task if isinstance(task, LazyTask) else LazyTask(task, store or Store())
+    names = [e.name if isinstance(e, Encoder | LazyEncoder) else str(e) for e in encoder]
     if not names or len(set(names)) < len(names):
         raise UsageError(
             f"encoders: expected at least one, each named once, got {names or 'none'}. Leave "
             "repeats out."
         )
-    check_n(task.card, n)
+    check_n(lazy.card, n)
     found: list[Encoder] = []
     failed: list[FailedEncoder] = []
-    for encoder, name in zip(encoders, names, strict=True):
+    for choice, name in zip(encoder, names, strict=True):
         try:
-            found.append(_loaded(encoder, settings, task.options.offline))
+            found.append(_loaded(choice))
         except CharkitError as error:
             failed.append(FailedEncoder(name, error))
     plans = []
-    for loaded in named_apart(found):
+    for one in named_apart(found):
         try:
-            plans.append(plan_layers(task, n=n, encoder=loaded, settings=settings))
+            plans.append(
+                plan_layers(
+                    lazy,
+                    n=n,
+                    encoder=one,
+                    layers=layers,
+                    seeds=seeds,
+                    controls=CONTROLS,
+                    metric=metric,
+                    encoding=encoding,
+                    store=store,
+                )
+            )
         except CharkitError as error:
-            failed.append(FailedEncoder(loaded.name, error))
+            failed.append(FailedEncoder(one.name, error))
     if not plans:
         raise _none_left(failed)
     return plans, failed
 
 
-def _loaded(encoder: Named, settings: SweepSettings, offline: bool | None) -> Encoder:
-    if isinstance(encoder, Encoder):
-        return encoder
-    plain = encoder.removeprefix(RANDOM_PREFIX)
-    found = load_encoder(plain, device=settings.device, dtype=settings.dtype, offline=offline)
-    if plain == encoder:
-        return found
-    return dataclasses.replace(found.randomised(seed=RANDOM_ENCODER_SEED), name=encoder)
+def _loaded(encoder: EncoderChoice) -> Encoder:
+    """Return the encoder; ``random:NAME`` with random weights."""
+    if isinstance(encoder, str):
+        encoder = LazyEncoder(encoder)
+    if not isinstance(encoder, LazyEncoder) or not encoder.name.startswith(RANDOM_PREFIX):
+        return loaded(encoder)
+    found = loaded(replace(encoder, name=encoder.name.removeprefix(RANDOM_PREFIX)))
+    return replace(found.randomised(seed=RANDOM_ENCODER_SEED), name=encoder.name)
 
 
 def run_encoders(
@@ -223,7 +198,8 @@ def run_encoders(
             out.append(FailedEncoder(name, CharkitError(f"{type(error).__name__}: {reason}")))
     if not runs:
         raise _none_left(out)
-    return _ranked(runs, out)
+    noted = [line for plan in plans for line in plan.encoder_notes()]
+    return replace(_ranked(runs, out), encoder_notes=tuple(dict.fromkeys(noted)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,6 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,17 +19,15 @@ from charkit.answers.pilot_costs import costs_of
 from charkit.answers.quantities import Interval, LabelsNeeded, LeftOut, Purchase
 from charkit.answers.question import Question, ask
 from charkit.answers.verdicts import Case, Verdict, reach_verdict, target_verdict, verdicts_of
-from charkit.config import Progress, TaskKind, no_progress
-from charkit.encoders.device import DeviceChoice, DtypeChoice
+from charkit.config import Progress, no_progress, note
 from charkit.encoders.encoder import Encoder
-from charkit.encoders.load import load_encoder
+from charkit.encoders.load import EncoderChoice, loaded
 from charkit.errors import DataError, MissingError
-from charkit.heads.grid import Source, place_of
+from charkit.heads.grid import Source
 from charkit.progress import ProgressChoice, Whole, shown
 from charkit.store import Store
-from charkit.tasks.card import SourceOptions
-from charkit.tasks.partly import PartlyLabelled, load_partly_labelled
-from charkit.tasks.rows import OnBadRows
+from charkit.tasks.card import load_sample
+from charkit.tasks.task import Task
 
 logger = logging.getLogger(__name__)
 
@@ -93,17 +90,8 @@ def estimate(
     cost: float | None = None,
     penalty: float | None = None,
     rounds: int = 1,
-    encoder: str | Encoder = "minilm",
+    encoder: EncoderChoice = "minilm",
     max_length: int | None = None,
-    device: DeviceChoice = "auto",
-    dtype: DtypeChoice = "auto",
-    text: str | None = None,
-    pair: str | None = None,
-    label: str | None = None,
-    kind: TaskKind | None = None,
-    evaluation: str | Path | None = None,
-    on_bad_rows: OnBadRows = "refuse",
-    offline: bool | None = None,
     store: Store | None = None,
     metamodel: Predictor | None = None,
     progress: ProgressChoice = None,
@@ -115,7 +103,9 @@ def estimate(
     (`EstimateAnswer.trustworthy`, `EstimateAnswer.verdicts`).
 
     Args:
-        task: A source that `charkit.load_task` takes, or a task.
+        task: A source that `charkit.load_task` takes, or a task: of that, the training part is
+            the pilot, and the evaluation part, whose labels are not read, or the pool are the
+            texts to come.
         target: An accuracy to reach, as a fraction.
         classes: Number of classes, for texts without labels: then no label is read.
         cost: Price of a label, for a plan of how to buy them.
@@ -123,16 +113,6 @@ def estimate(
         rounds: How often labels can be bought.
         encoder: Name or loaded encoder.
         max_length: Longest text in tokens. Default: the encoder's own choice.
-        device: Where to compute.
-        dtype: What to compute in.
-        text: Column of the texts.
-        pair: Column of the second texts.
-        label: Column of the labels.
-        kind: ``"classification"`` where labels look like amounts.
-        evaluation: File with texts to be judged on, or the name of a folder's or data set's
-            part; labels in it are not read.
-        on_bad_rows: Refuse rows without text, or drop and count them.
-        offline: Never open a connection; None reads CHARKIT_OFFLINE and HF_HUB_OFFLINE.
         store: Where results lie. Default: the user's cache, or $CHARKIT_CACHE.
         metamodel: What reads the evidence. Default: the shipped metamodel.
         progress: Called as ``progress(stage, done, total)``; False for none. Default: a bar on a
@@ -144,23 +124,15 @@ def estimate(
         MissingError: An encoder, a file or disk space is missing.
     """
     question = ask(target=target, cost=cost, penalty=penalty, rounds=rounds)
-    reading = SourceOptions(
-        text=text,
-        pair=pair,
-        label=label,
-        kind=kind,
-        evaluation=place_of(evaluation),
-        on_bad_rows=on_bad_rows,
-        offline=offline,
-    )
-    sample = load_partly_labelled(task, reading=reading, n_classes=classes)
-    if not isinstance(encoder, Encoder):
-        encoder = load_encoder(encoder, device=device, dtype=dtype, offline=offline)
+    sample = load_sample(task, classes=classes)
+    for line in sample.describe_labels():
+        note(line)
+    found = loaded(encoder)
     with shown(progress) as report:
         return answer_of(
             sample,
             question,
-            encoder=encoder,
+            encoder=found,
             max_length=max_length,
             store=store or Store(),
             metamodel=metamodel,
@@ -169,7 +141,7 @@ def estimate(
 
 
 def answer_of(
-    sample: PartlyLabelled,
+    sample: Task,
     question: Question,
     *,
     encoder: Encoder,

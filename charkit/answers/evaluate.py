@@ -19,21 +19,20 @@ from charkit.answers.evaluation_plan import (
     rows_table,
 )
 from charkit.answers.pool_evaluation import PoolEvaluation, class_scores, outlook
-from charkit.config import Progress, TaskKind, content_hash, no_progress, staged
-from charkit.encoders.device import DeviceChoice, DtypeChoice
+from charkit.config import Progress, content_hash, no_progress, note, staged
 from charkit.encoders.encoder import Encoder
-from charkit.encoders.load import load_encoder
+from charkit.encoders.load import EncoderChoice, loaded
 from charkit.encoders.stream import KIND as STATES
 from charkit.encoders.stream import encode_to_store, states_config
 from charkit.errors import DataError, MissingError, UsageError
 from charkit.heads.active_testing import make_strata, pool_accuracy
-from charkit.heads.grid import Source, place_of
+from charkit.heads.grid import Source
 from charkit.store import Store
-from charkit.tasks.card import SourceOptions
+from charkit.tasks.card import LazyTask
+from charkit.tasks.checks import without_repeats
 from charkit.tasks.nested import nested_order
-from charkit.tasks.partly import PartlyLabelled, Places, without_repeats
 from charkit.tasks.rows import OnBadRows
-from charkit.tasks.task import Split
+from charkit.tasks.task import Split, Task
 
 BUDGET = 30
 """Test labels where no number is given."""
@@ -49,18 +48,10 @@ def evaluate(
     pool: str | Path | None = None,
     budget: int | None = None,
     labels: str | Path | None = None,
-    encoder: str | Encoder = "minilm",
+    encoder: EncoderChoice = "minilm",
     layer: int | None = None,
     seed: int | None = None,
     max_length: int | None = None,
-    device: DeviceChoice = "auto",
-    dtype: DtypeChoice = "auto",
-    text: str | None = None,
-    pair: str | None = None,
-    label: str | None = None,
-    kind: TaskKind | None = None,
-    on_bad_rows: OnBadRows = "refuse",
-    offline: bool | None = None,
     store: Store | None = None,
     progress: Progress = no_progress,
 ) -> PoolEvaluation:
@@ -77,14 +68,6 @@ def evaluate(
             least leave-one-out log loss on the labelled sample.
         seed: Of the draw. Default: 0, or that of the file of labels.
         max_length: Longest text in tokens. Default: the encoder's own choice.
-        device: Where the encoder runs.
-        dtype: Arithmetic of the encoder.
-        text: Column of the texts.
-        pair: Column of the second texts.
-        label: Column of the labels.
-        kind: ``"classification"`` for numbers that name classes; guessed when None.
-        on_bad_rows: Refuse rows without text, or drop and count them.
-        offline: Never open a connection; None reads CHARKIT_OFFLINE and HF_HUB_OFFLINE.
         store: Where states are kept. Default: the user's cache, or $CHARKIT_CACHE.
         progress: Called as ``progress(stage, done, total)``.
 
@@ -94,30 +77,27 @@ def evaluate(
         MissingError: An encoder, a file or disk space is missing.
     """
     check_numbers(budget, seed)
-    reading = SourceOptions(
-        text=text,
-        pair=pair,
-        label=label,
-        kind=kind,
-        evaluation=place_of(pool, argument="pool"),
-        on_bad_rows=on_bad_rows,
-        offline=offline,
-    )
-    sample = load_pool(task, reading=reading)
-    if not isinstance(encoder, Encoder):
-        encoder = load_encoder(encoder, device=device, dtype=dtype, offline=offline)
-    return evaluate_sample(
+    sample = load_pool(task, pool=pool)
+    for line in sample.describe_labels():
+        note(line)
+    bad: OnBadRows = "refuse"
+    if isinstance(task, LazyTask) and task.options.on_bad_rows == "drop":
+        bad = "drop"
+    found = evaluate_sample(
         sample,
         budget=budget,
         labels=labels,
-        encoder=encoder,
+        encoder=loaded(encoder),
         layer=layer,
         seed=seed,
         max_length=max_length,
-        on_bad_rows=on_bad_rows,
+        on_bad_rows=bad,
         store=store or Store(),
         progress=progress,
     )
+    for line in found.notes[len(sample.notes) :]:
+        note(f"note: {line}")
+    return found
 
 
 def check_numbers(budget: int | None, seed: int | None) -> None:
@@ -136,7 +116,7 @@ def check_numbers(budget: int | None, seed: int | None) -> None:
 
 
 def evaluate_sample(
-    sample: PartlyLabelled,
+    sample: Task,
     *,
     budget: int | None,
     labels: str | Path | None,
@@ -155,7 +135,7 @@ def evaluate_sample(
             "Check the path, or leave out --labels to draw rows."
         )
     known, notes = _labelled(sample)
-    texts, places, more = _pool(sample)
+    texts, more = _pool(sample)
     layer = None if layer is None else _layer(encoder, layer)
     check_budget(min(BUDGET, len(texts)) if budget is None else budget, len(texts), sample.name)
     made_from = {
@@ -178,7 +158,7 @@ def evaluate_sample(
         tested = read_test_labels(
             labels, plan, texts, sample.columns, planned=planned, on_bad_rows=on_bad_rows
         )
-    return _answer(sample, plan, texts, places, tested, budget, encoder, [*notes, *more])
+    return _answer(sample, plan, texts, tested, budget, encoder, [*notes, *more])
 
 
 def _unplanned(labels: Path, plan: TestPlan) -> str:
@@ -186,10 +166,9 @@ def _unplanned(labels: Path, plan: TestPlan) -> str:
 
 
 def _answer(
-    sample: PartlyLabelled,
+    sample: Task,
     plan: TestPlan,
     texts: Split,
-    places: Places,
     tested: TestLabels | None,
     budget: int | None,
     encoder: Encoder,
@@ -210,7 +189,7 @@ def _answer(
         name=sample.name,
         encoder=encoder.name,
         plan=replace(plan, n_drawn=len(rows)),
-        table=rows_table(plan, texts, places, rows, names),
+        table=rows_table(plan, texts, rows, names),
         accuracy=found,
         n_tested=len(labelled),
         n_right=len(right),
@@ -235,15 +214,15 @@ def _warnings(plan: TestPlan) -> tuple[str, ...]:
     )
 
 
-def _labelled(sample: PartlyLabelled) -> tuple[Split, list[str]]:
+def _labelled(sample: Task) -> tuple[Split, list[str]]:
     """Return the rows that the head learns from, and what was left out.
 
     Raises:
         DataError: They are of fewer than two classes.
     """
-    known = without_repeats(sample.labelled)
+    known = without_repeats(sample.train)
     notes = []
-    if repeated := len(sample.labelled) - len(known):
+    if repeated := len(sample.train) - len(known):
         notes.append(f"{repeated:,} labelled rows repeat others: left out")
     n_classes = 0 if known.labels is None else len(np.unique(known.labels))
     if known.labels is None or n_classes < 2:
@@ -261,19 +240,19 @@ def _labelled(sample: PartlyLabelled) -> tuple[Split, list[str]]:
     return known, notes
 
 
-def _pool(sample: PartlyLabelled) -> tuple[Split, Places, list[str]]:
-    """Return the texts that are tested on, where they stand, and what was left out.
+def _pool(sample: Task) -> tuple[Split, list[str]]:
+    """Return the texts that are tested on, and what was left out.
 
     Raises:
         DataError: No text is left.
     """
-    texts, places = sample.pool, sample.pool_places
-    if places is None or not len(texts):
+    texts = sample.pool
+    if texts is None or not len(texts):
         raise DataError(
             f"{sample.name}: there is no pool to test on: expected the texts that the head will "
             "meet, got none. Give --pool FILE, or rows without a label."
         )
-    rows, n_known = fresh_rows(sample.labelled, texts)
+    rows, n_known = fresh_rows(sample.train, texts)
     notes = []
     if n_known:
         notes.append(
@@ -291,7 +270,7 @@ def _pool(sample: PartlyLabelled) -> tuple[Split, Places, list[str]]:
         notes.append(f"{MOST_POOL:,} of {len(rows):,} texts of the pool were drawn to stand for it")
         kept = np.random.default_rng(0).permutation(len(rows))[:MOST_POOL]
         rows = [rows[i] for i in np.sort(kept)]
-    return texts.take(rows), Places(places.unit, tuple(places.numbers[i] for i in rows)), notes
+    return texts.take(rows), notes
 
 
 def _layer(encoder: Encoder, layer: int) -> int:
@@ -307,7 +286,7 @@ def _layer(encoder: Encoder, layer: int) -> int:
 def _make_plan(
     known: Split,
     texts: Split,
-    sample: PartlyLabelled,
+    sample: Task,
     encoder: Encoder,
     made_from: dict[str, Any],
     seed: int,
@@ -349,13 +328,19 @@ def _make_plan(
 
 
 def cost_lines(
-    sample: PartlyLabelled, encoder: Encoder, max_length: int | None, store: Store
+    task: Source,
+    *,
+    pool: str | Path | None = None,
+    encoder: EncoderChoice = "minilm",
+    max_length: int | None = None,
+    store: Store,
 ) -> list[dict[str, Any]]:
-    """Return what evaluating a sample would compute: one row a stage.
+    """Return what `evaluate` would compute: one row a stage.
 
     Args:
-        sample: What was read.
-        encoder: The encoder.
+        task: The labelled sample.
+        pool: File with the texts that the head will meet. Default: the rows without a label.
+        encoder: Name or loaded encoder.
         max_length: Longest text in tokens. Default: the encoder's own choice.
         store: Where states are kept.
 
@@ -364,17 +349,20 @@ def cost_lines(
     """
     from charkit.heads.estimate import encode_seconds, matmul_rate  # torch
 
-    rate = matmul_rate(encoder.device, encoder.dtype)
-    longest = encoder.text_length(max_length)
+    sample, found = load_pool(task, pool=pool), loaded(encoder)
+    for line in sample.describe_labels():
+        note(line)
+    rate = matmul_rate(found.device, found.dtype)
+    longest = found.text_length(max_length)
     rows = []
     for stage, part in (("labelled texts", _labelled(sample)[0]), ("pool", _pool(sample)[0])):
-        config = states_config(encoder, part, max_length=max_length)
-        found = store.find(STATES, content_hash(config)) is not None
+        config = states_config(found, part, max_length=max_length)
+        known = store.find(STATES, content_hash(config)) is not None
         letters = sum(map(len, part.texts)) + sum(map(len, part.pairs or ()))
         tokens = min(letters / LETTERS_OF_TOKEN + 2 * len(part), longest * len(part))
-        seconds = 0.0 if found else encode_seconds(encoder, tokens, rate)
+        seconds = 0.0 if known else encode_seconds(found, tokens, rate)
         rows.append(
-            {"stage": f"encode {stage}", "texts": len(part), "in_store": found, "seconds": seconds}
+            {"stage": f"encode {stage}", "texts": len(part), "in_store": known, "seconds": seconds}
         )
     return rows
 
@@ -382,8 +370,6 @@ def cost_lines(
 LETTERS_OF_TOKEN = 4.0
 
 
-def _names(sample: PartlyLabelled) -> tuple[str, str, str]:
-    names = sample.columns
-    if names is None:
-        return "text", "pair", "label"
-    return names.text, names.pair or "pair", names.label or "label"
+def _names(sample: Task) -> tuple[str, str, str]:
+    text, pair, label = sample.columns or ("text", "", "")
+    return text, pair or "pair", label or "label"

@@ -56,7 +56,7 @@ def read_test_labels(
     path: str | Path,
     plan: TestPlan,
     texts: Split,
-    columns: Columns | None,
+    columns: Sequence[str],
     *,
     planned: bool = True,
     on_bad_rows: OnBadRows = "refuse",
@@ -67,7 +67,7 @@ def read_test_labels(
         path: The file that was written, with its label column filled in.
         plan: The plan that it came with.
         texts: The pool.
-        columns: The columns of the labelled sample, whose names the file has; None: guessed.
+        columns: The columns of the labelled sample, whose names the file has; empty: guessed.
         planned: Whether the plan was kept beside the file, and not made again.
         on_bad_rows: What to do with rows that have a label and no text.
 
@@ -94,16 +94,15 @@ def read_test_labels(
     return _in_order(found, others, plan, table.where, planned=planned)
 
 
-def _columns(table: RawTable, columns: Columns | None) -> Columns:
+def _columns(table: RawTable, columns: Sequence[str]) -> Columns:
     """Return the columns of the file: those of the source, else charkit's own names."""
-    if columns is None:
-        return choose_columns(table, text=None, pair=None, label=None)
+    text, pair, label = columns or ("", "", "")
     names = table.columns
     return choose_columns(
         table,
-        text=columns.text if columns.text in names else None,
-        pair=columns.pair if columns.pair in names else None,
-        label=columns.label if columns.label in names else None,
+        text=text if text and text in names else None,
+        pair=pair if pair and pair in names else None,
+        label=label if label and label in names else None,
     )
 
 

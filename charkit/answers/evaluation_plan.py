@@ -19,7 +19,6 @@ from charkit.errors import CharkitError, DataError, UsageError
 from charkit.heads.active_testing import FEWEST, Strata, labelling_order
 from charkit.sealed import read_sealed, sealed_json
 from charkit.tasks.missing import is_missing
-from charkit.tasks.partly import Places
 from charkit.tasks.tables import read_table
 from charkit.tasks.task import Split
 
@@ -199,17 +198,17 @@ def check_budget(budget: int, n_pool: int, name: str) -> None:
 
 
 def rows_table(
-    plan: TestPlan, texts: Split, places: Places, rows: IntArray, labels: dict[int, str]
+    plan: TestPlan, texts: Split, rows: IntArray, labels: dict[int, str]
 ) -> pd.DataFrame:
     """Return one line a row to label, the first first.
 
     Args:
         plan: The plan.
         texts: The pool.
-        places: Where its rows stand in their file.
         rows: The start of the order of labelling.
         labels: Labels that are known, by row.
     """
+    places = texts.where()
     columns: dict[str, Any] = {
         "rank": np.arange(1, len(rows) + 1),
         places.unit: [places.numbers[row] for row in rows],

@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from charkit.answers.embed import embed_kept
 from charkit.config import Progress, no_progress, staged_by
-from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.encoders.encoder import Encoder
-from charkit.encoders.load import load_encoder
+from charkit.encoders.load import EncoderChoice, loaded
 from charkit.errors import CharkitError, DataError, UsageError
 from charkit.fisher.distances import labels
 from charkit.fisher.embedding import TaskEmbedding, check_comparable
@@ -23,7 +22,7 @@ from charkit.fisher.options import FisherOptions
 from charkit.heads.grid import Source
 from charkit.store import Store
 from charkit.tasks import Task, load_task
-from charkit.tasks.card import SourceOptions
+from charkit.tasks.card import LazyTask
 from charkit.tasks.sample import sample_task
 
 logger = logging.getLogger(__name__)
@@ -42,36 +41,17 @@ class Sampling:
         head_layer: The layer that the head reads, 1 to L, or negative from the end.
         options: Layers, parts, pooling.
         encoder: Name or loaded encoder.
-        device: Where to compute.
-        dtype: What to compute in.
-        reading: How sources are read.
     """
 
     n: int = 512
     seed: int = 0
     head_layer: int = -1
     options: FisherOptions = field(default_factory=FisherOptions)
-    encoder: str | Encoder = "minilm"
-    device: DeviceChoice = "auto"
-    dtype: DtypeChoice = "auto"
-    reading: SourceOptions = field(default_factory=SourceOptions)
+    encoder: EncoderChoice = "minilm"
 
     def __post_init__(self) -> None:
         if self.n < 2:
             raise UsageError(f"n out of range: expected at least 2, got {self.n}.")
-
-    def open(self, source: Source) -> Task:
-        """Return the task of a source; a generated one brings its own columns.
-
-        Raises:
-            DataError: The source cannot be used.
-        """
-        if isinstance(source, Task):
-            return source
-        if isinstance(source, str) and source.startswith("generated/"):
-            return load_task(source)
-        given = {f.name: getattr(self.reading, f.name) for f in fields(self.reading)}
-        return load_task(source, **given)
 
     def check(self, encoder: Encoder) -> None:
         """Refuse layers that the encoder does not have, before any work.
@@ -89,11 +69,9 @@ class Sampling:
             UsageError: There is no such encoder or device.
             MissingError: It is not on this machine.
         """
-        if isinstance(self.encoder, Encoder):
-            return self.encoder
-        offline = self.reading.offline
-        found = load_encoder(self.encoder, device=self.device, dtype=self.dtype, offline=offline)
-        logger.info("%s: %s; %s", found.name, found.device_reason, found.dtype_reason)
+        found = loaded(self.encoder)
+        if found is not self.encoder:
+            logger.info("%s: %s; %s", found.name, found.device_reason, found.dtype_reason)
         return found
 
 
@@ -177,7 +155,7 @@ def gather(
             if encoder is None or is_embedding(source):
                 found.append(read_embedding(source, layers=sampling.options.layers))
             else:
-                task = sampling.open(source)
+                task = opened(source)
                 found.append(
                     embed_one(task, encoder, sampling=sampling, store=store, progress=progress)
                 )
@@ -186,6 +164,17 @@ def gather(
             failed.append(Failure(source_words(source), error))
     alike, odd = _comparable(_named_apart(found))
     return alike, [*failed, *odd]
+
+
+def opened(source: Source) -> Task:
+    """Return the task of a source.
+
+    Raises:
+        DataError: The source cannot be used.
+    """
+    if isinstance(source, Task):
+        return source
+    return source.task if isinstance(source, LazyTask) else load_task(source)
 
 
 def embed_one(
@@ -235,6 +224,8 @@ def is_embedding(source: Comparable) -> bool:
 
 def source_words(source: Comparable) -> str:
     """Return what a message calls a source."""
+    if isinstance(source, LazyTask):
+        source = source.source
     if isinstance(source, Task | TaskEmbedding):
         return source.name
     return str(source) if isinstance(source, str | Path) else type(source).__name__

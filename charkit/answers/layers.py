@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from charkit.config import Pooling, Progress, TaskKind, no_progress, people_name
-from charkit.encoders.device import DeviceChoice, DtypeChoice
-from charkit.encoders.encoder import Encoder
+from charkit.config import EncodeOptions, Progress, no_progress, people_name
+from charkit.encoders.load import EncoderChoice
 from charkit.errors import DataError, UsageError
 from charkit.heads.choice import LayerChoice, SignalTest
 from charkit.heads.compare import compare_layers
 from charkit.heads.findings import CUT_SHARE, NO_HELP, cut_words, ties
-from charkit.heads.grid import ALL_CONTROLS, Source, SweepPlan, SweepSettings, place_of, plan_sweep
+from charkit.heads.grid import ALL_CONTROLS, Source, SweepPlan, SweepSettings, plan_sweep
 from charkit.heads.result import SweepResult
-from charkit.heads.sweep import run_sweep
+from charkit.heads.sweep import announce, run_sweep
 from charkit.parallel import ExecutorChoice
 from charkit.store import Store
-from charkit.tasks.card import LazyTask, SourceOptions, TaskCard
-from charkit.tasks.rows import OnBadRows
+from charkit.tasks.card import LazyTask, TaskCard
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,22 +112,11 @@ def layers(
     task: Source,
     *,
     n: int | None = None,
-    encoder: str | Encoder = "minilm",
+    encoder: EncoderChoice = "minilm",
     layers: Sequence[int | float] | None = None,
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
     metric: str | None = None,
-    pooling: Pooling = "mean",
-    max_length: int | None = None,
-    device: DeviceChoice = "auto",
-    dtype: DtypeChoice = "auto",
-    text: str | None = None,
-    pair: str | None = None,
-    label: str | None = None,
-    kind: TaskKind | None = None,
-    evaluation: str | Path | None = None,
-    eval_frac: float = 0.2,
-    on_bad_rows: OnBadRows = "refuse",
-    offline: bool | None = None,
+    encoding: EncodeOptions | None = None,
     store: Store | None = None,
     executor: ExecutorChoice = None,
     progress: Progress = no_progress,
@@ -145,19 +131,8 @@ def layers(
         seeds: Draws of the training texts.
         metric: What layers are compared by: ``"accuracy"``, ``"f1"``, ``"macro_f1"``,
             ``"balanced_accuracy"`` or ``"matthews"``. Default: the task's own metric.
-        pooling: How token states become one vector.
-        max_length: Longest text in tokens. Default: the encoder's own choice.
-        device: Where the encoder runs.
-        dtype: Arithmetic of the encoder.
-        text: Column of the texts.
-        pair: Column of the second texts.
-        label: Column of the labels.
-        kind: ``"classification"`` or ``"regression"``; guessed when None.
-        evaluation: File with the evaluation rows, or the name of a folder's or data set's part.
-        eval_frac: Share of the rows held out when no evaluation rows are given.
-        on_bad_rows: Refuse rows without text or label, or drop and count them.
-        offline: Never open a connection; None reads CHARKIT_OFFLINE and HF_HUB_OFFLINE.
-        store: Where results lie. Default: the user's cache, or $CHARKIT_CACHE.
+        encoding: Pooling and longest text.
+        store: Where results are stored. Default: the user's cache, or $CHARKIT_CACHE.
         executor: Where heads are fitted, such as 4 (processes), ``"ray"`` or ``"slurm"``. Default:
             one process a core.
         progress: Called as ``progress(stage, done, total)``.
@@ -167,55 +142,51 @@ def layers(
         DataError: The source cannot be used.
         MissingError: An encoder, a file or disk space is missing.
     """
-    reading = SourceOptions(
-        text=text,
-        pair=pair,
-        label=label,
-        kind=kind,
-        evaluation=place_of(evaluation),
-        eval_frac=eval_frac,
-        on_bad_rows=on_bad_rows,
-        offline=offline,
-    )
-    settings = SweepSettings(
-        layers=None if layers is None else tuple(layers),
-        seeds=tuple(seeds),
-        controls=ALL_CONTROLS,
-        metric=metric,
-        pooling=pooling,
-        max_length=max_length,
-        device=device,
-        dtype=dtype,
-    )
     plan = plan_layers(
-        LazyTask(task, store or Store(), reading), n=n, encoder=encoder, settings=settings
+        task,
+        n=n,
+        encoder=encoder,
+        layers=layers,
+        seeds=seeds,
+        metric=metric,
+        encoding=encoding,
+        store=store,
     )
+    announce(plan)
     return answer_from(run_sweep(plan, executor=executor, progress=progress))
 
 
 def plan_layers(
-    task: LazyTask, *, n: int | None, encoder: str | Encoder, settings: SweepSettings
+    task: Source,
+    *,
+    n: int | None = None,
+    encoder: EncoderChoice = "minilm",
+    layers: Sequence[int | float] | None = None,
+    seeds: Sequence[int] = (0, 1, 2, 3, 4),
+    controls: Sequence[str] = ALL_CONTROLS,
+    metric: str | None = None,
+    encoding: EncodeOptions | None = None,
+    store: Store | None = None,
 ) -> SweepPlan:
-    """Return the sweep that answers the question.
-
-    Args:
-        task: The task.
-        n: Labelled training texts; None for all.
-        encoder: Name or loaded encoder.
-        settings: The grid; its sizes are set to ``n``.
+    """Return the sweep that answers the question; the arguments are those of `layers`.
 
     Raises:
-        UsageError: ``n`` exceeds the training sample, or another setting is not legal.
+        UsageError: ``n`` exceeds the training sample, or another argument is not legal.
+        DataError: The source cannot be used.
     """
-    card = task.card
-    check_n(card, n)
-    return plan_sweep(
-        [task],
-        encoder=encoder,
-        settings=replace(settings, sizes=(n or card.n_train,)),
-        reading=task.options,
-        store=task.store,
+    lazy = task if isinstance(task, LazyTask) else LazyTask(task, store or Store())
+    check_n(lazy.card, n)
+    encoding = encoding or EncodeOptions()
+    settings = SweepSettings(
+        layers=None if layers is None else tuple(layers),
+        sizes=(n or lazy.card.n_train,),
+        seeds=tuple(seeds),
+        controls=tuple(controls),
+        metric=metric,
+        pooling=encoding.pooling,
+        max_length=encoding.max_length,
     )
+    return plan_sweep([lazy], encoder=encoder, settings=settings, store=store or lazy.store)
 
 
 def check_n(card: TaskCard, n: int | None) -> None:

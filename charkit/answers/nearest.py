@@ -11,13 +11,13 @@ from charkit.answers.gather import (
     Sampling,
     embed_one,
     is_embedding,
+    opened,
     read_embedding,
 )
 from charkit.answers.library import Library, load_library, shipped_library, shipped_names
 from charkit.answers.ranking import NearestAnswer, rank_library
-from charkit.config import Progress, TaskKind, no_progress
-from charkit.encoders.device import DeviceChoice, DtypeChoice
-from charkit.encoders.encoder import Encoder
+from charkit.config import Progress, no_progress
+from charkit.encoders.load import EncoderChoice
 from charkit.errors import MissingError, UsageError
 from charkit.fisher.distances import check_metric
 from charkit.fisher.embedding import TaskEmbedding
@@ -25,8 +25,6 @@ from charkit.fisher.numbering import head_layer_number
 from charkit.fisher.options import FisherOptions
 from charkit.heads.grid import Source
 from charkit.store import Store
-from charkit.tasks.card import SourceOptions
-from charkit.tasks.rows import OnBadRows
 
 
 def nearest_tasks(
@@ -38,15 +36,7 @@ def nearest_tasks(
     n: int | None = None,
     seed: int = 0,
     library: str | Path | Library | None = None,
-    encoder: str | Encoder = "minilm",
-    device: DeviceChoice = "auto",
-    dtype: DtypeChoice = "auto",
-    text: str | None = None,
-    pair: str | None = None,
-    label: str | None = None,
-    kind: TaskKind | None = None,
-    on_bad_rows: OnBadRows = "refuse",
-    offline: bool | None = None,
+    encoder: EncoderChoice = "minilm",
     store: Store | None = None,
     progress: Progress = no_progress,
 ) -> NearestAnswer:
@@ -61,14 +51,6 @@ def nearest_tasks(
         seed: Of the draw.
         library: Another library than the one shipped for the encoder, or its path.
         encoder: Name or loaded encoder.
-        device: Where to compute.
-        dtype: What to compute in.
-        text: Column of the texts.
-        pair: Column of the second texts.
-        label: Column of the labels.
-        kind: ``"classification"`` or ``"regression"``; guessed when None.
-        on_bad_rows: Refuse rows without text or label, or drop and count them.
-        offline: Never open a connection; None reads CHARKIT_OFFLINE and HF_HUB_OFFLINE.
         store: Where embeddings are kept. Default: the user's cache, or $CHARKIT_CACHE.
         progress: Called as ``progress(stage, done, total)``.
 
@@ -77,22 +59,11 @@ def nearest_tasks(
         DataError: The source or the library cannot be used.
         MissingError: There is no library for the encoder, or something else is missing.
     """
-    reading = SourceOptions(
-        text=text,
-        pair=pair,
-        label=label,
-        kind=kind,
-        on_bad_rows=on_bad_rows,
-        offline=offline,
-    )
     sampling = Sampling(
         seed=seed,
         head_layer=head_layer,
         options=FisherOptions(layers=None if layers is None else tuple(layers)),
         encoder=encoder,
-        device=device,
-        dtype=dtype,
-        reading=reading,
     )
     return nearest(
         task,
@@ -127,15 +98,15 @@ def nearest(
         library = _fitting(library, encoder.name, encoder.fingerprint)
         sampling.check(encoder)
         head_layer = head_layer_number(sampling.head_layer, n_layers=encoder.n_layers)
-        opened = sampling.open(task)
+        whole = opened(task)
         fitted = replace(
             sampling,
-            n=n or _size_for(library, len(opened.train)),
+            n=n or _size_for(library, len(whole.train)),
             head_layer=head_layer,
             options=library_options(library, head_layer, sampling.options.layers),
         )
         gathered = embed_one(
-            opened, encoder, sampling=fitted, store=store or Store(), progress=progress
+            whole, encoder, sampling=fitted, store=store or Store(), progress=progress
         )
     size = library.near_size(gathered.embedding.n_samples)
     return rank_library(gathered, library, size=size, metric=metric)

@@ -16,19 +16,15 @@ from charkit.answers.adequacy import Adequacy, adequacy
 from charkit.answers.candidates import FORMULA, candidates, known_labels, load_pool
 from charkit.answers.policy import shipped_bands, strategy_for
 from charkit.answers.query import STRATEGIES, Choice, Strategy, choose_rows
-from charkit.config import Progress, TaskKind, no_progress, people_name, staged
+from charkit.config import Progress, no_progress, note, people_name, staged
 from charkit.durable import write_whole
-from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.encoders.encoder import Encoder
-from charkit.encoders.load import load_encoder
+from charkit.encoders.load import EncoderChoice, loaded
 from charkit.encoders.stream import encode_to_store
 from charkit.errors import UnknownNameError, UsageError
-from charkit.heads.grid import Source, place_of
+from charkit.heads.grid import Source
 from charkit.store import Store
-from charkit.tasks.card import SourceOptions
-from charkit.tasks.partly import PartlyLabelled, Places
-from charkit.tasks.rows import OnBadRows
-from charkit.tasks.task import Split
+from charkit.tasks.task import Split, Task
 
 Asked = Strategy | Literal["auto"]
 
@@ -163,18 +159,10 @@ def next_labels(
     strategy: Asked = "auto",
     pool: str | Path | None = None,
     classes: int | None = None,
-    encoder: str | Encoder = "minilm",
+    encoder: EncoderChoice = "minilm",
     layer: int | None = None,
     seed: int = 0,
     max_length: int | None = None,
-    device: DeviceChoice = "auto",
-    dtype: DtypeChoice = "auto",
-    text: str | None = None,
-    pair: str | None = None,
-    label: str | None = None,
-    kind: TaskKind | None = None,
-    on_bad_rows: OnBadRows = "refuse",
-    offline: bool | None = None,
     store: Store | None = None,
     progress: Progress = no_progress,
 ) -> NextLabels:
@@ -192,14 +180,6 @@ def next_labels(
             thirds of the way up.
         seed: Of all chance.
         max_length: Longest text in tokens. Default: the encoder's own choice.
-        device: Where the encoder runs.
-        dtype: Arithmetic of the encoder.
-        text: Column of the texts.
-        pair: Column of the second texts.
-        label: Column of the labels.
-        kind: ``"classification"`` for numbers that name classes; guessed when None.
-        on_bad_rows: Refuse rows without text, or drop and count them.
-        offline: Never open a connection; None reads CHARKIT_OFFLINE and HF_HUB_OFFLINE.
         store: Where states lie. Default: the user's cache, or $CHARKIT_CACHE.
         progress: Called as ``progress(stage, done, total)``.
 
@@ -211,29 +191,23 @@ def next_labels(
     """
     check_choice(n, strategy, seed)
     n, seed = int(n), int(seed)  # NumPy's whole numbers are not those of scikit-activeml
-    reading = SourceOptions(
-        text=text,
-        pair=pair,
-        label=label,
-        kind=kind,
-        evaluation=place_of(pool, argument="pool"),
-        on_bad_rows=on_bad_rows,
-        offline=offline,
-    )
-    sample = load_pool(task, reading=reading, n_classes=classes)
-    if not isinstance(encoder, Encoder):
-        encoder = load_encoder(encoder, device=device, dtype=dtype, offline=offline)
-    return choose_texts(
+    sample = load_pool(task, pool=pool, n_classes=classes)
+    for line in sample.describe_labels():
+        note(line)
+    found = choose_texts(
         sample,
         n=n,
         strategy=strategy,
-        encoder=encoder,
+        encoder=loaded(encoder),
         layer=layer,
         seed=seed,
         max_length=max_length,
         store=store or Store(),
         progress=progress,
     )
+    for line in found.notes[len(sample.notes) :]:
+        note(f"note: {line}")
+    return found
 
 
 ENDINGS = (".csv", ".jsonl", ".json")
@@ -278,7 +252,7 @@ def check_choice(n: int, strategy: str, seed: int) -> Asked:
 
 
 def choose_texts(
-    sample: PartlyLabelled,
+    sample: Task,
     *,
     n: int,
     strategy: Asked,
@@ -290,7 +264,7 @@ def choose_texts(
     progress: Progress = no_progress,
 ) -> NextLabels:
     """Choose texts to label next among those that were read; see `next_labels`."""
-    texts, places, notes = candidates(sample, seed)
+    texts, notes = candidates(sample, seed)
     known, more = known_labels(sample, seed)
     notes = more + notes
     number = compared_layer(encoder, layer)
@@ -323,7 +297,7 @@ def choose_texts(
         encoder=encoder.name,
         layer=number,
         strategy=strategy,
-        table=_table(texts, places, chosen),
+        table=_table(texts, chosen),
         adequacy=adequacy(states[0], codes, states[1]) if len(np.unique(codes)) > 1 else None,
         n_labelled=len(known),
         n_pool=len(texts),
@@ -349,11 +323,11 @@ def compared_layer(encoder: Encoder, layer: int | None) -> int:
     return layer % (deepest + 1)
 
 
-def _names(sample: PartlyLabelled) -> tuple[str, str, str]:
-    names = sample.columns
-    if names is None:
+def _names(sample: Task) -> tuple[str, str, str]:
+    if not sample.columns:
         return COLUMNS
-    return names.text, names.pair or "pair", names.label or "label"
+    text, pair, label = sample.columns
+    return text, pair or "pair", label or "label"
 
 
 def quoted(text: str) -> str:
@@ -365,7 +339,8 @@ def quoted(text: str) -> str:
     return f"'{text}" if text.lstrip()[:1] in FORMULA else text
 
 
-def _table(texts: Split, places: Places, chosen: Choice) -> pd.DataFrame:
+def _table(texts: Split, chosen: Choice) -> pd.DataFrame:
+    places = texts.where()
     columns: dict[str, Any] = {
         "rank": np.arange(1, len(chosen.rows) + 1),
         places.unit: [places.numbers[i] for i in chosen.rows],

@@ -30,10 +30,9 @@ from charkit.entry import read_run
 from charkit.heads.grid import RANDOM_ENCODER_SEED
 from charkit.manifest import Clock, package_versions, run_manifest
 from charkit.store import Store
-from charkit.tasks.checks import row_keys
+from charkit.tasks.checks import row_keys, without_repeats
 from charkit.tasks.nested import nested_order
-from charkit.tasks.partly import PartlyLabelled, without_repeats
-from charkit.tasks.task import Split
+from charkit.tasks.task import Split, Task
 
 if TYPE_CHECKING:
     from charkit.answers.pilot_stages import Stages
@@ -131,13 +130,13 @@ class Pilot:
         return lines
 
 
-def make_pilot(sample: PartlyLabelled) -> Pilot:
+def make_pilot(sample: Task) -> Pilot:
     """Return a sample without repeated rows, cut to what evidence needs.
 
     Args:
-        sample: What was read.
+        sample: From `charkit.tasks.card.load_sample`.
     """
-    distinct = without_repeats(sample.labelled)
+    distinct = without_repeats(sample.train)
     labelled, n_labels = distinct, len(distinct)
     if n_labels > MOST_LABELLED:
         assert distinct.labels is not None
@@ -156,7 +155,7 @@ def make_pilot(sample: PartlyLabelled) -> Pilot:
         class_names=sample.class_names,
         n_classes=sample.n_classes,
         n_labels=n_labels,
-        n_repeated=len(sample.labelled) - n_labels,
+        n_repeated=len(sample.train) - n_labels,
         n_unlabelled=n_unlabelled,
         judged=sample.evaluation is not None,
     )

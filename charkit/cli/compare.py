@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +14,6 @@ from charkit.cli.show import Output, progress_shown, ready_folder, reported, who
 
 if TYPE_CHECKING:
     from charkit.answers.distances import DistancesAnswer
-    from charkit.errors import CellsFailedError
 
 _WIDEST = 10  # tasks whose matrix fits a terminal
 
@@ -26,12 +26,27 @@ Compared = Annotated[
         show_default=False,
     ),
 ]
+Task = Annotated[
+    str,
+    typer.Argument(
+        help="A task: a file, a folder, hub:NAME/CONFIG@REVISION, glue/NAME, generated/NAME, "
+        "or an embedding that 'charkit embed --out' wrote (.safetensors).",
+        show_default=False,
+    ),
+]
 Metric = Annotated[
     str | None,
     typer.Option(
         "--metric",
         help="log_ratio, cosine, plain_cosine, normalized_cosine, correlation, kl, asymmetric_kl, "
         "jsd, entropy, aitchison, asymmetric. Default: log_ratio where there is a reference.",
+    ),
+]
+Corrected = Annotated[
+    bool,
+    typer.Option(
+        "--corrected",
+        help="Take off what sampling noise adds; keeps 80 kB a text for minilm.",
     ),
 ]
 WhoseLayers = Annotated[
@@ -41,108 +56,109 @@ WhoseLayers = Annotated[
 HeadLayer = Annotated[
     int, typer.Option("--head-layer", help="The layer that the head reads; -1 is the last.")
 ]
+
+
+@dataclass(frozen=True)
+class WeightOptions:
+    """Which weights are compared."""
+
+    layers: WhoseLayers = None
+    head_layer: HeadLayer = -1
+
+    def given(self) -> dict[str, Any]:
+        """Return the arguments of `charkit.compare_tasks`."""
+        return {
+            "layers": whole_numbers(self.layers, "--layers"),
+            "head_layer": self.head_layer,
+        }
+
+
+NEach = Annotated[
+    int,
+    typer.Option("--n", "-n", help="Training texts drawn from each; fewer give all.", min=2),
+]
+NTexts = Annotated[
+    int | None,
+    typer.Option(
+        "--n",
+        "-n",
+        help="Training texts. Default: the library's largest size that the task has.",
+        min=2,
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", help="Of the sample of --n.")]
+K = Annotated[int, typer.Option("--k", "-k", help="How many to show.", min=1)]
+LibraryPath = Annotated[
+    str | None,
+    typer.Option("--library", help="Another library than the shipped one: its path."),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", parser=o.path, help="Folder for distances.csv, matrix, tree and map."),
+]
 
 
 @reported
+@o.takes_options
 def distances(
     tasks: Compared,
     metric: Metric = None,
-    corrected: Annotated[
-        bool,
-        typer.Option(
-            "--corrected",
-            help="Take off what sampling noise adds; keeps 80 kB a text for minilm.",
-        ),
-    ] = False,
-    layers: WhoseLayers = None,
-    head_layer: HeadLayer = -1,
-    n: Annotated[
-        int,
-        typer.Option("--n", "-n", help="Training texts drawn from each; fewer give all.", min=2),
-    ] = 512,
+    corrected: Corrected = False,
+    *,
+    weights: WeightOptions,
+    n: NEach = 512,
     seed: Seed = 0,
-    text: o.Text = None,
-    pair: o.Pair = None,
-    label: o.Label = None,
-    kind: o.Kind = None,
-    on_bad_rows: o.OnBadRows = "refuse",
+    read: o.ReadOptions,
     encoder: o.EncoderName = "minilm",
-    pooling: o.Pool = "mean",
-    max_length: o.MaxLength = None,
-    device: o.Device = "auto",
-    dtype: o.Dtype = "auto",
-    offline: o.Offline = False,
-    cache_dir: o.CacheDir = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", parser=o.path, help="Folder for distances.csv, matrix, tree and map."
-        ),
-    ] = None,
-    fmt: o.FormatOption = "table",
-    quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
-    log_file: o.LogFile = None,
-    debug: o.Debug = False,
+    encode: o.EncodeOptions,
+    run: o.RunOptions,
+    out: Out = None,
+    show: o.ShowOptions,
 ) -> None:
     """Say how far apart tasks are, by their Fisher embeddings; draw a matrix, a tree, a map.
 
     Example: charkit distances reviews.csv tweets.csv generated/sentiment --out compared
     """
-    output = o.output_of(fmt, quiet, verbose, log_file)
-    from charkit.answers.distances import compare
-    from charkit.answers.gather import Sampling
+    output = show.output()
+    from charkit.answers.distances import compare_tasks
     from charkit.errors import CellsFailedError
-    from charkit.fisher.options import FisherOptions
 
-    sampling = Sampling(
-        n=n,
-        seed=seed,
-        head_layer=head_layer,
-        options=FisherOptions(
-            layers=whole_numbers(layers, "--layers"),
-            pooling=pooling,
-            max_length=max_length,
-            keep_rows=corrected,
-        ),
-        encoder=encoder,
-        device=device,
-        dtype=dtype,
-        reading=o.reading(
-            text=text,
-            pair=pair,
-            label=label,
-            kind=kind,
-            evaluation=None,
-            eval_frac=0.2,
-            on_bad_rows=on_bad_rows,
-            offline=offline,
-        ),
-    )
+    numbers = weights.given()
     ready_folder(out)
-    for name in tasks:
-        o.announce_hub(output, name, offline)
-    failure: CellsFailedError | None = None
-    with progress_shown(output) as progress:
-        try:
-            answer: Any = compare(
-                list(tasks),
-                sampling=sampling,
+    try:
+        with progress_shown(output) as progress:
+            answer = compare_tasks(
+                [_comparable(output, task, read, run) for task in tasks],
                 metric=metric,
-                store=o.store_at(cache_dir),
+                corrected=corrected,
+                **numbers,
+                n=n,
+                seed=seed,
+                encoder=run.encoder(encoder),
+                encoding=encode,
+                store=run.store(),
                 progress=progress,
             )
-        except CellsFailedError as error:
-            answer, failure = error.partial, error
-    if answer is not None:
-        _save(output, answer, out)  # first: the reader may go away
-        _show(output, answer)
-    if failure is not None:
-        raise failure
+    except CellsFailedError as error:
+        if error.partial is not None:
+            _save_and_show(output, error.partial, out)  # type: ignore[arg-type]
+        raise
+    _save_and_show(output, answer, out)
 
 
-def _show(output: Output, answer: DistancesAnswer) -> None:
+def _comparable(output: Output, source: str, read: o.ReadOptions, run: o.RunOptions) -> Any:
+    """Return an embedding's file, or a task; a generated one brings its own columns."""
+    from charkit.answers.gather import is_embedding
+
+    if is_embedding(source):
+        return source
+    o.announce_hub(output, source, run.offline)
+    own = o.ReadOptions() if source.startswith("generated/") else read
+    return own.task(source, run)
+
+
+def _save_and_show(output: Output, answer: DistancesAnswer, out: Path | None) -> None:
+    _save(output, answer, out)  # first: the reader may go away
     if output.format == "json":
         output.rows([t.row() for t in answer.tasks], key="tasks", extra=answer.about())
     elif output.format == "csv":
@@ -170,85 +186,39 @@ def _save(output: Output, answer: DistancesAnswer, out: Path | None) -> None:
 
 
 @reported
+@o.takes_options
 def nearest(
-    task: Annotated[
-        str,
-        typer.Argument(
-            help="A task: a file, a folder, hub:NAME/CONFIG@REVISION, glue/NAME, generated/NAME, "
-            "or an embedding that 'charkit embed --out' wrote (.safetensors).",
-            show_default=False,
-        ),
-    ],
-    k: Annotated[int, typer.Option("--k", "-k", help="How many to show.", min=1)] = 10,
+    task: Task,
+    k: K = 10,
     metric: Metric = None,
-    layers: WhoseLayers = None,
-    head_layer: HeadLayer = -1,
-    n: Annotated[
-        int | None,
-        typer.Option(
-            "--n",
-            "-n",
-            help="Training texts. Default: the library's largest size that the task has.",
-            min=2,
-        ),
-    ] = None,
+    *,
+    weights: WeightOptions,
+    n: NTexts = None,
     seed: Seed = 0,
-    library: Annotated[
-        str | None,
-        typer.Option("--library", help="Another library than the shipped one: its path."),
-    ] = None,
-    text: o.Text = None,
-    pair: o.Pair = None,
-    label: o.Label = None,
-    kind: o.Kind = None,
-    on_bad_rows: o.OnBadRows = "refuse",
+    library: LibraryPath = None,
+    read: o.ReadOptions,
     encoder: o.EncoderName = "minilm",
-    device: o.Device = "auto",
-    dtype: o.Dtype = "auto",
-    offline: o.Offline = False,
-    cache_dir: o.CacheDir = None,
-    fmt: o.FormatOption = "table",
-    quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
-    log_file: o.LogFile = None,
-    debug: o.Debug = False,
+    run: o.RunOptions,
+    show: o.ShowOptions,
 ) -> None:
     """Say which known tasks are like a new one, and whether it is known ground at all.
 
     Example: charkit nearest reviews.csv --text body --label stars
     """
-    output = o.output_of(fmt, quiet, verbose, log_file)
-    from charkit.answers.gather import Sampling
-    from charkit.answers.nearest import nearest as nearest_known
-    from charkit.fisher.options import FisherOptions
+    output = show.output()
+    from charkit.answers.nearest import nearest_tasks
 
-    sampling = Sampling(
-        seed=seed,
-        head_layer=head_layer,
-        options=FisherOptions(layers=whole_numbers(layers, "--layers")),
-        encoder=encoder,
-        device=device,
-        dtype=dtype,
-        reading=o.reading(
-            text=text,
-            pair=pair,
-            label=label,
-            kind=kind,
-            evaluation=None,
-            eval_frac=0.2,
-            on_bad_rows=on_bad_rows,
-            offline=offline,
-        ),
-    )
-    o.announce_hub(output, task, offline)
+    numbers = weights.given()
     with progress_shown(output) as progress:
-        answer = nearest_known(
-            task,
-            n=n,
-            sampling=sampling,
+        answer = nearest_tasks(
+            _comparable(output, task, read, run),
             metric=metric or "log_ratio",
+            **numbers,
+            n=n,
+            seed=seed,
             library=library,
-            store=o.store_at(cache_dir),
+            encoder=run.encoder(encoder),
+            store=run.store(),
             progress=progress,
         )
     extra = {"lines": answer.lines()} if output.format == "table" else answer.about()

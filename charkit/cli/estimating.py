@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,47 +18,34 @@ if TYPE_CHECKING:
 
 COSTS = "What labels cost"
 
+Target = Annotated[
+    float | None,
+    typer.Option("--target", help="Accuracy to reach, as a fraction such as 0.85."),
+]
+ToCome = Annotated[
+    str | None,
+    typer.Option(
+        "--eval",
+        help="Texts to be judged on, labels not read: a file, or a part of a folder or hub "
+        "data set. Default: rows without a label.",
+        rich_help_panel=o.READ,
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", parser=o.path, help="Folder for the answer, the curve and a page to read."
+    ),
+]
 
-@reported
-def estimate(
-    task: Annotated[
-        str,
-        typer.Argument(
-            help="Texts, some of them labelled: a file (csv, tsv, jsonl, parquet, also .gz), a "
-            "folder, hub:NAME/CONFIG@REVISION, glue/NAME, or generated/NAME.",
-            show_default=False,
-        ),
-    ],
-    target: Annotated[
-        float | None,
-        typer.Option("--target", help="Accuracy to reach, as a fraction such as 0.85."),
-    ] = None,
-    text: o.Text = None,
-    pair: o.Pair = None,
-    label: o.Label = None,
-    classes: Annotated[
-        int | None,
-        typer.Option(
-            "--classes",
-            help="Number of classes, for texts without any label.",
-            rich_help_panel=o.READ,
-        ),
-    ] = None,
-    kind: o.Kind = None,
-    evaluation: Annotated[
-        str | None,
-        typer.Option(
-            "--eval",
-            help="Texts to be judged on, labels not read: a file, or a part of a folder or hub "
-            "data set. Default: rows without a label.",
-            rich_help_panel=o.READ,
-        ),
-    ] = None,
-    on_bad_rows: o.OnBadRows = "refuse",
+
+@dataclass(frozen=True)
+class CostOptions:
+    """What labels cost."""
+
     cost: Annotated[
-        float | None,
-        typer.Option("--cost", help="Price of a label.", rich_help_panel=COSTS),
-    ] = None,
+        float | None, typer.Option("--cost", help="Price of a label.", rich_help_panel=COSTS)
+    ] = None
     penalty: Annotated[
         float | None,
         typer.Option(
@@ -65,64 +53,47 @@ def estimate(
             help="Cost of missing the target, in the unit of the price.",
             rich_help_panel=COSTS,
         ),
-    ] = None,
+    ] = None
     rounds: Annotated[
         int,
         typer.Option("--rounds", help="How often labels can be bought.", rich_help_panel=COSTS),
-    ] = 1,
+    ] = 1
+
+
+@reported
+@o.takes_options
+def estimate(
+    task: o.PartlyLabelled,
+    target: Target = None,
+    *,
+    read: o.ReadOptions,
+    classes: o.Classes = None,
+    evaluation: ToCome = None,
+    costs: CostOptions,
     encoder: o.EncoderName = "minilm",
     max_length: o.MaxLength = None,
-    device: o.Device = "auto",
-    dtype: o.Dtype = "auto",
-    offline: o.Offline = False,
-    cache_dir: o.CacheDir = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", parser=o.path, help="Folder for the answer, the curve and a page to read."
-        ),
-    ] = None,
-    fmt: o.FormatOption = "table",
-    quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
-    log_file: o.LogFile = None,
-    debug: o.Debug = False,
+    run: o.RunOptions,
+    out: Out = None,
+    show: o.ShowOptions,
 ) -> None:
     """Say what accuracy more labels would bring, and how many reach a target.
 
     Example: charkit estimate reviews.csv --text body --label stars --target 0.85
     """
-    output = o.output_of(fmt, quiet, verbose, log_file)
-    from charkit.answers.estimate import answer_of
-    from charkit.answers.question import ask
-    from charkit.encoders.load import load_encoder
-    from charkit.tasks.partly import load_partly_labelled
+    output = show.output()
+    from charkit.answers.estimate import estimate as estimate_accuracy
 
-    question = ask(target=target, cost=cost, penalty=penalty, rounds=rounds)
-    reading = o.reading(
-        text=text,
-        pair=pair,
-        label=label,
-        kind=kind,
-        evaluation=evaluation,
-        eval_frac=0.2,
-        on_bad_rows=on_bad_rows,
-        offline=offline,
-    )
     ready_folder(out)
-    o.announce_hub(output, task, offline)
-    sample = load_partly_labelled(task, reading=reading, n_classes=classes)
-    for line in sample.describe():
-        output.note(line)
-    loaded = load_encoder(encoder, device=device, dtype=dtype, offline=offline or None)
-    store = o.store_at(cache_dir)
+    o.announce_hub(output, task, run.offline)
     with progress_shown(output) as progress:
-        answer = answer_of(
-            sample,
-            question,
-            encoder=loaded,
+        answer = estimate_accuracy(
+            read.task(task, run, evaluation=evaluation),
+            target=target,
+            classes=classes,
+            **asdict(costs),
+            encoder=run.encoder(encoder),
             max_length=max_length,
-            store=store,
+            store=run.store(),
             progress=progress,
         )
     _show(output, answer, out)

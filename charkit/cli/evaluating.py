@@ -2,51 +2,82 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from charkit.cli import options as o
-from charkit.cli.embedding import ready_file
-from charkit.cli.show import Output, progress_shown, reported
+from charkit.cli.show import Output, progress_shown, ready_file, reported
 
 if TYPE_CHECKING:
     from charkit.answers.pool_evaluation import PoolEvaluation
 
 
-@reported
-def evaluate(
-    task: Annotated[
-        str,
-        typer.Argument(
-            help="The labelled sample that the head is trained on: a file (csv, tsv, jsonl, "
-            "parquet, also .gz), a folder, hub:NAME/CONFIG@REVISION, glue/NAME, or generated/NAME.",
-            show_default=False,
-        ),
-    ],
+Sample = Annotated[
+    str,
+    typer.Argument(
+        help="The labelled sample that the head is trained on: a file (csv, tsv, jsonl, "
+        "parquet, also .gz), a folder, hub:NAME/CONFIG@REVISION, glue/NAME, or generated/NAME.",
+        show_default=False,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class TestOptions:
+    """What is tested on, and with which labels."""
+
     pool: Annotated[
         str | None,
         typer.Option(
             "--pool",
             help="File with the texts that the head will meet. Default: rows without a label.",
         ),
-    ] = None,
+    ] = None
     budget: Annotated[
         int | None,
         typer.Option("--budget", help="Test labels. Default: 30, or as many as --labels has."),
-    ] = None,
+    ] = None
     labels: Annotated[
         Path | None,
         typer.Option(
             "--labels", parser=o.path, help="The file that --out wrote, with labels filled in."
         ),
-    ] = None,
-    text: o.Text = None,
-    pair: o.Pair = None,
-    label: o.Label = None,
-    kind: o.Kind = None,
-    on_bad_rows: o.OnBadRows = "refuse",
+    ] = None
+
+
+@dataclass(frozen=True)
+class OutOptions:
+    """Where the answer is written."""
+
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", parser=o.path, help="CSV file for the rows to label."),
+    ] = None
+    page: Annotated[
+        Path | None,
+        typer.Option("--page", parser=o.path, help="HTML file with the answer, to read."),
+    ] = None
+
+    def make_ready(self) -> None:
+        """Make the folders before the work, so that writing cannot fail after it."""
+        from charkit.answers.evaluation_plan import check_out
+
+        if self.out is not None:
+            check_out(self.out)
+        for file in (self.out, self.page):
+            ready_file(file)
+
+
+@reported
+@o.takes_options
+def evaluate(
+    task: Sample,
+    *,
+    test: TestOptions,
+    read: o.ReadOptions,
     encoder: o.EncoderName = "minilm",
     layer: Annotated[
         int | None,
@@ -54,81 +85,46 @@ def evaluate(
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of the draw. Default: 0.")] = None,
     max_length: o.MaxLength = None,
-    device: o.Device = "auto",
-    dtype: o.Dtype = "auto",
-    offline: o.Offline = False,
-    cache_dir: o.CacheDir = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", parser=o.path, help="CSV file for the rows to label."),
-    ] = None,
-    page: Annotated[
-        Path | None,
-        typer.Option("--page", parser=o.path, help="HTML file with the answer, to read."),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be computed, and stop.")
-    ] = False,
-    fmt: o.FormatOption = "table",
-    quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
-    log_file: o.LogFile = None,
-    debug: o.Debug = False,
+    run: o.RunOptions,
+    write: OutOptions,
+    dry_run: o.DryRun = False,
+    show: o.ShowOptions,
 ) -> None:
     """Choose rows of a pool to label for testing, and say from their labels the accuracy there.
 
     Example: charkit evaluate reviews.csv --pool new.csv --budget 30 --out test.csv, then, with
     labels filled in: charkit evaluate reviews.csv --pool new.csv --labels test.csv
     """
-    output = o.output_of(fmt, quiet, verbose, log_file)
-    from charkit.answers.candidates import load_pool
-    from charkit.answers.evaluate import check_numbers, cost_lines, evaluate_sample
-    from charkit.answers.evaluation_plan import check_out
-    from charkit.encoders.load import load_encoder
-    from charkit.store import Store
+    output = show.output()
+    from charkit.answers.evaluate import check_numbers, cost_lines
+    from charkit.answers.evaluate import evaluate as evaluate_head
 
-    check_numbers(budget, seed)
-    reading = o.reading(
-        text=text,
-        pair=pair,
-        label=label,
-        kind=kind,
-        evaluation=pool,
-        eval_frac=0.2,
-        on_bad_rows=on_bad_rows,
-        offline=offline,
-    )
-    if out is not None:
-        check_out(out)
-    for file in (out, page):
-        ready_file(file)
-    o.announce_hub(output, task, offline)
-    sample = load_pool(task, reading=reading)
-    for line in sample.describe():
-        output.note(line)
-    loaded = load_encoder(encoder, device=device, dtype=dtype, offline=offline or None)
-    store = o.store_at(cache_dir) or Store()
+    check_numbers(test.budget, seed)
+    write.make_ready()
+    o.announce_hub(output, task, run.offline)
+    given: dict[str, Any] = {
+        "pool": test.pool,
+        "encoder": run.encoder(encoder),
+        "max_length": max_length,
+        "store": run.store(),
+    }
+    lazy = read.task(task, run)
     if dry_run:
-        output.rows(cost_lines(sample, loaded, max_length, store), key="stages", extra={})
+        output.rows(cost_lines(lazy, **given), key="stages", extra={})
         return
     with progress_shown(output) as progress:
-        found = evaluate_sample(
-            sample,
-            budget=budget,
-            labels=labels,
-            encoder=loaded,
+        found = evaluate_head(
+            lazy,
+            budget=test.budget,
+            labels=test.labels,
             layer=layer,
             seed=seed,
-            max_length=max_length,
-            on_bad_rows=on_bad_rows,
-            store=store,
+            **given,
             progress=progress,
         )
-    for note in found.notes[len(sample.notes) :]:
-        output.note(f"note: {note}")
     for warning in found.warnings:
         output.note(f"warning: {warning}")
-    _show(output, found, out, page)
+    _show(output, found, write.out, write.page)
 
 
 def _show(output: Output, found: PoolEvaluation, out: Path | None, page: Path | None) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from charkit.cli import options as o
-from charkit.cli.embedding import ready_file
-from charkit.cli.show import Output, progress_shown, reported
+from charkit.cli.show import Output, progress_shown, ready_file, reported
 
 if TYPE_CHECKING:
     from charkit.answers.next_labels import NextLabels
@@ -17,116 +17,93 @@ if TYPE_CHECKING:
 WIDEST = 80
 """So many characters of a text are shown in the table."""
 
+NTexts = Annotated[int, typer.Option("-n", "--n", help="How many texts.")]
+Strategy = Annotated[
+    str,
+    typer.Option(
+        "--strategy",
+        help="typiclust, probcover, maxherding, margin, badge, random; auto goes by the "
+        "labels at hand.",
+    ),
+]
+Pool = Annotated[
+    str | None,
+    typer.Option(
+        "--pool",
+        help="Texts to choose from: a file. Default: rows without a label.",
+        rich_help_panel=o.READ,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class PoolOptions:
+    """What texts are chosen from, and into how many classes they fall."""
+
+    pool: Pool = None
+    classes: o.Classes = None
+
+
+Layer = Annotated[
+    int | None,
+    typer.Option("--layer", help="Whose states are compared. Default: two thirds up."),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Of all chance.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        parser=o.path,
+        help="File for the texts, to be labelled: .csv, .jsonl (Prodigy, doccano) or .json "
+        "(Label Studio).",
+    ),
+]
+
 
 @reported
+@o.takes_options
 def next_labels(
-    task: Annotated[
-        str,
-        typer.Argument(
-            help="Texts, some of them labelled: a file (csv, tsv, jsonl, parquet, also .gz), a "
-            "folder, hub:NAME/CONFIG@REVISION, glue/NAME, or generated/NAME.",
-            show_default=False,
-        ),
-    ],
-    n: Annotated[int, typer.Option("-n", "--n", help="How many texts.")] = 20,
-    strategy: Annotated[
-        str,
-        typer.Option(
-            "--strategy",
-            help="typiclust, probcover, maxherding, margin, badge, random; auto goes by the "
-            "labels at hand.",
-        ),
-    ] = "auto",
-    pool: Annotated[
-        str | None,
-        typer.Option(
-            "--pool",
-            help="Texts to choose from: a file. Default: rows without a label.",
-            rich_help_panel=o.READ,
-        ),
-    ] = None,
-    text: o.Text = None,
-    pair: o.Pair = None,
-    label: o.Label = None,
-    classes: Annotated[
-        int | None,
-        typer.Option(
-            "--classes",
-            help="Number of classes, for texts without any label.",
-            rich_help_panel=o.READ,
-        ),
-    ] = None,
-    kind: o.Kind = None,
-    on_bad_rows: o.OnBadRows = "refuse",
+    task: o.PartlyLabelled,
+    n: NTexts = 20,
+    strategy: Strategy = "auto",
+    *,
+    read: o.ReadOptions,
+    choice: PoolOptions,
     encoder: o.EncoderName = "minilm",
-    layer: Annotated[
-        int | None,
-        typer.Option("--layer", help="Whose states are compared. Default: two thirds up."),
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of all chance.")] = 0,
+    layer: Layer = None,
+    seed: Seed = 0,
     max_length: o.MaxLength = None,
-    device: o.Device = "auto",
-    dtype: o.Dtype = "auto",
-    offline: o.Offline = False,
-    cache_dir: o.CacheDir = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            parser=o.path,
-            help="File for the texts, to be labelled: .csv, .jsonl (Prodigy, doccano) or .json "
-            "(Label Studio).",
-        ),
-    ] = None,
-    fmt: o.FormatOption = "table",
-    quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
-    log_file: o.LogFile = None,
-    debug: o.Debug = False,
+    run: o.RunOptions,
+    out: Out = None,
+    show: o.ShowOptions,
 ) -> None:
     """Choose the texts to label next, and say how well the labels cover the rest.
 
     Example: charkit next reviews.csv --text body --label stars --n 20 --out next.csv
     """
-    output = o.output_of(fmt, quiet, verbose, log_file)
-    from charkit.answers.candidates import load_pool
-    from charkit.answers.next_labels import check_choice, check_ending, choose_texts
-    from charkit.encoders.load import load_encoder
-    from charkit.store import Store
+    output = show.output()
+    from charkit.answers.next_labels import check_choice, check_ending
+    from charkit.answers.next_labels import next_labels as choose_texts
 
     asked = check_choice(n, strategy, seed)
-    reading = o.reading(
-        text=text,
-        pair=pair,
-        label=label,
-        kind=kind,
-        evaluation=pool,
-        eval_frac=0.2,
-        on_bad_rows=on_bad_rows,
-        offline=offline,
-    )
     ready_file(out)
     if out is not None:
         check_ending(out)
-    o.announce_hub(output, task, offline)
-    sample = load_pool(task, reading=reading, n_classes=classes)
-    for line in sample.describe():
-        output.note(line)
-    loaded = load_encoder(encoder, device=device, dtype=dtype, offline=offline or None)
+    o.announce_hub(output, task, run.offline)
     with progress_shown(output) as progress:
         found = choose_texts(
-            sample,
+            read.task(task, run),
             n=n,
             strategy=asked,
-            encoder=loaded,
+            pool=choice.pool,
+            classes=choice.classes,
+            encoder=run.encoder(encoder),
             layer=layer,
             seed=seed,
             max_length=max_length,
-            store=o.store_at(cache_dir) or Store(),
+            store=run.store(),
             progress=progress,
         )
-    for note in found.notes[len(sample.notes) :]:
-        output.note(f"note: {note}")
     _show(output, found, out)
 
 

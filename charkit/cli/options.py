@@ -1,20 +1,25 @@
-"""The options that several commands share, each documented once."""
+"""The options that several commands share, each documented once, and the objects they make."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_type_hints
 
 import typer
 
 from charkit.cli.show import Format, Output, set_up_logging, whole_numbers
+from charkit.config import EncodeOptions as _EncodeOptions
 from charkit.durable import named_place
 from charkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from charkit.config import TaskKind
+    from charkit.encoders.load import LazyEncoder
     from charkit.store import Store
-    from charkit.tasks.card import SourceOptions
+    from charkit.tasks.card import LazyTask
 
 
 def path(text: str) -> Path:
@@ -49,6 +54,28 @@ Source = Annotated[
         show_default=False,
     ),
 ]
+PartlyLabelled = Annotated[
+    str,
+    typer.Argument(
+        help="Texts, some of them labelled: a file (csv, tsv, jsonl, parquet, also .gz), a "
+        "folder, hub:NAME/CONFIG@REVISION, glue/NAME, or generated/NAME.",
+        show_default=False,
+    ),
+]
+NTexts = Annotated[
+    int | None,
+    typer.Option("--n", "-n", help="Labelled training texts. Default: all.", min=2),
+]
+Seeds = Annotated[str, typer.Option("--seeds", help="Draws of the training texts.")]
+Classes = Annotated[
+    int | None,
+    typer.Option(
+        "--classes",
+        help="Number of classes, for texts without any label.",
+        rich_help_panel=READ,
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be computed, and stop.")]
 Text = Annotated[
     str | None, typer.Option("--text", help="Column of the texts.", rich_help_panel=READ)
 ]
@@ -224,32 +251,142 @@ def output_of(fmt: str, quiet: bool, verbose: bool, log_file: Path | None) -> Ou
     return output
 
 
-def reading(
-    *,
-    text: str | None,
-    pair: str | None,
-    label: str | None,
-    kind: TaskKind | None,
-    evaluation: str | None,
-    eval_frac: float,
-    on_bad_rows: str,
-    offline: bool,
-    evaluation_labels: bool = True,
-) -> SourceOptions:
-    """Return how a source is read; ``--offline`` left out leaves it to the environment."""
-    from charkit.tasks.card import SourceOptions
+@dataclass(frozen=True)
+class ReadOptions:
+    """How rows become texts and labels."""
 
-    return SourceOptions(
-        text=text,
-        pair=pair,
-        label=label,
-        kind=kind,
-        evaluation=evaluation,
-        evaluation_labels=evaluation_labels,
-        eval_frac=eval_frac,
-        on_bad_rows=on_bad_rows,
-        offline=offline or None,
-    )
+    text: Text = None
+    pair: Pair = None
+    label: Label = None
+    kind: Kind = None
+    on_bad_rows: OnBadRows = "refuse"
+
+    def task(self, source: str, run: RunOptions, **more: Any) -> LazyTask:
+        """Return a task that is read when it is needed.
+
+        Args:
+            source: Where it is.
+            run: The store, and whether the network may be used.
+            more: Other fields of `charkit.tasks.card.SourceOptions`.
+        """
+        from charkit.tasks.card import LazyTask, SourceOptions
+
+        reading = {f.name: getattr(self, f.name) for f in fields(self)} | more
+        return LazyTask(source, run.store(), SourceOptions(offline=run.offline or None, **reading))
+
+
+@dataclass(frozen=True)
+class SampleOptions(ReadOptions):
+    """How a sample is read of which a part is held out."""
+
+    evaluation: Evaluation = None
+    eval_frac: EvalFrac = 0.2
+
+
+@dataclass(frozen=True)
+class EncodeOptions(_EncodeOptions):
+    """What is taken from an encoder."""
+
+    pooling: Pool = "mean"
+    max_length: MaxLength = None
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where a command computes, and where results are kept."""
+
+    device: Device = "auto"
+    dtype: Dtype = "auto"
+    offline: Offline = False
+    cache_dir: CacheDir = None
+
+    def store(self) -> Store:
+        """Return the store in the folder, or the default store."""
+        from charkit.store import Store
+
+        return Store(self.cache_dir)
+
+    def encoder(self, name: str) -> LazyEncoder:
+        """Return an encoder that is found when it is needed."""
+        from charkit.encoders.load import LazyEncoder
+
+        return LazyEncoder(name, self.device, self.dtype, self.offline or None)
+
+
+@dataclass(frozen=True)
+class ShowOptions:
+    """How a command shows what it found."""
+
+    fmt: FormatOption = "table"
+    quiet: Quiet = False
+    verbose: Verbose = False
+    log_file: LogFile = None
+    debug: Debug = False
+
+    def output(self) -> Output:
+        """Return how the command speaks, and set up its log."""
+        return output_of(self.fmt, self.quiet, self.verbose, self.log_file)
+
+
+def takes_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the fields of its options, each in place of the one parameter.
+
+    A parameter whose annotation is a dataclass stands for the options that the annotations of
+    its fields describe; the command gets the object. What Typer reads, the signature, has the
+    fields.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    parameters = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name not in groups:
+            parameters.append(parameter.replace(annotation=hints[name]))
+            continue
+        own = get_type_hints(groups[name], include_extras=True)
+        parameters += [
+            inspect.Parameter(f.name, parameter.kind, default=_default(f), annotation=own[f.name])
+            for f in fields(groups[name])
+        ]
+
+    @functools.wraps(command)
+    def wrapped(**given: Any) -> None:
+        objects = {
+            name: group(**{f.name: given.pop(f.name) for f in fields(group)})
+            for name, group in groups.items()
+        }
+        command(**given, **objects)
+
+    shown = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
+    wrapped.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {p.name: p.annotation for p in shown}
+    return wrapped
+
+
+def _default(option: Field[Any]) -> Any:
+    made = option.default_factory
+    return option.default if made is MISSING else made()
+
+
+def opened(
+    output: Output, source: str, read: ReadOptions, run: RunOptions, **more: Any
+) -> LazyTask:
+    """Return a task that is read when it is needed, having noted what is known of it.
+
+    Args:
+        output: How the command speaks.
+        source: Where it is.
+        read: How it is read.
+        run: The store, and whether the network may be used.
+        more: Other fields of `charkit.tasks.card.SourceOptions`.
+
+    Raises:
+        DataError: The source cannot be used.
+    """
+    announce_hub(output, source, run.offline)
+    task = read.task(source, run, **more)
+    for line in task.card.description:
+        output.note(line)
+    return task
 
 
 def store_at(cache_dir: Path | None) -> Store:

@@ -3,90 +3,81 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from charkit.cli import options as o
-from charkit.cli.show import progress_shown, ready_folder, reported, whole_numbers
+from charkit.cli.show import Output, progress_shown, ready_folder, reported, whole_numbers
 from charkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from charkit.answers.layers import LayersAnswer
+    from charkit.api import EncodedTask
+
+HeldOut = Annotated[
+    float | None,
+    typer.Option(
+        "--eval-frac",
+        help="Share of the rows to hold out as a sweep does. Default: none, all rows in order.",
+        rich_help_panel=o.READ,
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        parser=o.path,
+        help="Folder for train.safetensors and train.rows.csv (and evaluation...).",
+    ),
+]
 
 
 @reported
+@o.takes_options
 def layers(
     task: o.Source,
-    n: Annotated[
-        int | None,
-        typer.Option("--n", "-n", help="Labelled training texts. Default: all.", min=2),
-    ] = None,
-    text: o.Text = None,
-    pair: o.Pair = None,
-    label: o.Label = None,
-    kind: o.Kind = None,
-    evaluation: o.Evaluation = None,
-    eval_frac: o.EvalFrac = 0.2,
-    on_bad_rows: o.OnBadRows = "refuse",
+    n: o.NTexts = None,
+    *,
+    read: o.SampleOptions,
     encoder: o.EncoderName = "minilm",
     layers: o.LayerShares = None,
-    seeds: Annotated[str, typer.Option("--seeds", help="Draws of the training texts.")] = "0-4",
+    seeds: o.Seeds = "0-4",
     metric: o.Metric = None,
-    pooling: o.Pool = "mean",
-    max_length: o.MaxLength = None,
-    device: o.Device = "auto",
-    dtype: o.Dtype = "auto",
-    offline: o.Offline = False,
+    encode: o.EncodeOptions,
+    run: o.RunOptions,
     executor: o.ExecutorName = None,
-    cache_dir: o.CacheDir = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be computed, and stop.")
-    ] = False,
-    fmt: o.FormatOption = "table",
-    quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
-    log_file: o.LogFile = None,
-    debug: o.Debug = False,
+    dry_run: o.DryRun = False,
+    show: o.ShowOptions,
 ) -> None:
     """Say which layer serves a task best, which layers tie, and whether there is any signal.
 
     Example: charkit layers reviews.csv --text body --label stars
     """
-    output = o.output_of(fmt, quiet, verbose, log_file)
-    from charkit.answers.layers import answer_from, plan_layers
-    from charkit.cli.sweeping import computed, show_plan
-    from charkit.heads.grid import SweepSettings
-    from charkit.tasks.card import LazyTask
+    output = show.output()
+    from charkit.answers.layers import layers as compare_layers
+    from charkit.answers.layers import plan_layers
+    from charkit.cli.sweeping import show_plan
 
-    reading = o.reading(
-        text=text,
-        pair=pair,
-        label=label,
-        kind=kind,
-        evaluation=evaluation,
-        eval_frac=eval_frac,
-        on_bad_rows=on_bad_rows,
-        offline=offline,
-    )
-    settings = SweepSettings(
-        layers=o.layers_or_shares(layers),
-        seeds=whole_numbers(seeds, "--seeds") or (),
-        metric=metric,
-        pooling=pooling,
-        max_length=max_length,
-        device=device,
-        dtype=dtype,
-    )
-    o.announce_hub(output, task, offline)
-    lazy = LazyTask(task, o.store_at(cache_dir), reading)
-    for line in lazy.card.description:
-        output.note(line)
-    plan = plan_layers(lazy, n=n, encoder=encoder, settings=settings)
+    given: dict[str, Any] = {
+        "n": n,
+        "encoder": run.encoder(encoder),
+        "layers": o.layers_or_shares(layers),
+        "seeds": whole_numbers(seeds, "--seeds"),
+        "metric": metric,
+        "encoding": encode,
+        "store": run.store(),
+    }
+    opened = o.opened(output, task, read, run)
     if dry_run:
-        show_plan(output, plan)
+        show_plan(output, plan_layers(opened, **given))
         return
-    result, failure = computed(output, plan, executor)
-    if failure is not None:
-        raise failure
-    answer = answer_from(result)
+    with progress_shown(output) as progress:
+        answer = compare_layers(opened, **given, executor=executor, progress=progress)
+    _show_layers(output, answer)
+
+
+def _show_layers(output: Output, answer: LayersAnswer) -> None:
     extra = {
         "signal": answer.signal,
         "reason": answer.reason,
@@ -105,53 +96,27 @@ def layers(
 
 
 @reported
+@o.takes_options
 def encode(
     task: o.Source,
-    text: o.Text = None,
-    pair: o.Pair = None,
-    label: o.Label = None,
-    kind: o.Kind = None,
+    *,
+    read: o.ReadOptions,
     evaluation: o.Evaluation = None,
-    eval_frac: Annotated[
-        float | None,
-        typer.Option(
-            "--eval-frac",
-            help="Share of the rows to hold out as a sweep does. Default: none, all rows in order.",
-            rich_help_panel=o.READ,
-        ),
-    ] = None,
-    on_bad_rows: o.OnBadRows = "refuse",
+    eval_frac: HeldOut = None,
     encoder: o.EncoderName = "minilm",
     layers: o.Layers = None,
-    pooling: o.Pool = "mean",
-    max_length: o.MaxLength = None,
-    device: o.Device = "auto",
-    dtype: o.Dtype = "auto",
-    offline: o.Offline = False,
-    cache_dir: o.CacheDir = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            parser=o.path,
-            help="Folder for train.safetensors and train.rows.csv (and evaluation...).",
-        ),
-    ] = None,
-    fmt: o.FormatOption = "table",
-    quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
-    log_file: o.LogFile = None,
-    debug: o.Debug = False,
+    encode: o.EncodeOptions,
+    run: o.RunOptions,
+    out: Out = None,
+    show: o.ShowOptions,
 ) -> None:
     """Encode texts once, labelled or not: the pooled states of every layer, kept in the store.
 
     Example: charkit encode reviews.csv --text body --out features
     """
-    output = o.output_of(fmt, quiet, verbose, log_file)
+    output = show.output()
     from charkit.api import encode as encode_task
-    from charkit.store import Store
 
-    store = o.store_at(cache_dir) or Store()
     chosen = whole_numbers(layers, "--layers")
     if chosen is not None and out is None:
         raise UsageError(
@@ -159,35 +124,29 @@ def encode(
             "keeps all layers."
         )
     ready_folder(out)
-    o.announce_hub(output, task, offline)
+    o.announce_hub(output, task, run.offline)
     with progress_shown(output) as progress:
         encoded = encode_task(
-            task,
-            text=text,
-            pair=pair,
-            label=label,
-            kind=kind,
-            evaluation=evaluation,
+            read.task(task, run, evaluation=evaluation),
+            encoder=run.encoder(encoder),
+            encoding=encode,
             eval_frac=eval_frac,
-            on_bad_rows=on_bad_rows,
-            encoder=encoder,
-            pooling=pooling,
-            max_length=max_length,
-            device=device,
-            dtype=dtype,
-            offline=offline or None,
-            store=store,
+            store=run.store(),
             progress=progress,
         )
     if out is not None:
         encoded.save(out, layers=chosen)  # first: the reader may go away
+    _show_encoded(output, encoded, encoder)
+    if out is not None:
+        output.note(f"wrote {', '.join(sorted(encoded.parts))} to {out}")
+    else:
+        output.note(f"the states lie in {run.store().root}; --out FOLDER writes them as files")
+
+
+def _show_encoded(output: Output, encoded: EncodedTask, encoder: str) -> None:
     extra = {"encoder": encoder, "notes": list(encoded.notes)}
     if output.format == "table":
         extra = {"lines": [f"note: {note}" for note in encoded.notes]}
     output.rows(encoded.rows(), key="parts", extra=extra)
     for line in encoded.warnings():
         output.note(line)
-    if out is not None:
-        output.note(f"wrote {', '.join(sorted(encoded.parts))} to {out}")
-    else:
-        output.note(f"the states lie in {store.root}; --out FOLDER writes them as files")

@@ -22,7 +22,7 @@ import typer
 from charkit import __version__
 from charkit.cli.foreign import explained, note_stage, wants_traceback
 from charkit.cli.stopping import INTERRUPTED, Stop, program, stoppable
-from charkit.config import Progress, bounded, no_progress
+from charkit.config import NOTES, Progress, bounded, no_progress
 from charkit.errors import CharkitError, MissingError, UsageError
 from charkit.escape import csv_text, harmless
 from charkit.progress import bar_of
@@ -214,10 +214,16 @@ def set_up_logging(output: Output, log_file: Path | None) -> None:
         handler.close()
     level = logging.ERROR if output.quiet else logging.WARNING
     screen = _Screen()
-    screen.addFilter(lambda record: record.name != _log.name)
+    screen.addFilter(lambda record: record.name not in (_log.name, NOTES))
     screen.setLevel(logging.INFO if output.verbose else level)
     screen.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     logger.addHandler(screen)
+    if not output.quiet:
+        notes = _Screen()
+        notes.addFilter(lambda record: record.name == NOTES)
+        logger.addHandler(notes)
+    hidden = output.quiet and log_file is None
+    logging.getLogger(NOTES).setLevel(logging.ERROR if hidden else logging.INFO)
     logger.setLevel(logging.INFO if output.verbose or log_file else level)
     logger.propagate = False
     if log_file is not None:
@@ -307,6 +313,28 @@ def ready_folder(out: Path | None) -> None:
     if reason:
         raise MissingError(
             f"--out cannot be written: expected a folder, got {out} ({reason}). Choose another."
+        )
+
+
+def ready_file(out: Path | None) -> None:
+    """Make the folder of a file before the work, so that writing it cannot fail after it.
+
+    Raises:
+        MissingError: The file is a folder, or its folder may not be written.
+    """
+    if out is None:
+        return
+    reason = "it is a folder" if out.is_dir() else None
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(out.parent, os.W_OK):
+            reason = "no permission"
+    except OSError as error:
+        reason = error.strerror
+    if reason:
+        raise MissingError(
+            f"--out cannot be written: expected a file in a writable folder, got {out} "
+            f"({reason}). Choose another."
         )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,24 +17,25 @@ from charkit.errors import UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from charkit.errors import CellsFailedError
+    from charkit.encoders.load import LazyEncoder
     from charkit.heads.grid import SweepPlan
     from charkit.heads.machines import Machines
     from charkit.heads.result import SweepResult
+    from charkit.parallel import Shard
+    from charkit.store import Store
+    from charkit.tasks.card import LazyTask
+
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", parser=o.path, help="Folder for the whole table and the figures."),
+]
 
 
-@reported
-def sweep(
-    tasks: o.Sources,
-    text: o.Text = None,
-    pair: o.Pair = None,
-    label: o.Label = None,
-    kind: o.Kind = None,
-    evaluation: o.Evaluation = None,
-    eval_frac: o.EvalFrac = 0.2,
-    on_bad_rows: o.OnBadRows = "refuse",
-    encoder: o.EncoderNames = ["minilm"],  # noqa: B006 - typer copies it
-    layers: o.LayerShares = None,
+@dataclass(frozen=True)
+class GridOptions:
+    """The grid of a sweep, apart from tasks and encoders."""
+
+    layers: o.LayerShares = None
     sizes: Annotated[
         str | None,
         typer.Option(
@@ -41,129 +43,139 @@ def sweep(
             "-n",
             help="Training sizes, such as 16,64,256. Default: 16, doubled, and the whole.",
         ),
-    ] = None,
-    seeds: Annotated[str, typer.Option("--seeds", help="Draws of the training texts.")] = "0-4",
+    ] = None
+    seeds: o.Seeds = "0-4"
     subsets: Annotated[
         list[str],
         typer.Option("--subset", help="Part of the task, such as classes:A,B. May be repeated."),
-    ] = ["all"],  # noqa: B006 - typer copies it
+    ] = field(default_factory=lambda: ["all"])
     controls: Annotated[
         str,
         typer.Option("--controls", help="Controls beside the real thing; none for no control."),
-    ] = "random_encoder,shuffled_labels,majority",
-    metric: o.Metric = None,
-    pooling: o.Pool = "mean",
-    max_length: o.MaxLength = None,
-    device: o.Device = "auto",
-    dtype: o.Dtype = "auto",
-    offline: o.Offline = False,
-    executor: o.ExecutorName = None,
-    shard: o.ShardName = None,
-    cache_dir: o.CacheDir = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", parser=o.path, help="Folder for the whole table and the figures."),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be computed, and stop.")
-    ] = False,
+    ] = "random_encoder,shuffled_labels,majority"
+    metric: o.Metric = None
+
+    def given(self) -> dict[str, Any]:
+        """Return the arguments of `charkit.sweep`.
+
+        Raises:
+            UsageError: A list of numbers cannot be read.
+        """
+        return {
+            "layers": o.layers_or_shares(self.layers),
+            "sizes": whole_numbers(self.sizes, "--sizes") or (),
+            "seeds": whole_numbers(self.seeds, "--seeds"),
+            "subsets": tuple(self.subsets),
+            "controls": tuple(c.strip() for c in self.controls.split(",") if c.strip()),
+            "metric": self.metric,
+        }
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """Whether a sweep is only planned, and for which machines."""
+
+    dry_run: o.DryRun = False
     machines: Annotated[
         str | None,
         typer.Option(
             "--machines",
             help="With --dry-run: how many of which machines, such as 64xh100 or 16xcore.",
         ),
-    ] = None,
+    ] = None
     price: Annotated[
         float | None,
         typer.Option("--price", help="With --machines: price of one of them an hour."),
-    ] = None,
-    fmt: o.FormatOption = "table",
-    quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
-    log_file: o.LogFile = None,
-    debug: o.Debug = False,
+    ] = None
+
+    def planned_for(self, executor: str | None) -> Machines | None:
+        """Return the machines that a dry run counts for; None for this one, a process a core.
+
+        Raises:
+            UsageError: They are given without a dry run, or a price without them.
+        """
+        from charkit.heads.machines import Machines
+        from charkit.parallel import Processes, executor_from
+
+        if self.machines is not None and not self.dry_run:
+            raise UsageError(
+                "--machines: expected --dry-run with it, got none. --executor chooses where jobs "
+                "run."
+            )
+        if self.machines is not None:
+            return Machines.parse(self.machines, price=self.price)
+        if self.price is not None:
+            raise UsageError("--price: expected --machines with it, such as 64xh100, got none.")
+        if not self.dry_run or executor is None or executor.partition(":")[0] in ("ray", "slurm"):
+            return None
+        chosen = executor_from(executor)
+        n_workers = chosen.n_workers if isinstance(chosen, Processes) else 1
+        return Machines(n_workers, encode=False)
+
+
+@reported
+@o.takes_options
+def sweep(
+    tasks: o.Sources,
+    *,
+    read: o.SampleOptions,
+    encoder: o.EncoderNames = ["minilm"],  # noqa: B006 - typer copies it
+    grid: GridOptions,
+    encode: o.EncodeOptions,
+    run: o.RunOptions,
+    executor: o.ExecutorName = None,
+    shard: o.ShardName = None,
+    out: Out = None,
+    plan: PlanOptions,
+    show: o.ShowOptions,
 ) -> None:
     """Train heads on every layer and size; show accuracy by size, with controls.
 
     Example: charkit sweep reviews.csv --text body --label stars
     """
-    output = o.output_of(fmt, quiet, verbose, log_file)
-    from charkit.heads.grid import SweepSettings, plan_sweep
+    output = show.output()
+    from charkit.errors import CellsFailedError
+    from charkit.heads.sweep import sweep as sweep_tasks
     from charkit.parallel import Shard
 
-    part = None if shard is None else Shard.parse(shard)
-    planned_for = _machines(machines, price, executor, dry_run=dry_run)
-    settings = SweepSettings(
-        layers=o.layers_or_shares(layers),
-        sizes=whole_numbers(sizes, "--sizes") or (),
-        seeds=whole_numbers(seeds, "--seeds") or (),
-        subsets=tuple(subsets),
-        controls=tuple(c.strip() for c in controls.split(",") if c.strip()),
-        metric=metric,
-        pooling=pooling,
-        max_length=max_length,
-        device=device,
-        dtype=dtype,
-    )
-    reading = o.reading(
-        text=text,
-        pair=pair,
-        label=label,
-        kind=kind,
-        evaluation=evaluation,
-        eval_frac=eval_frac,
-        on_bad_rows=on_bad_rows,
-        offline=offline,
-    )
-    for name in tasks:
-        o.announce_hub(output, name, offline)
-    plan = plan_sweep(
-        list(tasks),
-        encoder=list(encoder),
-        settings=settings,
-        reading=reading,
-        store=o.store_at(cache_dir),
-        shard=part,
-    )
-    if part is not None:
-        output.note(part.note(f"{len(plan.jobs)} jobs"))
-    for task in plan.tasks:
-        for line in task.card.description:
-            output.note(line)
-    for line in plan.notes():
-        output.note(line)
-    if dry_run:
-        show_plan(output, plan, planned_for)
-    else:
-        ready_folder(out)
-        _run(output, plan, executor, out)
+    part = None if shard is None else Shard.parse(shard, executor)
+    planned_for = plan.planned_for(executor)
+    given = grid.given()
+    opened = [o.opened(output, task, read, run) for task in tasks]
+    loaded = [run.encoder(name) for name in encoder]
+    if plan.dry_run:
+        given |= asdict(encode)
+        show_plan(output, _planned(opened, loaded, given, run.store(), part), planned_for)
+        return
+    ready_folder(out)
+    try:
+        with progress_shown(output) as progress:
+            result = sweep_tasks(
+                opened,
+                encoder=loaded,
+                **given,
+                encoding=encode,
+                store=run.store(),
+                executor=part or executor,
+                progress=progress,
+            )
+    except CellsFailedError as error:
+        _show(output, error.partial, out)  # type: ignore[arg-type]
+        raise
+    _show(output, result, out)
 
 
-def _machines(
-    text: str | None, price: float | None, executor: str | None, *, dry_run: bool
-) -> Machines | None:
-    """Return the machines that a dry run counts for; None for this one, a process a core.
+def _planned(
+    tasks: list[LazyTask],
+    encoders: list[LazyEncoder],
+    grid: dict[str, Any],
+    store: Store,
+    shard: Shard | None,
+) -> SweepPlan:
+    from charkit.heads.grid import SweepSettings, plan_sweep
 
-    Raises:
-        UsageError: They are given without a dry run, or a price without them.
-    """
-    from charkit.heads.machines import Machines
-    from charkit.parallel import Processes, executor_from
-
-    if text is not None and not dry_run:
-        raise UsageError(
-            "--machines: expected --dry-run with it, got none. --executor chooses where jobs run."
-        )
-    if text is not None:
-        return Machines.parse(text, price=price)
-    if price is not None:
-        raise UsageError("--price: expected --machines with it, such as 64xh100, got none.")
-    if not dry_run or executor is None or executor.partition(":")[0] in ("ray", "slurm"):
-        return None
-    chosen = executor_from(executor)
-    n_workers = chosen.n_workers if isinstance(chosen, Processes) else 1
-    return Machines(n_workers, encode=False)
+    settings = SweepSettings(**grid)
+    return plan_sweep(tasks, encoder=encoders, settings=settings, store=store, shard=shard)
 
 
 def show_plan(output: Output, plan: SweepPlan, machines: Machines | None = None) -> None:
@@ -176,41 +188,6 @@ def show_plan(output: Output, plan: SweepPlan, machines: Machines | None = None)
         key="tasks",
         extra={"total": expected.total(), "notes": expected.lines()},
     )
-
-
-def announce(output: Output, plan: SweepPlan) -> None:
-    """Say what is to come, how long it will take and where, unless the store has it all."""
-    from charkit.heads.estimate import estimate
-
-    if not output.quiet and plan.missing(plan.jobs):
-        for line in estimate(plan).lines():
-            output.note(line)
-
-
-def computed(
-    output: Output, plan: SweepPlan, executor: str | None
-) -> tuple[SweepResult, CellsFailedError | None]:
-    """Run a plan under a progress bar; return what was finished, and what failed."""
-    from charkit.errors import CellsFailedError
-    from charkit.heads.sweep import run_sweep
-
-    announce(output, plan)
-    try:
-        with progress_shown(output) as progress:
-            return run_sweep(plan, executor=executor, progress=progress), None
-    except CellsFailedError as error:
-        return error.partial, error  # type: ignore[return-value]
-    except KeyboardInterrupt:
-        kept = len(plan.jobs) - len(plan.missing(plan.jobs))
-        output.note(f"{kept} of {len(plan.jobs)} jobs are finished and kept")
-        raise
-
-
-def _run(output: Output, plan: SweepPlan, executor: str | None, out: Path | None) -> None:
-    result, failure = computed(output, plan, executor)
-    _show(output, result, out)
-    if failure is not None:
-        raise failure
 
 
 def _show(output: Output, result: SweepResult, out: Path | None) -> None:

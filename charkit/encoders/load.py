@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 
 from charkit.encoders.device import DeviceChoice, DtypeChoice, choose_device, choose_dtype
 from charkit.encoders.encoder import Encoder, read_shape
@@ -10,7 +11,39 @@ from charkit.encoders.known import BUNDLED_NAME
 from charkit.encoders.source import find_source, locate
 from charkit.errors import UsageError
 
-__all__ = ["Encoder", "load_encoder"]
+__all__ = ["Encoder", "EncoderChoice", "LazyEncoder", "load_encoder", "loaded"]
+
+
+@dataclass(frozen=True)
+class LazyEncoder:
+    """An encoder that is found only when it is needed; the arguments are those of `load_encoder`.
+
+    Attributes:
+        name: Its name.
+        device: Where to compute.
+        dtype: What to compute in.
+        offline: Never open a connection; None reads CHARKIT_OFFLINE and HF_HUB_OFFLINE.
+    """
+
+    name: str = BUNDLED_NAME
+    device: DeviceChoice = "auto"
+    dtype: DtypeChoice = "auto"
+    offline: bool | None = None
+
+    def load(self) -> Encoder:
+        """Return the encoder; `load_encoder` names what can go wrong."""
+        return load_encoder(self.name, device=self.device, dtype=self.dtype, offline=self.offline)
+
+
+EncoderChoice = str | os.PathLike[str] | Encoder | LazyEncoder
+"""A name, or an encoder from `load_encoder`; one that is still to be loaded."""
+
+
+def loaded(encoder: EncoderChoice) -> Encoder:
+    """Return the encoder that a choice means; `load_encoder` names what can go wrong."""
+    if isinstance(encoder, Encoder):
+        return encoder
+    return encoder.load() if isinstance(encoder, LazyEncoder) else load_encoder(encoder)
 
 
 def load_encoder(

@@ -7,13 +7,11 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, cast
 
-from charkit.config import Control, Pooling
-from charkit.encoders.device import DeviceChoice, DtypeChoice
+from charkit.config import Control, Pooling, note
 from charkit.encoders.encoder import Encoder
-from charkit.encoders.load import load_encoder
+from charkit.encoders.load import EncoderChoice, LazyEncoder, loaded
 from charkit.encoders.names import named_apart
 from charkit.errors import DataError, UnknownNameError, UsageError
 from charkit.heads.influence import CLASS_METRICS
@@ -28,7 +26,7 @@ from charkit.heads.plan import (
 )
 from charkit.parallel import Shard
 from charkit.store import Store
-from charkit.tasks.card import LazyTask, SourceOptions, TaskCard
+from charkit.tasks.card import LazyTask, TaskCard
 from charkit.tasks.frames import is_data
 from charkit.tasks.task import Metric
 
@@ -38,7 +36,8 @@ logger = logging.getLogger(__name__)
 _FEWEST_TARGETS = 3
 
 Source = Any
-"""Whatever `charkit.load_task` takes: a path, a name, a frame or other data; or a Task."""
+"""Whatever `charkit.load_task` takes: a path, a name, a frame or other data; or a task, read or
+still to be read (`charkit.tasks.card.LazyTask`)."""
 
 ALL_CONTROLS: tuple[Control, ...] = ("none", "random_encoder", "shuffled_labels", "majority")
 # One draw stands for all: others differ by less than the draws of the texts (docs/decisions.md).
@@ -59,8 +58,6 @@ class SweepSettings:
         metric: What scores are and layers are chosen by; None means each task's own metric.
         pooling: How token states become one vector.
         max_length: Longest text in tokens; None means the encoder's own choice.
-        device: Where the encoder runs.
-        dtype: Arithmetic of the encoder.
     """
 
     layers: tuple[int | float, ...] | None = None
@@ -71,8 +68,6 @@ class SweepSettings:
     metric: str | None = None
     pooling: Pooling = "mean"
     max_length: int | None = None
-    device: DeviceChoice = "auto"
-    dtype: DtypeChoice = "auto"
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,9 +158,8 @@ class SweepPlan:
 def plan_sweep(
     tasks: Source | Sequence[Source],
     *,
-    encoder: str | Encoder | Sequence[str | Encoder] = "minilm",
+    encoder: EncoderChoice | Sequence[EncoderChoice] = "minilm",
     settings: SweepSettings | None = None,
-    reading: SourceOptions | None = None,
     store: Store | None = None,
     shard: Shard | None = None,
 ) -> SweepPlan:
@@ -175,7 +169,6 @@ def plan_sweep(
         tasks: One source or several.
         encoder: One encoder or several, by name or loaded.
         settings: The grid.
-        reading: How the sources are read.
         store: Where results are stored; the default store when None.
         shard: Which part of the jobs, for one machine of a fleet; all when None.
 
@@ -184,24 +177,18 @@ def plan_sweep(
         DataError: A source cannot be used.
     """
     settings, store = settings or SweepSettings(), store or Store()
-    reading = reading or SourceOptions()
     several = isinstance(tasks, list | tuple) and not is_data(tasks)
     sources = list(tasks) if several else [tasks]
-    single = isinstance(encoder, str | Encoder | os.PathLike)
+    single = isinstance(encoder, str | Encoder | LazyEncoder | os.PathLike)
     named: list[Any] = [encoder] if single else list(encoder)  # type: ignore[arg-type]
     if not sources or not named:
         raise UsageError("nothing to sweep: expected at least one task and one encoder, got none.")
-    loaded = tuple(
-        e
-        if isinstance(e, Encoder)
-        else load_encoder(e, device=settings.device, dtype=settings.dtype, offline=reading.offline)
-        for e in named
-    )
-    lazy = tuple(s if isinstance(s, LazyTask) else LazyTask(s, store, reading) for s in sources)
+    encoders = tuple(loaded(e) for e in named)
+    lazy = tuple(s if isinstance(s, LazyTask) else LazyTask(s, store) for s in sources)
     _refuse_repeats("task", [t.card.name for t in lazy])
-    _refuse_repeats("encoder", [e.name for e in loaded])
-    loaded = named_apart(loaded)
-    plan = SweepPlan(lazy, loaded, settings, store, shard)
+    _refuse_repeats("encoder", [e.name for e in encoders])
+    encoders = named_apart(encoders)
+    plan = SweepPlan(lazy, encoders, settings, store, shard)
     _check_metric(settings.metric, lazy)
     for task in lazy:
         if task.card.n_eval == 0:
@@ -225,8 +212,12 @@ def plan_sweep(
                 f"{task.card.name}: no training size is possible: expected sizes from {smallest} "
                 f"to {task.card.n_train}, got {list(settings.sizes)}. Choose other sizes."
             )
-    _ = plan.jobs
-    for e in loaded:
+    _ = plan.jobs  # refuses layers, sizes, seeds and controls that are not legal
+    if shard is not None:
+        note(shard.note(f"{len(plan.jobs)} jobs"))
+    for line in plan.notes():
+        note(line)
+    for e in encoders:
         logger.info("%s: %s; %s", e.name, e.device_reason, e.dtype_reason)
     return plan
 
@@ -262,25 +253,5 @@ def _refuse_repeats(what: str, names: list[str]) -> None:
     if repeated:
         raise UsageError(
             f"two {what}s have one name: expected different names, got {repeated} twice. "
-            f"Rename one of them (a frame: charkit.load_task(frame, name=...)), or run them apart."
+            "Rename one of them (a task: dataclasses.replace(task, name=...)), or run them apart."
         )
-
-
-def place_of(evaluation: object, *, argument: str = "evaluation") -> str | None:
-    """Return where evaluation rows lie.
-
-    Args:
-        evaluation: A path, or the name of a part.
-        argument: What messages call it.
-
-    Raises:
-        UsageError: It is neither a path nor a name, a DataFrame for instance.
-    """
-    if evaluation is None or isinstance(evaluation, str | Path):
-        return None if evaluation is None else str(evaluation)
-    advice = "Make a task of both: charkit.load_task(train, evaluation=...), and give that."
-    if argument == "pool":
-        advice = "Add its rows to the task, with an empty label, or write them to a file."
-    raise UsageError(
-        f"{argument}: expected a file or a part's name, got {type(evaluation).__name__}. {advice}"
-    )

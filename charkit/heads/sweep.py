@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from charkit.config import Pooling, Progress, TaskKind, content_hash, no_progress, staged
-from charkit.encoders.device import DeviceChoice, DtypeChoice
+from charkit.config import (
+    EncodeOptions,
+    Progress,
+    content_hash,
+    no_progress,
+    note,
+    notes_are_shown,
+    staged,
+)
 from charkit.encoders.encoder import Encoder
+from charkit.encoders.load import EncoderChoice
 from charkit.encoders.stream import KIND as STATES
 from charkit.encoders.stream import encode_to_store, states_config
 from charkit.errors import CellsFailedError, DataError, VanishedError
@@ -23,7 +30,6 @@ from charkit.heads.grid import (
     Source,
     SweepPlan,
     SweepSettings,
-    place_of,
     plan_sweep,
 )
 from charkit.heads.job import Work, failed_cells, run_job
@@ -43,8 +49,7 @@ from charkit.parallel import (
     run_jobs,
 )
 from charkit.store import Store
-from charkit.tasks.card import LazyTask, SourceOptions
-from charkit.tasks.rows import OnBadRows
+from charkit.tasks.card import LazyTask
 from charkit.tasks.subsets import Subset, make_subset
 from charkit.tasks.task import Split, Task
 
@@ -57,28 +62,16 @@ logger = logging.getLogger(__name__)
 def sweep(
     tasks: Source | Sequence[Source],
     *,
-    encoder: str | Encoder | Sequence[str | Encoder] = "minilm",
+    encoder: EncoderChoice | Sequence[EncoderChoice] = "minilm",
     layers: Sequence[int | float] | None = None,
     sizes: Sequence[int] = (),
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
     subsets: Sequence[str] = ("all",),
     controls: Sequence[str] = ALL_CONTROLS,
     metric: str | None = None,
-    pooling: Pooling = "mean",
-    max_length: int | None = None,
-    device: DeviceChoice = "auto",
-    dtype: DtypeChoice = "auto",
-    text: str | None = None,
-    pair: str | None = None,
-    label: str | None = None,
-    kind: TaskKind | None = None,
-    evaluation: str | Path | None = None,
-    eval_frac: float = 0.2,
-    on_bad_rows: OnBadRows = "refuse",
-    offline: bool | None = None,
+    encoding: EncodeOptions | None = None,
     store: Store | None = None,
-    executor: ExecutorChoice = None,
-    shard: str | None = None,
+    executor: ExecutorChoice | Shard = None,
     progress: Progress = no_progress,
 ) -> SweepResult:
     """Train and score linear heads over encoder x layer x task x subset x size x seed.
@@ -87,8 +80,10 @@ def sweep(
     store has already is not computed again, and then the data are not even opened.
 
     Args:
-        tasks: One source or several: paths, names, DataFrames or tasks.
-        encoder: One encoder or several, by name or loaded.
+        tasks: One source or several: paths, names, DataFrames or tasks. `charkit.load_task` has
+            the arguments for columns, evaluation rows and the like.
+        encoder: One encoder or several, by name or loaded. `charkit.load_encoder` has the
+            arguments for device and number format.
         layers: Layers to read: 0 = embeddings, negative from the last. Default: all.
         sizes: Numbers of training texts. Default: 16, doubled, and the whole sample.
         seeds: Draws of the training texts; the sizes of a draw are nested and stratified.
@@ -97,23 +92,12 @@ def sweep(
             labels, the majority class.
         metric: What scores are and layers are chosen by: ``"accuracy"``, ``"f1"``,
             ``"macro_f1"``, ``"balanced_accuracy"`` or ``"matthews"``. Default: the task's own.
-        pooling: How token states become one vector.
-        max_length: Longest text in tokens. Default: the encoder's own choice.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"`` for the encoder.
-        dtype: ``"auto"``, ``"float32"`` or ``"bfloat16"`` for the encoder.
-        text: Column of the texts.
-        pair: Column of the second texts.
-        label: Column of the labels.
-        kind: ``"classification"`` or ``"regression"``; guessed when None.
-        evaluation: File with the evaluation rows, or the name of a folder's or data set's part.
-        eval_frac: Share of the rows held out when no evaluation rows are given.
-        on_bad_rows: Refuse rows without text or label, or drop and count them.
-        offline: Never open a connection; None reads CHARKIT_OFFLINE and HF_HUB_OFFLINE.
-        store: Where results lie. Default: the user's cache, or $CHARKIT_CACHE.
+        encoding: Pooling and longest text.
+        store: Where results are stored. Default: the user's cache, or $CHARKIT_CACHE.
         executor: Where heads are fitted, such as 4 (processes), ``"ray"`` or ``"slurm"``. Default:
-            one process a core.
-        shard: Part k of N of the jobs, such as ``"2/8"``, for one machine of a fleet that
-            shares a store. The table is that of the part; without a shard it is whole.
+            one process a core. A `charkit.parallel.Shard` does part k of N of the jobs, for one
+            machine of a fleet that shares a store: the table is that of the part; without a
+            shard it is whole.
         progress: Called as ``progress(stage, done, total)``.
 
     Returns:
@@ -125,6 +109,8 @@ def sweep(
         MissingError: An encoder, a file or disk space is missing.
         CellsFailedError: Some cells failed; the others are kept and are in its ``partial``.
     """
+    shard = executor if isinstance(executor, Shard) else None
+    encoding = encoding or EncodeOptions()
     settings = SweepSettings(
         layers=None if layers is None else several(layers),
         sizes=several(sizes),
@@ -132,30 +118,25 @@ def sweep(
         subsets=several(subsets),
         controls=several(controls),
         metric=metric,
-        pooling=pooling,
-        max_length=max_length,
-        device=device,
-        dtype=dtype,
+        pooling=encoding.pooling,
+        max_length=encoding.max_length,
     )
-    reading = SourceOptions(
-        text=text,
-        pair=pair,
-        label=label,
-        kind=kind,
-        evaluation=place_of(evaluation),
-        eval_frac=eval_frac,
-        on_bad_rows=on_bad_rows,
-        offline=offline,
-    )
-    plan = plan_sweep(
-        tasks,
-        encoder=encoder,
-        settings=settings,
-        reading=reading,
-        store=store,
-        shard=None if shard is None else Shard.parse(shard),
-    )
-    return run_sweep(plan, executor=executor, progress=progress)
+    plan = plan_sweep(tasks, encoder=encoder, settings=settings, store=store, shard=shard)
+    announce(plan)
+    where = executor.executor if isinstance(executor, Shard) else executor
+    return run_sweep(plan, executor=where, progress=progress)
+
+
+def announce(*plans: SweepPlan) -> None:
+    """Note how long the work will take and where, unless the store has it all."""
+    if not notes_are_shown():
+        return
+    from charkit.heads.estimate import estimate  # measures this machine
+
+    for plan in plans:
+        if plan.missing(plan.jobs):
+            for line in estimate(plan).lines():
+                note(line)
 
 
 def run_sweep(
@@ -177,7 +158,12 @@ def run_sweep(
     """
     n_to_do: list[int] = []
     for _ in range(_ROUNDS):
-        work, failures = _compute(plan, executor, progress)
+        try:
+            work, failures = _compute(plan, executor, progress)
+        except KeyboardInterrupt:
+            n_kept = len(plan.jobs) - len(plan.missing(plan.jobs))
+            note(f"{n_kept} of {len(plan.jobs)} jobs are finished and kept")
+            raise
         n_to_do.append(len(work))
         failed = {w.job.key for w, _ in failures}
         jobs = [job for job in plan.jobs if job.key not in failed]

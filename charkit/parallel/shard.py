@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from charkit.errors import UsageError
+from charkit.parallel.choice import ExecutorChoice
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,15 @@ class Shard:
     Attributes:
         number: This shard, from 1.
         total: Number of shards.
+        executor: Where its jobs run; None for the caller's own choice.
     """
 
     number: int
     total: int
+    executor: ExecutorChoice = field(default=None, repr=False)
 
     @classmethod
-    def parse(cls, text: str) -> Shard:
+    def parse(cls, text: str, executor: ExecutorChoice = None) -> Shard:
         """Return the shard that ``k/N`` names.
 
         Raises:
@@ -38,7 +41,7 @@ class Shard:
         match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text.strip())
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
             raise UsageError(f"shard: expected k/N with k from 1 to N, such as 2/8, got {text!r}.")
-        return cls(int(match[1]), int(match[2]))
+        return cls(int(match[1]), int(match[2]), executor)
 
     def holds(self, key: str) -> bool:
         """Return whether the job of this key (hexadecimal) belongs to the shard."""

@@ -6,10 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from charkit.tasks.card import lazy_task
     from charkit.tasks.generated import generated_names, generated_task
     from charkit.tasks.glue import GLUE_NAMES
+    from charkit.tasks.load import load_task
     from charkit.tasks.nested import nested_order
-    from charkit.tasks.sources import load_task
     from charkit.tasks.subsets import Subset, make_subset
     from charkit.tasks.task import Split, Task
 
@@ -20,6 +21,7 @@ __all__ = [
     "Task",
     "generated_names",
     "generated_task",
+    "lazy_task",
     "load_task",
     "make_subset",
     "nested_order",
@@ -32,7 +34,8 @@ _HOME = {
     "Task": "task",
     "generated_names": "generated",
     "generated_task": "generated",
-    "load_task": "sources",
+    "lazy_task": "card",
+    "load_task": "load",
     "make_subset": "subsets",
     "nested_order": "nested",
 }

@@ -23,7 +23,8 @@ from charkit.errors import DataError
 from charkit.store import Store
 from charkit.tasks.columns import column_name
 from charkit.tasks.folder import files_of
-from charkit.tasks.sources import is_utf8, load_task
+from charkit.tasks.load import Labels, checked_labels, load_task, partly_labelled
+from charkit.tasks.sources import is_utf8, refuse_columns
 from charkit.tasks.task import Metric, Split, Task
 
 _FORMAT = 5
@@ -107,19 +108,19 @@ class TaskCard:
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """How a source is read; the fields are those of `charkit.tasks.load_task`."""
+    """How a source is read; the fields are those of `charkit.load_task`."""
 
     text: str | None = None
     pair: str | None = None
     label: str | None = None
     kind: TaskKind | None = None
     evaluation: str | None = None
-    evaluation_labels: bool = True
+    labels: Labels = "all"
+    classes: int | None = None
     eval_frac: float = 0.2
     seed: int = 0
     on_bad_rows: str = "refuse"
     offline: bool | None = None
-    name: str | None = None
 
     def __post_init__(self) -> None:
         for field_name in ("text", "pair", "label"):  # numbers and tuples name columns of frames
@@ -187,6 +188,66 @@ class LazyTask:
                 f"{card.fingerprint[:12]}, got {self.task.fingerprint[:12]}. Run it again."
             )
         return self.task
+
+
+def lazy_task(source: Any, *, store: Store | None = None, **reading: Any) -> LazyTask:
+    """Return a task that is read when it is needed: finished work is found without its data.
+
+    >>> lazy_task("reviews.csv", text="body", label="stars").options.text
+    'body'
+
+    Args:
+        source: Whatever `charkit.load_task` takes.
+        store: Where cards are kept. Default: the user's cache, or $CHARKIT_CACHE.
+        reading: Other arguments of `charkit.load_task`; ``evaluation`` is a path or a name here.
+    """
+    return LazyTask(source, store or Store(), SourceOptions(**reading))
+
+
+def load_sample(
+    source: Any,
+    *,
+    evaluation: str | Path | None = None,
+    labels: Labels = "some",
+    classes: int | None = None,
+) -> Task:
+    """Return texts of which some, all or none are labelled, from a source or a task.
+
+    Args:
+        source: Whatever `charkit.load_task` takes, a `LazyTask`, or a task: of that, the training
+            part is the labelled sample, and the evaluation part gives texts without labels.
+        evaluation: Evaluation texts, where the source does not name them.
+        labels: ``"some"`` or ``"few"``, see `charkit.load_task`.
+        classes: Number of classes, for texts without labels: then no label is read.
+
+    Raises:
+        UsageError: An argument is wrong, or the labels and their absence are both asked for.
+        DataError: The source cannot be used, or its labels are not classes.
+        MissingError: A file or package is not there.
+    """
+    options = SourceOptions()
+    if isinstance(source, LazyTask):
+        source, options = source.source, source.options
+    if evaluation is not None:
+        options = dataclasses.replace(options, evaluation=str(evaluation))
+    if isinstance(source, Task):
+        columns = (options.text, options.pair, options.label)
+        unreadable = None if source.columns else options.evaluation
+        refuse_columns("tasks", *columns, options.kind, unreadable)
+        checked_labels(labels, classes)
+        return _with_texts(partly_labelled(source, classes), options.evaluation)
+    given = {f.name: getattr(options, f.name) for f in dataclasses.fields(options)}
+    return load_task(source, **given | {"labels": labels, "classes": classes})
+
+
+def _with_texts(task: Task, place: str | None) -> Task:
+    """Return the task with the texts of a file, whose labels are not read, for its evaluation."""
+    if place is None:
+        return task
+    text, pair, _ = task.columns
+    other = load_task(place, text=text, pair=pair or None, classes=2)  # no class is looked at
+    notes = dict.fromkeys((*task.notes, *other.notes))
+    return dataclasses.replace(task, evaluation=other.pool, notes=tuple(notes))
 
 
 def _lengths(splits: Sequence[Split]) -> tuple[tuple[int, int, int], ...]:

@@ -45,6 +45,15 @@ def row_keys(split: Split) -> list[str | tuple[str, str]]:
     return list(zip(split.texts, split.pairs, strict=True))
 
 
+def without_repeats(split: Split) -> Split:
+    """Return the rows without those that repeat an earlier text and label."""
+    labels = [None] * len(split) if split.labels is None else split.labels.tolist()
+    first: dict[object, int] = {}
+    for row, key in enumerate(zip(row_keys(split), labels, strict=True)):
+        first.setdefault(key, row)
+    return split if len(first) == len(split) else split.take(sorted(first.values()))
+
+
 def check_labels(
     labels: LabelArray, kind: TaskKind, class_names: Sequence[str], *, where: str
 ) -> None:

@@ -1,9 +1,9 @@
-"""load_task: every place that a task can come from, behind one name."""
+"""Raw tables from every place that a task can come from: files, folders, data, the hub, GLUE."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
@@ -11,18 +11,13 @@ from typing import Any, get_args
 from charkit.config import TaskKind, is_offline, listing, printable
 from charkit.errors import MissingError, UnknownNameError, UsageError
 from charkit.tasks import hub
-from charkit.tasks.assemble import Request, assemble
-from charkit.tasks.checks import explained_by
-from charkit.tasks.columns import Columns, choose_columns, match_columns, same_key
+from charkit.tasks.columns import same_key
 from charkit.tasks.folder import corpus_of, find_parts, part_word, read_part
 from charkit.tasks.frames import data_table, parts_of
-from charkit.tasks.generated import generated_names, load_generated
+from charkit.tasks.generated import generated_names
 from charkit.tasks.glue import GLUE_NAMES, HUB_NAME, GlueSpec, spec_of_folder
-from charkit.tasks.labels import label_names
-from charkit.tasks.rows import OnBadRows, Rows, usable_rows
-from charkit.tasks.settle import settle
+from charkit.tasks.rows import OnBadRows
 from charkit.tasks.tables import RawTable, format_of, read_table, stem_of
-from charkit.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -35,84 +30,6 @@ class Tables:
     corpus: str = ""
     glue: GlueSpec | None = None
     notes: tuple[str, ...] = ()
-
-
-def load_task(
-    source: Any,
-    *,
-    text: Any = None,
-    pair: Any = None,
-    label: Any = None,
-    kind: TaskKind | None = None,
-    evaluation: Any = None,
-    evaluation_labels: bool = True,
-    eval_frac: float = 0.2,
-    seed: int = 0,
-    on_bad_rows: OnBadRows = "refuse",
-    offline: bool | None = None,
-    name: str | None = None,
-) -> Task:
-    """Load a task from a file, a folder, a DataFrame, the hub, GLUE, or the generated suite.
-
-    Args:
-        source: A file, a folder with ``train.*`` and an evaluation file,
-            ``hub:owner/name/config@revision``, ``glue/NAME``, ``generated/NAME?knob=value``; a
-            DataFrame (pandas, polars, pyarrow), a ``datasets.Dataset`` or ``DatasetDict``, a list
-            of dicts or of (text, label) pairs, a dict of columns.
-        text: The text column, by its name as given there (a number or a tuple as well); None to
-            take the only candidate.
-        pair: The column of second texts; None for single texts (guessed if text is None too).
-        label: The label column; None to take the only candidate.
-        kind: Classes or real targets; None to decide it from the labels.
-        evaluation: A file or data with the same columns, or the name of a split of the folder or
-            data set. Its label column may be absent.
-        evaluation_labels: Read the labels of the given evaluation rows, where there are any.
-        eval_frac: Where there is no evaluation part: the share of rows split off for one.
-        seed: Seed of that split.
-        on_bad_rows: Refuse empty texts and labels, or drop and count them.
-        offline: Never open a connection; None reads CHARKIT_OFFLINE and HF_HUB_OFFLINE.
-        name: The task's name; None derives it from the source.
-
-    Returns:
-        The task. What was guessed, split, dropped or counted stands in its notes.
-
-    Raises:
-        UsageError: An argument is wrong, or a name unknown (with near matches).
-        DataError: The data cannot be used; the message names file, line and what to do.
-        MissingError: A file or package is not there.
-        OfflineError: It would have to be downloaded.
-    """
-    check_choices(kind=kind, on_bad_rows=on_bad_rows, eval_frac=eval_frac)
-    if isinstance(source, str) and source.startswith("generated/"):
-        refuse_columns("generated tasks", text, pair, label, kind, evaluation)
-        task = load_generated(source)
-        return task if name is None else replace(task, name=name)
-    tables = open_tables(source, evaluation, offline=offline)
-    if tables.glue is not None and text is None and pair is None:
-        text, pair = glue_columns(tables)
-    columns = choose_columns(tables.train, text=text, pair=pair, label=label)
-    table = settle(tables.train, columns, kind=kind)
-    train = usable_rows(table, columns, on_bad_rows=on_bad_rows)
-    held_out = None
-    if tables.evaluation is not None:
-        held_out = _evaluation_rows(
-            tables.evaluation, columns, train, kind=kind, on_bad_rows=on_bad_rows,
-            labelled=evaluation_labels,
-        )  # fmt: skip
-    request = Request(
-        name=name or tables.name,
-        source=str(source) if isinstance(source, str | os.PathLike) else tables.train.where,
-        column=columns.label,
-        kind=kind,
-        eval_frac=eval_frac,
-        seed=seed,
-        on_bad_rows=on_bad_rows,
-        corpus=tables.corpus,
-        glue=tables.glue,
-        notes=(*tables.notes, *table.notes, *columns.notes),
-    )
-    with explained_by((*table.notes, *train.notes)):
-        return assemble(train, held_out, request)
 
 
 def is_utf8(name: str) -> bool:
@@ -151,27 +68,6 @@ def refuse_columns(what: str, *given: object) -> None:
             f"{what} bring their own columns, kind and evaluation part: expected none of text, "
             "pair, label, kind and eval. Leave them out."
         )
-
-
-def _evaluation_rows(
-    table: RawTable,
-    columns: Columns,
-    train: Rows,
-    *,
-    kind: TaskKind | None,
-    on_bad_rows: OnBadRows,
-    labelled: bool,
-) -> Rows:
-    """Return the evaluation rows, with labels where there are any and they are wanted."""
-    table, own = match_columns(table, columns, labelled=labelled)
-    labelled = labelled and bool(own.label)
-    if labelled:
-        table = settle(table, own, kind=kind, seen=frozenset(label_names(train.labels or ())))
-        labelled = any(value is not None for value in table.columns[own.label])
-    else:
-        table = settle(table, replace(own, label=""))
-    rows = usable_rows(table, own, on_bad_rows=on_bad_rows, labelled=labelled)
-    return replace(rows, notes=(*table.notes, *rows.notes))
 
 
 def glue_columns(tables: Tables) -> tuple[str | None, str | None]:

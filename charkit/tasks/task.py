@@ -53,6 +53,19 @@ def frozen_labels(labels: ArrayLike) -> LabelArray:
     return result
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where rows stand in their file.
+
+    Attributes:
+        unit: What ``numbers`` count: ``"line"`` or ``"row"``.
+        numbers: The place of every row, from 1.
+    """
+
+    unit: str
+    numbers: tuple[int, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """One part of a task.
@@ -62,11 +75,13 @@ class Split:
         pairs: The second texts of sentence pairs, or None.
         labels: Class codes 0..n_classes-1 (int64) or real targets (float64), shape
             (n_samples,); None where the part is not labelled.
+        places: Where the rows stand in their file; None where that is not known.
     """
 
     texts: tuple[str, ...]
     pairs: tuple[str, ...] | None = None
     labels: LabelArray | None = None
+    places: Places | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "texts", tuple(self.texts))
@@ -76,6 +91,8 @@ class Split:
         if self.labels is not None:
             object.__setattr__(self, "labels", frozen_labels(self.labels))
             self._check_length("labels", len(self.labels))
+        if self.places is not None:
+            self._check_length("places", len(self.places.numbers))
 
     def _check_length(self, name: str, length: int) -> None:
         if length != len(self.texts):
@@ -95,7 +112,18 @@ class Split:
         texts = tuple(self.texts[i] for i in index)
         pairs = None if self.pairs is None else tuple(self.pairs[i] for i in index)
         labels = None if self.labels is None else self.labels[index]
-        return Split(texts, pairs, labels)
+        places = self.places
+        if places is not None:
+            places = Places(places.unit, tuple(places.numbers[i] for i in index))
+        return Split(texts, pairs, labels, places)
+
+    def where(self) -> Places:
+        """Return where the rows stand in their file; counted from 1 where that is not known."""
+        return self.places or Places("row", tuple(range(1, len(self) + 1)))
+
+    def without_labels(self) -> Split:
+        """Return the same texts, not labelled."""
+        return Split(self.texts, self.pairs, None, self.places)
 
     @cached_property
     def text_fingerprint(self) -> str:
@@ -132,6 +160,10 @@ class Task:
             (classification) or Pearson's correlation (regression); None where unknown.
         unseen_names: Classes that only evaluation rows have. Their codes follow those of
             ``class_names``; no head can predict them, so their rows count as errors.
+        pool: Texts that are still to label; None where there are none.
+        unnamed_classes: How many classes there are, where no label was read.
+        columns: Names of the text, pair and label columns in the source, "" for one that was not
+            read; empty where there is no source.
     """
 
     name: str
@@ -145,6 +177,9 @@ class Task:
     notes: tuple[str, ...] = ()
     ceiling: float | None = None
     unseen_names: tuple[str, ...] = ()
+    pool: Split | None = None
+    unnamed_classes: int = 0
+    columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(TaskKind):
@@ -173,7 +208,9 @@ class Task:
     @property
     def n_classes(self) -> int:
         """The number of classes that training has or names; 0 for regression."""
-        return len(self.class_names) if self.kind == "classification" else 0
+        if self.kind == "regression":
+            return 0
+        return len(self.class_names) or self.unnamed_classes
 
     @property
     def n_unseen(self) -> int:
@@ -187,7 +224,16 @@ class Task:
         parts = (self.kind, self.metric, self.train.fingerprint, evaluation, *self.class_names)
         if self.unseen_names:
             parts += ("only in evaluation", *self.unseen_names)
+        if self.pool is not None:
+            parts += ("pool", self.pool.fingerprint)
+        if self.unnamed_classes:
+            parts += ("unnamed classes", str(self.unnamed_classes))
         return hash_strings(parts).hex()
+
+    @property
+    def unlabelled(self) -> Split | None:
+        """Texts that stand for those to come: the evaluation texts, else the pool."""
+        return self.pool if self.evaluation is None else self.evaluation.without_labels()
 
     def describe(self) -> list[str]:
         """Return a few lines for people: sizes, classes with counts, notes."""
@@ -201,6 +247,22 @@ class Task:
             lines.append(f"evaluation: {len(self.evaluation)} rows{counts}")
         if self.ceiling is not None:
             lines.append(f"ceiling: {self.ceiling:.4f}")
+        return lines + [f"note: {note}" for note in self.notes]
+
+    def describe_labels(self) -> list[str]:
+        """Return a few lines for people: what is labelled, and what is not; notes."""
+        part = self.train if self.pool is None else self.pool
+        pairs = "pairs of texts" if part.pairs is not None else "texts"
+        n_pool = 0 if self.pool is None else len(self.pool)
+        if not len(self.train):
+            lines = [f"{self.name}: {n_pool:,} {pairs}, no labels, {self.n_classes} classes"]
+        else:
+            counts = self._counts(self.train)
+            lines = [f"{self.name}: {len(self.train):,} labelled {pairs}{counts}"]
+            if n_pool:
+                lines.append(f"still to label: {n_pool:,} rows")
+        if self.evaluation is not None:
+            lines.append(f"evaluation: {len(self.evaluation):,} texts, labels not read")
         return lines + [f"note: {note}" for note in self.notes]
 
     def _counts(self, part: Split, *, shown: int = 8) -> str:

@@ -56,14 +56,14 @@ class TextPart:
 
 
 def load_texts(
-    source: Any, *, reading: SourceOptions, on_bad_rows: OnBadRows = "refuse"
+    source: Any, *, reading: SourceOptions
 ) -> tuple[str, list[TextPart], tuple[str, ...]]:
     """Read the texts of every part of a source; labels are copied, not interpreted.
 
     Args:
         source: Whatever `charkit.load_task` takes.
-        reading: How it is read; kind and the share to hold out play no part.
-        on_bad_rows: What to do with rows that have a label and no text.
+        reading: How it is read; kind and the share to hold out play no part. Bad rows are those
+            that have a label and no text.
 
     Returns:
         A name, the parts, and notes.
@@ -79,6 +79,7 @@ def load_texts(
         text, pair = glue_columns(tables)
     columns = choose_texts(tables.train, text=text, pair=pair, taken=reading.label)
     notes = [*tables.notes, *columns.notes]
+    bad: OnBadRows = "drop" if reading.on_bad_rows == "drop" else "refuse"
     parts = []
     for name, table in (("train", tables.train), ("evaluation", tables.evaluation)):
         if table is None:
@@ -87,8 +88,8 @@ def load_texts(
         if name == "evaluation":
             table, own = match_columns(table, columns, labelled=False)
         label = _label_of(table, own, reading.label, needed=name == "train")
-        parts.append(_part(name, table, own, label, on_bad_rows, notes))
-    return reading.name or tables.name, parts, tuple(notes)
+        parts.append(_part(name, table, own, label, bad, notes))
+    return tables.name, parts, tuple(notes)
 
 
 def parts_of_task(task: Task) -> list[TextPart]:

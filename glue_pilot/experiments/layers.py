@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from charkit.config import EncodeOptions
 from charkit.encoders import Encoder, load_encoder
 from charkit.errors import DataError, UsageError
 from charkit.heads.sweep import sweep
@@ -139,7 +140,7 @@ def _outcomes(
         sizes=settings.sweep_sizes,
         seeds=settings.sweep_seeds,
         controls=(),
-        max_length=settings.max_length,
+        encoding=EncodeOptions(max_length=settings.max_length),
         store=workspace.store,
         executor=1,
         progress=workspace.progress,

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 import charkit
+from charkit.answers.embed_plan import choose_options
 from charkit.api import fetch
 from charkit.cli.app import app
 from charkit.errors import OfflineError, UnknownNameError, UsageError
+from charkit.tasks import lazy_task
 
 
 def test_every_public_name_resolves():
@@ -31,7 +33,7 @@ def test_unknown_name_is_an_attribute_error():
 
 def test_encode_keeps_all_layers(tiny_bert, tmp_store):
     task = charkit.generated_task("sentiment", n_train=40, n_eval=20)
-    encoded = charkit.encode(task, encoder=str(tiny_bert), store=tmp_store, dtype="float32")
+    encoded = charkit.encode(task, encoder=str(tiny_bert), store=tmp_store)
     assert set(encoded.parts) == {"train", "evaluation"}
     assert encoded.parts["train"].layer(-1).shape == (40, 32)
     assert [r["texts"] for r in encoded.rows()] == [40, 20]
@@ -45,7 +47,7 @@ def few(n=24):
 
 
 def test_a_single_value_stands_for_a_list_of_it(tiny_bert, tmp_store):
-    same = {"store": tmp_store, "dtype": "float32"}
+    same = {"store": tmp_store}
     lists = charkit.sweep(
         few(), encoder=[str(tiny_bert)], layers=[2], sizes=[8], seeds=[0], subsets=["all"],
         controls=["none"], **same,
@@ -63,11 +65,12 @@ def test_an_argument_of_another_type_is_named(tiny_bert):
         charkit.encode(few(), encoder=3)
     with pytest.raises(UsageError, match=r"pool: expected a file.*got list. Add its rows"):
         charkit.next_labels(few(), pool=["a text"], encoder=str(tiny_bert))
-    with pytest.raises(UsageError, match=r"two tasks have one name.*load_task\(frame, name="):
+    with pytest.raises(UsageError, match=r"two tasks have one name.*replace\(task, name="):
         charkit.sweep([charkit.load_task(few())] * 2, encoder=tiny_bert)
 
 
 RENAMED = {"tasks": "tasks", "cache_dir": "store"}
+RENAMED = {"cache_dir": "store", "shard": "executor", "unlabelled": "evaluation"}
 FUNCTIONS = {"encoders": "rank_encoders"}
 SCREEN = {
     "out",
@@ -105,7 +108,9 @@ def test_python_takes_what_the_command_takes(name):
     if name == "encode":
         options -= {"layers"}  # of the files: EncodedTask.save takes it
     function = getattr(charkit, FUNCTIONS.get(name, name))
-    arguments = set(inspect.signature(function).parameters)
+    objects = [charkit.load_task, charkit.load_encoder, charkit.EncodeOptions]
+    objects += [choose_options] if name == "embed" else []
+    arguments = {a for f in (function, *objects) for a in inspect.signature(f).parameters}
     assert {RENAMED.get(option, option) for option in options} <= arguments
 
 
@@ -119,18 +124,19 @@ def test_sources_are_read_as_asked(tiny_bert, tmp_path, tmp_store):
     ]
     path.write_text("a,b\n" + "\n".join(rows) + "\n,good\n")
     options = {"text": "a", "label": "b", "eval_frac": 0.5, "on_bad_rows": "drop", "offline": True}
-    grid = {"encoder": str(tiny_bert), "store": tmp_store, "dtype": "float32", **options}
-    encoded = charkit.encode(path, **grid)
-    assert [r["texts"] for r in encoded.rows()] == [24, 24]
-    answer = charkit.layers(path, seeds=[0], executor=1, **grid)
-    assert answer.card.n_train == 24
-    result = charkit.sweep(path, seeds=[0], sizes=[8], controls=[], executor=1, **grid)
-    assert result.cards[0].n_train == 24
+    grid = {"encoder": str(tiny_bert), "store": tmp_store}
+    for task in (charkit.load_task(path, **options), lazy_task(path, store=tmp_store, **options)):
+        encoded = charkit.encode(task, eval_frac=0.5, **grid)
+        assert [r["texts"] for r in encoded.rows()] == [24, 24]
+        answer = charkit.layers(task, seeds=[0], executor=1, **grid)
+        assert answer.card.n_train == 24
+        result = charkit.sweep(task, seeds=[0], sizes=[8], controls=[], executor=1, **grid)
+        assert result.cards[0].n_train == 24
 
 
 def test_results_show_themselves(tiny_bert, tmp_store):
     task = charkit.generated_task("sentiment", n_train=40, n_eval=20)
-    grid = {"encoder": str(tiny_bert), "store": tmp_store, "dtype": "float32"}
+    grid = {"encoder": str(tiny_bert), "store": tmp_store}
     encoded = charkit.encode(task, **grid)
     assert "<table" in encoded._repr_html_()
     assert "truncated" in repr(encoded)

@@ -11,11 +11,12 @@ from safetensors.numpy import load_file
 
 import charkit
 from charkit.errors import DataError
+from charkit.tasks import lazy_task
 
 
 @pytest.fixture
 def options(tiny_bert, tmp_store):
-    return {"encoder": str(tiny_bert), "store": tmp_store, "dtype": "float32"}
+    return {"encoder": str(tiny_bert), "store": tmp_store}
 
 
 def rows_of(folder, part="train"):
@@ -59,7 +60,7 @@ def test_a_row_with_a_label_and_no_text_is_refused_or_dropped(options, tmp_path)
     path.write_text("text,label\nfirst,a\n,b\nthird,\n")
     with pytest.raises(DataError, match=r"line 3 \(empty 'text'\)"):
         charkit.encode(path, **options)
-    encoded = charkit.encode(path, on_bad_rows="drop", **options)
+    encoded = charkit.encode(lazy_task(path, on_bad_rows="drop"), **options)
     assert [r["label"] for r in rows_of(encoded.save(tmp_path / "out"))] == ["a", ""]
 
 
@@ -67,4 +68,4 @@ def test_a_column_that_is_not_there_is_named(options, tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("text,label\nfirst,a\n")
     with pytest.raises(DataError, match="no column 'stars'"):
-        charkit.encode(path, label="stars", **options)
+        charkit.encode(lazy_task(path, label="stars"), **options)

@@ -22,7 +22,7 @@ from charkit.store import Store
 from charkit.tasks.card import SourceOptions, source_stamp
 
 WORDS = "the a cat dog bird man woman film book house good bad fine awful great poor".split()
-GRID = {"sizes": (16, 32), "seeds": (0, 1), "executor": 1, "dtype": "float32"}
+GRID = {"sizes": (16, 32), "seeds": (0, 1), "executor": 1}
 OPTIONS = ("--sizes", "16,32", "--seeds", "0,1", "--executor", "1", "--dtype", "float32")
 
 

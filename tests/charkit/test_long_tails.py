@@ -8,13 +8,14 @@ from sklearn import metrics as oracle
 import charkit
 from charkit.answers.encoders import rank_encoders
 from charkit.answers.layers import layers
+from charkit.config import EncodeOptions
 from charkit.errors import UnknownNameError, UsageError
 from charkit.heads.sweep import sweep
 from charkit.store import Store
 from charkit.tasks import Split, Task
 
 WORDS = ("good", "bad", "cat", "film")
-FAST = {"dtype": "float32", "max_length": 16}
+FAST = {"encoding": EncodeOptions(max_length=16)}
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +119,7 @@ def test_metrics_that_are_not_known_or_do_not_fit_are_refused(task, tiny_bert, s
 
 
 def test_embeddings_stand_classes_of_one_row_and_ignore_evaluation_classes(task, tiny_bert, store):
-    found = charkit.embed(task, encoder=str(tiny_bert), store=store, dtype="float32")
+    found = charkit.embed(task, encoder=str(tiny_bert), store=store)
     (embedding,), (head,) = found.embeddings.values(), found.heads.values()
     assert embedding.n_classes == 8
     assert 0 <= head.score <= (48 - 5) / 48  # in their fold, rows alone in their class are errors
@@ -126,8 +127,9 @@ def test_embeddings_stand_classes_of_one_row_and_ignore_evaluation_classes(task,
 
 def test_distances_stand_it(task, tiny_bert, store):
     other = Task("plain", "classification", part([0, 1] * 20), None, ("a", "b"))
-    found = charkit.compare_tasks([task, other], encoder=str(tiny_bert), store=store, dtype="float32",
-                              metric="cosine")  # fmt: skip
+    found = charkit.compare_tasks(
+        [task, other], encoder=str(tiny_bert), store=store, metric="cosine"
+    )
     assert np.isfinite(found.matrix.to_numpy()).all()
 
 
@@ -135,7 +137,7 @@ def test_distances_stand_it(task, tiny_bert, store):
 def test_half_labelled_files_stand_it(command, task, tiny_bert, store):
     names = [f"class {c}" for c in task.train.labels] + [""] * 30
     frame = pd.DataFrame({"text": [*task.train.texts, *task.evaluation.texts[:30]], "label": names})
-    options = {"encoder": str(tiny_bert), "store": store, "dtype": "float32"}
+    options = {"encoder": str(tiny_bert), "store": store}
     if command == "next":
         assert len(charkit.next_labels(frame, n=3, strategy="random", **options).table) == 3
         return

@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: make test-ray"),
 ]
 ROOT = Path(__file__).resolve().parents[2]
-GRID = {"sizes": (8, 16), "seeds": (0, 1, 2), "dtype": "float32", "device": "cpu"}
+GRID = {"sizes": (8, 16), "seeds": (0, 1, 2)}
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ import pandas as pd
 
 from charkit.answers.pilot import Pilot, PilotEvidence, PilotSignal, make_pilot
 from charkit.answers.text_figures import TextFigures
-from charkit.tasks import Split
-from charkit.tasks.partly import PartlyLabelled
+from charkit.tasks import Split, Task
 
 SIGNAL = PilotSignal(True, "signal: layer 1 gains 0.2 nats")
 NO_SIGNAL = PilotSignal(False, "no signal above the controls")
@@ -21,14 +20,14 @@ def pilot(n=100, *, counts=None, n_unlabelled=50, judged=True, n_classes=2) -> P
     unlabelled = Split(tuple(f"other {i}" for i in range(n_unlabelled))) if n_unlabelled else None
     labelled = Split(tuple(f"text {i}" for i in range(len(labels))), None, labels)
     names = tuple(f"class {c}" for c in range(n_classes)) if len(labels) else ()
-    sample = PartlyLabelled(
+    sample = Task(
         name="toy",
-        corpus="toy",
-        labelled=labelled if len(labels) else Split(()),
-        pool=Split(()) if judged or unlabelled is None else unlabelled,
+        kind="classification",
+        train=labelled if len(labels) else Split(()),
+        pool=None if judged else unlabelled,
         evaluation=unlabelled if judged else None,
         class_names=names,
-        n_classes=n_classes,
+        unnamed_classes=n_classes,
     )
     return make_pilot(sample)
 

@@ -9,8 +9,7 @@ from charkit.answers.advice import NO_TEXTS, NOT_KNOWN, SHOWN, advise
 from charkit.answers.pilot import MOST_UNLABELLED, looked_at, make_pilot
 from charkit.encoders import load_encoder
 from charkit.tasks import Split
-from charkit.tasks.card import SourceOptions
-from charkit.tasks.partly import load_partly_labelled
+from charkit.tasks.card import load_sample
 
 ANIMALS = ("cat", "dog", "man", "child")
 
@@ -32,8 +31,7 @@ def read(tmp_path):
         pd.DataFrame({"text": texts(len(labels)), "label": labels}).to_csv(path, index=False)
         other = tmp_path / "eval.csv"
         pd.DataFrame({"text": [f"{t} now" for t in texts(n_eval)]}).to_csv(other, index=False)
-        options = SourceOptions(evaluation=str(other) if n_eval else None)
-        return load_partly_labelled(str(path), reading=options)
+        return load_sample(path, evaluation=other if n_eval else None)
 
     return reading
 
@@ -79,7 +77,7 @@ def test_without_texts_it_points_to_charkit_next(said):
 
 def test_texts_that_are_all_labelled_already_leave_nothing_to_choose(read, encoder, tmp_store):
     sample = read(40, 20)
-    known = sample.labelled.take(range(20))
+    known = sample.train.take(range(20))
     sample = replace(sample, pool=Split(known.texts))
     assert advise(sample, make_pilot(sample), encoder, store=tmp_store).next is None
 
@@ -103,7 +101,7 @@ def test_without_any_label_it_says_where_to_begin(encoder, tmp_store, tmp_path):
     pytest.importorskip("skactiveml")
     path = tmp_path / "none.csv"
     pd.DataFrame({"text": texts(40)}).to_csv(path, index=False)
-    sample = load_partly_labelled(str(path), reading=SourceOptions(), n_classes=2)
+    sample = load_sample(str(path), classes=2)
     advice = advise(sample, make_pilot(sample), encoder, store=tmp_store)
     assert advice.adequacy is None
     assert len(set(advice.next.places)) == SHOWN

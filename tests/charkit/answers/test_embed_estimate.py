@@ -31,7 +31,7 @@ def encoder(tiny_bert):
 def planned(task, encoder, tmp_store):
     def plan(*, estimator="auto", options=None, task=task, **rest):
         chosen = choose_options(estimator, **(options or {}))
-        return plan_embedding(task, chosen, encoder=encoder, store=tmp_store, **rest)
+        return plan_embedding(task, options=chosen, encoder=encoder, store=tmp_store, **rest)
 
     return plan
 

@@ -10,6 +10,7 @@ import pytest
 
 import charkit
 from charkit.answers.embed import embed_kept, embed_task
+from charkit.answers.embed_plan import choose_options
 from charkit.answers.variational_fits import FitFigures
 from charkit.encoders import load_encoder
 from charkit.errors import DataError, RefusalError, UnknownNameError, UsageError
@@ -35,7 +36,9 @@ def test_it_is_kept_with_its_figures(task, encoder, tmp_store, tmp_path):
     def progress(stage, done, total):
         seen.append((stage, done, total))
 
-    first = charkit.embed(task, encoder=encoder, store=tmp_store, progress=progress, **QUICK)
+    first = charkit.embed(
+        task, encoder=encoder, store=tmp_store, progress=progress, options=OPTIONS
+    )
     assert ("variational generated_sentiment", 4, 4) in seen
     found = first.embeddings[2]
     assert found.estimator == "variational"
@@ -47,7 +50,7 @@ def test_it_is_kept_with_its_figures(task, encoder, tmp_store, tmp_path):
     assert about["estimand"] == found.estimand
     assert set(about["heads"][0]["fit"]["prior_share"]) == {1, 2}
     json.dumps(about)
-    again = charkit.embed(task, encoder=encoder, store=tmp_store, **QUICK)
+    again = charkit.embed(task, encoder=encoder, store=tmp_store, options=OPTIONS)
     assert again.found
     assert again.fits == first.fits
     np.testing.assert_array_equal(again.embeddings[2].values, found.values)
@@ -72,8 +75,8 @@ def test_it_is_the_fit_under_the_tasks_head(task, encoder, tmp_store):
 def test_it_is_not_mixed_with_other_estimators(task, encoder, tmp_store):
     options = {"encoder": encoder, "store": tmp_store}
     direct = charkit.embed(task, **options).embeddings[2]
-    one = charkit.embed(task, **QUICK, **options).embeddings[2]
-    other = charkit.embed(task, **(QUICK | {"beta": 1e-9}), **options).embeddings[2]
+    one = charkit.embed(task, options=OPTIONS, **options).embeddings[2]
+    other = charkit.embed(task, options=replace(OPTIONS, beta=1e-9), **options).embeddings[2]
     for pair in ([direct, one], [one, other]):
         with pytest.raises(UsageError, match="estimand"):
             pairwise(pair)
@@ -92,8 +95,8 @@ def test_what_determines_the_result_is_in_the_key(task, encoder, tmp_store):
 
 def test_another_sample_and_cached_layers(task, encoder, tmp_store):
     answer = charkit.embed(
-        task, encoder=encoder, split="evaluation", layers=(2,), cache_layer=1, store=tmp_store,
-        **QUICK,
+        task, encoder=encoder, split="evaluation", cache_layer=1, store=tmp_store,
+        options=replace(OPTIONS, layers=(2,)),
     )  # fmt: skip
     assert 0 < answer.shift(2) < 1
     assert np.isnan(answer.expected_cosine(2))
@@ -111,7 +114,7 @@ def test_a_search_that_has_not_come_to_rest_is_doubted():
 def test_nothing_is_kept_of_what_has_not_converged(task, encoder, tmp_store, monkeypatch):
     monkeypatch.setattr("charkit.fisher.variational.UNTRUSTED", 0.0)
     with pytest.raises(RefusalError, match="residual") as caught:
-        charkit.embed(task, encoder=encoder, store=tmp_store, **QUICK)
+        charkit.embed(task, encoder=encoder, store=tmp_store, options=OPTIONS)
     assert caught.value.partial.embedding.estimator == "variational"
     assert "fisher" not in {e.kind for e in tmp_store.entries()}
 
@@ -132,13 +135,13 @@ def test_nothing_is_kept_of_what_has_not_converged(task, encoder, tmp_store, mon
 )
 def test_bad_combinations_are_refused_before_any_work(options, said, task, encoder, tmp_store):
     with pytest.raises(UsageError, match=said):
-        charkit.embed(task, encoder=encoder, store=tmp_store, **options)
+        charkit.embed(task, encoder=encoder, store=tmp_store, options=choose_options(**options))
     assert tmp_store.entries() == []
 
 
-def test_names_are_checked(task, encoder, tmp_store):
+def test_names_are_checked():
     with pytest.raises(UnknownNameError, match="variational"):
-        charkit.embed(task, encoder=encoder, store=tmp_store, estimator="variatonal")
+        choose_options("variatonal")
 
 
 def test_labels_are_read_by_one_gradient_alone(task, encoder, tmp_store):

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 import charkit
-from charkit.errors import DataError, UnknownNameError, UsageError
-from charkit.fisher import load_embedding
+from charkit.errors import DataError, UnknownNameError
+from charkit.fisher import FisherOptions, load_embedding
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def reviews(tmp_path):
 
 @pytest.fixture
 def grid(tiny_bert, tmp_store):
-    return {"encoder": str(tiny_bert), "store": tmp_store, "dtype": "float32", "device": "cpu"}
+    return {"encoder": str(tiny_bert), "store": tmp_store}
 
 
 def test_rows_lines_and_files(reviews, grid, tmp_path):
@@ -53,12 +53,11 @@ def test_rows_lines_and_files(reviews, grid, tmp_path):
 
 
 def test_another_sample_is_compared_with_the_training_texts(reviews, grid, tmp_path):
-    for asked, n_texts in (
-        ({"split": "evaluation"}, 20),
-        ({"unlabelled": tmp_path / "texts.csv"}, 40),
-        ({"unlabelled": pd.DataFrame({"body": ["the cat is bad .", "the dog is good ."]})}, 2),
-    ):
-        answer = charkit.embed(reviews, text="body", **asked, **grid)
+    frame = pd.DataFrame({"body": ["the cat is bad .", "the dog is good ."]})
+    for others, n_texts in ((None, 20), (tmp_path / "texts.csv", 40), (frame, 2)):
+        read = {"labels": "all" if others is None else "train", "evaluation": others}
+        task = charkit.load_task(reviews, text="body", **read)
+        answer = charkit.embed(task, split="evaluation", **grid)
         assert answer.embeddings[2].n_samples == n_texts
         assert answer.embeddings[2].head_fingerprint == answer.trained[2].head_fingerprint
         assert 0 < answer.shift(2) < 1
@@ -82,11 +81,11 @@ def test_the_same_texts_are_no_shift(grid):
 
 
 def test_a_sample_of_n_is_that_of_a_sweep(reviews, grid):
-    answer = charkit.embed(reviews, n=16, seed=3, **grid)
+    answer = charkit.embed(reviews, n=16, options=FisherOptions(seed=3), **grid)
     assert answer.embeddings[2].n_samples == 16
     assert answer.heads[2].n_train == 16
     assert any("fewer than 64 labels" in line for line in answer.lines())
-    other = charkit.embed(reviews, n=16, seed=4, **grid)
+    other = charkit.embed(reviews, n=16, options=FisherOptions(seed=4), **grid)
     assert other.embeddings[2].text_fingerprint != answer.embeddings[2].text_fingerprint
 
 
@@ -108,17 +107,15 @@ def test_real_targets_and_other_estimators(grid):
     split = charkit.Split(task.train.texts, labels=targets)
     answer = charkit.embed(charkit.Task("real", "regression", split), **grid)
     assert any("of the variance" in line for line in answer.lines())
-    drawn = charkit.embed(task, estimator="monte_carlo", n_draws=3, cache_layer=0, **grid)
+    options = FisherOptions(estimator="monte_carlo", n_draws=3)
+    drawn = charkit.embed(task, options=options, cache_layer=0, **grid)
     assert "3 draws a text" in drawn.lines()[0]
-    given = charkit.embed(task, estimator="empirical", parts=("query",), layers=(2,), **grid)
+    options = FisherOptions(estimator="empirical", parts=("query",), layers=(2,))
+    given = charkit.embed(task, options=options, **grid)
     assert any(line.startswith("empirical:") for line in given.lines())
 
 
-def test_what_is_refused(reviews, grid, tmp_path):
+def test_what_is_refused(grid):
     task = charkit.generated_task("sentiment", n_train=30, n_eval=20)
-    with pytest.raises(UsageError, match="one sample is embedded at a time"):
-        charkit.embed(reviews, unlabelled="a.csv", evaluation="b.csv", **grid)
-    with pytest.raises(UsageError, match="got a task"):
-        charkit.embed(task, unlabelled=tmp_path / "texts.csv", **grid)
     with pytest.raises(UnknownNameError, match="evaluation"):
         charkit.embed(task, split="evaluatoin", **grid)

@@ -20,7 +20,7 @@ _spec = importlib.util.spec_from_file_location(
 toys = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(toys)
 
-GIVEN = {"executor": 1, "dtype": "float32", "device": "cpu", "seeds": (0, 1, 2)}
+GIVEN = {"executor": 1, "seeds": (0, 1, 2)}
 
 
 def blind_bert(source, folder):
@@ -123,7 +123,7 @@ def test_a_second_call_computes_nothing(answer, encoders, store, monkeypatch):
 def test_what_fails_is_named_and_the_rest_is_ranked(encoders, store):
     names = [str(encoders / "broken"), str(encoders / "reader"), "bert-base-uncased"]
     with pytest.raises(CellsFailedError, match="2 of 3 encoders failed") as caught:
-        rank_encoders(toys.toy_task(n_eval=120), encoder=names, store=store, offline=True, **GIVEN)
+        rank_encoders(toys.toy_task(n_eval=120), encoder=names, store=store, **GIVEN)
     assert caught.value.exit_code == 1
     partial = caught.value.partial
     assert [Path(row.encoder).name for row in partial.ranked] == ["reader"]
@@ -153,15 +153,12 @@ def test_an_unforeseen_error_of_one_encoder_is_its_own(encoders, store, monkeypa
 
 def test_when_none_is_left_the_reason_is_raised(encoders, tmp_store):
     with pytest.raises(OfflineError):
-        rank_encoders(
-            toys.toy_task(), encoder=["bert-base-uncased"], store=tmp_store, offline=True, **GIVEN
-        )
+        rank_encoders(toys.toy_task(), encoder=["bert-base-uncased"], store=tmp_store, **GIVEN)
     with pytest.raises(CellsFailedError, match="all 2 encoders failed") as caught:
         rank_encoders(
             toys.toy_task(),
             encoder=["bert-base-uncasd", "bert-base-uncased"],
             store=tmp_store,
-            offline=True,
             **GIVEN,
         )
     assert caught.value.exit_code == 1  # the reasons differ

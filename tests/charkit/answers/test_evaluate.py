@@ -9,6 +9,7 @@ from charkit.answers.evaluate import BUDGET
 from charkit.answers.evaluation_plan import plan_place, read_plan
 from charkit.errors import DataError, MissingError, UsageError
 from charkit.store import Store
+from charkit.tasks import lazy_task
 
 WORDS = {"good": ("fine", "warm", "happy"), "bad": ("cold", "dull", "sad")}
 
@@ -38,8 +39,9 @@ def store(tmp_path_factory):
 @pytest.fixture
 def ask(files, tiny_bert, store):
     def command(**options):
-        given = {"pool": files[0] / "new.csv", "text": "body", "label": "stars", **options}
-        return charkit.evaluate(files[0] / "old.csv", encoder=str(tiny_bert), store=store, **given)
+        given = {"pool": files[0] / "new.csv", **options}
+        task = lazy_task(files[0] / "old.csv", text="body", label="stars")
+        return charkit.evaluate(task, encoder=str(tiny_bert), store=store, **given)
 
     return command
 

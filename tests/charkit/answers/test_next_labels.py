@@ -15,7 +15,7 @@ from charkit.answers.policy import Band, labels_a_class, shipped_bands, strategy
 from charkit.answers.query import BY_HEAD, STRATEGIES
 from charkit.errors import DataError, MissingError, UsageError
 from charkit.tasks import generated_task
-from charkit.tasks.card import SourceOptions
+from charkit.tasks.card import lazy_task
 
 WORDS = ["cat", "dog", "bird", "man", "woman", "child", "film", "book", "house"]
 TEXTS = [f"the {w} {v} a {g} thing" for w in WORDS for v in ("sees", "likes") for g in "abc"]
@@ -30,8 +30,9 @@ def frame():
 
 @pytest.fixture
 def ask(tiny_bert, tmp_store):
-    def asked(source, **options):
-        return next_labels(source, encoder=str(tiny_bert), store=tmp_store, **options)
+    def asked(source, *, text=None, pair=None, label=None, **options):
+        task = lazy_task(source, text=text, pair=pair, label=label)
+        return next_labels(task, encoder=str(tiny_bert), store=tmp_store, **options)
 
     return asked
 
@@ -116,7 +117,7 @@ def test_evaluation_rows_are_not_to_be_labelled(frame, tmp_path):
     """A folder's test part is no pool."""
     frame.to_csv(tmp_path / "train.csv", index=False)
     frame[:18].assign(text="other " + frame["text"]).to_csv(tmp_path / "test.csv", index=False)
-    sample = load_pool(tmp_path, reading=SourceOptions())
+    sample = load_pool(tmp_path)
     assert sample.evaluation is None
     assert sample.pool.texts == tuple(TEXTS[18:])
 
@@ -220,7 +221,7 @@ def test_files_of_texts_are_read_again_as_they_were(ending, texts, pairs, tmp_pa
     names = ("text", "text_pair" if pairs else "pair", "label")
     found = NextLabels("t", "e", 1, "margin", table, None, 0, len(texts), columns=names)
     place = found.save(tmp_path_factory.mktemp("next") / f"next{ending}")
-    sample = load_pool(str(place), reading=SourceOptions(), n_classes=2)
+    sample = load_pool(str(place), n_classes=2)
     assert list(sample.pool.texts) == texts
     assert list(sample.pool.pairs or ()) == (list(table["pair"]) if pairs else [])
 
@@ -232,8 +233,8 @@ def test_labelled_files_of_every_ending_join_the_next_round(ask, frame, tmp_path
     assert all(set(row) == {"text", "label", "meta"} and row["label"] == [] for row in rows)
     rows = [row | {"label": [("red", "blue")[i % 2]]} for i, row in enumerate(rows[:4])] + rows[4:]
     (tmp_path / "back.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    back = load_pool(str(tmp_path / "back.jsonl"), reading=SourceOptions())
-    assert (len(back.labelled), len(back.pool), back.class_names) == (4, 2, ("blue", "red"))
+    back = load_pool(str(tmp_path / "back.jsonl"))
+    assert (len(back.train), len(back.pool), back.class_names) == (4, 2, ("blue", "red"))
     tasks = json.loads(found.save(tmp_path / "next.json").read_text("utf-8"))
     assert [task["data"]["text"] for task in tasks] == list(found.table["text"])
     with pytest.raises(UsageError, match=r"expected \.csv, \.jsonl, \.json"):

@@ -4,8 +4,7 @@ from fake_metamodel import FakeMetamodel
 
 import charkit
 from charkit.answers.pilot import KIND, make_pilot, pilot_evidence
-from charkit.tasks.card import SourceOptions
-from charkit.tasks.partly import load_partly_labelled
+from charkit.tasks.card import load_sample
 from charkit.tasks.sample import sample_task
 
 
@@ -16,7 +15,7 @@ def encoder(tiny_bert):
 
 def pilot(n=60, *, n_eval=40, classes=None):
     task = charkit.generated_task("sentiment", n_train=n, n_eval=n_eval)
-    return make_pilot(load_partly_labelled(task, reading=SourceOptions(), n_classes=classes))
+    return make_pilot(load_sample(task, classes=classes))
 
 
 def test_one_row_a_layer_with_what_can_be_known(encoder, tmp_store):
@@ -43,15 +42,10 @@ def test_a_second_call_reads_the_store(encoder, tmp_store):
 
 def test_labels_are_part_of_the_key_and_names_are_not(encoder, tmp_store):
     task = charkit.generated_task("sentiment", n_train=40, n_eval=20)
-    reading = SourceOptions()
-    pilot_evidence(
-        make_pilot(load_partly_labelled(task, reading=reading)), encoder, store=tmp_store
-    )
+    pilot_evidence(make_pilot(load_sample(task)), encoder, store=tmp_store)
     turned = charkit.Split(task.train.texts, None, 1 - task.train.labels)
     other = charkit.Task("t", "classification", turned, task.evaluation, task.class_names)
-    pilot_evidence(
-        make_pilot(load_partly_labelled(other, reading=reading)), encoder, store=tmp_store
-    )
+    pilot_evidence(make_pilot(load_sample(other)), encoder, store=tmp_store)
     assert len(tmp_store.entries([KIND])) == 2
 
 
@@ -70,9 +64,7 @@ def test_a_few_labels_and_no_other_text_suffice(encoder, tmp_store, labels):
     names = tuple("abcd"[: max(labels) + 1])
     part = charkit.Split(texts[: len(labels)], None, labels)
     few = charkit.Task("few", "classification", part, None, names)
-    found = pilot_evidence(
-        make_pilot(load_partly_labelled(few, reading=SourceOptions())), encoder, store=tmp_store
-    )
+    found = pilot_evidence(make_pilot(load_sample(few)), encoder, store=tmp_store)
     assert np.isfinite(found.rows["oof_accuracy"]).all()
     assert found.rows["atc"].isna().all()
     assert found.unlabelled_texts is None
@@ -83,7 +75,6 @@ def test_the_whole_answer_from_texts(tiny_bert, tmp_store):
         "generated/sentiment?n_train=80&n_eval=40",
         target=0.8,
         encoder=str(tiny_bert),
-        dtype="float32",
         store=tmp_store,
         metamodel=FakeMetamodel(),
     )
@@ -101,7 +92,7 @@ def test_real_pilots_show_a_signal_where_there_is_one(
 ):
     task = sample_task(charkit.load_task(str(shared_data / name)), 128)
     found = pilot_evidence(
-        make_pilot(load_partly_labelled(task, reading=SourceOptions())),
+        make_pilot(load_sample(task)),
         charkit.load_encoder(bundled_encoder),
         store=tmp_store,
     )

@@ -6,13 +6,12 @@ from charkit.answers.question import ask
 from charkit.answers.verdicts import target_verdict
 from charkit.errors import UsageError
 from charkit.tasks import Split, Task
-from charkit.tasks.card import SourceOptions
-from charkit.tasks.partly import load_partly_labelled
+from charkit.tasks.card import load_sample
 
 
 def pilot_of(texts, labels, names="ab"):
     task = Task("t", "classification", Split(texts, None, labels), None, tuple(names))
-    return make_pilot(load_partly_labelled(task, reading=SourceOptions()))
+    return make_pilot(load_sample(task))
 
 
 @pytest.mark.parametrize("target", [85, 2, 100])

@@ -13,7 +13,7 @@ from charkit.parallel import InProcess, Processes
 from charkit.store import Store
 from charkit.tasks import generated_task
 
-GRID = {"sizes": (8,), "seeds": (0,), "dtype": "float32", "device": "cpu"}
+GRID = {"sizes": (8,), "seeds": (0,)}
 
 
 class Elsewhere(Processes):

@@ -18,7 +18,7 @@ from charkit.tasks import generated_task
 
 def plan(tiny_bert, store, seeds):
     task = generated_task("sentiment", n_train=40, n_eval=20)
-    settings = SweepSettings(sizes=(16,), seeds=seeds, dtype="float32")
+    settings = SweepSettings(sizes=(16,), seeds=seeds)
     return plan_sweep(task, encoder=str(tiny_bert), settings=settings, store=store)
 
 

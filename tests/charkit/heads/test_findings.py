@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charkit.config import layer_list
+from charkit.config import EncodeOptions, layer_list
 from charkit.errors import CellsFailedError
 from charkit.heads import job as job_module
 from charkit.heads.compare import compare_layers
@@ -21,7 +21,7 @@ _spec = importlib.util.spec_from_file_location(
 toys = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(toys)
 
-GRID = {"sizes": (16, 64), "seeds": (0, 1), "executor": 1, "dtype": "float32"}
+GRID = {"sizes": (16, 64), "seeds": (0, 1), "executor": 1}
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,14 @@ def test_cut_texts_are_told(tiny_bert, store):
         return Split(tuple(f"{text} the end" for text in part.texts), None, part.labels)
 
     task = replace(toy, train=longer(toy.train), evaluation=longer(toy.evaluation))
-    result = sweep(task, encoder=str(tiny_bert), store=store, controls=(), max_length=8, **GRID)
+    result = sweep(
+        task,
+        encoder=str(tiny_bert),
+        store=store,
+        controls=(),
+        encoding=EncodeOptions(max_length=8),
+        **GRID,
+    )
     assert any("100% of the texts were cut at 8 tokens" in line for line in result.findings())
 
 

@@ -50,7 +50,7 @@ def toy_regression():
     )  # fmt: skip
 
 
-GRID = {"sizes": (16, 64), "seeds": (0, 1), "executor": 1, "dtype": "float32"}
+GRID = {"sizes": (16, 64), "seeds": (0, 1), "executor": 1}
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_second_run_from_a_file_does_not_read_it(tiny_bert, tmp_path, tmp_store,
 
 def test_a_seed_computes_only_its_own_jobs(result, tiny_bert):
     store = Store(result.root)
-    settings = SweepSettings(sizes=(16, 64), seeds=(0, 1, 2), dtype="float32")
+    settings = SweepSettings(sizes=(16, 64), seeds=(0, 1, 2))
     plan = plan_sweep(toy_task(), encoder=str(tiny_bert), settings=settings, store=store)
     assert {j.seed for j in plan.missing(plan.jobs)} == {2}
 
@@ -198,12 +198,6 @@ def test_no_possible_size_of_a_subset_is_a_data_error(tiny_bert, tmp_store):
             subsets=("length:short",), controls=(), seeds=(0,),
         )  # fmt: skip
     assert caught.value.exit_code == DataError.exit_code
-
-
-def test_evaluation_that_is_no_place_is_refused(tiny_bert, tmp_store):
-    frame = pd.DataFrame({"text": ["a"], "label": ["b"]})
-    with pytest.raises(UsageError, match="expected a file or a part's name, got DataFrame"):
-        sweep(toy_task(), encoder=str(tiny_bert), store=tmp_store, evaluation=frame)
 
 
 def test_evaluation_without_labels_is_refused(tiny_bert, tmp_store):
@@ -303,7 +297,7 @@ def test_only_the_texts_that_the_draws_read_are_encoded(tiny_bert, tmp_path):
     task, tables = toy_task(), {}
     for whole in (False, True):
         store = Store(tmp_path / str(whole))
-        settings = SweepSettings(sizes=(8, 16), seeds=(0, 1), dtype="float32", device="cpu")
+        settings = SweepSettings(sizes=(8, 16), seeds=(0, 1))
         plan = plan_sweep(task, encoder=str(tiny_bert), settings=settings, store=store)
         if whole:
             encoder = load_encoder(str(tiny_bert), device="cpu", dtype="float32")

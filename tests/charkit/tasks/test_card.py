@@ -68,7 +68,7 @@ def test_the_same_rows_have_one_key_whatever_holds_them(rows, tiny_bert, tmp_pat
     rows.to_parquet(tmp_path / "three.parquet")
     sources = [str(tmp_path / n) for n in ("one.csv", "two.jsonl", "three.parquet")]
     sources += [rows, datasets.Dataset.from_pandas(rows), rows.to_dict("records")]
-    options = {"encoder": str(tiny_bert), "store": tmp_store, "dtype": "float32"}
+    options = {"encoder": str(tiny_bert), "store": tmp_store}
     grid = {"sizes": [8], "seeds": [0], "controls": []}
     results = [charkit.sweep(source, **options, **grid) for source in sources]
     assert len({tuple(job.key for job in r.jobs) for r in results}) == 1

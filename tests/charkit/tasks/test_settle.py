@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 
 from charkit.errors import DataError
 from charkit.tasks import load_task
-from charkit.tasks.card import SourceOptions
+from charkit.tasks.card import load_sample
 from charkit.tasks.columns import Columns
 from charkit.tasks.missing import MISSING_WORDS, is_blank
-from charkit.tasks.partly import load_partly_labelled
 from charkit.tasks.settle import settle
 from charkit.tasks.tables import RawTable
 
@@ -61,8 +60,8 @@ def test_rows_without_a_label_change_neither_kind_nor_classes(name, gaps, data):
     left_out = [n for n in task.notes if "left out" in n]
     assert left_out == [f"DataFrame: {len(gaps)} of {len(both)} rows have no label: left out"]
     if task.kind == "classification":
-        partly = load_partly_labelled(frame(list(both)), reading=SourceOptions())
-        assert (len(partly.labelled), len(partly.pool)) == (len(labels), len(gaps))
+        partly = load_sample(frame(list(both)))
+        assert (len(partly.train), len(partly.pool)) == (len(labels), len(gaps))
 
 
 @given(
@@ -214,8 +213,8 @@ def test_blank_rows_at_the_end_leave_the_rest_to_every_reader():
         [frame(["a", "b"] * 12), pd.DataFrame({"text": ["", None], "label": ["", ""]})]
     )
     assert len(load_task(data).train) + len(load_task(data).evaluation) == 24
-    partly = load_partly_labelled(data, reading=SourceOptions(), few=True)
-    assert (len(partly.labelled), len(partly.pool)) == (24, 0)
+    partly = load_sample(data, labels="few")
+    assert (len(partly.train), len(partly.pool)) == (24, 0)
     assert any("2 blank rows" in note for note in partly.notes)
 
 

@@ -12,8 +12,6 @@ import pytest
 
 from charkit.errors import DataError
 from charkit.tasks import load_task
-from charkit.tasks.card import SourceOptions
-from charkit.tasks.partly import load_partly_labelled
 
 TEXTS = [
     "plain", "NA", "null", "007", "1.50", "  spaces kept  ", 'a "quoted" word', "a, comma",
@@ -150,11 +148,11 @@ def test_explicit_columns_are_taken_and_not_commented(tmp_path):
     path = tmp_path / "t.csv"
     rows = [f"{i},body {i},other {i},{i % 3}" for i in range(30)]
     path.write_text("\n".join(["text,body,reply,stars", *rows]))
-    task = load_task(path, text="body", pair="reply", label="stars", name="mine")
+    task = load_task(path, text="body", pair="reply", label="stars")
     assert task.train.texts[0].startswith("body")
     assert task.train.pairs[0].startswith("other")
     assert task.class_names == ("0", "1", "2")
-    assert task.name == "mine"
+    assert task.name == "t"
     assert not any("taken as" in note for note in task.notes)
 
 
@@ -370,5 +368,5 @@ def test_texts_that_lost_letters_or_were_read_wrongly_are_counted():
                           ([t.replace("\u00e9", "\ufffd") for t in good], "hold U+FFFD")):  # fmt: skip
         notes = load_task({"text": change, "label": labels}).notes
         assert any("16 texts" in n and words in n for n in notes)
-        partly = load_partly_labelled({"text": change, "label": labels}, reading=SourceOptions())
+        partly = load_task({"text": change, "label": labels}, labels="some")
         assert any("20 texts" in n and words in n for n in partly.notes)

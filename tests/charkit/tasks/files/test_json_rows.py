@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 
 from charkit.errors import DataError
 from charkit.tasks import load_task
-from charkit.tasks.card import SourceOptions
+from charkit.tasks.card import load_sample
 from charkit.tasks.files.delimited import read_delimited
 from charkit.tasks.files.export_tables import settle
 from charkit.tasks.files.json_rows import read_json
-from charkit.tasks.partly import load_partly_labelled
 
 ROWS = [{"text": f"text {i}\nof {i}", "label": "ab"[i % 2], "n": i} for i in range(4)]
 
@@ -371,6 +370,6 @@ def test_a_refusal_says_what_was_left_out(tmp_path):
     rows = [{**prodigy(label, s), "text": f"t {i}"} for i, (label, s) in
             enumerate([("a", "yes"), ("b", "no")] * 6)]  # fmt: skip
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    for load in (load_task, lambda p: load_partly_labelled(p, reading=SourceOptions())):
+    for load in (load_task, lambda p: load_sample(p)):
         with pytest.raises(DataError, match=r"only one class, 'a'.*6 accept, 6 reject"):
             load(str(path))

@@ -60,7 +60,7 @@ def ask(
         if rounds != 1:
             raise UsageError(
                 f"rounds without costs: expected --cost and --penalty beside them, got {rounds} "
-                "only rounds. Give what a label and a missed target cost."
+                "rounds. Give what a label and a missed target cost."
             )
         return Question(target)
     if target is None or cost is None or penalty is None:

@@ -151,7 +151,9 @@ class LabelsNeeded:
                 f"{chance}."
             )
         if self.n <= have:
-            return f"Your {have:,} labels should reach {target} accuracy ({self._range()})."
+            known = self.high is not None and self.high <= have  # nothing is left to range over
+            tail = "" if known else f" ({self._range()})"
+            return f"Your {have:,} labels should reach {target} accuracy{tail}."
         return f"About {rough(self.n)} labels should reach {target} accuracy ({self._range()})."
 
     def _range(self) -> str:

@@ -55,6 +55,11 @@ def test_two_digits_of_a_number_of_labels(n):
             "Your 256 labels should reach 90 % accuracy (range fewer to 410).",
         ),
         (
+            (0.9, 128, 128, 256, True, 0.99, 8192),
+            256,
+            "Your 256 labels should reach 90 % accuracy.",
+        ),
+        (
             (0.9, 2000, None, None, True, 0.7, 8192),
             256,
             "About 2,000 labels should reach 90 % accuracy (range more than 8,192).",

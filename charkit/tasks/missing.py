@@ -57,4 +57,4 @@ def looks_missing(value: str) -> bool:
     word = value.strip().lower()
     inside = _AROUND.fullmatch(word)
     assert inside is not None
-    return word in MISSING_WORDS or (inside[1] != word and inside[1] in _IN_MARKS)
+    return word in MISSING_WORDS or (len(word) > 1 and inside[1] != word and inside[1] in _IN_MARKS)

@@ -122,6 +122,14 @@ def test_what_is_no_number_never_makes_a_class_of_numbers(word, numbers):
     assert any("2 rows" in note and "have no label" in note for note in task.notes)
 
 
+@pytest.mark.parametrize(
+    "labels", [["<", ">", "="], ["(a)", "(b)"], ["'", '"'], ["nonesuch", "nano"]]
+)
+def test_marks_and_other_words_are_not_missing(labels):
+    result = settled(labels * 3)
+    assert (list(result.columns["label"]), result.notes) == (labels * 3, ())
+
+
 def test_endless_amounts_are_no_missing_labels():
     with pytest.raises(DataError, match="not finite"):
         load_task(frame(["0.5", "1.5", "2.5", "inf"] * 4))

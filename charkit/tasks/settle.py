@@ -235,9 +235,14 @@ class _Labels:
         """Note classes that are kept though they may stand for a missing label."""
         n_rows = sum(v in some for v in values)
         listed = ", ".join(shown(v) for v in sorted(some, key=str)[:_PLACES])
+        name, kept = "classes", "kept as classes"
+        if len(some) == 1:
+            name, kept = "class", "kept as a class"
+            what = what.replace("look like missing labels", "looks like a missing label")
+        rows = "1 row" if n_rows == 1 else f"{n_rows:,} rows"
         self.notes.append(
-            f"{self._what}: {'class' if len(some) == 1 else 'classes'} {listed} ({n_rows:,} "
-            f"rows) {what}: kept as classes. Leave the cell empty for texts still to label"
+            f"{self._what}: {name} {listed} ({rows}) {what}: {kept}. Leave the cell empty for "
+            "texts still to label"
         )
 
     def _whole(self, values: list[Any]) -> list[Any]:

@@ -77,7 +77,7 @@ def test_words_for_missing_are_none_next_to_numbers_and_named_next_to_words(word
     among_words = settled(["good", "bad", word])
     assert list(among_words.columns["label"]) == ["good", "bad", word]
     assert repr(word) in among_words.notes[0]
-    assert "look like missing labels" in among_words.notes[0]
+    assert "looks like a missing label" in among_words.notes[0]
 
 
 @given(st.integers(2, 9), st.sampled_from([-1, -100]), st.booleans(), st.booleans())
@@ -108,7 +108,7 @@ def test_marks_next_to_words_are_classes_and_named(mark, kind):
     result = settled(labels, kind=kind)
     assert list(result.columns["label"]) == labels
     assert str(mark) in result.notes[0]
-    assert "(2 rows) next to words look like missing labels" in result.notes[0]
+    assert "(2 rows) next to words looks like a missing label" in result.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_endless_amounts_are_no_missing_labels():
 def test_the_only_class_that_is_no_number_is_named(word):
     result = settled(["0", "1", word, "0"])
     assert list(result.columns["label"]) == ["0", "1", word, "0"]
-    assert f"class {word!r} (1 rows) next to numbers may mark missing labels" in result.notes[0]
+    assert f"class {word!r} (1 row) next to numbers may mark missing labels" in result.notes[0]
     assert settled(["0", "a", "b", "1"]).notes == settled(["0", "true", "1"]).notes == ()
 
 
@@ -148,7 +148,7 @@ def test_codes_of_surveys_are_classes_and_named(code):
     numbers = [type(code)(n) for n in (0, 1, 2)]
     result = settled([*numbers, code])
     assert list(result.columns["label"]) == [*numbers, code]
-    assert f"class {code!r} (1 rows) next to 0..2 may mark missing labels" in result.notes[0]
+    assert f"class {code!r} (1 row) next to 0..2 may mark missing labels" in result.notes[0]
     assert (
         settled([98, 99, 100]).notes == settled([-9, -8, 3]).notes == settled([0, 99]).notes == ()
     )

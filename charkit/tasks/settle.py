@@ -147,8 +147,8 @@ class _Labels:
             n_written += isinstance(value, str)
             n_lists += 1
             result.append(found[0] if found else None)
-        plain = {v for v in values if isinstance(v, str) and not is_missing(v)}
-        if not n_lists and plain and are_bare_lists(plain):
+        words = {v for v in values if isinstance(v, str)}
+        if not n_lists and are_bare_lists([v for v in words if not is_missing(v)]):
             row = next(i for i, v in enumerate(values) if isinstance(v, str) and "," in v)
             raise self._several(row, values[row], [])
         if n_lists:

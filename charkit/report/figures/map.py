@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,10 +54,9 @@ def distance_map(
     The arguments and the errors are those of `charkit.report.figures.distances.distance_matrix`;
     `seed` is that of the scaling's random starts.
     """
-    places = place_points(distances_of(matrix), seed=seed)
+    points, stress = place_points(distances_of(matrix), seed=seed)
     names = [str(name) for name in matrix.index]
     colours = group_colours(names, groups)
-    stress = places.stress
     quality = "well" if stress < 0.1 else "roughly" if stress < 0.2 else "poorly, see the matrix"
     words = (
         f"Far apart: large {readable(unit)}. Stress {stress:.2f}: a plane shows the distances "
@@ -67,7 +65,7 @@ def distance_map(
     if colours:
         words += f" Colours: tasks that {alike}."
     wide = WIDTH - 2 * _SIDE
-    extent = places.points.max(0) - places.points.min(0)
+    extent = points.max(0) - points.min(0)
     ratio = float(extent[1] / extent[0]) if extent[0] > 0 else 1.0
     tall = (wide - _ROOM[0]) * min(ratio, 1.3) + _ROOM[1]
     tall = max(tall, 1.6)
@@ -79,13 +77,13 @@ def distance_map(
         right=_SIDE,
         below=-0.38,
     )
-    _frame(axes, places.points, wide, tall)
-    inches = axes.transData.transform(places.points) / axes.get_figure().dpi
+    _frame(axes, points, wide, tall)
+    inches = axes.transData.transform(points) / axes.get_figure().dpi
     corner = np.array(axes.bbox.min) / axes.get_figure().dpi
     marks = [colour_of(name, groups, colours) for name in names]
     shown = [safe(readable(name, longest=22)) for name in names]
-    _draw(axes, places.points, inches - corner, shown, marks, (wide, tall))
-    numbers = pd.DataFrame(places.points, columns=["x", "y"])
+    _draw(axes, points, inches - corner, shown, marks, (wide, tall))
+    numbers = pd.DataFrame(points, columns=["x", "y"])
     numbers.insert(0, "task", names)
     return keep_numbers(figure, numbers.assign(stress=stress))
 
@@ -196,22 +194,10 @@ def _strays(choices: FloatArray, half: FloatArray, points: FloatArray) -> FloatA
     return np.asarray(costs + 4.0 * np.maximum(reach[:, None] - near, 0).max(1))
 
 
-@dataclass(frozen=True, eq=False)
-class Places:
-    """Points in the plane.
-
-    Attributes:
-        points: (count, 2); centred, the longer spread along the first axis.
-        stress: Kruskal's stress-1, the root of sum (d - wanted)^2 / sum wanted^2 over pairs:
-            0 where the plane holds all distances, 0.1 fair, 0.2 poor.
-    """
-
-    points: FloatArray
-    stress: float
-
-
-def place_points(distances: FloatArray, *, n_starts: int = 8, seed: int = 0) -> Places:
-    """Return points whose distances are as near to the given ones as descent finds.
+def place_points(
+    distances: FloatArray, *, n_starts: int = 8, seed: int = 0
+) -> tuple[FloatArray, float]:
+    """Return points whose distances are as near to the given ones as descent finds, and the stress.
 
     Starts from classical scaling and from random points, and follows the majorisation of the
     stress (SMACOF) from each; the least stress wins.
@@ -220,6 +206,11 @@ def place_points(distances: FloatArray, *, n_starts: int = 8, seed: int = 0) -> 
         distances: Symmetric, zeros on the diagonal, (count, count).
         n_starts: Random starts next to the classical one.
         seed: Of the random starts.
+
+    Returns:
+        The points, (count, 2), centred, the longer spread along the first axis. Kruskal's
+        stress-1, the root of sum (d - wanted)^2 / sum wanted^2 over pairs: 0 where the plane
+        holds all distances, 0.1 fair, 0.2 poor.
 
     References:
         Torgerson 1952, "Multidimensional scaling: I. Theory and method". De Leeuw 1977,
@@ -231,8 +222,8 @@ def place_points(distances: FloatArray, *, n_starts: int = 8, seed: int = 0) -> 
     starts = [_classical(distances)]
     starts += [rng.normal(0, scale / 2, (len(distances), 2)) for _ in range(n_starts)]
     found = [_descend(distances, start) for start in starts]
-    best = min(found, key=lambda places: places.stress)
-    return Places(_turned(best.points), best.stress)
+    points, stress = min(found, key=lambda one: one[1])
+    return _turned(points), stress
 
 
 def _classical(distances: FloatArray) -> FloatArray:
@@ -251,7 +242,7 @@ def _between(points: FloatArray) -> FloatArray:
     return np.asarray(np.sqrt((step**2).sum(-1)))
 
 
-def _descend(wanted: FloatArray, points: FloatArray) -> Places:
+def _descend(wanted: FloatArray, points: FloatArray) -> tuple[FloatArray, float]:
     total = float((wanted**2).sum()) or 1.0
     count = len(points)
     held = _between(points)
@@ -266,7 +257,7 @@ def _descend(wanted: FloatArray, points: FloatArray) -> Places:
         if stress - after <= _ENOUGH * stress:
             break
         stress = after
-    return Places(points, (min(stress, after) / total) ** 0.5)
+    return points, (min(stress, after) / total) ** 0.5
 
 
 def _turned(points: FloatArray) -> FloatArray:

@@ -17,8 +17,7 @@ from markupsafe import Markup
 from charkit.durable import write_whole
 from charkit.report.pages import chart
 from charkit.report.pages.answer_data import Contribution, Need, PageAnswer, read_answer
-from charkit.report.pages.chart import Frame, Point
-from charkit.report.pages.html import accuracy, data, interval, labels, plain, render
+from charkit.report.pages.html import data, labels, plain, render
 
 _LONG = 110
 """A headline of more letters takes more than three lines, and is set smaller."""
@@ -80,7 +79,6 @@ def page_html(answer: Mapping[str, Any], *, title: str | None = None) -> str:
         answer=read,
         tied=_ties([k for k in read.tied if k != read.layer]),
         chart=draw_curve(read),
-        described=described(read),
         goal=_goal(read),
         sizes=_rows(read.sizes, available, "yours", size_words),
         layers=_rows(read.layers, read.layer, "recommended", layer_words),
@@ -90,7 +88,7 @@ def page_html(answer: Mapping[str, Any], *, title: str | None = None) -> str:
         n_cards=sum(map(bool, (read.sizes, read.layers, read.contributions, texts))),
         numbers=data(
             {
-                "curves": [{"points": [[p.n, p.mean, p.low, p.high] for p in read.curve]}],
+                "curves": [{"points": read.curve}],
                 "n": available,
                 "observed": read.observed,
                 "need": need and [need.target, need.n, need.low, need.high],
@@ -115,8 +113,8 @@ def _ties(tied: Sequence[int]) -> str:
 
 
 def _rows(
-    points: Sequence[Point], here: int | None, word: str, words: Mapping[int, str]
-) -> list[tuple[Point, str, bool, Markup]]:
+    points: Sequence[chart.Point], here: int | None, word: str, words: Mapping[int, str]
+) -> list[tuple[chart.Point, str, bool, Markup]]:
     """Return a table's points, each with a word, whether it is marked, and its interval drawn.
 
     Args:
@@ -189,29 +187,15 @@ def draw_curve(answer: PageAnswer, *, kind: str = "plot") -> Markup:
     span = chart.size_span(n for n in sizes if n)
     low, high, step = value_range(answer)
     frames = {
-        "wide": Frame(720, 400, 50, 20, 50, span, (low, high), step),
-        "narrow": Frame(320, 290, 42, 12, 48, span, (low, high), step),
+        "wide": chart.Frame(720, 400, 50, 20, 50, span, (low, high), step),
+        "narrow": chart.Frame(320, 290, 42, 12, 48, span, (low, high), step),
     }
     return chart.draw(
-        frames, lambda frame: _shapes(answer, frame), described=described(answer), kind=kind
+        frames, lambda frame: _shapes(answer, frame), described=answer.described, kind=kind
     )
 
 
-def described(answer: PageAnswer) -> str:
-    """Return what the drawing shows, as text; nothing where nothing is drawn."""
-    if not answer.curve:
-        return ""
-    first, last = answer.curve[0], answer.curve[-1]
-    end = f"{accuracy(last.mean)} at {labels(last.n)}"
-    ends = f"90 % interval {interval(last.low, last.high)}"
-    if first is last:
-        return f"Expected accuracy {end} ({ends})."
-    moves = "rises" if (first.mean or 0) <= (last.mean or 0) else "falls"
-    start = f"{accuracy(first.mean)} at {labels(first.n)}"
-    return f"Expected accuracy {moves} from {start} to {end} ({ends})."
-
-
-def _shapes(answer: PageAnswer, frame: Frame) -> list[Markup]:
+def _shapes(answer: PageAnswer, frame: chart.Frame) -> list[Markup]:
     sizes = {p.n for p in answer.sizes}
     dots = [("size", p.n, p.mean or 0.0) for p in answer.curve if p.n in sizes]
     dots += [("observed", n, value) for n, value in answer.observed]
@@ -231,7 +215,7 @@ def _shapes(answer: PageAnswer, frame: Frame) -> list[Markup]:
     ]
 
 
-def _available(n: int | None, frame: Frame) -> list[Markup]:
+def _available(n: int | None, frame: chart.Frame) -> list[Markup]:
     """Mark the number of labels available."""
     if not n:
         return []
@@ -244,7 +228,7 @@ def _available(n: int | None, frame: Frame) -> list[Markup]:
     ]
 
 
-def _target(need: Need | None, frame: Frame) -> list[Markup]:
+def _target(need: Need | None, frame: chart.Frame) -> list[Markup]:
     """Draw the target and the labels that it needs; hidden where no target was asked for."""
     inside = need is not None and frame.values[0] <= need.target <= frame.values[1]
     shown = need if inside else None

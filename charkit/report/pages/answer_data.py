@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
 from charkit.config import printable
 from charkit.errors import UsageError
@@ -63,8 +63,7 @@ class Need:
         return f"90 % interval {low} {beyond}"
 
 
-@dataclass(frozen=True)
-class Contribution:
+class Contribution(NamedTuple):
     """What one feature added to the expected accuracy, in points (hundredths)."""
 
     feature: str
@@ -130,6 +129,20 @@ class PageAnswer:
     def here(self) -> Point | None:
         """The row of the table at the number of labels available, where there is one."""
         return next((row for row in self.sizes if row.n == self.n), None)
+
+    @property
+    def described(self) -> str:
+        """What the drawing of the curve shows, as text; empty where nothing is drawn."""
+        if not self.curve:
+            return ""
+        first, last = self.curve[0], self.curve[-1]
+        end = f"{accuracy(last.mean)} at {labels(last.n)}"
+        ends = f"90 % interval {interval(last.low, last.high)}"
+        if first is last:
+            return f"Expected accuracy {end} ({ends})."
+        moves = "rises" if (first.mean or 0) <= (last.mean or 0) else "falls"
+        start = f"{accuracy(first.mean)} at {labels(first.n)}"
+        return f"Expected accuracy {moves} from {start} to {end} ({ends})."
 
 
 def read_answer(answer: Mapping[str, Any]) -> PageAnswer:

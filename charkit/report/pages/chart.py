@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
@@ -21,8 +21,7 @@ from charkit.report.pages.html import plain
 _FAMILIES = ((1, 2, 5), (1, 3), (1,))
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """A value at a number of labels, or of a layer, with its 90 % interval; None where unknown."""
 
     n: int

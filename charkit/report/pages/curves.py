@@ -16,7 +16,6 @@ from charkit.heads.records import metric_name
 from charkit.report.figures.canvas import spread
 from charkit.report.figures.means import Lead, TaskMeans, task_means
 from charkit.report.pages import chart
-from charkit.report.pages.chart import Frame, Point
 
 N_COLOURS = 7
 """The palette's colours; further tasks take them again, dashed."""
@@ -46,7 +45,7 @@ class TaskCurve:
 
     task: str
     layer: int
-    points: tuple[Point, ...]
+    points: tuple[chart.Point, ...]
     means: TaskMeans
 
     @property
@@ -114,7 +113,7 @@ def _curve(means: TaskMeans, name: str) -> TaskCurve:
     layer = means.leads[means.sizes[-1]].best
     rows = means.real[means.real["layer"] == layer].sort_values("n_train")
     values = rows[["n_train", "mean", "low", "high"]].to_numpy(dtype=float).tolist()
-    points = tuple(Point(int(n), mean, low, high) for n, mean, low, high in values)
+    points = tuple(chart.Point(int(n), mean, low, high) for n, mean, low, high in values)
     return TaskCurve(name, layer, points, means)
 
 
@@ -244,8 +243,8 @@ def draw_curves(curves: Sequence[TaskCurve], target: float) -> Markup:
     sizes = chart.size_span(p.n for c in curves for p in c.points)
     names = 170 if len(curves) <= _MOST_NAMED else 20
     frames = {
-        "wide": Frame(760, 600, 46, names, 50, sizes, (low, high), step),
-        "narrow": Frame(330, 330, 36, 12, 48, sizes, (low, high), step),
+        "wide": chart.Frame(760, 600, 46, names, 50, sizes, (low, high), step),
+        "narrow": chart.Frame(330, 330, 36, 12, 48, sizes, (low, high), step),
     }
     return chart.draw(
         frames,
@@ -268,7 +267,7 @@ def described(curves: Sequence[TaskCurve]) -> str:
     )
 
 
-def _shapes(curves: Sequence[TaskCurve], target: float, frame: Frame) -> list[Markup]:
+def _shapes(curves: Sequence[TaskCurve], target: float, frame: chart.Frame) -> list[Markup]:
     metrics = sorted({c.metric for c in curves})
     name = metrics[0] if len(metrics) == 1 else "accuracy (or the task's own metric)"
     bands = [
@@ -286,7 +285,7 @@ def _shapes(curves: Sequence[TaskCurve], target: float, frame: Frame) -> list[Ma
     ]
 
 
-def _line(curve: TaskCurve, at: int, frame: Frame) -> Markup:
+def _line(curve: TaskCurve, at: int, frame: chart.Frame) -> Markup:
     dots = Markup("").join(
         chart.dot("", (frame.x(p.n), frame.y(p.mean or 0.0)), 2.6) for p in curve.points
     )
@@ -295,7 +294,7 @@ def _line(curve: TaskCurve, at: int, frame: Frame) -> Markup:
     )
 
 
-def _met(curve: TaskCurve, at: int, target: float, frame: Frame) -> Markup:
+def _met(curve: TaskCurve, at: int, target: float, frame: chart.Frame) -> Markup:
     """Return the dot where a curve reaches the target."""
     n = reach(curve, target).n
     place = (frame.x(n or frame.sizes[0]), frame.y(target))
@@ -303,7 +302,7 @@ def _met(curve: TaskCurve, at: int, target: float, frame: Frame) -> Markup:
     return chart.dot(kind, place, 5, data_task=str(at), shown=n is not None)
 
 
-def _names(curves: Sequence[TaskCurve], frame: Frame) -> list[Markup]:
+def _names(curves: Sequence[TaskCurve], frame: chart.Frame) -> list[Markup]:
     """Name the lines next to their ends, moved apart where they would touch."""
     right = frame.end
     ends = [frame.y(c.end) for c in curves]

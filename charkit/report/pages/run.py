@@ -17,7 +17,6 @@ from charkit.config import people_name, printable
 from charkit.durable import write_whole
 from charkit.errors import UsageError
 from charkit.report.figures.means import Lead, layer_range, short_score
-from charkit.report.pages.answer import described as answer_described
 from charkit.report.pages.answer import draw_curve, page_html
 from charkit.report.pages.answer_data import read_answer
 from charkit.report.pages.curves import (
@@ -138,7 +137,7 @@ def _numbers(curves: Sequence[TaskCurve]) -> Markup:
             "name": c.task[:60],
             "metric": c.metric,
             "layer": c.layer,
-            "points": [[p.n, p.mean, p.low, p.high] for p in c.points],
+            "points": c.points,
         }
         for c in curves
     ]
@@ -262,8 +261,7 @@ def _example(answer: Mapping[str, Any] | None) -> dict[str, Any] | None:
         read = read_answer(answer)
     except UsageError as error:
         raise UsageError(f"answer.json: {error}") from None
-    chart = draw_curve(read, kind="still")
-    return {"answer": read, "chart": chart, "described": answer_described(read)}
+    return {"answer": read, "chart": draw_curve(read, kind="still")}
 
 
 def _record(run: RunFolder) -> dict[str, str]:

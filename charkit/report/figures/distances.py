@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FloatArray = NDArray[np.float64]
-
-Linkage = Literal["average", "complete"]
-"""Distance of two clusters: the mean over their pairs, or the largest."""
 
 GROUP_COLOURS = (
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5c00", "#5b3a8e",
@@ -68,12 +65,11 @@ def distances_of(matrix: pd.DataFrame) -> FloatArray:
     return np.asarray(both)
 
 
-def cluster(distances: FloatArray, *, linkage: Linkage = "average") -> FloatArray:
-    """Return a hierarchical clustering, its leaves in the order that keeps neighbours nearest.
+def cluster(distances: FloatArray) -> FloatArray:
+    """Return a clustering by average linkage, its leaves ordered such that neighbours are nearest.
 
     Args:
         distances: From `distances_of`.
-        linkage: How far apart two clusters are.
 
     Returns:
         As `scipy.cluster.hierarchy.linkage`, (count - 1, 4).
@@ -82,14 +78,14 @@ def cluster(distances: FloatArray, *, linkage: Linkage = "average") -> FloatArra
         Bar-Joseph, Gifford and Jaakkola 2001, "Fast optimal leaf ordering for hierarchical
         clustering".
     """
-    from scipy.cluster.hierarchy import linkage as joined
+    from scipy.cluster.hierarchy import linkage
     from scipy.spatial.distance import squareform
 
     near = squareform(distances, checks=False)
-    return np.asarray(joined(near, method=linkage, optimal_ordering=True))
+    return np.asarray(linkage(near, method="average", optimal_ordering=True))
 
 
-def leaf_order(matrix: pd.DataFrame, *, linkage: Linkage = "average") -> list[str]:
+def leaf_order(matrix: pd.DataFrame) -> list[str]:
     """Return the names in an order in which near ones stand together.
 
     Raises:
@@ -97,7 +93,7 @@ def leaf_order(matrix: pd.DataFrame, *, linkage: Linkage = "average") -> list[st
     """
     from scipy.cluster.hierarchy import leaves_list
 
-    places = leaves_list(cluster(distances_of(matrix), linkage=linkage))
+    places = leaves_list(cluster(distances_of(matrix)))
     return [str(matrix.index[k]) for k in places]
 
 
@@ -134,7 +130,6 @@ def distance_matrix(
     title: str | None = None,
     groups: Mapping[str, str] | None = None,
     alike: str = "share texts",
-    linkage: Linkage = "average",
     note: str = "",
 ) -> Figure:
     """Draw all distances, dark where near, in the order of a hierarchical clustering.
@@ -146,7 +141,6 @@ def distance_matrix(
         groups: Name -> group, for instance the corpus; those with two members or more are marked
             by colour.
         alike: What the tasks of a group do, for the caption.
-        linkage: How far apart two clusters are.
         note: More for the caption.
 
     Raises:
@@ -154,7 +148,7 @@ def distance_matrix(
         MissingError: matplotlib is not installed.
     """
     distances_of(matrix)
-    names = leaf_order(matrix, linkage=linkage)
+    names = leaf_order(matrix)
     values = matrix.loc[names, names].to_numpy(np.float64)
     count = len(names)
     shown = [safe(readable(name, longest=20)) for name in names]
@@ -167,9 +161,7 @@ def distance_matrix(
     below = _BAR + (0.0 if numbered else max(map(text_inches, shown)) - 0.08)
     figure, axes = blank(
         title=title or _nearest_words(matrix),
-        caption=_caption(
-            matrix, groups, alike=alike, linkage=linkage, note=note, numbered=numbered
-        ),
+        caption=_caption(matrix, groups, alike=alike, note=note, numbered=numbered),
         height=height,
         left=left,
         right=_RIGHT,
@@ -198,12 +190,11 @@ def _caption(
     groups: Mapping[str, str] | None,
     *,
     alike: str,
-    linkage: str,
     note: str,
     numbered: bool,
 ) -> str:
     values = matrix.to_numpy(np.float64)
-    words = [f"Dark: near. Order: {linkage} linkage, nearest leaves side by side."]
+    words = ["Dark: near. Order: average linkage, nearest leaves side by side."]
     if numbered:
         words.append("Columns are numbered like the rows.")
     if not np.allclose(values, values.T, rtol=1e-6):
@@ -295,7 +286,6 @@ def distance_tree(
     title: str | None = None,
     groups: Mapping[str, str] | None = None,
     alike: str = "share texts",
-    linkage: Linkage = "average",
     note: str = "",
 ) -> Figure:
     """Draw a dendrogram: tasks left, joined where their clusters meet.
@@ -304,15 +294,14 @@ def distance_tree(
     """
     from scipy.cluster.hierarchy import dendrogram
 
-    joined = cluster(distances_of(matrix), linkage=linkage)
+    joined = cluster(distances_of(matrix))
     names = [str(name) for name in matrix.index]
     drawn = dendrogram(joined, no_plot=True)
     order = [names[k] for k in drawn["leaves"]]
     shown = [safe(readable(name, longest=22)) for name in order]
     first = " and ".join(readable(names[int(k)], longest=24) for k in sorted(joined[0, :2]))
     colours = group_colours(names, groups)
-    how = {"average": "mean", "complete": "largest"}[linkage]
-    words = f"Two clusters join at the {how} distance of their tasks."
+    words = "Two clusters join at the mean distance of their tasks."
     if colours:
         words += f" Colours: tasks that {alike}."
     figure, axes = blank(

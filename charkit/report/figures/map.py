@@ -44,17 +44,15 @@ def distance_map(
     title: str | None = None,
     groups: Mapping[str, str] | None = None,
     alike: str = "share texts",
-    seed: int = 0,
     note: str = "",
 ) -> Figure:
     """Draw tasks as points in the plane by multidimensional scaling.
 
     The caption gives the stress: how badly the plane holds the distances.
 
-    The arguments and the errors are those of `charkit.report.figures.distances.distance_matrix`;
-    `seed` is that of the scaling's random starts.
+    The arguments and the errors are those of `charkit.report.figures.distances.distance_matrix`.
     """
-    points, stress = place_points(distances_of(matrix), seed=seed)
+    points, stress = place_points(distances_of(matrix))
     names = [str(name) for name in matrix.index]
     colours = group_colours(names, groups)
     quality = "well" if stress < 0.1 else "roughly" if stress < 0.2 else "poorly, see the matrix"

@@ -18,6 +18,7 @@ from charkit.answers.quantities import (
     LabelsNeeded,
     LeftOut,
     Purchase,
+    exact_percent,
     percent,
     rough,
     span,
@@ -221,9 +222,9 @@ class EstimateAnswer:
         need = self.need
         unseen, advice = self.eval_accuracy, self.advice
         adequate, first = (advice.adequacy, advice.next) if advice is not None else (None, None)
-        question = "what accuracy can be expected?"
+        question = "What accuracy can be expected?"
         if need is not None:
-            question = f"how many labels reach an accuracy of {need.target:g}?"
+            question = f"How many labels reach {exact_percent(need.target)} accuracy?"
         whole = {
             "task": self.name,
             "encoder": people_name(self.encoder),

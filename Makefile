@@ -9,6 +9,7 @@ RUN_EXPERIMENT = $(BIN)/python -m glue_pilot experiment --study $(EXPERIMENTS) $
 EMBEDDINGS := $(if $(SMOKE),glue_pilot/embeddings_smoke.toml,$(if $(TASKS),glue_pilot/embeddings.toml,glue_pilot/embeddings_smoke.toml))
 METADATA := $(if $(SMOKE),glue_pilot/metadata_smoke.toml,$(if $(TASKS),glue_pilot/metadata.toml,glue_pilot/metadata_smoke.toml))
 NEXT := $(if $(SMOKE),glue_pilot/next_smoke.toml,$(if $(TASKS),glue_pilot/next.toml,glue_pilot/next_smoke.toml))
+EVALUATE := $(if $(SMOKE),glue_pilot/evaluate_smoke.toml,$(if $(TASKS),glue_pilot/evaluate.toml,glue_pilot/evaluate_smoke.toml))
 METADATA_NAME := $(if $(filter %/metadata.toml,$(METADATA)),metadata,metadata_smoke)
 TABLES ?= results
 ENCODERS ?=
@@ -39,7 +40,7 @@ endef
 
 .DEFAULT_GOAL := help
 .PHONY: experiment-layers experiment-classifier experiment-sensitivity experiment-siblings experiment-clusters experiment-distinction experiment-norm experiment-distance experiment-experts experiment-intermediate experiment-failures \
-  help setup demo pilot plan embeddings metadata metamodel scorecard encoder-transfer next-study experiments report notebook toy test test-wheel test-faults test-ray test-slurm lint types check wheel bench bench-fisher bench-estimate bench-scale bench-gpu bench-tables docs house clean
+  help setup demo pilot plan embeddings metadata metamodel scorecard encoder-transfer next-study evaluate-study experiments report notebook toy test test-wheel test-faults test-ray test-slurm lint types check wheel bench bench-fisher bench-estimate bench-scale bench-gpu bench-tables docs house clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-24s %s\n", $$1, $$2}'
@@ -136,6 +137,9 @@ bench-gpu: setup ## Measure encoding, Fisher embeddings and heads on one GPU (un
 bench-scale: setup ## Measure executors, the sweep in two processes, the store's list (ten minutes, quiet machine); CELLS=10000, SMOKE
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[ray]" --group bench
 	$(BIN)/python benchmarks/measure_scale.py $(if $(CELLS),--cells $(CELLS)) $(if $(SMOKE),--smoke)
+
+evaluate-study: setup ## Compare ways to know a pool's accuracy by few test labels (an hour; SMOKE=1 a minute)
+	$(BIN)/python -m glue_pilot evaluate-study $(EVALUATE) $(if $(TASKS),--tasks $(TASKS))
 
 experiments: setup ## All experiments, one after the other (an hour; SMOKE=1 six minutes); OVER='n=128;512'
 	$(RUN_EXPERIMENT) all

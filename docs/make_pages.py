@@ -124,6 +124,12 @@ def next_page() -> str:
     return _with_block(HERE / "next.md", f"{picture}\n\n{found}", STUDY)
 
 
+def evaluate_page() -> str:
+    """Return the page of test labels with the block of what its study found made anew."""
+    found = (ROOT / "results" / "evaluate.md").read_text(encoding="utf-8")
+    return _with_block(HERE / "evaluate.md", found, STUDY)
+
+
 def robustness_page() -> str:
     """Return the page of robustness with the counts of results/robustness.json made anew."""
     place = ROOT / "results" / "robustness.json"
@@ -452,6 +458,8 @@ def main() -> None:
         shutil.copy(ROOT / "results" / "figures" / "scorecard.svg", HERE / "img")
         figures = json.loads((ROOT / "results" / "scorecard.json").read_text(encoding="utf-8"))
         (HERE / "scorecard.json").write_text(json.dumps(figures) + "\n", encoding="utf-8")
+    if (ROOT / "results" / "evaluate.md").is_file():
+        (HERE / "evaluate.md").write_text(evaluate_page(), encoding="utf-8")
     if (ROOT / "results" / "next.md").is_file():
         (HERE / "img").mkdir(exist_ok=True)
         (HERE / "next.md").write_text(next_page(), encoding="utf-8")

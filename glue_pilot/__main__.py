@@ -276,6 +276,37 @@ def next_study(
     output.note(f"{len(steps):,} steps in {seconds:.0f} s; {len(written)} files in {out}")
 
 
+@app.command("evaluate-study")
+@reported
+def evaluate_study(
+    study: Annotated[Path, typer.Argument(help="A study, such as glue_pilot/evaluate.toml.")],
+    tasks: ManyTasks = None,
+    out: Out = Path("results"),
+    cache_dir: o.CacheDir = None,
+    quiet: o.Quiet = False,
+) -> None:
+    """Compare ways to know a pool's accuracy by few test labels; stopped, it goes on later."""
+    output = o.output_of("table", quiet, verbose=False, log_file=None)
+    from charkit.store import Store
+    from glue_pilot.evaluate_cases import all_cases, load_sources, measure_all, read_evaluate_study
+    from glue_pilot.evaluate_report import findings, write_evaluate_study
+    from glue_pilot.evaluate_study import figures, floor_of, simulate
+
+    begun = time.monotonic()
+    spec = read_evaluate_study(study)
+    ready_folder(out)
+    store = o.store_at(cache_dir) or Store()
+    with progress_shown(output) as progress:
+        cases = all_cases(spec, load_sources(spec, tasks, store, progress=progress))
+        measured = measure_all(cases, store, progress=progress)
+        rows = simulate(cases, measured, spec.budgets, spec.n_draws, progress=progress)
+    found, floor = figures(rows), floor_of(cases, measured, 30)
+    written = write_evaluate_study(rows, found, floor, spec, out)
+    for line in findings(found, floor):
+        typer.echo(harmless(line))
+    output.note(f"{len(cases)} cases in {time.monotonic() - begun:.0f} s; {len(written)} files")
+
+
 Tables = Annotated[
     list[Path],
     typer.Option("--tables", help="Folder of a meta-dataset; several, one an encoder."),

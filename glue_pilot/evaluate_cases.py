@@ -33,7 +33,7 @@ from charkit.tasks.task import Split
 from glue_pilot.config import read_toml
 
 KIND = "evaluate_cases"
-_FORMAT = 1
+_FORMAT = 2
 
 IntArray = NDArray[np.int64]
 
@@ -153,13 +153,11 @@ class Measured:
     """What a case holds.
 
     Attributes:
-        pool: One row a pool text: ``right``, ``predicted``, ``truth`` and ``confidence_<layer>``.
-        sample: One row a labelled text that was left out: ``right`` and ``confidence_<layer>``.
+        pool: One row a pool text: ``right``, ``confidence`` and ``expected`` (correctness).
         facts: Layer, numbers of classes and rows, and the estimates without test labels.
     """
 
     pool: pd.DataFrame
-    sample: pd.DataFrame
     facts: dict[str, Any]
 
 
@@ -286,7 +284,6 @@ def measure(case: Case, store: Store) -> Measured:
         clock = Clock()
         measured = _measure(case, store)
         write_table(measured.pool, folder / "pool.parquet")
-        write_table(measured.sample, folder / "sample.parquet")
         write_table(pd.DataFrame([measured.facts]), folder / "facts.parquet")
         return run_manifest(
             case.config,
@@ -304,7 +301,6 @@ def _load(folder: Path) -> Measured:
     facts = pd.read_parquet(folder / "facts.parquet").to_dict("records")[0]
     return Measured(
         pd.read_parquet(folder / "pool.parquet"),
-        pd.read_parquet(folder / "sample.parquet"),
         {str(k): v for k, v in facts.items()},
     )
 
@@ -353,18 +349,14 @@ def _measure(case: Case, store: Store) -> Measured:
         "atc_entropy": free.atc_entropy,
         "cott": cott_accuracy(head.left_out, codes, head.probabilities),
     }
-    layers = {f"confidence_{k}": values for k, values in enumerate(head.confidence)}
-    sample = {f"confidence_{k}": values for k, values in enumerate(head.left_out_confidence)}
     return Measured(
         pd.DataFrame(
             {
                 "right": head.predicted == answers,
-                "predicted": head.predicted,
-                "truth": answers,
-                **layers,
+                "confidence": head.confidence[0],
+                "expected": head.expected,
             }
         ),
-        pd.DataFrame({"right": head.right, **sample}),
         facts,
     )
 

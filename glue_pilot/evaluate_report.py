@@ -106,8 +106,8 @@ def page(found: pd.DataFrame, floor: dict[str, float], study: EvaluateStudy) -> 
     lines = [
         f"{sizes}. Labelled samples of {', '.join(map(str, study.n_labelled))} rows, pools of at "
         f"most {study.n_pool:,}, {study.n_draws} draws of test rows from each; every corpus counts "
-        "alike; in brackets 90 % intervals, from drawing corpora with replacement. The five numbers "
-        "of the estimate's prior were chosen on these tasks; intervals do not use it.",
+        "alike; in brackets 90 % intervals, from drawing corpora with replacement. The five "
+        "numbers of the estimate's prior were chosen on these tasks; intervals do not use it.",
         "",
         *(f"- {line}" for line in findings(found, floor)),
     ]

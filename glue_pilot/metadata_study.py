@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,11 +9,10 @@ import numpy as np
 
 from charkit.encoders import Encoder, load_encoder
 from charkit.encoders.device import DeviceChoice, DtypeChoice
-from charkit.errors import DataError, MissingError, UsageError
-from charkit.tasks import Task, load_task, nested_order
+from charkit.errors import DataError, UsageError
+from charkit.tasks import Task, nested_order
 from glue_pilot.config import read_toml
-
-MANIFEST = "MANIFEST.json"
+from glue_pilot.samples import load_known_tasks
 
 
 @dataclass(frozen=True)
@@ -118,25 +116,8 @@ def load_bases(study: MetadataStudy, root: Path | None) -> list[Task]:
     Raises:
         MissingError: The folder has no manifest, or is not named.
     """
-    sources: list[str | Path] = list(study.tasks)
-    if not sources:
-        if root is None or not (root / MANIFEST).is_file():
-            raise MissingError(
-                f"{study.name} needs a folder of tasks: expected one with {MANIFEST}, got {root}. "
-                "Name it with TASKS=... or --tasks."
-            )
-        facts = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
-        sources = [root / entry["name"] for entry in facts]
-    elif root is not None:
-        sources = [place if (place := root / name).is_dir() else name for name in study.tasks]
-    bases = []
-    for source in sources:
-        task = load_task(source)
-        if isinstance(source, Path):
-            task = replace(task, name=source.name)
-        if task.kind == "classification":
-            bases.append(cut_task(task, study))
-    return bases
+    known = load_known_tasks(study.tasks, root)
+    return [cut_task(k.task, study) for k in known if k.task.kind == "classification"]
 
 
 def cut_task(task: Task, study: MetadataStudy) -> Task:

@@ -101,11 +101,11 @@ class KnownTask:
 
 
 def load_known_tasks(names: Sequence[str], root: Path | None) -> list[KnownTask]:
-    """Load tasks: by name from a folder with a manifest, or from any source of `load_task`.
+    """Load tasks: by name from a folder, or from any source of `load_task`.
 
     Args:
         names: None: all of the folder, in the order of its manifest.
-        root: The folder.
+        root: The folder; what its manifest knows of a task comes with it.
 
     Raises:
         MissingError: None is named, and there is no folder with a manifest.
@@ -121,12 +121,13 @@ def load_known_tasks(names: Sequence[str], root: Path | None) -> list[KnownTask]
         )
     known = []
     for name in names or facts:
-        if root is None or name not in facts:
-            task = load_task(name)
-            known.append(KnownTask(task, task.corpus, "", ""))
+        if root is not None and (name in facts or (root / name).is_dir()):
+            task = replace(load_task(root / name), name=name)
         else:
-            task, about = replace(load_task(root / name), name=name), facts[name]
-            known.append(KnownTask(task, about["corpus"], about["domain"], about["label_kind"]))
+            task = load_task(name)
+        about = facts.get(name, {})
+        domain, kind = about.get("domain", ""), about.get("label_kind", "")
+        known.append(KnownTask(task, about.get("corpus", task.corpus), domain, kind))
     return known
 
 

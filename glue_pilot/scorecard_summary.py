@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from metamodel.scorecard import METHOD_NAMES
-
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -56,6 +54,17 @@ def sentences(figures: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+_SHORT = {
+    "last": "last value",
+    "law": "least-squares law",
+    "pow2": "2-parameter law",
+    "pow3": "3-parameter law",
+    "mmf4": "MMF",
+    "median3": "median of laws",
+    "spectral": "spectral curve",
+    "mean": "other tasks",
+    "shrunk": "shrunk accuracy",
+}
 _BASELINES = ("last", "law", "pow2", "pow3", "mmf4", "median3", "spectral", "mean", "shrunk")
 
 
@@ -109,7 +118,7 @@ def gains_table(rows: _Rows, classes: str) -> list[str]:
     body: dict[str, list[str]] = {
         "**metamodel**": [f"{r['error']:.1f}" for r in own],
         "best baseline": [f"{r['best_error']:.1f}" for r in own],
-        "which": [METHOD_NAMES.get(str(r["best"]), str(r["best"])) for r in own],
+        "which": [_SHORT.get(str(r["best"]), str(r["best"])) for r in own],
         "gain": [f"{r['gain']:+.1f}" for r in own],
         "90 % interval of the gain": [f"{r['low']:+.1f} to {r['high']:+.1f}" for r in own],
         "bias": [f"{r['bias']:+.1f}" for r in own],

@@ -154,7 +154,9 @@ def tampered_metamodel(spoil_metamodel):
 
 @pytest.fixture
 def metamodel_of_another_version(spoil_metamodel):
-    spoil_metamodel('"format":1', '"format":0')
+    from metamodel.files import FORMAT
+
+    spoil_metamodel(f'"format":{FORMAT}', '"format":0')
 
 
 @pytest.fixture

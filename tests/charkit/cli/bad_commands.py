@@ -532,7 +532,7 @@ CASES = [
     BadCommand(
         "estimate_metamodel_other_version",
         "charkit estimate with a metamodel's file of another version.",
-        ESTIMATE, 3, "damaged or of another version: format: expected 1, got 0",
+        ESTIMATE, 3, "damaged or of another version: format: expected 2, got 0",
         fixture="metamodel_of_another_version",
         follow="charkit has to be installed again",
     ),

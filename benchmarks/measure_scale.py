@@ -101,10 +101,9 @@ def plan(store: Store, n_seeds: int) -> SweepPlan:
         sizes=(16, 32, 64, 128, 256, 512),
         seeds=tuple(range(n_seeds)),
         controls=("shuffled_labels",),
-        dtype="float32",
-        device="cpu",
     )
-    return plan_sweep(tasks(), encoder="minilm", settings=settings, store=store)
+    encoder = load_encoder("minilm", device="cpu", dtype="float32")
+    return plan_sweep(tasks(), encoder=encoder, settings=settings, store=store)
 
 
 def timed_sweep(store: Store, executor: Executor, n_seeds: int) -> dict[str, Any]:

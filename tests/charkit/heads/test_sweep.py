@@ -15,7 +15,7 @@ from charkit.heads.job import shuffled_labels
 from charkit.heads.plan import NO_LAYER
 from charkit.heads.sweep import run_sweep, sweep
 from charkit.store import Store
-from charkit.tasks import Split, Task, card
+from charkit.tasks import Split, Task, card, lazy_task
 
 WORDS_GOOD = ("good", "great", "fine")
 WORDS_BAD = ("bad", "awful", "poor")
@@ -111,14 +111,18 @@ def test_second_run_from_a_file_does_not_read_it(tiny_bert, tmp_path, tmp_store,
     task = toy_task()
     frame = pd.DataFrame({"body": task.train.texts, "stars": task.train.labels + 1})
     frame.drop_duplicates("body").to_csv(tmp_path / "my.csv", index=False)
-    options = {"encoder": str(tiny_bert), "store": tmp_store, "text": "body", "label": "stars"}
-    first = sweep(str(tmp_path / "my.csv"), sizes=(8,), seeds=(0,), executor=1, **options)
+    options = {"encoder": str(tiny_bert), "store": tmp_store}
+
+    def source():
+        return lazy_task(tmp_path / "my.csv", store=tmp_store, text="body", label="stars")
+
+    first = sweep(source(), sizes=(8,), seeds=(0,), executor=1, **options)
 
     def never(*args, **kwargs):
         raise AssertionError("the data were opened")
 
     monkeypatch.setattr(card, "load_task", never)
-    again = sweep(str(tmp_path / "my.csv"), sizes=(8,), seeds=(0,), executor=1, **options)
+    again = sweep(source(), sizes=(8,), seeds=(0,), executor=1, **options)
     pd.testing.assert_frame_equal(again.table, first.table)
 
 

@@ -33,7 +33,7 @@ def test_texts_on_stdout_and_what_was_read_on_stderr(run):
     result = run("--label", "stars", "-n", 3)
     assert result.exit_code == 0, result.output
     assert "label these 3 of 48 texts next" in result.stdout
-    assert "have a labelled one as near" in result.stdout
+    assert "near a labelled one" in result.stdout
     assert "12 labelled texts, 2 classes" in result.stderr
     assert "still to label: 48 rows" in result.stderr
     assert "--out FILE.csv" in result.stderr

@@ -6,10 +6,13 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from charkit.answers.advice import advise
 from charkit.answers.expected import EstimateAnswer
@@ -19,6 +22,7 @@ from charkit.answers.pilot_costs import costs_of
 from charkit.answers.quantities import Interval, LabelsNeeded, LeftOut, Purchase
 from charkit.answers.question import Question, ask
 from charkit.answers.verdicts import Case, Verdict, reach_verdict, target_verdict, verdicts_of
+from charkit.answers.zero_shot import ZeroShot, compare_zero_shot, right_predictions
 from charkit.config import Progress, no_progress, note
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.load import EncoderChoice, loaded
@@ -92,6 +96,7 @@ def estimate(
     rounds: int = 1,
     encoder: EncoderChoice = "minilm",
     max_length: int | None = None,
+    zero_shot: str | Path | None = None,
     store: Store | None = None,
     metamodel: Predictor | None = None,
     progress: ProgressChoice = None,
@@ -113,6 +118,8 @@ def estimate(
         rounds: How often labels can be bought.
         encoder: Name or loaded encoder.
         max_length: Longest text in tokens. Default: the encoder's own choice.
+        zero_shot: File with a class that needed no training for each labelled row, such as an
+            LLM's: how good they are, and how many labels overtake them.
         store: Where results lie. Default: the user's cache, or $CHARKIT_CACHE.
         metamodel: What reads the evidence. Default: the shipped metamodel.
         progress: Called as ``progress(stage, done, total)``; False for none. Default: a bar on a
@@ -127,6 +134,7 @@ def estimate(
     sample = load_sample(task, classes=classes)
     for line in sample.describe_labels():
         note(line)
+    right = None if zero_shot is None else right_predictions(zero_shot, sample)
     found = loaded(encoder)
     with shown(progress) as report:
         return answer_of(
@@ -134,6 +142,7 @@ def estimate(
             question,
             encoder=found,
             max_length=max_length,
+            right=right,
             store=store or Store(),
             metamodel=metamodel,
             progress=report,
@@ -146,6 +155,7 @@ def answer_of(
     *,
     encoder: Encoder,
     max_length: int | None = None,
+    right: NDArray[np.bool_] | None = None,
     store: Store,
     metamodel: Predictor | None = None,
     progress: Progress = no_progress,
@@ -157,6 +167,7 @@ def answer_of(
         question: What is asked.
         encoder: The encoder.
         max_length: Longest text in tokens. Default: the encoder's own choice.
+        right: Whether zero-shot predictions of the labelled rows are right, (n_rows,).
         store: Where results lie.
         metamodel: What reads the evidence. Default: the shipped one.
         progress: Called as ``progress(stage, done, total)``.
@@ -174,6 +185,8 @@ def answer_of(
     layer = reader.layer
     case = Case(pilot, found, encoder.name, doubt, model.outside(found.rows), layer)
     answer = reader.answer(encoder, case, notes=(*sample.notes, *pilot.notes()))
+    if right is not None:
+        answer = replace(answer, zero_shot=reader.zero_shot(right, layer))
     advice = advise(sample, pilot, encoder, store=store, max_length=max_length, progress=whole)
     whole.finish()
     return replace(answer, advice=advice)
@@ -274,6 +287,12 @@ class _Reader:
             largest=largest,
             budgets=tuple((int(n), float(probability)) for n, probability in told.budgets),
         )
+
+    def zero_shot(self, right: NDArray[np.bool_], layer: int) -> ZeroShot:
+        """Compare zero-shot predictions with the heads of a layer."""
+        largest = largest_size(self.pilot)
+        draws = partial(self.model.draws, self.found.rows, layer=layer, largest=largest)
+        return compare_zero_shot(int(right.sum()), len(right), draws, largest=largest)
 
     def _purchase(self, layer: int) -> Purchase | None:
         costs, target = self.question.costs, self.question.target

@@ -24,6 +24,7 @@ from charkit.answers.quantities import (
     span,
 )
 from charkit.answers.verdicts import REFUSED, Verdict
+from charkit.answers.zero_shot import ZeroShot
 from charkit.config import layer_list, people_name
 from charkit.durable import write_whole, writing
 from charkit.escape import csv_of
@@ -67,6 +68,8 @@ class EstimateAnswer:
         majority: Share of the largest class among the labels; None without labels.
         left_out: What heads on the recommended layer make of labels left out; None where that is
             not known.
+        zero_shot: Predictions that needed no label, next to trained heads; None where there are
+            none.
         notes: What was guessed, dropped, or left out.
         about: What made the answer: versions, keys.
         found: Whether the store had all evidence.
@@ -91,6 +94,7 @@ class EstimateAnswer:
     advice: Advice | None = None
     majority: float | None = None
     left_out: LeftOut | None = None
+    zero_shot: ZeroShot | None = None
     notes: tuple[str, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
     found: bool = False
@@ -137,7 +141,9 @@ class EstimateAnswer:
         if self.need is not None:
             lines.append(self.need.sentence(self.n_labels))
         lines.append(self._curve_line())
-        if self.eval_accuracy is not None:
+        if self.zero_shot is not None:
+            lines.append(self.zero_shot.sentence(self.n_labels))
+        elif self.eval_accuracy is not None:
             lines.append(f"On {self.eval_what}, expect {self.eval_accuracy}.")
         lines.append(self._layer_line())
         if self.purchase is not None:
@@ -156,6 +162,8 @@ class EstimateAnswer:
         if self.need is not None and self.need.budgets:
             lines.append(self.need.chances)
         lines.append(self._wide_line())
+        if self.zero_shot is not None and self.eval_accuracy is not None:
+            lines.append(f"On {self.eval_what}, expect {self.eval_accuracy}.")
         if self.worth is not None:
             lines.append(
                 f"The accuracy on {self.eval_what} is as precise as a test on about "
@@ -240,6 +248,7 @@ class EstimateAnswer:
             "layer": self.layer,
             "layers": self.layers.to_dict("records"),
             "eval_accuracy": None if unseen is None else unseen.row(),
+            "zero_shot": None if self.zero_shot is None else self.zero_shot.row(),
             "worth_labelled_rows": self.worth,
             "adequacy": None if adequate is None else adequate.to_dict(),
             "next": None if first is None else first.row(),
@@ -280,6 +289,7 @@ class EstimateAnswer:
             observed=self.observed,
             target=None if self.need is None else self.need.target,
             majority=self.majority,
+            zero_shot=None if self.zero_shot is None else self.zero_shot.accuracy,
         )
 
     def save(self, folder: str | Path) -> list[Path]:

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from charkit.answers.quantities import percent, rough, span
 from charkit.config import listing
-from charkit.errors import DataError
+from charkit.errors import DataError, UsageError
 from charkit.tasks.labels import label_names
 from charkit.tasks.missing import is_missing
 from charkit.tasks.sources import open_tables
 from charkit.tasks.tables import RawTable
+from charkit.tasks.task import Task
 
 FloatArray = NDArray[np.float64]
 
@@ -190,6 +191,34 @@ def _number(name: str) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
+
+
+def right_predictions(path: str | Path, sample: Task) -> NDArray[np.bool_]:
+    """Return for each labelled row of a task whether the prediction is right, (n_rows,).
+
+    Args:
+        path: The predictions, see `read_predictions`.
+        sample: The task.
+
+    Raises:
+        UsageError: No row is labelled.
+        DataError: The predictions are not those of the labelled rows.
+        MissingError: There is no such file.
+    """
+    labels = sample.train.labels
+    if labels is None or not len(labels):
+        raise UsageError(
+            "zero_shot needs labels to compare the predictions with: expected some labelled rows, "
+            "got none. Label some texts first, or leave it out."
+        )
+    codes = read_predictions(
+        path,
+        class_names=sample.class_names,
+        texts=sample.train.texts,
+        text=sample.columns[0] if sample.columns else "",
+    )
+    right: NDArray[np.bool_] = codes == labels
+    return right
 
 
 def compare_zero_shot(

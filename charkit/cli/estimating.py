@@ -31,6 +31,16 @@ ToCome = Annotated[
         rich_help_panel=o.READ,
     ),
 ]
+ZeroShot = Annotated[
+    Path | None,
+    typer.Option(
+        "--zero-shot",
+        parser=o.path,
+        help="File with a class for each labelled row that needed no training, such as an LLM's: "
+        "adds their accuracy, and how many labels overtake them.",
+        rich_help_panel=o.READ,
+    ),
+]
 Out = Annotated[
     Path | None,
     typer.Option(
@@ -72,6 +82,7 @@ def estimate(
     costs: CostOptions,
     encoder: o.EncoderName = "minilm",
     max_length: o.MaxLength = None,
+    zero_shot: ZeroShot = None,
     run: o.RunOptions,
     out: Out = None,
     show: o.ShowOptions,
@@ -93,6 +104,7 @@ def estimate(
             **asdict(costs),
             encoder=run.encoder(encoder),
             max_length=max_length,
+            zero_shot=zero_shot,
             store=run.store(),
             progress=progress,
         )

@@ -181,6 +181,7 @@ def forecast_curve(
     observed: pd.DataFrame | None = None,
     target: float | None = None,
     majority: float | None = None,
+    zero_shot: float | None = None,
 ) -> Figure:
     """Draw an expected learning curve: the mean as a line, its interval as a band.
 
@@ -192,6 +193,7 @@ def forecast_curve(
         observed: Columns ``n``, ``accuracy``: what was measured.
         target: The accuracy asked for.
         majority: The accuracy of always saying the largest class.
+        zero_shot: The accuracy of predictions that needed no label.
 
     Raises:
         MissingError: matplotlib is not installed.
@@ -214,6 +216,7 @@ def forecast_curve(
     if len(here):
         axes.plot(present, here["mean"].iloc[0], "o", markersize=7, color=colour, zorder=5)
     _reference(axes, target, f"target {target:g}" if target is not None else "", INK)
+    _reference(axes, zero_shot, "zero-shot predictions", MUTED)
     _reference(axes, majority, "always the largest class", MUTED)
     _sizes(axes, rows, observed)
     axes.set_ylabel("accuracy", size=NORMAL, color=INK)

@@ -161,6 +161,8 @@ def value_range(answer: PageAnswer) -> tuple[float, float, float]:
     values += [value for _, value in answer.observed]
     if answer.need is not None and 0 <= answer.need.target <= 1:
         values.append(answer.need.target)
+    if answer.zero_shot is not None and 0 <= answer.zero_shot <= 1:
+        values.append(answer.zero_shot)
     low, high = max(min(values), 0.0), min(max(values) + 0.02, 1.0)  # some air above
     step = _step(low, high)
     low = max(math.floor(low / step + 1e-9) * step, 0.0)
@@ -209,10 +211,18 @@ def _shapes(answer: PageAnswer, frame: chart.Frame) -> list[Markup]:
         chart.band(band, answer.curve, frame),
         chart.curve("mean", answer.curve, frame),
         *(chart.dot(kind, (frame.x(n), frame.y(value)), 4) for kind, n, value in dots),
+        *_zero_shot(answer.zero_shot, frame),
         *_target(answer.need, frame),
         cursor,
         chart.dot("cursor-dot", (0, 0), 5, shown=False),
     ]
+
+
+def _zero_shot(value: float | None, frame: chart.Frame) -> list[Markup]:
+    """Draw the accuracy of predictions that needed no label."""
+    if value is None or not frame.values[0] <= value <= frame.values[1]:
+        return []
+    return chart.level(frame, value, "zero-shot predictions")
 
 
 def _available(n: int | None, frame: chart.Frame) -> list[Markup]:

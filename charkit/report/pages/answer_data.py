@@ -94,6 +94,7 @@ class PageAnswer:
         tied: Layers that tie with the best.
         evaluation: Expected accuracy on the evaluation texts.
         worth: Labelled rows that would show the same about it.
+        zero_shot: Accuracy of predictions that needed no label.
         notes: What was guessed, dropped or left out.
         texts: Names and values of what is known of the texts.
         verdicts: Warnings: code, sentence, severity.
@@ -119,6 +120,7 @@ class PageAnswer:
     tied: Sequence[int]
     evaluation: Point | None
     worth: float | None
+    zero_shot: float | None
     notes: Sequence[str]
     texts: Mapping[str, str]
     verdicts: Sequence[tuple[str, str, str]]
@@ -200,6 +202,7 @@ def read_answer(answer: Mapping[str, Any]) -> PageAnswer:
         tied=[p.n for p, row in zip(layers, rows, strict=True) if row.get("tied_with_best")],
         evaluation=_point({"n": n or 0, **evaluation}) if evaluation else None,
         worth=_number(answer, "worth_labelled_rows"),
+        zero_shot=_number(answer.get("zero_shot") or {}, "accuracy"),
         notes=list(map(str, answer.get("notes") or ())),
         texts=_texts(answer),
         verdicts=verdicts,

@@ -204,6 +204,13 @@ def dot(kind: str, place: tuple[float, float], r: float, **given: Any) -> Markup
     return shape("circle", kind, cx=place[0], cy=place[1], r=r, **given)
 
 
+def level(frame: Frame, value: float, name: str) -> list[Markup]:
+    """Return a line at an accuracy that does not depend on labels, and its name."""
+    y = frame.y(value)
+    named = words("note", (frame.end - 6, y - 7), name, "end")
+    return [line("level", (frame.left, frame.end), (y, y)), named]
+
+
 def goal(frame: Frame, target: float, digits: int) -> list[Markup]:
     """Return the line of a target and its name."""
     y = frame.y(target)

@@ -103,6 +103,33 @@ def test_out_writes_the_answer(run, tmp_path):
     assert "0.85" in (tmp_path / "answer" / "report.html").read_text()
 
 
+def test_zero_shot_predictions_stand_next_to_the_heads(run, reviews, tmp_path):
+    labelled = pd.read_csv(reviews).dropna()
+    labelled["stars"] = labelled["stars"].where(labelled.index % 5 > 0, "b")
+    file = tmp_path / "llm.csv"
+    labelled.rename(columns={"stars": "prediction"}).to_csv(file, index=False)
+    result = run("--zero-shot", file, "--format", "json", "--out", tmp_path / "answer")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)["zero_shot"]
+    right = (labelled["stars"] == pd.read_csv(reviews).dropna()["stars"]).mean()
+    assert found["accuracy"] == pytest.approx(right)
+    assert found["low"] < right < found["high"]
+    assert (found["labels"], found["labels_high"], found["probability"]) == (200, None, 0.75)
+    assert "Zero-shot predictions reach" in run("--zero-shot", file).stdout
+    page = (tmp_path / "answer" / "report.html").read_text()
+    assert 'class="level"' in page
+
+
+def test_zero_shot_predictions_of_other_rows_are_refused(run, tmp_path):
+    file = tmp_path / "llm.csv"
+    pd.DataFrame({"prediction": ["a"] * 89}).to_csv(file, index=False)
+    result = run("--zero-shot", file)
+    assert result.exit_code == 3
+    assert "expected 90 predictions, one for each labelled row" in result.stderr
+    result = run("--zero-shot", tmp_path / "no.csv")
+    assert result.exit_code == 4
+
+
 def test_a_plan_of_buying_is_shown(run):
     result = run("--target", 0.85, "--cost", 1, "--penalty", 10_000, "--rounds", 2)
     assert "Buy labels until you have 100; if that is not enough, 300" in result.stdout

@@ -84,7 +84,7 @@ def make_design(features: Tensor) -> Design:
     centred = centred / scale[:, None, None].to(features.dtype)
     basis, reduced = _reduce(centred)
     gram = torch.bmm(reduced.mT, reduced) / reduced.shape[1]
-    spectrum, rotation = torch.linalg.eigh(gram)
+    spectrum, rotation = _eigenvectors(gram)
     ones = reduced.new_ones((*reduced.shape[:2], 1))
     return Design(
         rows=torch.cat([torch.bmm(reduced, rotation), ones], 2),
@@ -93,6 +93,19 @@ def make_design(features: Tensor) -> Design:
         mean=mean,
         scale=scale,
     )
+
+
+def _eigenvectors(gram: Tensor) -> tuple[Tensor, Tensor]:
+    """Return eigenvalues and eigenvectors of symmetric matrices, (B, r) and (B, r, r).
+
+    Few distinct rows give an eigenvalue of zero many times over, and then LAPACK's float32 does
+    not always converge (3 of 900 such samples); float64 did on all of them.
+    """
+    try:
+        found = torch.linalg.eigh(gram)
+    except torch.linalg.LinAlgError:
+        found = torch.linalg.eigh(gram.double())
+    return found.eigenvalues.to(gram.dtype), found.eigenvectors.to(gram.dtype)
 
 
 def _reduce(rows: Tensor) -> tuple[Tensor | None, Tensor]:

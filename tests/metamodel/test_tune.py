@@ -90,7 +90,8 @@ def test_two_processes_share_one_search(tmp_path):
         assert worker.returncode == 0, err
         found.append(json.loads(out))
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "trials.log")))
-    study = optuna.load_study(study_name="metamodel", storage=storage)
+    (name,) = optuna.get_all_study_names(storage)
+    study = optuna.load_study(study_name=name, storage=storage)
     complete = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
     assert 6 <= len(complete) <= 7
     assert len(complete) == len(study.trials)

@@ -103,7 +103,7 @@ def _eigenvectors(gram: Tensor) -> tuple[Tensor, Tensor]:
     """
     try:
         found = torch.linalg.eigh(gram)
-    except torch.linalg.LinAlgError:
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
         found = torch.linalg.eigh(gram.double())
     return found.eigenvalues.to(gram.dtype), found.eigenvectors.to(gram.dtype)
 

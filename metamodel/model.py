@@ -28,6 +28,23 @@ Anchor = Literal["median3", "spectral", "both", "law", "oof", "chance"]
 _THREADS = 1  # small tables: more threads cost more than they give, beside others much more
 
 
+FEW_CLASSES = 9
+"""Tasks of at most so many classes have enough rows of each class in a pilot of 64 labels for its
+own curve to be worth as much as what other tasks teach."""
+
+ANCHORED_FROM = 64
+"""Smallest pilot whose anchor has a weight of its own; below it, inner folds show no gain."""
+
+_ANCHOR_FEATURES: dict[Anchor, list[str]] = {
+    "median3": ["median3"],
+    "spectral": ["spectral"],
+    "both": ["median3", "spectral"],
+    "law": ["law"],
+    "oof": ["oof"],
+    "chance": [],
+}
+
+
 @dataclass(frozen=True)
 class Settings:
     """How a model is fitted.
@@ -48,6 +65,8 @@ class Settings:
         share_ridge: Weight of the ridge regression in the mean.
         trees_up_to: Labels of a pilot up to which the trees have the rest of the weight; it falls
             to 0 at twice as many. 0: they have it everywhere.
+        anchor_share: Weight of the anchor itself in predictions for tasks of few classes from
+            pilots of `ANCHORED_FROM` labels on: so much less is added to it.
     """
 
     anchor: Anchor = "both"
@@ -62,6 +81,7 @@ class Settings:
     penalty: float = 1000.0
     share_ridge: float = 1.0
     trees_up_to: float = 0.0
+    anchor_share: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +102,19 @@ class Mixture:
 
     def predict(self, features: pd.DataFrame) -> FloatArray:
         """Return the predicted number of each row."""
+        return self.kept(features) * self._learned(features)
+
+    def kept(self, features: pd.DataFrame) -> FloatArray:
+        """Return the share of each row's correction that is added to the anchor."""
+        share = self.settings.anchor_share
+        if not share or "log_n0" not in features:
+            return np.ones(len(features))
+        few = features["log_classes"].to_numpy(np.float64) <= np.log2(FEW_CLASSES)
+        known = features[_ANCHOR_FEATURES[self.settings.anchor]].notna().any(axis=1).to_numpy()
+        large = features["log_n0"].to_numpy(np.float64) >= np.log2(ANCHORED_FROM)
+        return np.where(few & known & large, 1 - share, 1.0)
+
+    def _learned(self, features: pd.DataFrame) -> FloatArray:
         if self.trees is None:
             return self.ridge.predict(features)
         share = self.share_ridge(features)
@@ -116,6 +149,8 @@ class Mixture:
             )
             total = total + (1 - share[:, None]) * told[:, :-1]
             level = level + (1 - share) * told[:, -1]
+        kept = self.kept(features)
+        total, level = kept[:, None] * total, kept * level
         return pd.DataFrame(total, columns=list(self.names)).assign(level=level)
 
     def _matrix(self, features: pd.DataFrame) -> FloatArray:
@@ -220,15 +255,7 @@ def anchor_of(features: pd.DataFrame, anchor: Anchor) -> FloatArray:
         features: Columns of `metamodel.features.NAMES`.
         anchor: Which.
     """
-    choices: dict[Anchor, list[str]] = {
-        "median3": ["median3"],
-        "spectral": ["spectral"],
-        "both": ["median3", "spectral"],
-        "law": ["law"],
-        "oof": ["oof"],
-        "chance": [],
-    }
-    names = choices[anchor]
+    names = _ANCHOR_FEATURES[anchor]
     if not names:
         return np.zeros(len(features))
     told = features[names].mean(axis=1).fillna(features["oof"]).fillna(0.0)

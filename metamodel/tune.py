@@ -42,7 +42,8 @@ _FIRST: tuple[dict[str, float | str], ...] = (
 """Trials that come first: ridge regression, the simpler model, is always among them."""
 
 _FEW = 64.0  # labels up to which trees were of use on inner folds, at half of the weight
-_NAME = "metamodel-2"  # another one where features or the range of settings changed
+_LAW_SHARE = 0.3  # of the law itself on few classes: inner folds are level from 0.2 to 0.5
+_NAME = "metamodel-3"  # another one where features or the range of settings changed
 
 
 def tune(
@@ -116,7 +117,7 @@ def choose(rows: list[dict[str, object]]) -> Settings:
     best = min(rows, key=_error)
     chosen = {name: value for name, value in best.items() if name != "error"}
     limit = 0.0 if chosen.get("share_ridge", 1.0) == 1.0 else _FEW
-    return replace(Settings(), trees_up_to=limit, **chosen)  # type: ignore[arg-type]
+    return _anchored(replace(Settings(), trees_up_to=limit, **chosen))  # type: ignore[arg-type]
 
 
 def _error(row: dict[str, object]) -> float:
@@ -127,11 +128,16 @@ def _finished(study: optuna.Study) -> int:
     return sum(t.state == optuna.trial.TrialState.COMPLETE for t in study.trials)
 
 
+def _anchored(settings: Settings) -> Settings:
+    """Return settings that give the power law a weight of its own, if it is their anchor."""
+    return replace(settings, anchor_share=_LAW_SHARE) if settings.anchor == "law" else settings
+
+
 def _suggest(trial: optuna.Trial) -> Settings:
     share = float(trial.suggest_categorical("share_ridge", [1.0, 0.5]))
     anchor = trial.suggest_categorical("anchor", ["oof", "law"])
     penalty = trial.suggest_float("penalty", 30.0, 500.0, log=True)
-    settings = Settings(share_ridge=share, anchor=anchor, penalty=penalty)  # type: ignore[arg-type]
+    settings = _anchored(Settings(share_ridge=share, anchor=anchor, penalty=penalty))  # type: ignore[arg-type]
     if share == 1.0:
         return settings
     return replace(

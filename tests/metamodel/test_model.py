@@ -44,6 +44,25 @@ def test_the_share_mixes_two_models(sample):
     assert both.predict(table) == pytest.approx(mixed)
 
 
+def test_the_anchor_has_a_weight_of_its_own_on_few_classes(sample):
+    table = sample[0].assign(law=0.5, log_classes=np.log2(9))
+    model = fit_mixture(
+        table,
+        sample[1],
+        np.ones(len(table)),
+        replace(SMALL, share_ridge=0.6, anchor="law", anchor_share=0.3),
+        names=["a", "b", "log_n0", "log_ratio"],
+    )
+    plain = replace(model, settings=replace(model.settings, anchor_share=0.0))
+    whole = plain.predict(table)
+    large = (table["log_n0"] >= 6).to_numpy()
+    assert model.predict(table) == pytest.approx(np.where(large, 0.7, 1.0) * whole)
+    parts = model.parts(table).sum(axis=1).to_numpy()
+    assert parts == pytest.approx(model.predict(table), abs=1e-9)
+    for other in (table.assign(log_classes=np.log2(10)), table.assign(law=np.nan)):
+        assert model.predict(other) == pytest.approx(plain.predict(other))
+
+
 def test_both_find_what_is_there(sample):
     for share in (0.0, 0.6, 1.0):
         off = np.abs(fitted(sample, share).predict(sample[0]) - sample[1]).mean()

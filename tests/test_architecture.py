@@ -345,3 +345,13 @@ def test_commands_are_short_and_call_the_library():
             if n_lines > COMMAND_LINES:
                 long[f"{module}.{node.name}"] = n_lines
     assert not long
+
+
+def test_no_two_files_of_tests_have_one_name():
+    """Pytest imports tests by their file's name, so the second one could not be collected."""
+    names = [
+        path.name
+        for path in (ROOT / "tests").rglob("*.py")
+        if path.stem not in ("__init__", "conftest")
+    ]
+    assert sorted(names) == sorted(set(names))

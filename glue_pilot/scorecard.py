@@ -13,7 +13,7 @@ from charkit.manifest import available_cores, code_version, package_versions
 from charkit.report.figures.canvas import save_figure
 from charkit.sealed import sealed_json
 from glue_pilot.scorecard_encoders import encoders_section
-from glue_pilot.scorecard_summary import PICTURE, gains_figure, gains_table, sentences
+from glue_pilot.scorecard_summary import PICTURE, columns, gains_figure, gains_table, sentences
 from metamodel.scorecard import METHOD_NAMES, OURS
 
 NAMES = {**METHOD_NAMES, OURS: f"**{METHOD_NAMES[OURS]}**"}
@@ -30,9 +30,10 @@ def write_scorecard(figures: dict[str, Any], out: Path, seconds: float) -> list[
         "code": code_version(),
     }
     (out / "figures").mkdir(parents=True, exist_ok=True)
-    picture = save_figure(gains_figure(said["figures"]["gains"]), out / "figures" / PICTURE)
+    drawn = columns(said["figures"]["gains"])
+    pictures = save_figure(gains_figure(drawn), out / "figures" / PICTURE) if drawn else []
     return [
-        picture[0],
+        *pictures[:1],
         write_whole(out / "scorecard.json", sealed_json(said)),
         write_whole(out / "scorecard.md", scorecard_page(said["figures"]).encode()),
     ]
@@ -48,8 +49,11 @@ def scorecard_page(figures: dict[str, Any]) -> str:
     lines = [
         "# Scorecard",
         "",
-        f"![Error of the metamodel and of the best baseline](img/{PICTURE}.svg)",
-        "",
+        *(
+            [f"![Error of the metamodel and of the best baseline](img/{PICTURE}.svg)", ""]
+            if columns(gains)
+            else []
+        ),
         *(f"{place}. {line}" for place, line in enumerate(sentences(figures), 1)),
         "",
         "Corpora left out in twelve parts; pilots are single real draws. Errors are mean absolute",

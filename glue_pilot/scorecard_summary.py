@@ -24,7 +24,9 @@ def sentences(figures: Mapping[str, Any]) -> list[str]:
         figures: As in ``scorecard.json``.
     """
     rows = [r for r in figures["gains"] if r["n0"] in SIZES and r["multiple"] in MULTIPLES]
-    whole = [r for r in rows if r["classes"] == "all"]
+    whole = columns(figures["gains"])
+    if not whole:
+        return ["There are too few corpora to compare the metamodel with its baselines."]
     lines = [
         "A pilot of 64 to 512 labels predicts what accuracy heads reach with 2 to 32 times its "
         "labels, on corpora that were left out; "
@@ -131,16 +133,25 @@ def gains_table(rows: _Rows, classes: str) -> list[str]:
     ]
 
 
+def columns(rows: _Rows) -> list[Mapping[str, Any]]:
+    """Return the rows of all tasks, pilots of 64 to 256 labels, 2 to 8 times as many.
+
+    Args:
+        rows: From `metamodel.scorecard.gains`; too few corpora have none.
+    """
+    own = [r for r in rows if r["classes"] == "all" and r["n0"] in SIZES]
+    return [r for r in own if r["multiple"] in MULTIPLES]
+
+
 def gains_figure(rows: _Rows) -> Figure:
     """Draw errors of the metamodel and of the best baseline, a row a pilot size and multiple.
 
     Args:
-        rows: From `metamodel.scorecard.gains`.
+        rows: From `columns`, at least one.
     """
     from charkit.report.figures.canvas import FAINT, INK, MUTED, NORMAL, SMALL, blank, keep_numbers
 
-    own = [r for r in rows if r["classes"] == "all" and r["n0"] in SIZES]
-    own = [r for r in own if r["multiple"] in MULTIPLES]
+    own = list(rows)
     names = [f"{r['n0']} labels x {r['multiple']}" for r in own]
     less = _less(own)
     figure, axes = blank(

@@ -19,6 +19,7 @@ def pilot(n=100, *, counts=None, n_unlabelled=50, judged=True, n_classes=2) -> P
     labels = np.arange(n) % n_classes if counts is None else np.repeat(range(len(counts)), counts)
     unlabelled = Split(tuple(f"other {i}" for i in range(n_unlabelled))) if n_unlabelled else None
     labelled = Split(tuple(f"text {i}" for i in range(len(labels))), None, labels)
+    n_classes = n_classes if counts is None else len(counts)
     names = tuple(f"class {c}" for c in range(n_classes)) if len(labels) else ()
     sample = Task(
         name="toy",

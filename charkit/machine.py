@@ -71,6 +71,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = 
         ("matplotlib", "scikit-activeml"),
     ),
     "next": (_HEADS, ("minilm", "scikit-activeml"), ()),
+    "evaluate": (_HEADS, ("minilm",), ()),
     "layers": (_HEADS, ("minilm",), ()),
     "encoders": (_HEADS, ("minilm",), ()),
     "sweep": (_HEADS, ("minilm",), _FIGURES),

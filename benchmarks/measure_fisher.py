@@ -313,7 +313,7 @@ def stable_figures(encoder: Encoder, tasks: list[Task], *, n: int) -> list[Figur
 
 
 def peak_mib(n_texts: int) -> float:
-    """Return the peak memory of a process that embeds so many texts."""
+    """Return the peak memory of a process that embeds this number of texts."""
     command = [sys.executable, __file__, "--peak", str(n_texts)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 

@@ -87,7 +87,7 @@ def power(samples: list[Sample], draws: int) -> list[dict[str, object]]:
 
 def figures_of(alarms: tuple[int, int], rows: list[dict[str, object]]) -> list[Figure]:
     found, asked = alarms
-    # of so many tests at a rate of 0.01, 99 in 100 times no more alarms than this
+    # of this number of tests at a rate of 0.01, 99 in 100 times no more alarms than this
     draws = np.random.default_rng(0).binomial(asked, LEVEL, 100_000)
     bound = float(np.quantile(draws, 0.99)) / asked
     total = {name: sum(float(str(r[name])) for r in rows) for name in

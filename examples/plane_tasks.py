@@ -89,7 +89,7 @@ def polynomials(points: FloatArray) -> FloatArray:
 
 
 def random_relu(points: FloatArray, *, seed: int = 0) -> FloatArray:
-    """Return 10 random features, (n, 10); those that are nought everywhere are drawn again."""
+    """Return 10 random features, (n, 10); those that are zero everywhere are drawn again."""
     rng = np.random.default_rng(seed)
     found: list[FloatArray] = []
     while len(found) < 10:

@@ -21,7 +21,7 @@ AUTO = "auto"
 """On each corpus, the policy that was best on the others."""
 
 LIMITS: tuple[float | None, ...] = (1.0, 4.0, 16.0, None)
-"""Ends of the bands by which gains are told, in labels a class."""
+"""Ends of the bands of the gains' table, in labels a class."""
 
 POLICIES: tuple[tuple[Band, ...], ...] = (
     *((Band(None, strategy),) for strategy in STRATEGIES),
@@ -49,7 +49,7 @@ class Findings:
         by_share: One row a band of labels a class and strategy: gain in points with interval.
         adequacy: One row a policy: how often the bound of `charkit.answers.adequacy` held.
         bands: The policy of all corpora: what is shipped.
-        left_out: Corpus -> the policy of the others, in words.
+        left_out: Corpus -> the policy of the others, as text.
         corpora: Their names.
     """
 
@@ -129,7 +129,7 @@ def _random_labels(accuracy: float, curve: FloatArray, log_sizes: FloatArray) ->
 
 
 def gains_by_share(steps: pd.DataFrame) -> pd.DataFrame:
-    """Return gain over random by labels a class at hand, one row a band and strategy."""
+    """Return gain over random by available labels a class, one row a band and strategy."""
     rows = []
     for lower, upper, gains in _banded(steps):
         for strategy in gains.columns:
@@ -224,7 +224,7 @@ def _with_interval(name: str, value: float, drawn: FloatArray) -> dict[str, floa
 
 
 def findings_lines(found: Findings) -> list[str]:
-    """Return the findings in words: the policy, what it is worth, what each strategy is."""
+    """Return the findings as text: the policy, what it is worth, what each strategy is."""
     table = found.by_budget
     lines = [f"policy: {policy_words(found.bands)}"]
     for policy in [*STRATEGIES[:-1], AUTO]:
@@ -242,7 +242,7 @@ def findings_lines(found: Findings) -> list[str]:
 
 
 def policy_words(bands: Sequence[Band]) -> str:
-    """Return a policy in words.
+    """Return a policy as text.
 
     >>> policy_words([Band(1, "typiclust"), Band(None, "margin")])
     'typiclust below 1 label a class, then margin'

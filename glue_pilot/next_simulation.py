@@ -192,8 +192,8 @@ def _accuracy(
     if len(np.unique(codes)) < 2:
         return float(np.mean(truth == codes[0]))
     heads = fit_softmax(features[None], codes, n_classes)
-    told = heads.logits(held_out[None])[0].argmax(1).numpy()
-    return float(np.mean(told == truth))
+    measured = heads.logits(held_out[None])[0].argmax(1).numpy()
+    return float(np.mean(measured == truth))
 
 
 def _adequacy(features: FloatArray, labels: IntArray, chosen: IntArray) -> dict[str, float]:
@@ -201,11 +201,11 @@ def _adequacy(features: FloatArray, labels: IntArray, chosen: IntArray) -> dict[
     rest = np.setdiff1d(np.arange(len(features)), chosen)
     if len(np.unique(labels[chosen])) < 2 or not len(rest):
         return {"covered": np.nan, "bound": np.nan, "neighbour_error": np.nan}
-    told = adequacy(features[chosen], labels[chosen], features[rest])
+    measured = adequacy(features[chosen], labels[chosen], features[rest])
     nearest = nearest_labelled(features[chosen], features[rest])
     wrong = labels[chosen][nearest] != labels[rest]
     return {
-        "covered": told.covered,
-        "bound": told.bound,
+        "covered": measured.covered,
+        "bound": measured.bound,
         "neighbour_error": float(np.mean(wrong)),
     }

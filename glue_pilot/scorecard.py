@@ -45,15 +45,29 @@ def scorecard_page(figures: dict[str, Any]) -> str:
     Args:
         figures: As in ``scorecard.json``.
     """
-    gains = figures["gains"]
-    lines = [
+    sections = (
+        _opening(figures),
+        _against_best(figures),
+        _every_method(figures),
+        _reached(figures),
+        _buying(figures["collection"]),
+        ["## 90 % intervals, and the wide ones that hold on 9 tasks in 10", ""],
+        [*_intervals(figures["intervals"]), ""],
+        ["## Accuracy on unlabelled evaluation texts (pilots of 64 to 512)", ""],
+        [*_evaluation(figures["evaluation"]), ""],
+        ["## Which layer", "", *_layers(figures["layers"]), ""],
+        _without_labels(figures["unlabelled"]),
+        encoders_section(figures.get("encoders", [])),
+    )
+    return "\n".join([*(line for section in sections for line in section), ""])
+
+
+def _opening(figures: dict[str, Any]) -> list[str]:
+    picture = [f"![Error of the metamodel and of the best baseline](img/{PICTURE}.svg)", ""]
+    return [
         "# Scorecard",
         "",
-        *(
-            [f"![Error of the metamodel and of the best baseline](img/{PICTURE}.svg)", ""]
-            if columns(gains)
-            else []
-        ),
+        *(picture if columns(figures["gains"]) else []),
         *(f"{place}. {line}" for place, line in enumerate(sentences(figures), 1)),
         "",
         "Corpora left out in twelve parts; pilots are single real draws. Errors are mean absolute",
@@ -61,26 +75,27 @@ def scorecard_page(figures: dict[str, Any]) -> str:
         "is chosen by column after the outcome, which favours it; the gain is paired by task,",
         "with a bootstrap over corpora, widened by the t quantile.",
         "",
-        "## Against the best baseline, all layers",
-        "",
-        *gains_table(gains, "all"),
-        "",
-        "Tasks of at most 9 classes:",
-        "",
-        *gains_table(gains, "up to 9"),
-        "",
-        "Tasks of more classes:",
-        "",
-        *gains_table(gains, "more"),
-        "",
-        "## Against the best baseline, recommended layer",
-        "",
-        *gains_table(figures["gains_recommended"], "all"),
-        "",
-        "Tasks of at most 9 classes:",
-        "",
-        *gains_table(figures["gains_recommended"], "up to 9"),
-        "",
+    ]
+
+
+_GROUPS = {"up to 9": "Tasks of at most 9 classes:", "more": "Tasks of more classes:"}
+
+
+def _against_best(figures: dict[str, Any]) -> list[str]:
+    lines: list[str] = []
+    for name, layers, groups in (
+        ("gains", "all layers", ("up to 9", "more")),
+        ("gains_recommended", "recommended layer", ("up to 9",)),
+    ):
+        lines += [f"## Against the best baseline, {layers}", "", *gains_table(figures[name], "all")]
+        for group in groups:
+            lines += ["", _GROUPS[group], "", *gains_table(figures[name], group)]
+        lines.append("")
+    return lines
+
+
+def _every_method(figures: dict[str, Any]) -> list[str]:
+    return [
         "## Every method, all layers",
         "",
         "The metamodel and the baselines are fitted with corpora left out in twelve parts; its",
@@ -93,6 +108,18 @@ def scorecard_page(figures: dict[str, Any]) -> str:
         "",
         *_accuracy(figures["accuracy_recommended"]),
         "",
+    ]
+
+
+def _reached(figures: dict[str, Any]) -> list[str]:
+    parts = [
+        [
+            f"{_share(r['low'])} to {_share(r['high'])}",
+            *(_share(r[n]) for n in ("predicted", "happened", "share")),
+        ]
+        for r in figures["reliability"]
+    ]
+    return [
         "## Reached by N labels? (pilots of 64 to 256), all layers",
         "",
         "Targets fixed beforehand: the accuracy on the sample and 2, 5, 10 points more; 70, 80,",
@@ -104,68 +131,48 @@ def scorecard_page(figures: dict[str, Any]) -> str:
         "",
         "Predicted and happened, in fifths of the probability:",
         "",
-        *_table(
-            ["probability", "predicted", "happened", "share of the cases"],
-            [
-                [
-                    f"{_share(r['low'])} to {_share(r['high'])}",
-                    *(_share(r[n]) for n in ("predicted", "happened", "share")),
-                ]
-                for r in figures["reliability"]
-            ],
-        ),
+        *_table(["probability", "predicted", "happened", "share of the cases"], parts),
         "",
         "## Reached by N labels?, recommended layer",
         "",
         *_needs(figures["needs_recommended"]),
         "",
+    ]
+
+
+def _buying(rows: list[dict[str, Any]]) -> list[str]:
+    body = [
+        [
+            _name(r["method"]),
+            r["rounds"],
+            _share(r["missed"]),
+            *(_number(r[n]) for n in ("bought", "regret")),
+        ]
+        for r in rows
+    ]
+    return [
         "## Buying labels for 5 points more than the sample has",
         "",
         "In pilots: labels bought beyond the pilot, and the cost above that of who knows the need,",
         "where missing the target costs 100 pilots.",
         "",
-        *_table(
-            ["method", "rounds", "target missed", "labels bought", "regret"],
-            [
-                [
-                    _name(r["method"]),
-                    r["rounds"],
-                    _share(r["missed"]),
-                    *(_number(r[n]) for n in ("bought", "regret")),
-                ]
-                for r in figures["collection"]
-            ],
-        ),
+        *_table(["method", "rounds", "target missed", "labels bought", "regret"], body),
         "",
-        "## 90 % intervals, and the wide ones that hold on 9 tasks in 10",
-        "",
-        *_intervals(figures["intervals"]),
-        "",
-        "## Accuracy on unlabelled evaluation texts (pilots of 64 to 512)",
-        "",
-        *_evaluation(figures["evaluation"]),
-        "",
-        "## Which layer",
-        "",
-        *_layers(figures["layers"]),
-        "",
-        "## Without any label",
-        "",
-        *_table(
-            ["labels later", "metamodel", NAMES["mean"], NAMES["chance"], "rows covered", "tasks"],
-            [
-                [
-                    f"{r['n']:,}",
-                    *(_number(r[k]) for k in ("metamodel", "mean", "chance")),
-                    _share(r["covered"]),
-                    r["tasks"],
-                ]
-                for r in figures["unlabelled"]
-            ],
-        ),
-        *encoders_section(figures.get("encoders", [])),
     ]
-    return "\n".join([*lines, ""])
+
+
+def _without_labels(rows: list[dict[str, Any]]) -> list[str]:
+    head = ["labels later", "metamodel", NAMES["mean"], NAMES["chance"], "rows covered", "tasks"]
+    body = [
+        [
+            f"{r['n']:,}",
+            *(_number(r[k]) for k in ("metamodel", "mean", "chance")),
+            _share(r["covered"]),
+            r["tasks"],
+        ]
+        for r in rows
+    ]
+    return ["## Without any label", "", *_table(head, body)]
 
 
 def _accuracy(rows: list[dict[str, Any]]) -> list[str]:

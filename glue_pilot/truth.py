@@ -151,8 +151,8 @@ def _scores(
     accuracy, loss = [], []
     for layer in range(len(features)):
         logits = held_out[layer] @ heads.weights[layer].numpy().T + heads.bias[layer].numpy()
-        told = np.exp(logits - logits.max(1, keepdims=True))[None]
-        told /= told.sum(2, keepdims=True)
-        accuracy.append(float((predicted_classes(told)[0] == labels).mean()))
-        loss.append(float(row_log_loss(told, labels)[0].mean()))
+        predicted = np.exp(logits - logits.max(1, keepdims=True))[None]
+        predicted /= predicted.sum(2, keepdims=True)
+        accuracy.append(float((predicted_classes(predicted)[0] == labels).mean()))
+        loss.append(float(row_log_loss(predicted, labels)[0].mean()))
     return accuracy, loss

@@ -1,7 +1,7 @@
 """Which layer: the differences between a pilot's layers, from LogME, left-out loss and depth.
 
 What layers share (the difficulty of the task, the luck of the sample) is taken out of the
-accuracies that are learned. LogME and loss are told in standard deviations over the pilot's
+accuracies that are learned. LogME and loss are in standard deviations over the pilot's
 layers; how far they are to be trusted beside depth may change with the numbers of labels and of
 classes. Two dozen more figures (left-out accuracies and margins, nearest neighbours, spectra,
 Fisher norms) were tried beside them and made the choice no better on corpora left out.
@@ -36,8 +36,8 @@ class LayerChoice:
 
     Attributes:
         ridge: Predicts a layer's accuracy less the mean over layers.
-        tie: Layers whose difference from the best is smaller cannot be told from it: the typical
-            error of a difference is exp(level + slope * log2 n0), as (level, slope).
+        tie: Layers whose difference from the best is smaller tie with it: the typical error of a
+            difference is exp(level + slope * log2 n0), as (level, slope).
     """
 
     ridge: Ridge
@@ -53,10 +53,10 @@ class LayerChoice:
         return centre(self.ridge.predict(layer_features(features, pilot)), pilot)
 
     def tie_width(self, log_n0: float) -> float:
-        """Return how much better the best must be to be told apart, in accuracy.
+        """Return how much better the best must be to be distinguished, in accuracy.
 
         Args:
-            log_n0: log2 of the labels at hand; minus infinity or NaN without any.
+            log_n0: log2 of the available labels; minus infinity or NaN without any.
         """
         level, slope = self.tie
         return float(np.exp(level + slope * (log_n0 if np.isfinite(log_n0) else 0.0)))
@@ -81,10 +81,12 @@ def fit_choice(
     """
     table, target = layer_features(features, pilot), centre(accuracy, pilot)
     groups = np.asarray(corpora, object).astype(str)
-    told = differences_left_out(table, target, groups, n_folds=n_folds)
+    predicted = differences_left_out(table, target, groups, n_folds=n_folds)
     weights = corpus_weights(groups)
     ridge = fit_ridge(table, target, weights, penalty=PENALTY)
-    return LayerChoice(ridge, _tie(table["log_n0"].to_numpy(np.float64), target - told, weights))
+    return LayerChoice(
+        ridge, _tie(table["log_n0"].to_numpy(np.float64), target - predicted, weights)
+    )
 
 
 def differences_left_out(
@@ -103,13 +105,13 @@ def differences_left_out(
         corpora: Corpus of each row, (n_rows,).
         n_folds: Parts; None leaves out one corpus at a time.
     """
-    folds, told = corpus_folds(corpora, n_folds), np.empty(len(target))
+    folds, predicted = corpus_folds(corpora, n_folds), np.empty(len(target))
     for fold in np.unique(folds):
         out = folds == fold
         rows = ~out & np.isfinite(target)
         ridge = fit_ridge(table[rows], target[rows], corpus_weights(corpora[rows]), penalty=PENALTY)
-        told[out] = ridge.predict(table[out])
-    return told
+        predicted[out] = ridge.predict(table[out])
+    return predicted
 
 
 def layer_features(features: pd.DataFrame, pilot: IntArray) -> pd.DataFrame:

@@ -82,8 +82,8 @@ def _left_out(
         seed=settings.seed,
     )
     below, above = bands_of(found).reach
-    told = frame.assign(encoder_left_out=found.mean)
-    table = pd.DataFrame(accuracy_errors(told, METHODS, JUDGED_MULTIPLES))
+    predicted = frame.assign(encoder_left_out=found.mean)
+    table = pd.DataFrame(accuracy_errors(predicted, METHODS, JUDGED_MULTIPLES))
     if table.empty:
         return []
     rows = []

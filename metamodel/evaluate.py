@@ -114,7 +114,7 @@ def rivals(settings: Settings) -> list[tuple[str, Settings, tuple[str, ...]]]:
     trees = replace(settings, share_ridge=0.0, trees_up_to=0.0)
     shrunk = Settings(anchor="chance", penalty=100.0)
     plain = replace(settings, share_ridge=1.0, trees_up_to=0.0)
-    told = [
+    results = [
         ("metamodel", settings, LABELLED),
         ("ridge", plain, LABELLED),
         ("lightgbm", trees, LABELLED),
@@ -125,7 +125,7 @@ def rivals(settings: Settings) -> list[tuple[str, Settings, tuple[str, ...]]]:
     tiers = [(f"tier_{tier}", _anchored(plain, tier), up_to(tier)) for tier in TIERS]
     seen: list[tuple[Settings, tuple[str, ...]]] = []
     kept = []
-    for name, model, names in [*told, *tiers]:
+    for name, model, names in [*results, *tiers]:
         if (model, names) not in seen:
             seen.append((model, names))
             kept.append((name, model, names))
@@ -181,13 +181,13 @@ def layer_scores(
     )
     target = np.concatenate([centre(learned.accuracy, pilot), np.full(len(frame), np.nan)])
     corpora = np.concatenate([learned.corpus, asked.corpus]).astype(str)
-    told = differences_left_out(table, target, corpora)
+    results = differences_left_out(table, target, corpora)
     progress("layers", 1, 1)
-    return told[len(pilot) :]
+    return results[len(pilot) :]
 
 
 def _recommended(frame: pd.DataFrame) -> NDArray[np.bool_]:
-    """Return whether a row is of the layer recommended with the labels at hand."""
+    """Return whether a row is of the layer recommended with the available labels."""
     now = frame[frame["multiple"] == 1]
     taken = now.loc[now.groupby("pilot")["difference"].idxmax(), ["pilot", "layer"]]
     best = dict(zip(taken["pilot"], taken["layer"], strict=True))
@@ -267,8 +267,8 @@ def _layer_figures(frame: pd.DataFrame, pilots: pd.DataFrame) -> list[dict[str, 
             *("knn", "cross_validated_accuracy", "left_out_loss"),
         )
         whole = part.groupby("pilot")["layer"].transform("size") == part["n_layers"] + 1
-        told = regrets(part[whole], rules)
-        rows += [{"n": n, "pilots_of": n0, **row} for row in told]
+        results = regrets(part[whole], rules)
+        rows += [{"n": n, "pilots_of": n0, **row} for row in results]
         level = part[whole].groupby(["task", "pilot"])["truth"].agg(lambda t: t.max() - t.mean())
         chance = 100 * float(level.groupby("task").mean().mean())
         rows.append({"n": n, "pilots_of": n0, "rule": "any_layer", "regret": chance})
@@ -278,9 +278,9 @@ def _layer_figures(frame: pd.DataFrame, pilots: pd.DataFrame) -> list[dict[str, 
 def evaluation_figures(
     data: MetaData, problem: Problem, settings: FitSettings, progress: Progress
 ) -> dict[str, Any]:
-    """Return errors of the accuracy told on unlabelled evaluation texts, in points.
+    """Return errors of the predicted accuracy on unlabelled evaluation texts, in points.
 
-    ``rows`` says what so many labelled test rows would have told.
+    ``rows``: errors of this number of labelled test rows.
     """
     evidence = data.evidence
     own = problem.take(np.flatnonzero(problem.size == evidence["n0"].to_numpy()[problem.row]))
@@ -299,12 +299,12 @@ def evaluation_figures(
         left_out=rows["oof_accuracy"], metamodel=found.mean, truth=own.accuracy, half=half
     )
     shifted = table["subset"].str.startswith("shift")
-    told = {}
+    results = {}
     for name, part in (("whole", table[table["subset"] == WHOLE]), ("shifted", table[shifted])):
         part = part[part["n0"] >= min(FULL)]
         if len(part):
-            told[name] = _evaluation_part(part)
-    return told
+            results[name] = _evaluation_part(part)
+    return results
 
 
 def _evaluation_part(part: pd.DataFrame) -> dict[str, Any]:
@@ -331,7 +331,7 @@ def _evaluation_part(part: pd.DataFrame) -> dict[str, Any]:
 def unlabelled_figures(
     data: MetaData, settings: FitSettings, progress: Progress
 ) -> list[dict[str, Any]]:
-    """Return errors of what is told without any label, beside the mean over other tasks."""
+    """Return errors of predictions without any label, beside the mean over other tasks."""
     problem = problem_of(data)
     evidence = data.evidence
     whole = np.flatnonzero(evidence["subset"].to_numpy(object)[problem.row] == WHOLE)

@@ -223,18 +223,18 @@ def _linear_part(
         return mean((errors - floor[..., None] - drop[..., None] * shape) ** 2)
 
     s, e, ss, se = mean(shape), mean(errors), mean(shape**2), mean(shape * errors)
-    nought = np.zeros_like(ss)
+    zero = np.zeros_like(ss)
     drop = np.maximum(se / ss, 0)
-    floor, loss = nought, scored(nought, drop)
+    floor, loss = zero, scored(zero, drop)
     if not has_floor:
         return floor, drop, loss
-    flat = np.clip(e + nought, 0, 1)
+    flat = np.clip(e + zero, 0, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         slope = (se - s * e) / (ss - s**2)
     level = e - slope * s
     legal = np.isfinite(slope) & (slope >= 0) & (level >= 0) & (level <= 1)
     slope, level = np.where(legal, slope, 0), np.where(legal, level, flat)
-    for other_floor, other_drop in ((flat, nought), (level, slope)):
+    for other_floor, other_drop in ((flat, zero), (level, slope)):
         other = scored(other_floor, other_drop)
         better = other < loss
         floor = np.where(better, other_floor, floor)

@@ -1,8 +1,8 @@
 """From evidence to numbers that a model reads: one row a pilot, layer and number of labels N.
 
-Accuracies are told as the share of the way from chance (the share of the largest class, or one in
-so many classes) to 1; sizes as logarithms. The pilot's own curve is extrapolated to N, its
-spectral curve is read off at N, and each layer is told beside the mean over the pilot's layers.
+Accuracies are given as the share of the way from chance (the share of the largest class, or one in
+K classes) to 1; sizes as logarithms. The pilot's own curve is extrapolated to N, its
+spectral curve is read off at N, and each layer is given beside the mean over the pilot's layers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Tier = Literal["counts", "norms", "distances", "curve", "spectrum", "label_free"
 TIERS: tuple[Tier, ...] = get_args(Tier)
 
 MANY_CLASSES = 9
-"""Up to so many classes the approximate leave-one-out accuracy is right within 4 points. Above, it
+"""With at most 9 classes the approximate leave-one-out accuracy is right within 4 points. Above, it
 is too low by 10 to 28 points, so the accuracy of heads on 80 % of the sample takes its place."""
 
 _LEAST_GAP = 0.05  # a share of the way from chance to 1 means nothing when that way is shorter
@@ -39,7 +39,7 @@ class Feature:
     Attributes:
         name: The column.
         tier: What must be measured for it.
-        words: What people are told it speaks of; several features share words.
+        words: What it is called for people; several features share words.
     """
 
     name: str
@@ -152,16 +152,16 @@ class Described:
     def extrapolated(self, rows: IntArray, sizes: FloatArray) -> FloatArray:
         """Return what each family says at one size a row, (n_families, n); NaN where unknown."""
         shares = sizes / np.where(self.n0[rows] > 0, self.n0[rows], np.nan)
-        told = np.full((len(FAMILIES), len(rows)), np.nan)
+        predicted = np.full((len(FAMILIES), len(rows)), np.nan)
         for place, fit in enumerate(self.fits):
-            told[place] = _scores_at(fit, rows, shares)
-        return np.where(self.known[rows], told, np.nan)
+            predicted[place] = _scores_at(fit, rows, shares)
+        return np.where(self.known[rows], predicted, np.nan)
 
     def law_at(self, rows: IntArray, sizes: FloatArray) -> FloatArray:
         """Return what the power law says at one size a row, (n,); NaN where unknown."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            told = self.law.scores(rows, sizes / self.n0[rows])
-        return np.where(self.known[rows], told, np.nan)
+            predicted = self.law.scores(rows, sizes / self.n0[rows])
+        return np.where(self.known[rows], predicted, np.nan)
 
     def spectral_at(self, rows: IntArray, sizes: FloatArray) -> FloatArray:
         """Return the spectral curve at one size a row, between its points by log size."""
@@ -214,20 +214,22 @@ def at_sizes(described: Described, rows: IntArray, sizes: FloatArray) -> pd.Data
             all be asked at the same sizes.
     """
     table = described.fixed.iloc[rows].reset_index(drop=True)
-    told = described.extrapolated(rows, sizes)
+    predicted = described.extrapolated(rows, sizes)
     spectral = described.spectral_at(rows, sizes)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.log2(sizes / described.n0[rows])
-    median = _median(told)
+    median = _median(predicted)
     group = pd.MultiIndex.from_arrays([described.pilot[rows], sizes])
     gap_median, gap_spectral = described.gap(median, rows), described.gap(spectral, rows)
     table["log_ratio"] = np.where(np.isfinite(ratio), ratio, np.nan)
     table["log_n"] = np.log2(sizes)
     table["log_n_class"] = np.log2(sizes / described.n_classes[rows])
-    table["pow3"] = described.gap(told[FAMILIES.index("pow3")], rows)
+    table["pow3"] = described.gap(predicted[FAMILIES.index("pow3")], rows)
     table["median3"] = gap_median
     table["growth"] = gap_median - described.gap(described.last[rows], rows)
-    table["disagreement"] = described.gap(told.max(0), rows) - described.gap(told.min(0), rows)
+    table["disagreement"] = described.gap(predicted.max(0), rows) - described.gap(
+        predicted.min(0), rows
+    )
     table["mean_median3"] = _group_mean(gap_median, group)
     table["law"] = described.gap(described.law_at(rows, sizes), rows)
     table["mean_law"] = _group_mean(table["law"].to_numpy(np.float64), group)
@@ -353,8 +355,8 @@ def _scores_at(fit: CurveFit, rows: IntArray, shares: FloatArray) -> FloatArray:
     return np.asarray(np.clip(1 - fit.floor[rows] - fit.drop[rows] * shape, 0.0, 1.0))
 
 
-def _median(told: FloatArray) -> FloatArray:
-    return np.asarray(np.sort(told, axis=0)[len(told) // 2])
+def _median(predicted: FloatArray) -> FloatArray:
+    return np.asarray(np.sort(predicted, axis=0)[len(predicted) // 2])
 
 
 def _first_known(frame: pd.DataFrame, *names: str) -> FloatArray:

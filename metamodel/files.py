@@ -43,12 +43,12 @@ def metamodel_from(text: str) -> Metamodel:
         content: dict[str, Any] = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"not JSON: {error}.") from None
-    told = content.pop("sha256", None) if isinstance(content, dict) else None
-    if told is None:
+    stored = content.pop("sha256", None) if isinstance(content, dict) else None
+    if stored is None:
         raise ValueError("no metamodel: expected an object with a sha256, got something else.")
     if content.get("format") != FORMAT:
         raise ValueError(f"format: expected {FORMAT}, got {content.get('format')!r}.")
-    if told != _hash(content):
+    if stored != _hash(content):
         raise ValueError("its content was changed: expected the sha256 that it names.")
     try:
         return _metamodel(content)

@@ -51,7 +51,7 @@ def corpus_weights(corpora: ArrayLike) -> FloatArray:
 
 
 def at_most(corpora: ArrayLike, most: int, *, seed: int) -> IntArray:
-    """Return places of rows, at most so many of each corpus, drawn at random, in order.
+    """Return places of rows, at most a given number of each corpus, drawn at random, in order.
 
     Args:
         corpora: Corpus of each row, (n_rows,).

@@ -32,7 +32,7 @@ class Forecaster:
 
     def mean(self, features: pd.DataFrame) -> FloatArray:
         """Return expected accuracies of rows with the columns `metamodel.features.NAMES`."""
-        return told_accuracy(self.mixture, features)
+        return predict_accuracy(self.mixture, features)
 
     def spread(self, features: pd.DataFrame, mean: FloatArray) -> FloatArray:
         """Return the expected absolute error of each row."""
@@ -88,7 +88,7 @@ def out_of_corpus(
     n_folds: int | None = 5,
     seed: int = 0,
 ) -> FloatArray:
-    """Return the accuracy of each row as told by a model that saw nothing of its corpus.
+    """Return the accuracy of each row as predicted by a model that saw nothing of its corpus.
 
     Args:
         features: Columns of `metamodel.features.NAMES`, (n_rows, ...).
@@ -101,14 +101,14 @@ def out_of_corpus(
     """
     groups = np.asarray(corpora, object).astype(str)
     folds = corpus_folds(groups, n_folds)
-    told = np.empty(len(accuracy))
+    predicted = np.empty(len(accuracy))
     for fold in np.unique(folds):
         out = folds == fold
         model = fit_model(
             features[~out], accuracy[~out], groups[~out], settings, names=names, seed=seed
         )
-        told[out] = told_accuracy(model, features[out])
-    return told
+        predicted[out] = predict_accuracy(model, features[out])
+    return predicted
 
 
 def fit_model(
@@ -136,11 +136,11 @@ def fit_model(
     return fit_mixture(features, target, weights, settings, names=names, seed=seed)
 
 
-def told_accuracy(model: Mixture, features: pd.DataFrame) -> FloatArray:
-    """Return the accuracies that a model tells, within [0, 1]."""
+def predict_accuracy(model: Mixture, features: pd.DataFrame) -> FloatArray:
+    """Return the accuracies that a model predicts, within [0, 1]."""
     chance, way = _way(features)
-    told = anchor_of(features, model.settings.anchor) + model.predict(features)
-    return np.asarray(np.clip(chance + way * told, 0.0, 1.0))
+    predicted = anchor_of(features, model.settings.anchor) + model.predict(features)
+    return np.asarray(np.clip(chance + way * predicted, 0.0, 1.0))
 
 
 def _way(features: pd.DataFrame) -> tuple[FloatArray, FloatArray]:

@@ -63,8 +63,8 @@ def ask(
     frame["multiple"], frame["n"] = multiple, size.astype(np.int64)
     truth = mean_outcomes(data)
     frame = frame.merge(truth, on=["encoder", "task", "layer", "n"], how="left")
-    for name, told in _simple(described, rows, size).items():
-        frame[name] = told
+    for name, predicted in _simple(described, rows, size).items():
+        frame[name] = predicted
     frame["mean"] = _mean_elsewhere(frame, truth)
     asked = Asked(at_sizes(described, rows, size), frame["corpus"].to_numpy(object))
     return frame, asked
@@ -82,18 +82,18 @@ def mean_outcomes(data: MetaData) -> pd.DataFrame:
     own = whole["n"] == whole["n0"]
     keys = ["encoder", "task", "layer", "n"]
     drawn = whole[own].groupby(keys, as_index=False)["truth"].mean()
-    told = whole[~own].groupby(keys, as_index=False)["truth"].first()
-    both: pd.DataFrame = pd.concat([told, drawn]).drop_duplicates(keys, keep="first")
+    predicted = whole[~own].groupby(keys, as_index=False)["truth"].first()
+    both: pd.DataFrame = pd.concat([predicted, drawn]).drop_duplicates(keys, keep="first")
     return both.reset_index(drop=True)
 
 
 def _simple(
     described: Described, rows: NDArray[np.int64], size: FloatArray
 ) -> dict[str, FloatArray]:
-    told = described.extrapolated(rows, size)
+    predicted = described.extrapolated(rows, size)
     columns = {"last": described.last[rows], "law": described.law_at(rows, size)}
-    columns |= {str(family): told[place] for place, family in enumerate(FAMILIES)}
-    columns["median3"] = np.sort(told, axis=0)[len(told) // 2]
+    columns |= {str(family): predicted[place] for place, family in enumerate(FAMILIES)}
+    columns["median3"] = np.sort(predicted, axis=0)[len(predicted) // 2]
     columns["spectral"] = described.spectral_at(rows, size)
     return columns
 

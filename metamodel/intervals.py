@@ -32,7 +32,7 @@ _READ = (
     *("log_n0", "log_ratio", "log_n", "log_classes", "chance", "depth", "disagreement"),
     *("step_1", "loss", "margin_q25", "state_shift", "class_shift"),
 )
-_LEAST = 0.005  # half a point: no head's accuracy is told better
+_LEAST = 0.005  # half a point: no head's accuracy is known better
 _PENALTY = 100.0
 _FOLDS = 10
 _N_QUANTILES = 99
@@ -57,8 +57,8 @@ class Spread:
             features: Columns of `metamodel.features.NAMES`.
             mean: Predicted accuracies, (n_rows,).
         """
-        told = np.exp(self.model.predict(_read(features, mean)))
-        return np.asarray(np.maximum(self.scale * told, _LEAST))
+        predicted = np.exp(self.model.predict(_read(features, mean)))
+        return np.asarray(np.maximum(self.scale * predicted, _LEAST))
 
 
 def fit_spread(
@@ -76,8 +76,8 @@ def fit_spread(
     weights = corpus_weights(corpora)
     table = _read(features, mean)
     model = fit_ridge(table, np.log(sizes + _LEAST), weights, penalty=_PENALTY)
-    told = np.exp(model.predict(table))
-    scale = np.average(sizes, weights=weights) / np.average(told, weights=weights)
+    predicted = np.exp(model.predict(table))
+    scale = np.average(sizes, weights=weights) / np.average(predicted, weights=weights)
     return Spread(model, float(scale))
 
 
@@ -143,11 +143,11 @@ def fit_band(
 
 def _threshold(scores: FloatArray, groups: NDArray[np.str_]) -> float:
     """Return the larger of the two promises; the largest score where groups are too few."""
-    told = max(
+    predicted = max(
         row_threshold(scores, groups, level=LEVEL),
         group_threshold(scores, groups, level=LEVEL, share=TASK_SHARE),
     )
-    return float(told) if np.isfinite(told) else float(scores.max())
+    return float(predicted) if np.isfinite(predicted) else float(scores.max())
 
 
 def _quantiles(scores: FloatArray, groups: NDArray[np.str_]) -> FloatArray:

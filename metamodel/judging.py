@@ -1,6 +1,6 @@
 """Predictions for corpora that were left out: what the scorecard is made from.
 
-Every corpus is left out in turn. Models learn from at most so many rows of each other corpus
+Every corpus is left out in turn. Models learn from a limited number of rows of each other corpus
 (all parts, all sizes) and predict the left-out one's; intervals for it come from the errors made
 on the others when they were left out.
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from metamodel.fitting import Problem
 from metamodel.folds import at_most, corpus_folds
-from metamodel.forecaster import fit_model, told_accuracy
+from metamodel.forecaster import fit_model, predict_accuracy
 from metamodel.intervals import ends_of, fit_band
 from metamodel.model import Settings
 
@@ -94,8 +94,8 @@ def leave_out(
             names=names,
             seed=seed,
         )
-        learned_mean[~keep] = told_accuracy(model, used.features[~keep])
-        mean[out] = told_accuracy(model, asked.features[out])
+        learned_mean[~keep] = predict_accuracy(model, used.features[~keep])
+        mean[out] = predict_accuracy(model, asked.features[out])
         if tick is not None:
             tick(done + 1, len(parts))
     return LeftOut(used, learned_mean, asked, mean)

@@ -29,8 +29,8 @@ _THREADS = 1  # small tables: more threads cost more than they give, beside othe
 
 
 FEW_CLASSES = 9
-"""Tasks of at most so many classes have enough rows of each class in a pilot of 64 labels for its
-own curve to be worth as much as what other tasks teach."""
+"""Tasks of at most 9 classes have enough rows of each class in a pilot of 64 labels for its own
+curve to be worth as much as what other tasks teach."""
 
 ANCHORED_FROM = 64
 """Smallest pilot whose anchor has a weight of its own; below it, inner folds show no gain."""
@@ -118,12 +118,12 @@ class Mixture:
         if self.trees is None:
             return self.ridge.predict(features)
         share = self.share_ridge(features)
-        told = np.zeros(len(features))
+        predicted = np.zeros(len(features))
         if (share > 0).any():
-            told += share * self.ridge.predict(features)
+            predicted += share * self.ridge.predict(features)
         if (share < 1).any():
-            told += (1 - share) * self.tree_values(features)
-        return told
+            predicted += (1 - share) * self.tree_values(features)
+        return predicted
 
     def share_ridge(self, features: pd.DataFrame) -> FloatArray:
         """Return the weight of the ridge regression in each row's mean."""
@@ -144,11 +144,11 @@ class Mixture:
         total = share[:, None] * self.ridge.parts(features)
         level = share * self.ridge.levels(features)
         if self.trees is not None and (share < 1).any():
-            told = np.asarray(
+            predicted = np.asarray(
                 self.trees.predict(self._matrix(features), pred_contrib=True, num_threads=_THREADS)
             )
-            total = total + (1 - share[:, None]) * told[:, :-1]
-            level = level + (1 - share) * told[:, -1]
+            total = total + (1 - share[:, None]) * predicted[:, :-1]
+            level = level + (1 - share) * predicted[:, -1]
         kept = self.kept(features)
         total, level = kept[:, None] * total, kept * level
         return pd.DataFrame(total, columns=list(self.names)).assign(level=level)
@@ -258,5 +258,5 @@ def anchor_of(features: pd.DataFrame, anchor: Anchor) -> FloatArray:
     names = _ANCHOR_FEATURES[anchor]
     if not names:
         return np.zeros(len(features))
-    told = features[names].mean(axis=1).fillna(features["oof"]).fillna(0.0)
-    return np.asarray(told.clip(0.0, 1.0), np.float64)
+    predicted = features[names].mean(axis=1).fillna(features["oof"]).fillna(0.0)
+    return np.asarray(predicted.clip(0.0, 1.0), np.float64)

@@ -125,7 +125,7 @@ def need_events(
     asked += [("fixed", np.full(n, target)) for target in FIXED]
     truth = np.maximum.accumulate(np.where(np.isfinite(case.truth), case.truth, -np.inf), 1)
     known = np.isfinite(case.truth)[:, case.places]
-    told = []
+    collected = []
     for place, (kind, target) in enumerate(asked):
         some = target < 1
         reached = truth[:, case.places] >= target[:, None]
@@ -151,8 +151,8 @@ def need_events(
             log_n0=case.known[row, 0],
             log_classes=case.known[row, 1],
         )
-        told.append(part)
-    table = pd.concat(told, ignore_index=True)
+        collected.append(part)
+    table = pd.concat(collected, ignore_index=True)
     return table.assign(climatology=climatology(table))
 
 
@@ -291,10 +291,10 @@ def collection_of(
     needed = first_size(np.array(DOUBLINGS, np.float64), np.maximum.accumulate(known, 1), target)
     real = np.isfinite(needed) & (target < 1)
     need = needed[real]
-    told = {name: case.draws(name, target)[real] for name in ("metamodel", *CURVES)}
-    told["always_4_times"] = np.full((int(real.sum()), 1), CONSTANT)
+    collected = {name: case.draws(name, target)[real] for name in ("metamodel", *CURVES)}
+    collected["always_4_times"] = np.full((int(real.sum()), 1), CONSTANT)
     tasks, table = case.tasks[real], []
-    for name, draws in told.items():
+    for name, draws in collected.items():
         for rounds in ROUNDS:
             bought = np.array([_bought(d, n, rounds) for d, n in zip(draws, need, strict=True)])
             missed = bought < need

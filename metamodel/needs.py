@@ -33,8 +33,8 @@ class NeedDistribution:
 
     Attributes:
         sizes: Numbers of labels, rising in equal steps of their logarithm, (n_sizes,).
-        reached: Probability that the target is reached with at most so many, (..., n_sizes); the
-            last one that it is reached at all.
+        reached: Probability that the target is reached with at most each size, (..., n_sizes);
+            the last one that it is reached at all.
     """
 
     sizes: FloatArray
@@ -94,7 +94,7 @@ def need_distribution(
     """Return what is believed of the number of labels that reach a target.
 
     Args:
-        sizes: From the labels at hand to the largest number, in equal steps of their logarithm,
+        sizes: From the available labels to the largest number, in equal steps of their logarithm,
             at least two, (n_sizes,).
         mean: Expected accuracies, not falling, (..., n_sizes).
         spread: Their expected absolute errors, above 0, (..., n_sizes).

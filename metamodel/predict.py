@@ -192,7 +192,7 @@ class Metamodel:
         return float(mean[place]), float(low[place]), float(high[place])
 
     def outside(self, evidence: pd.DataFrame) -> list[str]:
-        """Return in words what the evidence has that was never seen."""
+        """Return as text what the evidence has that was never seen."""
         return self.seen.outside(evidence)
 
     def contributions(self, evidence: pd.DataFrame, n: int, *, layer: int) -> pd.DataFrame:
@@ -212,10 +212,10 @@ class Metamodel:
         features = _features(evidence, np.array([float(n)]))
         row = features.iloc[[_place(evidence, layer)]]
         parts = model.mixture.parts(row).iloc[0]
-        told = {_WORDS[name]: 0.0 for name in parts.index if name != "level"}
+        points_of = {_WORDS[name]: 0.0 for name in parts.index if name != "level"}
         for name, points in parts.items():
             if name != "level":
-                told[_WORDS[str(name)]] += float(points)
+                points_of[_WORDS[str(name)]] += float(points)
         chance = float(row["chance"].iloc[0])
         way = 100 * max(1 - chance, 0.05)
         anchor = float(anchor_of(row, model.mixture.settings.anchor)[0])
@@ -224,7 +224,7 @@ class Metamodel:
         rows = [
             (_ANCHOR_WORDS, chance + way * anchor / 100, anchor),
             ("the mean over known tasks", np.nan, float(parts["level"])),
-            *((words, known.get(words, np.nan), points) for words, points in told.items()),
+            *((words, known.get(words, np.nan), points) for words, points in points_of.items()),
         ]
         table = pd.DataFrame(rows, columns=["feature", "value", "points"])
         return table.assign(points=table["points"] * way).query("points != 0")

@@ -38,8 +38,8 @@ class Ridge:
         mean: Of each.
         scale: Of each, above 0.
         weights: Of each, then of its products; (1 or more times n_features,).
-        intercept: Weighted mean of the target: told where every feature is unknown. It is held, so
-            products, whose mean is not 0, cannot move it.
+        intercept: Weighted mean of the target, the prediction where every feature is unknown. It
+            is held, so products, whose mean is not 0, cannot move it.
     """
 
     names: tuple[str, ...]
@@ -66,7 +66,7 @@ class Ridge:
 
 
 def ridge_from(given: dict[str, Any]) -> Ridge:
-    """Return the regression that `Ridge.to_dict` told.
+    """Return the regression that `Ridge.to_dict` wrote.
 
     Raises:
         KeyError: A field is missing.
@@ -157,10 +157,10 @@ class LocalRidge:
             near = np.maximum(1 - np.abs(place - knot), 0.0)
             rows = np.flatnonzero(near > 0)
             if len(rows):
-                told = ask(ridge, features.iloc[rows])
+                predicted = ask(ridge, features.iloc[rows])
                 if total is None:
-                    total = np.zeros((len(features), *told.shape[1:]))
-                total[rows] += (near[rows] * told.T).T
+                    total = np.zeros((len(features), *predicted.shape[1:]))
+                total[rows] += (near[rows] * predicted.T).T
         assert total is not None, "every row lies beside a knot"
         return total
 

@@ -97,7 +97,7 @@ CURVE_SHARES: dict[str, float] = {
 """Columns of a pilot's own learning curve, and the share of n0 that their heads trained on."""
 
 SPECTRAL_MULTIPLES: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
-"""Multiples of n0 that the spectral learning curve is told at, as ``spectral_<multiple>``."""
+"""Multiples of n0 that of the spectral learning curve, as ``spectral_<multiple>``."""
 
 EVIDENCE: tuple[Field, ...] = (
     *EVIDENCE_KEYS,
@@ -116,7 +116,7 @@ EVIDENCE: tuple[Field, ...] = (
     _number("oof_margin_q25", "probability", "lower quartile of the margins", -1),
     _number("oof_entropy", "nats", "mean entropy of the leave-one-out probabilities", 0),
     *(
-        _share(f"spectral_{multiple}", f"accuracy at {multiple} n0, told from the spectrum")
+        _share(f"spectral_{multiple}", f"accuracy at {multiple} n0, from the spectrum")
         for multiple in SPECTRAL_MULTIPLES
     ),
     _number("alignment_4", "fraction", "share of the labels' variance in 4 leading directions"),

@@ -114,7 +114,7 @@ def gains(
 
     Returns:
         Columns n0, multiple, classes (``"all"``, ``"up to 9"``, ``"more"``), error, best,
-        best_error, gain (points that the method errs less), low, high (paired 90 % bootstrap
+        best_error, gain (best_error less error, in points), low, high (its paired 90 % bootstrap
         interval over corpora), bias (prediction less truth), tasks.
     """
     many = frame["n_classes"] > MANY_CLASSES

@@ -38,7 +38,7 @@ class Seen:
     ranges: dict[str, tuple[float, float]]
 
     def outside(self, evidence: pd.DataFrame) -> list[str]:
-        """Return in words which values of a pilot lie outside.
+        """Return as text which values of a pilot lie outside.
 
         Args:
             evidence: All layers of one pilot, columns of `metamodel.schema.EVIDENCE`.

@@ -77,7 +77,7 @@ def tune(
         trial.study.sampler = optuna.samplers.TPESampler(
             seed=seed + trial.number, n_startup_trials=8
         )
-        told = leave_out(
+        predicted = leave_out(
             problem,
             asked,
             _suggest(trial),
@@ -86,7 +86,7 @@ def tune(
             n_folds=_FOLDS,
             seed=seed,
         )
-        rows = accuracy_errors(frame.assign(told=told.mean), ["told"], MULTIPLES)
+        rows = accuracy_errors(frame.assign(predicted=predicted.mean), ["predicted"], MULTIPLES)
         return sum(float(row["error"]) for row in rows) / len(rows)
 
     logging.getLogger("optuna").setLevel(logging.WARNING)

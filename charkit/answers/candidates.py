@@ -14,11 +14,11 @@ from charkit.tasks.checks import row_keys, without_repeats
 from charkit.tasks.task import Split, Task
 
 MOST_POOL = 5_000
-"""From larger pools so many texts are drawn first: strategies compare all pairs, which takes
+"""From larger pools this number of texts is drawn first: strategies compare all pairs, which takes
 seconds and 2 GB here, and grows with the square."""
 
 MOST_LABELLED = 2_048
-"""Of more labelled texts so many are drawn, as `charkit estimate` does."""
+"""Of more labelled texts this number is drawn, as `charkit estimate` does."""
 
 FORMULA = frozenset("=+-@")
 """What a spreadsheet takes for the beginning of a formula."""

@@ -97,7 +97,7 @@ class DistancesAnswer:
         return found
 
     def lines(self) -> list[str]:
-        """Return in words what was compared, how, what is near, and what is to be doubted."""
+        """Return as text what was compared, how, what is near, and what is to be doubted."""
         first = self.tasks[0].embedding
         sizes = sorted({t.embedding.n_samples for t in self.tasks})
         texts = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"

@@ -1,4 +1,4 @@
-"""What `charkit.rank_encoders` answers: a ranked table of encoders, in words, with ties."""
+"""What `charkit.rank_encoders` answers: a ranked table of encoders, as text, with ties."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class RankedEncoder:
         score: Mean over training draws and evaluation rows.
         low: Lower end of the 90 % interval: expected score over other draws and rows.
         high: Upper end.
-        tied_with_best: Whether it cannot be told from the best encoder on these rows and draws.
+        tied_with_best: Whether no difference from the best encoder shows on these rows and draws.
         verdict: Whether there is any signal above the controls.
         width: Numbers in one state.
         n_layers: Number of layers L.
@@ -141,7 +141,7 @@ class EncodersAnswer:
         ]
 
     def lines(self) -> list[str]:
-        """Return the answer in words."""
+        """Return the answer as text."""
         head = f"{self.card.name}, {self.n:,} labels, {self.card.n_eval:,} evaluation texts: "
         lines = [head + (self._ties() if self.signal else "no encoder is above the controls")]
         if self.signal:
@@ -164,7 +164,7 @@ class EncodersAnswer:
         )
         tied = [people_name(r.encoder) for r in self.ranked[1:] if r.tied_with_best]
         if tied:
-            return f"{first}; {', '.join(tied)} cannot be told from it"
+            return f"{first}; {', '.join(tied)} cannot be distinguished from it"
         return first + (", above all others" if len(self.ranked) > 1 else "")
 
     def _no_help(self) -> Iterator[str]:

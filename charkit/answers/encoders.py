@@ -40,7 +40,7 @@ DEFAULT_ENCODERS = ("minilm", "random:minilm")
 CONTROLS = ("none", "shuffled_labels", "majority")
 
 RIVAL_TEXTS = 2_000
-"""The rivals see at most so many labelled texts: their cost grows with the square."""
+"""The rivals see at most this number of labelled texts: their cost grows with the square."""
 
 
 def rank_encoders(

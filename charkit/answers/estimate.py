@@ -1,4 +1,4 @@
-"""How many labels, what accuracy? A pilot's evidence, read by the metamodel, told to people."""
+"""How many labels, what accuracy? A pilot's evidence, read by the metamodel, as an answer."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from charkit.tasks.task import Task
 logger = logging.getLogger(__name__)
 
 MULTIPLES = (1, 2, 4, 8, 32)
-"""The sizes that are told, in multiples of the labels at hand."""
+"""The sizes of an answer, in multiples of the available labels."""
 
 BUDGETS = (1, 2, 4, 8, 16, 32)
 """The budgets that a target's probability is given for, in the same multiples."""
@@ -46,7 +46,7 @@ CURVE = ["layer", "n", "mean", "low", "high", "wide_low", "wide_high"]
 
 LARGEST_MULTIPLE = 32
 FIRST_SIZE = 64
-"""Without labels, sizes are told in multiples of so many, or of four a class."""
+"""Without labels, sizes are multiples of this number, or of four a class."""
 
 _STEP = math.sqrt(2)
 
@@ -80,7 +80,7 @@ class Predictor(Protocol):
         """Return mean, low and high of the accuracy on the unlabelled texts."""
 
     def outside(self, evidence: pd.DataFrame) -> list[str]:
-        """Return in words what the evidence has that was never seen."""
+        """Return as text what the evidence has that was never seen."""
 
     def contributions(self, evidence: pd.DataFrame, n: int, *, layer: int) -> pd.DataFrame:
         """Return columns feature, value, points."""
@@ -193,7 +193,7 @@ def answer_of(
 
 
 def sizes_of(pilot: Pilot) -> tuple[int, ...]:
-    """Return the sizes that an answer speaks of: multiples of the labels at hand.
+    """Return the sizes that an answer speaks of: multiples of the available labels.
 
     Args:
         pilot: The sample; where evidence is made from some of the labels, sizes end at 32 times
@@ -273,19 +273,19 @@ class _Reader:
         if target is None:
             return None
         largest = largest_size(self.pilot)
-        told = self.model.labels_for(
+        needed = self.model.labels_for(
             self.found.rows, target, layer=layer, largest=largest, budgets=budgets_of(self.pilot)
         )
-        n = _whole(told.n) if told.reached else None
+        n = _whole(needed.n) if needed.reached else None
         return LabelsNeeded(
             target=target,
             n=n,
-            low=_whole(told.low),
-            high=_whole(told.high),
+            low=_whole(needed.low),
+            high=_whole(needed.high),
             reached=n is not None,
-            probability=float(told.probability),
+            probability=float(needed.probability),
             largest=largest,
-            budgets=tuple((int(n), float(probability)) for n, probability in told.budgets),
+            budgets=tuple((int(n), float(probability)) for n, probability in needed.budgets),
         )
 
     def zero_shot(self, right: NDArray[np.bool_], layer: int) -> ZeroShot:

@@ -38,8 +38,8 @@ BUDGET = 30
 """Test labels where no number is given."""
 
 MOST_POOL = 10_000
-"""Of larger pools so many texts are drawn: the accuracy on these differs from that on all by half
-a point at most, and their states take a gigabyte for minilm."""
+"""Texts that are drawn from larger pools: the accuracy on these differs from that on all by half a
+point at most, and their states take a gigabyte for minilm."""
 
 
 def evaluate(

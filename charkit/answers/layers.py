@@ -85,7 +85,7 @@ class LayersAnswer:
         ]
 
     def lines(self) -> list[str]:
-        """Return the answer in words."""
+        """Return the answer as text."""
         head = f"{self.card.name}, {self.n:,} labels, {people_name(self.encoder)}: "
         best = ties(self.choice) if self.signal else "no layer is above the controls"
         lines = [head + best, self.reason]

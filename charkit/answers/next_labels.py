@@ -41,8 +41,8 @@ class NextLabels:
         layer: Whose states were compared.
         strategy: How they were chosen.
         table: One row a text: rank, line or row of its file, text, pair, utility.
-        adequacy: How well the labels at hand cover the pool; None with fewer than two classes.
-        n_labelled: Labelled texts at hand.
+        adequacy: How well the labels cover the pool; None with fewer than two classes.
+        n_labelled: Labelled texts.
         n_pool: Texts to choose from.
         columns: Names of the text, pair and label columns in the source.
         notes: What was guessed, dropped or counted while reading, then what was left out.
@@ -72,7 +72,7 @@ class NextLabels:
         return lines
 
     def lines(self) -> list[str]:
-        """Return the answer in words, and the notes."""
+        """Return the answer as text, and the notes."""
         return self.sentences + [f"note: {note}" for note in self.notes]
 
     def about(self) -> dict[str, Any]:
@@ -172,7 +172,7 @@ def next_labels(
         task: A source that `charkit.load_task` takes; rows without a label are the pool.
         n: How many texts.
         strategy: One of `charkit.answers.query.STRATEGIES`; ``"auto"`` takes the one that saved
-            most labels in the study, by labels at hand.
+            most labels in the study, by available labels.
         pool: File with the texts to choose from. Default: the rows without a label.
         classes: Number of classes, for texts without any label.
         encoder: Name or loaded encoder.

@@ -60,9 +60,9 @@ class Pilot:
         unlabelled: The evaluation texts, else those still to label; None where there are none.
         class_names: By class code; empty without labels.
         n_classes: How many classes there are.
-        n_labels: Different labelled rows at hand, of which ``labelled`` are some or all.
+        n_labels: Different labelled rows, of which ``labelled`` are some or all.
         n_repeated: Labelled rows left out because they repeat others.
-        n_unlabelled: Texts without labels at hand.
+        n_unlabelled: Texts without labels.
         judged: Whether the unlabelled texts are those to be judged on.
     """
 
@@ -122,7 +122,7 @@ class Pilot:
         if self.n_used < self.n_labels:
             lines.append(
                 f"{self.n_labels:,} labels: evidence is made from a stratified sample of "
-                f"{self.n_used:,}; sizes are told up to what these reach"
+                f"{self.n_used:,}; sizes end at what these reach"
             )
         used = 0 if self.unlabelled is None else len(self.unlabelled)
         if used < self.n_unlabelled:

@@ -23,7 +23,7 @@ Strategy = Annotated[
     typer.Option(
         "--strategy",
         help="typiclust, probcover, maxherding, margin, badge, random; auto goes by the "
-        "labels at hand.",
+        "available labels.",
     ),
 ]
 Pool = Annotated[

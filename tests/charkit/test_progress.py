@@ -24,17 +24,17 @@ def test_several_stages_are_one_bar_that_never_falls_and_ends_at_its_total():
 
 
 def test_a_line_comes_though_nothing_is_reported():
-    told = []
-    with lines(told.append, every_s=0.02) as report:
+    predicted = []
+    with lines(predicted.append, every_s=0.02) as report:
         report("estimate: encode", 250, 1000)
         until = time.monotonic() + 5
-        while len(told) < 2 and time.monotonic() < until:
+        while len(predicted) < 2 and time.monotonic() < until:
             time.sleep(0.01)
-    assert len(told) >= 2
-    assert told[0].startswith("estimate: encode: 25%, about 0 s left")
-    before = len(told)
+    assert len(predicted) >= 2
+    assert predicted[0].startswith("estimate: encode: 25%, about 0 s left")
+    before = len(predicted)
     time.sleep(0.06)
-    assert len(told) == before
+    assert len(predicted) == before
 
 
 @pytest.mark.parametrize(

@@ -84,8 +84,8 @@ class Commands:
             store: The folder that ``CHARKIT_CACHE`` names.
             cwd: The working directory.
             hook: Called in the child before the command.
-            kill_after_s: The child gets SIGKILL after so many seconds.
-            limit_s: It counts as hung after so many.
+            kill_after_s: The child gets SIGKILL after this number of seconds.
+            limit_s: It counts as hung after this number.
         """
         out, err = self.scratch / "stdout", self.scratch / "stderr"
         begun = time.monotonic()

@@ -112,8 +112,8 @@ def test_an_outcome_is_what_a_head_reaches(study, bases, store, tables):
     order = nested_order(labels, seed=1, kind="classification")[:32]
     features = open_states(store, base.train_states).to_numpy()[:, order]
     held_out = open_states(store, base.evaluation_states).to_numpy()
-    told = fit_softmax(features, labels[order], task.n_classes).probabilities(held_out).numpy()
-    accuracy = (told.argmax(2) == task.evaluation.labels).mean(1)
+    predicted = fit_softmax(features, labels[order], task.n_classes).probabilities(held_out).numpy()
+    accuracy = (predicted.argmax(2) == task.evaluation.labels).mean(1)
     rows = tables.outcomes.query("task == @task.name and subset == 'all' and n_train == 32")
     np.testing.assert_allclose(rows.query("seed == 1")["accuracy"], accuracy, atol=0.02)
     whole = tables.outcomes.query("task == @task.name and subset == 'all' and n_train == 120")

@@ -124,9 +124,9 @@ def test_the_page_and_the_policy_say_what_was_found(tmp_path):
     study = replace(read_next_study(HERE / "next_smoke.toml"), name="imagined")
     steps = made_up({"typiclust": 0.03, "margin": 0.06}, noise=0.002)
     found = find(steps)
-    told = page(found, study)
-    assert "| typiclust | +" in told
-    assert policy_words(found.bands) in told
+    predicted = page(found, study)
+    assert "| typiclust | +" in predicted
+    assert policy_words(found.bands) in predicted
     assert any(line.startswith("auto: surely better") for line in findings_lines(found))
     bands = json.loads(policy_file(found, study))["bands"]
     assert bands == [band.to_dict() for band in found.bands]

@@ -77,12 +77,12 @@ def _outcomes(rng, task, draws):
     for n in SIZES:
         for seed in range(draws):
             for layer in range(LAYERS):
-                told = np.clip(truth(task, layer, n) + rng.normal(0, 0.1 / np.sqrt(n)), 0, 1)
+                predicted = np.clip(truth(task, layer, n) + rng.normal(0, 0.1 / np.sqrt(n)), 0, 1)
                 yield {
                     "encoder": "toy", "control": "none", "task": task["task"],
                     "corpus": task["corpus"], "subset": task["subset"], "layer": layer,
                     "n_train": n, "seed": seed, "n_classes": task["n_classes"], "n_eval": 500,
-                    "score": told, "accuracy": told, "log_loss": 1.0,
+                    "score": predicted, "accuracy": predicted, "log_loss": 1.0,
                 }  # fmt: skip
 
 
@@ -133,7 +133,7 @@ def toy_metamodel():
 
 
 def pilot_of(data, n0, place=0):
-    """Return the evidence, all layers, of one whole task's pilot with so many labels."""
+    """Return the evidence, all layers, of one whole task's pilot with a number of labels."""
     rows = data.evidence[(data.evidence["n0"] == n0) & (data.evidence["subset"] == "all")]
     keys = rows[["task", "seed"]].drop_duplicates().iloc[place]
     mine = (rows["task"] == keys["task"]) & (rows["seed"] == keys["seed"])

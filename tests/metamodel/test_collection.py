@@ -7,7 +7,7 @@ from metamodel.collection import plan_collection
 
 
 def expected_cost(totals, draws, have, price, penalty):
-    """Return the mean over draws of what the plan costs, told round by round."""
+    """Return the mean over draws of what the plan costs, round by round."""
     paid = []
     for need in draws:
         cost, held = 0.0, have

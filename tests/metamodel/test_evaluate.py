@@ -16,7 +16,7 @@ QUICK = FitSettings(labelled=Settings(n_rounds=10, min_rows=20), most=60)
 def judged():
     data = join_tables(*make_tables(n_corpora=5, pilots=(0, 64, 256, 512), draws=1))
     ticks = []
-    found = evaluate(data, QUICK, lambda *told: ticks.append(told))
+    found = evaluate(data, QUICK, lambda *predicted: ticks.append(predicted))
     return data, found, ticks
 
 
@@ -83,11 +83,11 @@ def test_evaluation_figures_say_what_labelled_rows_are_worth(judged):
 
 def test_without_labels_the_mean_elsewhere_is_over_other_corpora(judged):
     data, found, _ = judged
-    told = found.figures["unlabelled"]
-    assert [row["n"] for row in told] == [64, 256, 1024]
+    predicted = found.figures["unlabelled"]
+    assert [row["n"] for row in predicted] == [64, 256, 1024]
     part = data.part(data.evidence["n0"].to_numpy() == 0)
     again = unlabelled_figures(part, QUICK, lambda *_: None)
-    assert again == told
+    assert again == predicted
     rows = part.evidence.iloc[part.targets.row].reset_index(drop=True)
     rows = rows.assign(truth=part.targets.accuracy, n=part.targets.size)
     rows = rows[(rows["subset"] == "all") & (rows["n"] == 256)]
@@ -96,7 +96,7 @@ def test_without_labels_the_mean_elsewhere_is_over_other_corpora(judged):
         others = rows[(rows["corpus"] != row.corpus) & (rows["layer"] == row.layer)]
         off.append((row.task, abs(row.truth - others["truth"].mean())))
     table = pd.DataFrame(off, columns=["task", "off"])
-    assert told[1]["mean"] == pytest.approx(100 * table.groupby("task")["off"].mean().mean())
+    assert predicted[1]["mean"] == pytest.approx(100 * table.groupby("task")["off"].mean().mean())
 
 
 def test_progress_is_told_for_every_rival(judged):

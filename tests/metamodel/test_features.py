@@ -27,21 +27,21 @@ def test_extrapolation_equals_the_fits_on_their_own(evidence):
     table = expand(row, [512])
     shares = np.array(list(CURVE_SHARES.values()))
     curve = row[list(CURVE_SHARES)].to_numpy()
-    told = median_of_fits(64 * shares, curve, [512], weights=shares)[0, 0]
+    predicted = median_of_fits(64 * shares, curve, [512], weights=shares)[0, 0]
     chance = 1 / row["n_classes"].iloc[0]
-    assert table["median3"].iloc[0] == pytest.approx((told - chance) / (1 - chance), abs=1e-6)
+    assert table["median3"].iloc[0] == pytest.approx((predicted - chance) / (1 - chance), abs=1e-6)
 
 
 def test_spectral_curve_is_read_between_its_points(evidence):
     row = evidence[evidence["n0"] == 64].iloc[[0]]
     table = expand(row, [128, 181, 256, 64 * 1000])
     chance = 1 / row["n_classes"].iloc[0]
-    told = table["spectral"] * (1 - chance) + chance
-    assert told[0] == pytest.approx(row["spectral_2"].iloc[0])
-    assert told[1] == pytest.approx(
+    predicted = table["spectral"] * (1 - chance) + chance
+    assert predicted[0] == pytest.approx(row["spectral_2"].iloc[0])
+    assert predicted[1] == pytest.approx(
         row[["spectral_2", "spectral_4"]].mean(axis=1).iloc[0], abs=1e-3
     )
-    assert told[3] == pytest.approx(row["spectral_64"].iloc[0])
+    assert predicted[3] == pytest.approx(row["spectral_64"].iloc[0])
 
 
 def test_without_labels_only_what_needs_none_is_known(evidence):
@@ -104,6 +104,6 @@ def test_the_law_is_a_straight_line_through_the_log_errors(evidence):
     slope, level = np.polyfit(np.log(sizes), np.log(errors), 1)
     assert slope < 0
     chance = 1 / row["n_classes"].iloc[0]
-    told = chance + (1 - chance) * table["law"].to_numpy()
-    assert told == pytest.approx(1 - np.exp(level + slope * np.log([64, 512])), abs=1e-9)
+    predicted = chance + (1 - chance) * table["law"].to_numpy()
+    assert predicted == pytest.approx(1 - np.exp(level + slope * np.log([64, 512])), abs=1e-9)
     assert table["law_slope"].iloc[0] == pytest.approx(slope)

@@ -32,8 +32,8 @@ def test_a_round_trip_changes_no_bit(text, n0):
     parts = again.contributions(pilot, 256, layer=0)
     assert parts.equals(model.contributions(pilot, 256, layer=0))
     if n0:
-        told = again.evaluation_accuracy(pilot, layer=2)
-        assert told == model.evaluation_accuracy(pilot, layer=2)
+        predicted = again.evaluation_accuracy(pilot, layer=2)
+        assert predicted == model.evaluation_accuracy(pilot, layer=2)
 
 
 def test_it_is_one_json_object_with_a_hash(text, tmp_path):

@@ -27,9 +27,9 @@ def test_a_problem_holds_every_target_with_its_features(data, problem):
     pilot = data.evidence[pilot_numbers(data.evidence) == pilot_numbers(data.evidence)[row]]
     layer = list(pilot.index).index(row)
     sizes = targets.size[mine]
-    told = expand(pilot, list(sizes)).iloc[layer * len(sizes) : (layer + 1) * len(sizes)]
+    predicted = expand(pilot, list(sizes)).iloc[layer * len(sizes) : (layer + 1) * len(sizes)]
     pd.testing.assert_frame_equal(
-        problem.features[mine].reset_index(drop=True), told.reset_index(drop=True)
+        problem.features[mine].reset_index(drop=True), predicted.reset_index(drop=True)
     )
     assert set(problem.corpus[mine]) == {data.evidence.loc[row, "corpus"]}
 

@@ -5,7 +5,7 @@ from meta_samples import toy_data
 
 from metamodel.features import NAMES
 from metamodel.fitting import problem_of
-from metamodel.forecaster import fit_forecaster, fit_model, out_of_corpus, told_accuracy
+from metamodel.forecaster import fit_forecaster, fit_model, out_of_corpus, predict_accuracy
 from metamodel.frame import ask, judged_pilots
 from metamodel.model import Settings
 
@@ -42,7 +42,7 @@ def elsewhere():
 def test_it_beats_simple_predictors_where_curves_share_a_law(problem, elsewhere, settings):
     frame, features = elsewhere
     model = fit_model(problem.features, problem.accuracy, problem.corpus, settings, names=NAMES)
-    error = np.abs(told_accuracy(model, features) - frame["truth"]).mean()
+    error = np.abs(predict_accuracy(model, features) - frame["truth"]).mean()
     for simple in ("last", "mean", "pow2", "median3", "spectral"):
         assert error < (frame[simple] - frame["truth"]).abs().mean(), simple
 
@@ -60,16 +60,16 @@ def test_intervals_cover_tasks_never_seen(forecaster, elsewhere):
 def test_a_corpus_left_out_does_not_move_its_own_predictions(problem, settings):
     own = problem.corpus == "corpus02"
     wild = np.where(own, 1 - problem.accuracy, problem.accuracy)
-    told, moved = (
+    predicted, moved = (
         out_of_corpus(problem.features, truth, problem.corpus, settings, names=NAMES, n_folds=None)
         for truth in (problem.accuracy, wild)
     )
-    assert (told[own] == moved[own]).all()
-    assert not np.allclose(told[~own], moved[~own])
+    assert (predicted[own] == moved[own]).all()
+    assert not np.allclose(predicted[~own], moved[~own])
 
 
 def test_out_of_corpus_is_a_model_of_the_other_corpora(problem):
-    told = out_of_corpus(
+    predicted = out_of_corpus(
         problem.features, problem.accuracy, problem.corpus, Settings(), names=NAMES, n_folds=None
     )
     own = problem.corpus == "corpus05"
@@ -80,16 +80,16 @@ def test_out_of_corpus_is_a_model_of_the_other_corpora(problem):
         Settings(),
         names=NAMES,
     )
-    assert told[own] == pytest.approx(told_accuracy(model, problem.features[own]))
+    assert predicted[own] == pytest.approx(predict_accuracy(model, problem.features[own]))
 
 
 def test_predictions_are_accuracies(forecaster, problem):
     rng = np.random.default_rng(0)
     strange = pd.DataFrame(rng.normal(0, 50, (200, len(NAMES))), columns=list(NAMES))
     strange["chance"] = rng.random(200)
-    told = forecaster.mean(strange)
-    assert ((told >= 0) & (told <= 1)).all()
-    assert (forecaster.spread(strange, told) > 0).all()
+    predicted = forecaster.mean(strange)
+    assert ((predicted >= 0) & (predicted <= 1)).all()
+    assert (forecaster.spread(strange, predicted) > 0).all()
     nothing = strange.assign(**{name: np.nan for name in NAMES if name != "chance"})
     assert np.isfinite(forecaster.mean(nothing)).all()
 
@@ -99,4 +99,4 @@ def test_chance_is_told_where_all_always_were_at_chance(problem):
     model = fit_model(
         problem.features, guess, problem.corpus, Settings(anchor="chance"), names=NAMES
     )
-    assert told_accuracy(model, problem.features) == pytest.approx(guess, abs=1e-9)
+    assert predict_accuracy(model, problem.features) == pytest.approx(guess, abs=1e-9)

@@ -58,8 +58,8 @@ def test_the_truth_is_the_mean_over_draws(data, asked):
 
 
 def test_outcomes_are_told_once(data):
-    told = mean_outcomes(data)
-    assert not told.duplicated(["task", "layer", "n"]).any()
+    predicted = mean_outcomes(data)
+    assert not predicted.duplicated(["task", "layer", "n"]).any()
 
 
 def test_the_mean_elsewhere_is_over_tasks_of_other_corpora(asked):
@@ -91,13 +91,13 @@ def test_simple_predictors_are_those_of_the_pilots_own_curve(pilots, asked):
     shares = list(CURVE_SHARES.values())
     scores = row[list(CURVE_SHARES)].to_numpy(float)
     sizes = mine["n"].to_numpy() / row["n0"]
-    told = [
+    predicted = [
         fit_curves(shares, scores, family=name, weights=shares).scores(sizes)[0]
         for name in ("pow2", "pow3", "mmf4")
     ]
-    for name, curve in zip(("pow2", "pow3", "mmf4"), told, strict=True):
+    for name, curve in zip(("pow2", "pow3", "mmf4"), predicted, strict=True):
         assert mine[name].to_numpy() == pytest.approx(curve)
-    assert mine["median3"].to_numpy() == pytest.approx(np.median(told, axis=0))
+    assert mine["median3"].to_numpy() == pytest.approx(np.median(predicted, axis=0))
     whole = mine[mine["multiple"].isin([1, 2, 4, 8, 16, 32])]
     assert whole["spectral"].to_numpy() == pytest.approx(
         row[[f"spectral_{m}" for m in (1, 2, 4, 8, 16, 32)]].to_numpy(float)
@@ -109,5 +109,7 @@ def test_features_are_those_of_whole_pilots(pilots, asked):
     pilot = pilots.loc[first]
     frame, question = asked
     mine = np.flatnonzero((frame["n0"] == 64).to_numpy())[: LAYERS * len(MULTIPLES)]
-    told = expand(pilot, list(np.round(64 * np.array(MULTIPLES))))
-    assert question.features.iloc[mine].to_numpy() == pytest.approx(told.to_numpy(), nan_ok=True)
+    predicted = expand(pilot, list(np.round(64 * np.array(MULTIPLES))))
+    assert question.features.iloc[mine].to_numpy() == pytest.approx(
+        predicted.to_numpy(), nan_ok=True
+    )

@@ -52,11 +52,11 @@ def test_what_a_corpus_reached_has_no_say_in_what_is_told_of_it(asked, found):
 
 def test_parts_of_corpora_may_be_left_out_together(asked):
     ticks = []
-    told = left_out(
+    predicted = left_out(
         asked[0], asked[2], n_folds=4, tick=lambda done, total: ticks.append((done, total))
     )
     assert ticks == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    assert np.isfinite(told.mean).all()
+    assert np.isfinite(predicted.mean).all()
 
 
 def test_models_learn_from_at_most_so_many_rows_of_a_corpus(found):
@@ -94,8 +94,8 @@ def test_bands_are_those_of_the_other_corpora(found, bands):
         found.learned.corpus[others],
     )
     assert (bands.threshold[mine] == band.threshold).all()
-    told = band.spread.predict(found.asked.features[mine], found.mean[mine])
-    assert bands.spread[mine] == pytest.approx(told)
+    predicted = band.spread.predict(found.asked.features[mine], found.mean[mine])
+    assert bands.spread[mine] == pytest.approx(predicted)
     assert (bands.quantiles[bands.corpus[mine]] == band.quantiles).all()
 
 

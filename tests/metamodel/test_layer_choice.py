@@ -8,7 +8,7 @@ LAYERS = 7
 
 
 def world(told_by, *, seed=0, n_corpora=12, n_pilots=8):
-    """Layers whose differences are told by LogME, by loss or by depth, beside a shared level."""
+    """Layers whose differences are predicted by LogME, by loss or by depth, beside a shared level."""
     rng = np.random.default_rng(seed)
     n = n_corpora * n_pilots
     lead = rng.normal(0, 0.05, (n, LAYERS))
@@ -39,9 +39,9 @@ def world(told_by, *, seed=0, n_corpora=12, n_pilots=8):
 def test_the_best_layer_is_found_where_something_tells_it(told_by):
     choice = fit_choice(*world(told_by))
     features, accuracy, pilot, _ = world(told_by, seed=1)
-    told = choice.differences(features, pilot).reshape(-1, LAYERS)
+    predicted = choice.differences(features, pilot).reshape(-1, LAYERS)
     truth = accuracy.reshape(-1, LAYERS)
-    found = truth[np.arange(len(truth)), told.argmax(1)]
+    found = truth[np.arange(len(truth)), predicted.argmax(1)]
     regret = (truth.max(1) - found).mean()
     by_chance = (truth.max(1) - truth.mean(1)).mean()
     assert regret < (0.3 if told_by == "depth" else 0.1) * by_chance
@@ -50,8 +50,8 @@ def test_the_best_layer_is_found_where_something_tells_it(told_by):
 def test_where_nothing_tells_layers_apart_none_is_far_ahead():
     choice = fit_choice(*world("nothing"))
     features, accuracy, pilot, _ = world("nothing", seed=1)
-    told = choice.differences(features, pilot)
-    assert np.abs(told).mean() < 0.3 * np.abs(centre(accuracy, pilot)).mean()
+    predicted = choice.differences(features, pilot)
+    assert np.abs(predicted).mean() < 0.3 * np.abs(centre(accuracy, pilot)).mean()
     width = choice.tie_width(6.0)
     assert width > 0.3 * np.abs(centre(accuracy, pilot)).mean()
 
@@ -59,24 +59,24 @@ def test_where_nothing_tells_layers_apart_none_is_far_ahead():
 def test_differences_are_about_the_mean_and_blind_to_shared_levels():
     features, accuracy, pilot, corpora = world("logme")
     choice = fit_choice(features, accuracy, pilot, corpora)
-    told = choice.differences(features, pilot)
-    assert pd.Series(told).groupby(pilot).mean().abs().max() < 1e-12
+    predicted = choice.differences(features, pilot)
+    assert pd.Series(predicted).groupby(pilot).mean().abs().max() < 1e-12
     lifted = features.assign(logme=features["logme"] + 5.0 * pilot, loss=features["loss"] - pilot)
-    assert choice.differences(lifted, pilot) == pytest.approx(told, abs=1e-9)
+    assert choice.differences(lifted, pilot) == pytest.approx(predicted, abs=1e-9)
     shifted = fit_choice(features, accuracy + 0.01 * pilot, pilot, corpora)
-    assert shifted.differences(features, pilot) == pytest.approx(told, abs=1e-9)
+    assert shifted.differences(features, pilot) == pytest.approx(predicted, abs=1e-9)
 
 
 def test_a_corpus_left_out_has_no_say_in_its_own_differences():
     features, accuracy, pilot, corpora = world("logme")
     table, target = layer_features(features, pilot), centre(accuracy, pilot)
     own = corpora == "c3"
-    told = differences_left_out(table, target, corpora)
+    predicted = differences_left_out(table, target, corpora)
     wild = differences_left_out(table, np.where(own, -9 * target, target), corpora)
-    assert (told[own] == wild[own]).all()
-    assert not np.allclose(told[~own], wild[~own])
+    assert (predicted[own] == wild[own]).all()
+    assert not np.allclose(predicted[~own], wild[~own])
     unknown = differences_left_out(table, np.where(own, np.nan, target), corpora)
-    assert (unknown[own] == told[own]).all()
+    assert (unknown[own] == predicted[own]).all()
 
 
 def test_layers_told_by_evidence_tie_more_rarely_than_those_that_are_not():

@@ -6,7 +6,7 @@ from metamodel.intervals import fit_band, fit_spread
 
 
 def errors_of(seed=0, n_corpora=30, rows=60, corpus_scale=0.0):
-    """Errors that shrink with the labels at hand; corpora may differ in how hard they are."""
+    """Errors that shrink with the available labels; corpora may differ in how hard they are."""
     rng = np.random.default_rng(seed)
     n = n_corpora * rows
     corpora = np.repeat([f"c{c:02d}" for c in range(n_corpora)], rows)
@@ -27,12 +27,12 @@ def errors_of(seed=0, n_corpora=30, rows=60, corpus_scale=0.0):
 def test_the_size_of_errors_is_learned():
     features, mean, errors, corpora, size = errors_of()
     spread = fit_spread(features, mean, errors, corpora)
-    told = spread.predict(features, mean)
-    assert told.mean() == pytest.approx(np.abs(errors).mean(), rel=0.05)
-    assert np.corrcoef(np.log(told), np.log(size))[0, 1] > 0.98
+    predicted = spread.predict(features, mean)
+    assert predicted.mean() == pytest.approx(np.abs(errors).mean(), rel=0.05)
+    assert np.corrcoef(np.log(predicted), np.log(size))[0, 1] > 0.98
     few, many = features["log_n0"] < 5, features["log_n0"] > 8
-    assert told[few].mean() == pytest.approx(np.abs(errors[few]).mean(), rel=0.15)
-    assert told[many].mean() == pytest.approx(np.abs(errors[many]).mean(), rel=0.4)
+    assert predicted[few].mean() == pytest.approx(np.abs(errors[few]).mean(), rel=0.15)
+    assert predicted[many].mean() == pytest.approx(np.abs(errors[many]).mean(), rel=0.4)
 
 
 def test_no_error_is_expected_below_half_a_point():

@@ -63,9 +63,9 @@ def test_the_unknown_counts_as_average(rng):
 def test_a_constant_or_unknown_column_does_no_harm(rng):
     features, target, weights = sample(rng)
     more = features.assign(same=3.0, never=np.nan)
-    told = fit_ridge(more, target, weights, penalty=1.0).predict(more)
+    predicted = fit_ridge(more, target, weights, penalty=1.0).predict(more)
     plain = fit_ridge(features, target, weights, penalty=1.0).predict(features)
-    assert told == pytest.approx(plain)
+    assert predicted == pytest.approx(plain)
 
 
 def test_far_values_move_a_prediction_no_further_than_four_deviations(rng):
@@ -166,5 +166,5 @@ def test_local_parts_and_levels_make_the_prediction(sized):
     table, target = sized
     local = fit_local_ridge(table, target, np.ones(len(table)), penalty=1.0)
     rows = table.assign(log_n0=np.linspace(3, 9, len(table)))
-    told = local.parts(rows).sum(1) + local.levels(rows)
-    assert told == pytest.approx(local.predict(rows), abs=1e-12)
+    predicted = local.parts(rows).sum(1) + local.levels(rows)
+    assert predicted == pytest.approx(local.predict(rows), abs=1e-12)

@@ -16,15 +16,15 @@ def test_targets_are_the_same_draw_at_n0_and_means_above(tables):
     data = join_tables(evidence, outcomes)
     row = int(np.flatnonzero((data.evidence["n0"] == 64) & (data.evidence["seed"] == 1))[0])
     mine = data.targets.row == row
-    told = dict(zip(data.targets.size[mine], data.targets.accuracy[mine], strict=True))
+    predicted = dict(zip(data.targets.size[mine], data.targets.accuracy[mine], strict=True))
     keys = data.evidence.iloc[row]
     same = outcomes
     for name in ("task", "subset", "layer"):
         same = same[same[name] == keys[name]]
-    assert set(told) == {64, 128, 256, 512, 1024, 2048}
+    assert set(predicted) == {64, 128, 256, 512, 1024, 2048}
     own = same[(same["n_train"] == 64) & (same["seed"] == 1)]["accuracy"].iloc[0]
-    assert told[64] == own
-    assert told[256] == pytest.approx(same[same["n_train"] == 256]["accuracy"].mean())
+    assert predicted[64] == own
+    assert predicted[256] == pytest.approx(same[same["n_train"] == 256]["accuracy"].mean())
 
 
 def test_part_keeps_rows_with_their_targets(tables):

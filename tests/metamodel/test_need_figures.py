@@ -14,12 +14,12 @@ from metamodel.need_figures import (
 )
 
 
-def judged(told=None, *, n_tasks=12, spread=0.004):
-    """Rising curves, one row a task; ``told`` turns the truth into what is predicted."""
+def judged(predicted=None, *, n_tasks=12, spread=0.004):
+    """Rising curves, one row a task; ``predicted`` turns the truth into what is predicted."""
     grid = np.array(MULTIPLES)
     floor = np.linspace(0.05, 0.3, n_tasks)[:, None]
     truth = 1 - floor - 0.2 * grid**-0.5
-    mean = truth if told is None else told(truth)
+    mean = truth if predicted is None else predicted(truth)
     frame = pd.DataFrame(
         {
             "task": np.repeat([f"t{k}" for k in range(n_tasks)], len(grid)),

@@ -42,10 +42,10 @@ def test_curves_rise_within_their_intervals(model, any_pilot):
 
 
 def test_sizes_come_sorted_and_once(model, pilot):
-    told = model.curve(pilot, [512, 64, 512, 128])
-    assert list(told[told["layer"] == 0]["n"]) == [64, 128, 512]
+    predicted = model.curve(pilot, [512, 64, 512, 128])
+    assert list(predicted[predicted["layer"] == 0]["n"]) == [64, 128, 512]
     one = model.curve(pilot, [512])
-    same = told[told["n"] == 512]
+    same = predicted[predicted["n"] == 512]
     assert same["spread"].to_numpy() == pytest.approx(one["spread"].to_numpy())
 
 
@@ -100,11 +100,11 @@ def test_every_budget_has_a_probability_that_rises_to_that_of_the_largest(model,
 def test_without_unlabelled_texts_another_model_answers(model, pilot):
     free = ["atc", "doc", "average_confidence", "confidence_gap", "class_shift", "state_shift"]
     bare = pilot.assign(n_unlabelled=0, **dict.fromkeys(free, np.nan))
-    told, usual = model.curve(bare, [512]), model.curve(pilot, [512])
-    assert np.isfinite(told["mean"]).all()
+    predicted, usual = model.curve(bare, [512]), model.curve(pilot, [512])
+    assert np.isfinite(predicted["mean"]).all()
     assert "mean_doc" in model.labelled.mixture.names
     assert "mean_doc" not in model.textless.mixture.names
-    assert not np.allclose(told["mean"], usual["mean"])
+    assert not np.allclose(predicted["mean"], usual["mean"])
     wrong = pilot.assign(n_unlabelled=0, doc=1.0)
     assert model.curve(wrong, [512]).equals(model.curve(bare, [512]))
 
@@ -145,13 +145,13 @@ def test_a_layer_that_is_not_there_is_refused(model, pilot):
 
 
 def test_layers_lie_around_the_mean_curve_and_the_best_ties_with_itself(model, any_pilot):
-    told = model.layers(any_pilot, 512)
-    assert list(told["layer"]) == [0, 1, 2]
-    assert told.loc[told["score"].idxmax(), "tied_with_best"]
-    assert (told["low"] <= told["score"]).all()
-    assert (told["score"] <= told["high"]).all()
+    predicted = model.layers(any_pilot, 512)
+    assert list(predicted["layer"]) == [0, 1, 2]
+    assert predicted.loc[predicted["score"].idxmax(), "tied_with_best"]
+    assert (predicted["low"] <= predicted["score"]).all()
+    assert (predicted["score"] <= predicted["high"]).all()
     level = model.curve(any_pilot, [512])["mean"].mean()
-    assert told["score"].mean() == pytest.approx(level, abs=1e-9)
+    assert predicted["score"].mean() == pytest.approx(level, abs=1e-9)
 
 
 def test_the_best_layer_is_among_those_tied_or_near(model):
@@ -181,9 +181,9 @@ def test_contributions_lead_from_chance_to_the_prediction(model, any_pilot):
         assert not table["feature"].duplicated().any()
         chance = any_pilot["majority"].fillna(1 / any_pilot["n_classes"]).iloc[0]
         curve = model.curve(any_pilot, [n])
-        told = float(curve[curve["layer"] == layer]["mean"].iloc[0])
-        assert 0 < told < 1
-        assert 100 * chance + table["points"].sum() == pytest.approx(100 * told, abs=1e-6)
+        predicted = float(curve[curve["layer"] == layer]["mean"].iloc[0])
+        assert 0 < predicted < 1
+        assert 100 * chance + table["points"].sum() == pytest.approx(100 * predicted, abs=1e-6)
 
 
 def test_the_unusual_is_named(model, pilot):

@@ -19,15 +19,15 @@ def test_errors_are_averaged_within_tasks_first():
             "multiple": [2.0, 2, 2, 2, 4],
             "task": ["a", "a", "a", "b", "a"],
             "truth": [0.5, 0.5, 0.5, 0.7, np.nan],
-            "told": [0.51, 0.54, 0.54, 0.90, 0.1],
+            "predicted": [0.51, 0.54, 0.54, 0.90, 0.1],
             "gaps": [0.50, np.nan, np.nan, np.nan, 0.1],
         }
     )
-    told, gaps = accuracy_errors(frame, ["told", "gaps"], [2, 4, 8])
-    assert told["n0"] == 64
-    assert (told["multiple"], told["method"], told["tasks"]) == (2, "told", 2)
-    assert told["error"] == pytest.approx(100 * (0.03 + 0.20) / 2)
-    assert told["within_3"] == pytest.approx((1 / 3 + 0) / 2)
+    predicted, gaps = accuracy_errors(frame, ["predicted", "gaps"], [2, 4, 8])
+    assert predicted["n0"] == 64
+    assert (predicted["multiple"], predicted["method"], predicted["tasks"]) == (2, "predicted", 2)
+    assert predicted["error"] == pytest.approx(100 * (0.03 + 0.20) / 2)
+    assert predicted["within_3"] == pytest.approx((1 / 3 + 0) / 2)
     assert (gaps["error"], gaps["within_3"], gaps["tasks"]) == (0, 1, 1)
 
 
@@ -43,17 +43,17 @@ def test_interval_figures_of_a_handful_of_rows():
     half = np.array([0.05, 0.05, 0.05, 0.20])
     tasks = np.array(["a", "a", "b", "b"])
     simple = np.array([0.2, 0.3, 0.1, 0.4])
-    told = interval_figures(truth, mean, (half, half), tasks, tasks, simple)
-    assert told["rows"] == 0.75
-    assert told["tasks"] == 0.5
-    assert told["width"] == pytest.approx((0.1 + 0.1 + 0.1 + 0.3) / 4)
-    assert told["uncut_width"] == pytest.approx((0.1 + 0.1 + 0.1 + 0.4) / 4)
+    predicted = interval_figures(truth, mean, (half, half), tasks, tasks, simple)
+    assert predicted["rows"] == 0.75
+    assert predicted["tasks"] == 0.5
+    assert predicted["width"] == pytest.approx((0.1 + 0.1 + 0.1 + 0.3) / 4)
+    assert predicted["uncut_width"] == pytest.approx((0.1 + 0.1 + 0.1 + 0.4) / 4)
     # one width for all that covers as many tasks: the easier of the two
-    assert told["pooled_width"] == pytest.approx(2 * 0.02)
-    assert told["simple_width"] == pytest.approx(2 * 0.3)
-    assert (told["n_rows"], told["n_tasks"]) == (4, 2)
-    assert told["mean_of_tasks"] == pytest.approx(0.75)
-    assert told["interval_score"] == pytest.approx(told["width"] + 20 * 0.05 / 4)
+    assert predicted["pooled_width"] == pytest.approx(2 * 0.02)
+    assert predicted["simple_width"] == pytest.approx(2 * 0.3)
+    assert (predicted["n_rows"], predicted["n_tasks"]) == (4, 2)
+    assert predicted["mean_of_tasks"] == pytest.approx(0.75)
+    assert predicted["interval_score"] == pytest.approx(predicted["width"] + 20 * 0.05 / 4)
 
 
 def test_gains_are_over_the_best_baseline_and_paired_by_corpus():
@@ -129,8 +129,8 @@ def test_a_rule_counts_where_it_is_known():
             "task": ["a", "a", "b", "b"],
             "layer": [0, 1, 0, 1],
             "truth": [0.5, 0.6, 0.5, 0.9],
-            "told": [1.0, 2.0, np.nan, np.nan],
+            "predicted": [1.0, 2.0, np.nan, np.nan],
         }
     )
-    (row,) = regrets(frame, ["told"])
+    (row,) = regrets(frame, ["predicted"])
     assert (row["regret"], row["top_1"]) == (0, 1)

@@ -19,24 +19,24 @@ def data():
 
 class Ticks:
     def __init__(self):
-        self.told = []
+        self.predicted = []
 
     def __call__(self, stage, done, total):
-        self.told.append((stage, done, total))
+        self.predicted.append((stage, done, total))
 
 
 def test_a_stopped_search_goes_on_where_it_was(data, tmp_path):
     journal = tmp_path / "trials.log"
     first, ticks = Ticks(), Ticks()
     _, one = tune(data, n_trials=1, journal=journal, progress=first)
-    assert first.told == [("trials", 0, 1), ("trials", 1, 1)]
+    assert first.predicted == [("trials", 0, 1), ("trials", 1, 1)]
     settings, rows = tune(data, n_trials=2, journal=journal, progress=ticks)
-    assert ticks.told == [("trials", 1, 2), ("trials", 2, 2)]
+    assert ticks.predicted == [("trials", 1, 2), ("trials", 2, 2)]
     assert rows[0] == one[0]
     assert len(rows) == 2
     again = Ticks()
     assert tune(data, n_trials=2, journal=journal, progress=again) == (settings, rows)
-    assert again.told == [("trials", 2, 2)]
+    assert again.predicted == [("trials", 2, 2)]
     assert all(0 < row["error"] < 20 for row in rows)
     assert settings.labelled == choose(rows)
 
@@ -52,7 +52,7 @@ def test_a_search_that_breaks_keeps_its_trials(data, tmp_path):
         tune(data, n_trials=3, journal=journal, progress=stop)
     ticks = Ticks()
     _, rows = tune(data, n_trials=1, journal=journal, progress=ticks)
-    assert ticks.told == [("trials", 1, 1)]
+    assert ticks.predicted == [("trials", 1, 1)]
     assert len(rows) == 1
 
 

@@ -71,8 +71,8 @@ def test_a_labelled_text_is_not_asked_for_again(ask, frame):
     more = pd.DataFrame(
         {"text": ["=THE cat", "  the CAT  sees a a thing ", TEXTS[30], TEXTS[30].upper()]}
     )
-    told = pd.DataFrame({"text": ["'=the cat"], "label": ["red"]})
-    found = ask(pd.concat([told, frame, more], ignore_index=True), n=99, strategy="random")
+    predicted = pd.DataFrame({"text": ["'=the cat"], "label": ["red"]})
+    found = ask(pd.concat([predicted, frame, more], ignore_index=True), n=99, strategy="random")
     assert sorted(found.table["text"]) == sorted(TEXTS[18:])
     assert "2 texts of the pool are labelled already: left out" in found.notes
     assert "2 texts of the pool repeat others: left out" in found.notes
@@ -171,12 +171,12 @@ def test_the_file_has_the_names_of_the_source(ask, frame, tmp_path):
     pool = tmp_path / "pool.csv"
     named[["body"]].to_csv(pool, index=False)
     first = ask(pool, text="body", classes=3, n=6).save(tmp_path / "next.csv")
-    told = pd.read_csv(first)
-    assert list(told.columns) == ["rank", "line", "body", "utility", "label"]
-    told.assign(label=["red", "blue"] * 3).to_csv(first, index=False)
+    predicted = pd.read_csv(first)
+    assert list(predicted.columns) == ["rank", "line", "body", "utility", "label"]
+    predicted.assign(label=["red", "blue"] * 3).to_csv(first, index=False)
     second = ask(first, text="body", label="label", pool=pool, n=6)
     assert second.n_pool == 48
-    assert not set(second.table["text"]) & set(told["body"])
+    assert not set(second.table["text"]) & set(predicted["body"])
     saved = ask(named, text="body", label="stars", n=2).save(tmp_path / "again.csv")
     assert {"body", "stars"} <= set(pd.read_csv(saved).columns)
     clash = frame.rename(columns={"text": "rank"})

@@ -80,8 +80,8 @@ def test_margin_is_that_of_the_fitted_head(clouds):
     import torch
 
     head = fit_softmax(both[None, :12], codes, 3, dtype=torch.float64, tolerance=1e-3)
-    told = np.sort(head.probabilities(both[None, 12:])[0].numpy(), 1)
-    margin = told[:, -1] - told[:, -2]
+    predicted = np.sort(head.probabilities(both[None, 12:])[0].numpy(), 1)
+    margin = predicted[:, -1] - predicted[:, -2]
     assert found.rows.tolist() == np.argsort(margin, kind="stable").tolist()
     assert np.allclose(found.utility, 1 - margin[found.rows], atol=1e-9)
 

@@ -41,7 +41,7 @@ def test_states_are_hidden_states(family, pairs, family_folder):
     assert (encoder.family, encoder.n_layers, encoder.width) == (family, 3, 32)
     assert states.to_numpy().shape == expected.shape == (4, 9, 32)
     np.testing.assert_allclose(states.to_numpy(), expected, atol=1e-6)
-    assert np.abs(expected[1] - expected[0]).max() > 1e-3  # layers are told apart
+    assert np.abs(expected[1] - expected[0]).max() > 1e-3  # layers differ
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "max"])

@@ -45,7 +45,7 @@ def check_slices(embedding, expected, tolerance):
     assert embedding.values.shape == expected.shape
     for s in embedding.slices:
         mine, other = embedding.values[s.start : s.stop], expected[s.start : s.stop]
-        if other.max() < 1e-25:  # the key's bias shifts all scores alike: its gradient is nought
+        if other.max() < 1e-25:  # the key's bias shifts all scores alike: its gradient is zero
             assert mine.max() < 1e-25
             continue
         assert relative(mine, other) < tolerance, (s.layer, s.part)

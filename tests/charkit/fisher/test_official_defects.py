@@ -152,7 +152,7 @@ def test_nothing_is_pickled(encoder, make_split, random_head, tmp_path, monkeypa
 
 
 def test_sure_heads_lose_nothing_to_the_range_of_floats(family_encoder, make_split):
-    """p (1 - p) of 1e-40 and below: squares that float32 cannot hold are still told apart."""
+    """p (1 - p) of 1e-40 and below: squares that float32 cannot hold still differ."""
     single, double = family_encoder("bert", dtype="float32"), family_encoder("bert")
     split = make_split(6)
     direction = np.random.default_rng(0).standard_normal((1, 32))

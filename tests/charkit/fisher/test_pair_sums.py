@@ -43,18 +43,18 @@ def test_tiles_equal_pairs_one_by_one(name, numbers):
 
 @pytest.mark.parametrize("name", SUMS)
 def test_only_near_pairs_are_summed_again(name, numbers, monkeypatch):
-    told = []
+    predicted = []
     listed = pair_sums.listed_pairs
 
     def counted(one, other, what):
-        told.append(len(other))
+        predicted.append(len(other))
         return listed(one, other, what)
 
     monkeypatch.setattr(pair_sums, "listed_pairs", counted)
     far = np.exp(np.random.default_rng(1).standard_normal((20, 500)))
     far[1] = far[0] * np.exp(1e-4 * np.random.default_rng(2).standard_normal(500))
     out = all_pairs(far, SUMS[name], few_visits=0)
-    assert told == [1]
+    assert predicted == [1]
     assert out[0, 1] == pytest.approx(listed(far[:1], far[1:2], SUMS[name])[0], rel=1e-9)
 
 

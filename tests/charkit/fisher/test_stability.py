@@ -69,13 +69,16 @@ def test_the_first_texts_of_the_order_fill_the_groups_evenly():
 @pytest.mark.parametrize("n", [64, 400])
 def test_the_verdict_is_what_fresh_samples_show(n):
     """Mean verdicts of 60 samples against 60 real pairs of halves and of samples."""
-    told, halves, again = [], [], []
+    predicted, halves, again = [], [], []
     for seed in range(60):
         rows, others = heavy_rows(n, seed=seed), heavy_rows(n, seed=1000 + seed)
-        told.append(verdict(rows, seed=seed))
+        predicted.append(verdict(rows, seed=seed))
         halves.append(cosine(rows[: n // 2].mean(0), rows[n // 2 :].mean(0)))
         again.append(cosine(rows.mean(0), others.mean(0)))
-    for mine, real in (([t.halves for t in told], halves), ([t.again for t in told], again)):
+    for mine, real in (
+        ([t.halves for t in predicted], halves),
+        ([t.again for t in predicted], again),
+    ):
         error = np.hypot(np.std(mine), np.std(real)) / 60**0.5
         assert abs(np.mean(mine) - np.mean(real)) < 3.9 * error
         assert error < 0.15 * (1 - np.mean(real))  # a wrong n would double or halve the gap

@@ -122,7 +122,7 @@ def test_exchanged_labels_change_nothing(network):
 
 
 def test_a_sure_head_has_a_small_norm(network):
-    """E[(y - p)^2] goes to nought as the classifier grows, and the norm with it."""
+    """E[(y - p)^2] goes to zero as the classifier grows, and the norm with it."""
     u, w, x = network
     x = x[(forward(u, w, x)[0] @ w).abs() > 0.2]  # those on the boundary stay unsure
     norms = [float(closed_form(u, w * k, x).diagonal().sum()) for k in (1, 100, 1000)]

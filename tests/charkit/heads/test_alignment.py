@@ -42,8 +42,8 @@ def test_shares_sum_to_the_explained_part() -> None:
     spectrum = make_spectrum(torch.from_numpy(rows[None]))
     found = label_alignment(rows[None, :5000], labels[:5000], spectrum)
     np.testing.assert_allclose(found.total, 0.5, rtol=0.01)
-    told = np.linalg.lstsq(rows[:5000], labels[:5000] - labels[:5000].mean(), rcond=None)[0]
-    explained = np.var(rows @ told) / np.var(labels)
+    predicted = np.linalg.lstsq(rows[:5000], labels[:5000] - labels[:5000].mean(), rcond=None)[0]
+    explained = np.var(rows @ predicted) / np.var(labels)
     np.testing.assert_allclose(found.leading(WIDTH), explained, rtol=0.05)
     assert found.leading(3) > 0.75 * found.leading(WIDTH)
 

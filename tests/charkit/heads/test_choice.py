@@ -85,8 +85,8 @@ def test_interval_widens_with_the_spread_of_draws():
 def test_power_to_tell_layers_apart():
     rng = np.random.default_rng(4)
     skills = [0.70, 0.74, 0.80]
-    told = [best_layers(correct_rows(rng, skills)).tied_with_best[0] for _ in range(50)]
-    assert np.mean(told) < 0.05
+    predicted = [best_layers(correct_rows(rng, skills)).tied_with_best[0] for _ in range(50)]
+    assert np.mean(predicted) < 0.05
 
 
 def test_same_rows_in_another_order_and_layers_renamed_change_nothing():

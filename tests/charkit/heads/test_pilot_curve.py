@@ -54,9 +54,9 @@ def test_scores_are_those_of_explicit_fits(n_classes: int) -> None:
                 strengths=[penalty / 30],
                 dtype=torch.float64,
             )
-            told = head.probabilities(rows[layer : layer + 1, out])[0].numpy()
-            right.append(told.argmax(1) == labels[out])
-            loss.append(-np.log(told[np.arange(len(out)), labels[out]]))
+            predicted = head.probabilities(rows[layer : layer + 1, out])[0].numpy()
+            right.append(predicted.argmax(1) == labels[out])
+            loss.append(-np.log(predicted[np.arange(len(out)), labels[out]]))
         assert found.accuracy[layer] == pytest.approx(np.mean(right), abs=0.05)
         assert found.loss[layer] == pytest.approx(np.mean(loss), abs=0.01)
 

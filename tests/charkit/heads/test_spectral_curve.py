@@ -24,9 +24,9 @@ def trained(n, penalty, noise, seed, values=VALUES, shares=SHARES):
 @pytest.mark.parametrize("noise", [0.0, 0.5])
 def test_theory_meets_the_mean_of_trained_heads(n, penalty, noise):
     found = [trained(n, penalty, noise, seed) for seed in range(300)]
-    told = ridge_risk(VALUES, SHARES, noise, [n], penalty=penalty).error[0]
+    predicted = ridge_risk(VALUES, SHARES, noise, [n], penalty=penalty).error[0]
     slack = 4 * np.std(found) / np.sqrt(len(found)) + 0.04 * np.mean(found)
-    assert told == pytest.approx(np.mean(found), abs=slack)
+    assert predicted == pytest.approx(np.mean(found), abs=slack)
 
 
 def test_what_is_learned_adds_up_to_the_rows():

@@ -102,11 +102,11 @@ def test_joint_weight_of_three_classes_solves_its_equations(penalty):
     freedom = (known / (known + problem.strength)).sum(1)
     spread = freedom / (weights[0] * (60 - freedom))
     wanted = (1 / (1 / weights[0] + spread)).diag()
-    told = torch.zeros(2, 2, dtype=torch.float64)
+    predicted = torch.zeros(2, 2, dtype=torch.float64)
     for i in range(60):
         own = directions[0].mT @ class_covariance(minimum.probabilities[..., [i]])[0]
-        told += torch.linalg.inv(torch.linalg.inv(own @ directions[0]) + spread.diag()) / 60
-    torch.testing.assert_close(told, wanted, rtol=0.02, atol=1e-3 * float(wanted.max()))
+        predicted += torch.linalg.inv(torch.linalg.inv(own @ directions[0]) + spread.diag()) / 60
+    torch.testing.assert_close(predicted, wanted, rtol=0.02, atol=1e-3 * float(wanted.max()))
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])

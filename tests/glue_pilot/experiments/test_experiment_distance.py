@@ -99,9 +99,9 @@ def test_correlations_within_groups_forget_their_levels():
 
 def test_what_is_explained_by_confidence_is_taken_off():
     rng = np.random.default_rng(2)
-    told = rng.normal(size=200)
-    table = pd.DataFrame({"x": told + 0.3 * rng.normal(size=200), "z": told})
-    table = table.assign(y=told + 0.3 * rng.normal(size=200), corpus=np.arange(200))
+    predicted = rng.normal(size=200)
+    table = pd.DataFrame({"x": predicted + 0.3 * rng.normal(size=200), "z": predicted})
+    table = table.assign(y=predicted + 0.3 * rng.normal(size=200), corpus=np.arange(200))
     assert spearman(table, "x", "y").low > 0.7
     beyond = spearman(table, "x", "y", given="z")
     assert beyond.low < 0 < beyond.high

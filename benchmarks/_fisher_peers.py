@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from charkit.encoders import Encoder
-from charkit.encoders.pooling import pool
+from charkit.encoders.layers import pool
 from charkit.encoders.tokens import tokenise
 from charkit.fisher import Head
 from charkit.fisher.batches import batches, choose_budget, model_inputs

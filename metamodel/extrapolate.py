@@ -167,14 +167,6 @@ def fit_log_law(shares: ArrayLike, scores: ArrayLike, n0: ArrayLike) -> LogLaw:
     return LogLaw(level, slope)
 
 
-def median_of_fits(
-    sizes: ArrayLike, scores: ArrayLike, at: ArrayLike, *, weights: ArrayLike = 1.0
-) -> FloatArray:
-    """Return the median of the three families' scores at some sizes, (n_curves, n_at)."""
-    fits = [fit_curves(sizes, scores, family=f, weights=weights) for f in FAMILIES]
-    return np.asarray(np.median([fit.scores(at) for fit in fits], axis=0))
-
-
 def _check(n: FloatArray, errors: FloatArray, weights: FloatArray) -> None:
     if n.ndim != 1 or errors.ndim != 2 or errors.shape[1] != len(n):
         raise ValueError(f"shapes differ: expected a score a size, got {errors.shape}, {n.shape}.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -266,11 +266,6 @@ def _place(evidence: pd.DataFrame, layer: int) -> int:
 
 def _rising(curves: FloatArray) -> FloatArray:
     return np.asarray(np.maximum.accumulate(curves, axis=-1))
-
-
-def with_encoders(model: Metamodel, encoders: Sequence[str]) -> Metamodel:
-    """Return the same metamodel, said to be made for these encoders."""
-    return replace(model, encoders=tuple(encoders))
 
 
 @lru_cache(maxsize=1)

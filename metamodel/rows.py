@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -95,17 +94,3 @@ def join_tables(evidence: pd.DataFrame, outcomes: pd.DataFrame) -> MetaData:
         both["accuracy"].to_numpy(np.float64),
     )
     return MetaData(rows, targets)
-
-
-def read_tables(folder: str | Path, name: str = "metadata") -> MetaData:
-    """Read ``<name>_evidence.parquet`` and ``<name>_outcomes.parquet`` of a folder.
-
-    Raises:
-        FileNotFoundError: A table is not there.
-        SchemaError: A table does not keep its contract.
-    """
-    place = Path(folder)
-    tables = [
-        pd.read_parquet(place / f"{name}_{kind}.parquet") for kind in ("evidence", "outcomes")
-    ]
-    return join_tables(*tables)

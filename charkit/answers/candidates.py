@@ -71,12 +71,16 @@ def known_labels(sample: Task, seed: int) -> tuple[Split, list[str]]:
     return known.take(np.sort(rows)), [note]
 
 
-def candidates(sample: Task, seed: int) -> tuple[Split, list[str]]:
+def candidates(
+    sample: Task, seed: int, *, most: int = MOST_POOL, purpose: str = "to choose from"
+) -> tuple[Split, list[str]]:
     """Return the different texts without a label, and what was left out.
 
     Args:
         sample: From `load_pool`.
         seed: Of the draw where there are too many.
+        most: Texts that are drawn from more.
+        purpose: What they are for, in messages.
 
     Raises:
         DataError: No text is left.
@@ -84,7 +88,7 @@ def candidates(sample: Task, seed: int) -> tuple[Split, list[str]]:
     texts = sample.pool
     if texts is None or not len(texts):
         raise DataError(
-            f"{sample.name}: there is nothing to choose from: expected rows without a label, got "
+            f"{sample.name}: there is nothing {purpose}: expected rows without a label, got "
             "none. Leave labels empty, or give --pool FILE."
         )
     rows, n_known = fresh_rows(sample.train, texts)
@@ -95,12 +99,12 @@ def candidates(sample: Task, seed: int) -> tuple[Split, list[str]]:
         notes.append(f"{repeated:,} texts of the pool repeat others: left out")
     if not rows:
         raise DataError(
-            f"{sample.name}: there is nothing to choose from: expected texts that are not "
+            f"{sample.name}: there is nothing {purpose}: expected texts that are not "
             f"labelled yet, got {len(texts):,} that all are. Give --pool FILE with others."
         )
-    if len(rows) > MOST_POOL:
-        notes.append(f"{MOST_POOL:,} of {len(rows):,} texts of the pool were drawn to choose from")
-        keep = np.random.default_rng(seed).permutation(len(rows))[:MOST_POOL]
+    if len(rows) > most:
+        notes.append(f"{most:,} of {len(rows):,} texts of the pool were drawn {purpose}")
+        keep = np.random.default_rng(seed).permutation(len(rows))[:most]
         rows = [rows[i] for i in np.sort(keep)]
     return texts.take(rows), notes
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from charkit.answers.candidates import MOST_LABELLED, fresh_rows, load_pool
+from charkit.answers.candidates import MOST_LABELLED, candidates, load_pool
 from charkit.answers.evaluation_labels import TestLabels, read_test_labels
 from charkit.answers.evaluation_plan import (
     DIGITS,
@@ -246,31 +246,7 @@ def _pool(sample: Task) -> tuple[Split, list[str]]:
     Raises:
         DataError: No text is left.
     """
-    texts = sample.pool
-    if texts is None or not len(texts):
-        raise DataError(
-            f"{sample.name}: there is no pool to test on: expected the texts that the head will "
-            "meet, got none. Give --pool FILE, or rows without a label."
-        )
-    rows, n_known = fresh_rows(sample.train, texts)
-    notes = []
-    if n_known:
-        notes.append(
-            f"{n_known:,} texts of the pool are in the labelled sample: left out, for the head "
-            "has seen them"
-        )
-    if repeated := len(texts) - n_known - len(rows):
-        notes.append(f"{repeated:,} texts of the pool repeat others: each counts once")
-    if not rows:
-        raise DataError(
-            f"{sample.name}: there is no pool to test on: expected texts that are not labelled "
-            f"yet, got {len(texts):,} that all are. Give --pool FILE with others."
-        )
-    if len(rows) > MOST_POOL:
-        notes.append(f"{MOST_POOL:,} of {len(rows):,} texts of the pool were drawn to stand for it")
-        kept = np.random.default_rng(0).permutation(len(rows))[:MOST_POOL]
-        rows = [rows[i] for i in np.sort(kept)]
-    return texts.take(rows), notes
+    return candidates(sample, 0, most=MOST_POOL, purpose="to test on")
 
 
 def _layer(encoder: Encoder, layer: int) -> int:

@@ -53,19 +53,17 @@ def _size(n_bytes: int) -> str:
 
 @cache_app.command("list")
 @reported
+@o.takes_options
 def list_entries(
     kinds: Annotated[
         list[str] | None, typer.Option("--kind", help="Only this kind. May be repeated.")
     ] = None,
     cache_dir: o.CacheDir = None,
-    fmt: o.FormatOption = "table",
-    quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
-    log_file: o.LogFile = None,
-    debug: o.Debug = False,
+    *,
+    show: o.ShowOptions,
 ) -> None:
     """List stored results: states of texts, sweep cells, cards of tasks."""
-    output = o.output_of(fmt, quiet, verbose, log_file)
+    output = show.output()
     store = o.store_at(cache_dir)
     _known(store, kinds)
     entries = store.entries(kinds)
@@ -141,6 +139,7 @@ def show_entry(
 
 @cache_app.command("prune")
 @reported
+@o.takes_options
 def prune_entries(
     older: Annotated[
         str | None, typer.Option("--older", help="Only results older than this, such as 30d.")
@@ -154,14 +153,11 @@ def prune_entries(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     cache_dir: o.CacheDir = None,
-    fmt: o.FormatOption = "table",
-    quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
-    log_file: o.LogFile = None,
-    debug: o.Debug = False,
+    *,
+    show: o.ShowOptions,
 ) -> None:
     """Remove stored results; what is in use stays."""
-    output = o.output_of(fmt, quiet, verbose, log_file)
+    output = show.output()
     if older is None and not kinds and not everything and not damaged:
         raise UsageError(
             "nothing chosen: expected --older, --kind, --damaged or --all, got none of them."
@@ -182,20 +178,18 @@ def prune_entries(
 
 
 @reported
+@o.takes_options
 def verify(
     keys: Annotated[
         list[str] | None,
         typer.Argument(help="Keys to check. Default: all.", show_default=False),
     ] = None,
     cache_dir: o.CacheDir = None,
-    fmt: o.FormatOption = "table",
-    quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
-    log_file: o.LogFile = None,
-    debug: o.Debug = False,
+    *,
+    show: o.ShowOptions,
 ) -> None:
     """Check stored results against their manifests: files, sizes, hashes, keys."""
-    output = o.output_of(fmt, quiet, verbose, log_file)
+    output = show.output()
     from charkit.api import verify as verify_store
     from charkit.cli.show import progress_shown
 

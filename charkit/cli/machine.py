@@ -28,6 +28,7 @@ def doctor(
 
 
 @reported
+@o.takes_options
 def fetch(
     names: Annotated[
         list[str],
@@ -36,14 +37,11 @@ def fetch(
             show_default=False,
         ),
     ],
-    fmt: o.FormatOption = "table",
-    quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
-    log_file: o.LogFile = None,
-    debug: o.Debug = False,
+    *,
+    show: o.ShowOptions,
 ) -> None:
     """Download encoders and tasks, so that later work needs no network."""
-    output = o.output_of(fmt, quiet, verbose, log_file)
+    output = show.output()
     from charkit.api import fetch as fetch_names
 
     output.rows([f.row() for f in fetch_names(list(names))], key="fetched", extra={})

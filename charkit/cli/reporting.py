@@ -12,6 +12,7 @@ from charkit.cli.show import reported
 
 
 @reported
+@o.takes_options
 def report(
     run: Annotated[
         Path,
@@ -28,17 +29,14 @@ def report(
         str | None,
         typer.Option("--title", help="What stands above the page. Default: the run's name."),
     ] = None,
-    fmt: o.FormatOption = "table",
-    quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
-    log_file: o.LogFile = None,
-    debug: o.Debug = False,
+    *,
+    show: o.ShowOptions,
 ) -> None:
     """Write one HTML file from a folder of results; it opens without a network.
 
     Example: charkit report results --title "GLUE pilot"
     """
-    output = o.output_of(fmt, quiet, verbose, log_file)
+    output = show.output()
     from charkit.report.pages.run import write_report
 
     place = write_report(run, out=out, title=title)

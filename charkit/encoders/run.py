@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from charkit.config import Pooling
 from charkit.encoders.encoder import Encoder
-from charkit.encoders.layers import visit_layers
-from charkit.encoders.pooling import pool
+from charkit.encoders.layers import pool, visit_layers
 from charkit.encoders.tokens import IntArray, Tokens, next_batch
 from charkit.errors import DataError, MissingError, UsageError
 

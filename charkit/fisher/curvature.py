@@ -12,7 +12,7 @@ from torch import Tensor
 
 from charkit.config import Pooling
 from charkit.encoders import Encoder
-from charkit.encoders.pooling import pool
+from charkit.encoders.layers import pool
 from charkit.encoders.tokens import Tokens
 from charkit.fisher.batches import IntArray, model_inputs
 from charkit.fisher.forward import run_between

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from charkit.config import Progress
 from charkit.encoders import Encoder
-from charkit.encoders.pooling import pool
+from charkit.encoders.layers import pool
 from charkit.encoders.run import free_memory, is_out_of_memory, smaller_budget
 from charkit.fisher.batches import IntArray, batches, choose_budget, model_inputs
 from charkit.fisher.blocks import Block, growing_blocks, tokenised, whole_blocks

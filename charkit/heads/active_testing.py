@@ -170,12 +170,6 @@ def labelling_order(strata: Strata, seed: int) -> IntArray:
     return order
 
 
-def inclusion(strata: Strata, n: int) -> FloatArray:
-    """Return the probability of every row to be among the first n of the order, (n_pool,)."""
-    taken = np.bincount(allocation(strata)[:n], minlength=len(strata.size))
-    return np.asarray((taken / strata.size)[strata.of])
-
-
 @dataclass(frozen=True, eq=False)
 class PoolAccuracy:
     """The accuracy of a pool, as labels and predictions tell it.

@@ -1,10 +1,10 @@
 """The accuracy of heads at larger sizes, predicted from the spectral learning curve.
 
-Two steps. The theory of ridge heads (`charkit.heads.spectral_curve`) gives the mean squared
-error at any size from the spectrum and the label's shares, here under the best penalty: the
-smallest over all resolutions k that a penalty above 0 can bring about. And a margin model turns
-a squared error into an accuracy: where a head explains the share R^2 of the label's variance, the
-score of the right class leads by s = scale * sqrt(2 R^2 / (1 - R^2)) standard deviations,
+Two steps. The theory of ridge heads (the reference below) gives the mean squared error at any size
+from the spectrum and the label's shares, here under the best penalty: the smallest over all
+resolutions k that a penalty above 0 can bring about. And a margin model turns a squared error into
+an accuracy: where a head explains the share R^2 of the label's variance, the score of the right
+class leads by s = scale * sqrt(2 R^2 / (1 - R^2)) standard deviations,
 
     accuracy = E_z Phi(z + s)^(1/m - 1),    z standard normal, m the share of the largest class,
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import least_squares
 
-from metamodel.extrapolate import FAMILIES, fit_curves, median_of_fits
+from metamodel.extrapolate import FAMILIES, fit_curves
 
 SIZES = np.array([16, 23, 32, 45, 64, 90, 128.0])
 
@@ -89,12 +89,6 @@ def test_sizes_in_other_units_change_nothing():
     y = TRUE["pow3"](SIZES) + np.random.default_rng(1).normal(0, 0.02, len(SIZES))
     one, thousand = (fit_curves(SIZES * k, y).scores([512 * k]) for k in (1, 1000))
     np.testing.assert_allclose(one, thousand, atol=1e-9)
-
-
-def test_median_lies_between_its_families():
-    y = TRUE["mmf4"](SIZES)
-    each = [fit_curves(SIZES, y, family=f).scores([1000])[0, 0] for f in FAMILIES]
-    assert median_of_fits(SIZES, y, [1000])[0, 0] == sorted(each)[1]
 
 
 @pytest.mark.parametrize(

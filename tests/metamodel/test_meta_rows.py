@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from meta_samples import make_tables
 
-from metamodel.rows import join_tables, read_tables
+from metamodel.rows import join_tables
 from metamodel.schema import SchemaError
 
 
@@ -46,17 +46,9 @@ def test_order_of_the_tables_does_not_matter(tables):
     np.testing.assert_allclose(first.targets.accuracy, mixed.targets.accuracy)
 
 
-def test_bad_tables_are_refused(tables, tmp_path):
+def test_bad_tables_are_refused(tables):
     evidence, outcomes = tables
     with pytest.raises(SchemaError, match="oof_accuracy"):
         join_tables(evidence.drop(columns="oof_accuracy"), outcomes)
     with pytest.raises(ValueError, match="has an outcome"):
         join_tables(evidence, outcomes.assign(task=outcomes["task"] + "?"))
-    with pytest.raises(FileNotFoundError):
-        read_tables(tmp_path)
-
-
-def test_tables_are_read_from_a_folder(tables, tmp_path):
-    for kind, table in zip(("evidence", "outcomes"), tables, strict=True):
-        table.to_parquet(tmp_path / f"metadata_{kind}.parquet")
-    assert len(read_tables(tmp_path).evidence) == len(tables[0])

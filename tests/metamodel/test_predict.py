@@ -3,7 +3,7 @@ import pytest
 from meta_samples import LAYERS, make_tables, pilot_of, task_of, toy_data, toy_metamodel, truth
 
 from metamodel import predict
-from metamodel.predict import load_shipped, with_encoders
+from metamodel.predict import load_shipped
 from metamodel.schema import check_evidence
 
 SIZES = (64, 128, 256, 512, 1024, 2048)
@@ -189,12 +189,6 @@ def test_contributions_lead_from_chance_to_the_prediction(model, any_pilot):
 def test_the_unusual_is_named(model, pilot):
     assert model.outside(pilot) == []
     assert len(model.outside(pilot.assign(n_classes=90))) == 1
-
-
-def test_encoders_can_be_renamed_without_a_change(model, pilot):
-    other = with_encoders(model, ["one", "two"])
-    assert other.encoders == ("one", "two")
-    assert other.curve(pilot, SIZES).equals(model.curve(pilot, SIZES))
 
 
 @pytest.fixture

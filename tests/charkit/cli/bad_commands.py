@@ -617,7 +617,7 @@ CASES = [
     ),
     BadCommand(
         "evaluate_no_pool", "charkit evaluate where every row has a label.",
-        EVALUATE, 3, "there is no pool to test on",
+        EVALUATE, 3, "there is nothing to test on",
         follow=lambda attempt: _half_labelled(attempt.folder),
     ),
     BadCommand(

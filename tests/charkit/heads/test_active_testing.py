@@ -9,7 +9,6 @@ from charkit.heads.active_testing import (
     UNIFORM,
     Strata,
     allocation,
-    inclusion,
     labelling_order,
     make_strata,
     pool_accuracy,
@@ -20,6 +19,12 @@ POOL = 800
 
 def confident(seed=0, n=POOL):
     return np.clip(np.random.default_rng(seed).beta(6, 2, n), 0.5, 0.99)
+
+
+def inclusion(strata, n):
+    """The probability of every row to be among the first n of the order."""
+    taken = np.bincount(allocation(strata)[:n], minlength=len(strata.size))
+    return (taken / strata.size)[strata.of]
 
 
 def drawn(strata, right, n, seed):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.stats import norm
+from spectral_curve import ridge_risk
 
 from charkit.heads.spectral_accuracy import lead_accuracy, predict_accuracy, ridge_error_curve
-from charkit.heads.spectral_curve import ridge_risk
 
 
 def test_the_least_error_is_that_of_the_best_penalty() -> None:

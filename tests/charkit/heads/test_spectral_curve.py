@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
+from spectral_curve import ridge_risk
 
 from charkit.errors import UsageError
-from charkit.heads.spectral_curve import ridge_risk
 
 VALUES = 1.0 / np.arange(1, 41) ** 1.2
 SHARES = 2.0 * VALUES**1.1 / (VALUES**1.1).sum()

@@ -1,4 +1,4 @@
-"""The learning curve of a ridge head, predicted from a spectrum: no head is trained.
+"""The oracle: the learning curve of a ridge head under a given penalty, from a spectrum.
 
 Features with covariance eigenvalues l_i, a target with the share v_i^2 of its variance along the
 i-th direction (whitened) and the rest s^2 along none, n training rows and the total penalty d

@@ -72,14 +72,14 @@ def known_labels(sample: Task, seed: int) -> tuple[Split, list[str]]:
 
 
 def candidates(
-    sample: Task, seed: int, *, most: int = MOST_POOL, purpose: str = "to choose from"
+    sample: Task, seed: int, *, most: int | None = None, purpose: str = "to choose from"
 ) -> tuple[Split, list[str]]:
     """Return the different texts without a label, and what was left out.
 
     Args:
         sample: From `load_pool`.
         seed: Of the draw where there are too many.
-        most: Texts that are drawn from more.
+        most: Texts that are drawn from more. Default: `MOST_POOL`.
         purpose: What they are for, in messages.
 
     Raises:
@@ -102,6 +102,7 @@ def candidates(
             f"{sample.name}: there is nothing {purpose}: expected texts that are not "
             f"labelled yet, got {len(texts):,} that all are. Give --pool FILE with others."
         )
+    most = MOST_POOL if most is None else most
     if len(rows) > most:
         notes.append(f"{most:,} of {len(rows):,} texts of the pool were drawn {purpose}")
         keep = np.random.default_rng(seed).permutation(len(rows))[:most]

@@ -272,7 +272,7 @@ def test_repeats_and_texts_of_the_sample_are_left_out_of_the_pool(ask, files):
     first = pd.read_csv(files[0] / "old.csv")["body"][0]
     place.write_text(place.read_text() + f"{first}\n{text_of('good', 60)}\n")
     notes = " ".join(ask().notes)
-    assert "1 texts of the pool are in the labelled sample" in notes
+    assert "1 texts of the pool are labelled already" in notes
     assert "1 texts of the pool repeat others" in notes
 
 
@@ -286,7 +286,7 @@ def test_a_pool_that_is_too_small_or_known_is_refused(ask, files):
 
 
 def test_no_pool_and_one_class_are_refused(ask, files):
-    with pytest.raises(DataError, match="there is no pool"):
+    with pytest.raises(DataError, match="there is nothing to test on"):
         ask(pool=None)
     (files[0] / "old.csv").write_text("body,stars\nx,a\ny,a\nz,a\n")
     with pytest.raises(DataError, match="there is no head to test"):

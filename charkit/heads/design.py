@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from charkit.heads.symmetric import eigenvectors
+
 
 @dataclass(frozen=True)
 class Design:
@@ -84,7 +86,7 @@ def make_design(features: Tensor) -> Design:
     centred = centred / scale[:, None, None].to(features.dtype)
     basis, reduced = _reduce(centred)
     gram = torch.bmm(reduced.mT, reduced) / reduced.shape[1]
-    spectrum, rotation = _eigenvectors(gram)
+    spectrum, rotation = eigenvectors(gram)
     ones = reduced.new_ones((*reduced.shape[:2], 1))
     return Design(
         rows=torch.cat([torch.bmm(reduced, rotation), ones], 2),
@@ -93,19 +95,6 @@ def make_design(features: Tensor) -> Design:
         mean=mean,
         scale=scale,
     )
-
-
-def _eigenvectors(gram: Tensor) -> tuple[Tensor, Tensor]:
-    """Return eigenvalues and eigenvectors of symmetric matrices, (B, r) and (B, r, r).
-
-    Few distinct rows give an eigenvalue of zero many times over, and then LAPACK's float32 does
-    not always converge (3 of 900 such samples); float64 did on all of them.
-    """
-    try:
-        found = torch.linalg.eigh(gram)
-    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
-        found = torch.linalg.eigh(gram.double())
-    return found.eigenvalues.to(gram.dtype), found.eigenvectors.to(gram.dtype)
 
 
 def _reduce(rows: Tensor) -> tuple[Tensor | None, Tensor]:

@@ -39,6 +39,7 @@ from torch import Tensor
 
 from charkit.heads.loss import class_covariance, evaluate, residuals
 from charkit.heads.minimise import Minimum, Problem
+from charkit.heads.symmetric import eigenvectors
 
 # A leverage of 1 would divide by zero: a row that fixes a direction by itself. The bound leaves a
 # factor of 10,000, beyond which float32 has no digits left.
@@ -107,7 +108,7 @@ def _moves_by_halves(
     separate = probabilities * (1 - probabilities)
     separate *= n_classes / (n_classes - 1)  # exact where all classes are equally probable
     move = _moves(problem, equivalent_weight(separate, problem), rest, squares)
-    rotation = torch.linalg.eigh(class_covariance(probabilities)).eigenvectors
+    _, rotation = eigenvectors(class_covariance(probabilities))
     turned = torch.bmm(rotation.mT, probabilities)
     weights = torch.bmm(rotation.mT.square(), probabilities).sub_(turned.square_())
     rest = torch.bmm(rotation.mT, rest)
@@ -149,13 +150,13 @@ def joint_weight(probabilities: Tensor, problem: Problem) -> tuple[Tensor, Tenso
     contrasts = _contrasts(n_classes, probabilities.device)
     joint = contrasts.mT @ class_covariance(probabilities).double() @ contrasts
     for _ in range(_ROUNDS):
-        weights, turn = torch.linalg.eigh(joint)
+        weights, turn = eigenvectors(joint)
         variance = _variance(weights.clamp_min(_SMALLEST_WEIGHT), problem)
         directions = contrasts @ turn
         spread = _diagonal((directions * variance.unsqueeze(1)) @ directions.mT)
         level = contrasts.mT @ _mean_information(probabilities, spread) @ contrasts
         joint = _without(level, contrasts.mT @ (spread.unsqueeze(2) * contrasts))
-    weights, turn = torch.linalg.eigh(joint)
+    weights, turn = eigenvectors(joint)
     return contrasts @ turn, weights.clamp_min(_SMALLEST_WEIGHT)
 
 
@@ -203,9 +204,9 @@ def _mean_information(probabilities: Tensor, spread: Tensor) -> Tensor:
 
 def _without(level: Tensor, spread: Tensor) -> Tensor:
     """Return (level^-1 - spread)^-1 without an inverse of either, never negative."""
-    values, turn = torch.linalg.eigh(level)
+    values, turn = eigenvectors(level)
     root = (turn * values.clamp_min(0).sqrt().unsqueeze(1)) @ turn.mT
-    shares, basis = torch.linalg.eigh(root @ spread @ root)
+    shares, basis = eigenvectors(root @ spread @ root)
     side = root @ basis
     rest: Tensor = (side / (1 - shares.clamp(0, _LARGEST_SHARE)).unsqueeze(1)) @ side.mT
     return rest

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from charkit.heads.design import Design
 from charkit.heads.loss import Fit, class_covariance, curvature, evaluate, residuals
+from charkit.heads.symmetric import eigenvectors
 
 # Steps that L-BFGS remembers. Nocedal and Wright (2006, section 7.2) advise 3 to 20. Measured on
 # 512 rows of scikit-learn's digits, wine and breast cancer at the total penalty 0.001: 3 took 41,
@@ -106,7 +107,7 @@ class _Preconditioner:
         if covariance.shape[1] == 1:
             values = covariance
         else:
-            values, self.rotation = torch.linalg.eigh(covariance)
+            values, self.rotation = eigenvectors(covariance)
             values[:, 0] = values[:, 1]  # adding one number to all logits changes nothing
             values = values.unsqueeze(2)
         largest = values.amax(1, keepdim=True)

@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from charkit.heads.symmetric import eigenvectors
+
 FloatArray = NDArray[np.float64]
 
 # Bounds on the time of k-means: its rounds, and the rows and leading directions that it sees. They
@@ -47,7 +49,7 @@ def make_spectrum(features: Tensor) -> Spectrum:
     mean = features.mean(1, dtype=torch.float64)
     centred = features - mean[:, None].to(features.dtype)
     covariance = torch.bmm(centred.mT, centred) / max(features.shape[1], 1)
-    values, vectors = torch.linalg.eigh(covariance)
+    values, vectors = eigenvectors(covariance)
     values = values.double().flip(1)
     floor = (_SMALLEST * values[:, :1]).clamp_min(torch.finfo(torch.float64).tiny)
     return Spectrum(

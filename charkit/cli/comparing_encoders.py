@@ -58,7 +58,7 @@ def encoders(
         "encoding": encode,
         "store": run.store(),
     }
-    opened = o.opened(output, task, read, run)
+    opened = o.opened(output, task, read, run, metric=metric)
     if dry_run:
         _show_plans(output, *plan_encoders(opened, **given))
         return

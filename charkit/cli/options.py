@@ -368,7 +368,13 @@ def _default(option: Field[Any]) -> Any:
 
 
 def opened(
-    output: Output, source: str, read: ReadOptions, run: RunOptions, **more: Any
+    output: Output,
+    source: str,
+    read: ReadOptions,
+    run: RunOptions,
+    *,
+    metric: str | None = None,
+    **more: Any,
 ) -> LazyTask:
     """Return a task that is read when it is needed, having noted what is known of it.
 
@@ -377,6 +383,7 @@ def opened(
         source: Where it is.
         read: How it is read.
         run: The store, and whether the network may be used.
+        metric: The metric asked for; None for the task's own.
         more: Other fields of `charkit.tasks.card.SourceOptions`.
 
     Raises:
@@ -384,7 +391,7 @@ def opened(
     """
     announce_hub(output, source, run.offline)
     task = read.task(source, run, **more)
-    for line in task.card.description:
+    for line in task.card.described(metric):
         output.note(line)
     return task
 

@@ -68,7 +68,7 @@ def layers(
         "encoding": encode,
         "store": run.store(),
     }
-    opened = o.opened(output, task, read, run)
+    opened = o.opened(output, task, read, run, metric=metric)
     if dry_run:
         show_plan(output, plan_layers(opened, **given))
         return

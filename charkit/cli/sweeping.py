@@ -141,7 +141,7 @@ def sweep(
     part = None if shard is None else Shard.parse(shard, executor)
     planned_for = plan.planned_for(executor)
     given = grid.given()
-    opened = [o.opened(output, task, read, run) for task in tasks]
+    opened = [o.opened(output, task, read, run, metric=grid.metric) for task in tasks]
     loaded = [run.encoder(name) for name in encoder]
     if plan.dry_run:
         given |= asdict(encode)

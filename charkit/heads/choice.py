@@ -29,6 +29,8 @@ SIGNAL_LEVEL = 0.99
 # sqrt(0.01 * 0.99 / 10,000) = 0.001, a tenth of the level that it is compared with.
 N_SIMULATED = 10_000
 
+_SMALLEST_LOG = -690.0  # of a p-value: the normal score of less is not finite
+
 
 @dataclass(frozen=True, eq=False)
 class LayerChoice:
@@ -241,6 +243,7 @@ def has_signal(
     *,
     shuffled: Gains | None = None,
     random_encoder: Gains | None = None,
+    labels: NDArray[np.int64] | None = None,
     layers: Sequence[int] | None = None,
     level: float = SIGNAL_LEVEL,
     seed: int = 0,
@@ -257,6 +260,9 @@ def has_signal(
         gains: From `classification_gains` or `regression_gains`.
         shuffled: The same for heads trained on shuffled labels, of the same draws and layers.
         random_encoder: The same for a random encoder: reported, without a say.
+        labels: Class codes of the rows, (m,): then heads that are right on every row count too.
+            Their recall does not vary, so that nothing is known of its error, but shuffled labels
+            would hardly fit.
         layers: Numbers of the L layers. Default: 0..L-1.
         level: One minus the rate of false alarms.
         seed: Of the simulated maxima.
@@ -282,12 +288,19 @@ def has_signal(
         scores = np.minimum(scores, beyond.normal_scores())
     maxima = means.maxima(seed=seed, n_simulated=N_SIMULATED)
     threshold = float(np.quantile(maxima, level))
+    perfect = False
+    if labels is not None and scores.max() <= threshold:
+        found = _perfect_scores(gains, labels)
+        perfect = bool(found.max() > threshold)
+        scores = np.maximum(scores, found)
     top = _shown(scores, means.mean, threshold, n_layers)
     measure, layer = list(gains)[top // n_layers], names[top % n_layers]
     gain = float(means.mean[top])
     needed = _needed(means, top, threshold)
     if beyond is not None:  # it must also be ahead of the shuffled labels' gain
         needed = max(needed, gain - float(beyond.mean[top]) + _needed(beyond, top, threshold))
+    if perfect:
+        needed = gain  # no less would show: one wrong row, and its error is known
     p_value = float((1 + (maxima >= scores.max()).sum()) / (1 + len(maxima)))
     signal = bool(scores.max() > threshold)
     other = None
@@ -297,6 +310,25 @@ def has_signal(
     return SignalTest(
         signal, reason, layer, measure, gain, gain - needed, p_value, level, needed, other
     )
+
+
+def _perfect_scores(gains: Gains, labels: NDArray[np.int64]) -> FloatArray:
+    """Return the normal scores of columns that are right on every row of every draw; else 0.
+
+    Of all orders of the labels, the share that fits given predictions on every row is at most
+    n_1! ... n_C! / n!, for n_c rows of class c: the p-value of an exact permutation test.
+
+    Args:
+        gains: Measures, of which balanced accuracy shows who is right, (S, L, m) each.
+        labels: Class codes, (m,).
+    """
+    from scipy.special import gammaln, ndtri
+
+    counts = np.unique(labels, return_counts=True)[1]
+    log_p = float(gammaln(counts + 1).sum() - gammaln(counts.sum() + 1))
+    most = 1 - 1 / len(counts) - 1e-9 if len(counts) > 1 else np.inf
+    right = [(g.mean(2) > most).all(0) & (n == "balanced_accuracy") for n, g in gains.items()]
+    return np.where(np.concatenate(right), -ndtri(np.exp(max(log_p, _SMALLEST_LOG))), 0.0)
 
 
 def _may_be_best(means: CrossedMeans, index: int, *, level: float, seed: int) -> bool:

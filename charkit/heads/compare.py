@@ -97,6 +97,7 @@ def compare_layers(result: SweepResult, task: str, encoder: str) -> LayerCompari
             gains["none"],
             shuffled=gains.get("shuffled_labels"),
             random_encoder=gains.get("random_encoder"),
+            labels=rows["none"]["labels"] if card.n_classes else None,
             layers=layers,
         )
     n = int(mine["n_train"].max())

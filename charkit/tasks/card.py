@@ -81,6 +81,14 @@ class TaskCard:
             for below, rows, chars in self.lengths
         )
 
+    def described(self, metric: str | None = None) -> list[str]:
+        """Return ``description``, with the metric that was asked for in place of the task's own."""
+        first, *rest = self.description
+        return [
+            first.replace(f", metric {self.metric}", f", metric {metric or self.metric}"),
+            *rest,
+        ]
+
     @classmethod
     def of(cls, task: Task) -> TaskCard:
         """Return the card of a task."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from charkit.tasks.files.table import some
 from charkit.tasks.tables import ADVICE, FORMATS, format_of
 
 _SHOWN = 8
+
+_HIVE = re.compile(r"[^=/]+=[^/]*")
+"""A folder of a Hive partition: the name of a column and its value in all rows inside."""
 
 
 def listed(folder: Path) -> list[Path]:
@@ -53,6 +57,9 @@ def _instead(folder: Path, files: Mapping[str, list[Path]]) -> str:
         classes = class_folders(place)
         if classes:
             return _table_of(place, classes)
+    keyed = [p for p in inside if p.is_dir() and _HIVE.fullmatch(p.name)]
+    if keyed:
+        return _of_partitions(folder, keyed)
     inner = [p.name for p in inside if p.is_dir() and any(p.glob("*train*"))]
     if inner:
         names = some(inner, shown=_SHOWN)
@@ -61,6 +68,28 @@ def _instead(folder: Path, files: Mapping[str, list[Path]]) -> str:
         names = some((p.name for p in paths), shown=_SHOWN)
         return f"Files found: {names}. Name one train, or give a file, as {paths[0]}."
     return _of_other_kinds(inside)
+
+
+def _of_partitions(folder: Path, keyed: Sequence[Path]) -> str:
+    """Return how to make one table of Hive partitions, such as ``year=2024/part-0.parquet``."""
+    names = some((p.name for p in keyed), shown=4)
+    script = (
+        "import pyarrow.dataset as d, pyarrow.parquet as q; "
+        f"q.write_table(d.dataset({str(folder)!r}, format={_kind_inside(keyed)!r}, "
+        f"partitioning='hive').to_table(), {f'{folder.name}.parquet'!r})"
+    )
+    return (
+        f"It holds Hive partitions ({names}): columns whose values are names of folders, which "
+        f'are not read. Write one table, with these columns: python -c "{script}"'
+    )
+
+
+def _kind_inside(folders: Sequence[Path]) -> str:
+    """Return the format of the files in folders, as pyarrow calls it."""
+    files = (p for folder in folders for p in sorted(folder.rglob("*")) if p.is_file())
+    kinds = {".csv": "csv", ".arrow": "ipc", ".feather": "feather", ".json": "json",
+             ".jsonl": "json", ".ndjson": "json"}  # fmt: skip
+    return next((kinds[f] for p in files if (f := format_of(p) or "") in kinds), "parquet")
 
 
 def _of_other_kinds(inside: Sequence[Path]) -> str:

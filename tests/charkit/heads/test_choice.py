@@ -200,6 +200,34 @@ def test_constant_heads_have_no_signal_and_say_so():
     assert "no head tells the rows apart" in verdict.reason
 
 
+def right_rows(n_draws, n_rows, *, wrong=0):
+    """Heads that are right on all rows but some, their confidence differing between two draws."""
+    rng = np.random.default_rng(21)
+    labels = np.arange(n_rows) % 2
+    right = np.ones((n_draws, 3, n_rows), bool)
+    right[:, :, :wrong] = False
+    nats = 0.05 * rng.random(right.shape) * np.linspace(0.2, 4, n_draws)[:, None, None]
+    prior = np.full((n_draws, n_rows), np.log(2))
+    return classification_gains(right, nats, labels, majority_log_loss=prior), labels
+
+
+def test_two_draws_that_are_right_on_every_row_show_a_signal():
+    gains, labels = right_rows(2, 60)
+    verdict = has_signal(gains, shuffled={k: 0 * v for k, v in gains.items()}, labels=labels)
+    assert verdict.signal
+    assert (verdict.gain, verdict.gain_low, verdict.detectable) == (0.5, 0.0, 0.5)
+
+
+def test_a_few_right_rows_show_none():
+    gains, labels = right_rows(2, 6)  # one in twenty orders of the labels fits
+    assert not has_signal(gains, labels=labels).signal
+
+
+def test_shuffled_labels_never_seem_right_on_every_row():
+    gains, labels = right_rows(2, 60, wrong=30)
+    assert not has_signal({"balanced_accuracy": gains["balanced_accuracy"]}, labels=labels).signal
+
+
 def test_one_evaluation_row_or_one_class_has_no_signal():
     rng = np.random.default_rng(12)
     assert not has_signal(null_gains(rng, n_rows=1, effect=5.0)).signal

@@ -30,6 +30,13 @@ def test_characters_of_cut_texts_are_counted_up_to_what_is_kept(lengths, power):
     assert sum(min(n, longest) for n in lengths) <= between <= sum(lengths)
 
 
+def test_a_card_is_described_with_the_metric_asked_for():
+    card = TaskCard.of(task_of([5, 6, 7, 8]))
+    assert card.described() == list(card.description)
+    assert card.described("macro_f1")[0].endswith("metric macro_f1")
+    assert card.described("macro_f1")[1:] == list(card.description[1:])
+
+
 def test_a_card_is_found_again_as_it_was(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("text,label\n" + "".join(f"text {i},{'ab'[i % 2]}\n" for i in range(20)))

@@ -258,6 +258,20 @@ def test_folders_of_classes_are_refused_with_a_command_that_makes_a_table(tmp_pa
     assert (task.class_names, len(task.train) + len(task.evaluation)) == (("bad", "good"), 16)
 
 
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_hive_partitions_are_refused_with_a_command_that_makes_a_table(tmp_path, ending):
+    for year in (2023, 2024):
+        inside = tmp_path / "set" / f"year={year}" / "month=1"
+        put(inside / f"part-0{ending}", rows(9, start=year))
+    with pytest.raises(DataError, match=r"Hive partitions \(year=2023, year=2024\)") as caught:
+        load_task(tmp_path / "set")
+    command = str(caught.value).split("columns: ")[1]
+    command = command.replace("python -c", f"{sys.executable} -c")
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True)
+    task = load_task(tmp_path / "set.parquet", text="text", label="label")
+    assert (task.n_classes, len(task.train) + len(task.evaluation)) == (3, 18)
+
+
 def test_texts_and_labels_in_two_files_are_refused_with_a_command_that_joins_them(tmp_path):
     for part, n in (("train", 12), ("test", 6)):
         (tmp_path / f"{part}_text.txt").write_text("".join(f'a "b" {part} {i}\n' for i in range(n)))

@@ -24,6 +24,7 @@ from _scale_jobs import CELL_S, burn, nothing
 
 from charkit.config import content_hash
 from charkit.encoders import encode, encode_to_store, load_encoder
+from charkit.encoders.tokens import tokenise
 from charkit.entry import run_text
 from charkit.heads.grid import SweepPlan, SweepSettings, plan_sweep
 from charkit.heads.sweep import run_sweep
@@ -215,10 +216,33 @@ def growth(store: Store, *, smoke: bool) -> dict[str, Any]:
         n_tokens = int(states.n_tokens.sum())
     seeds = [1, 2, 3] if smoke else [1, 2, 4]
     heads = [timed_sweep(store, InProcess(), n) for n in seeds]
+    begun = time.perf_counter()
+    tokenised = int(tokenise(encoder, split.texts, None, max_length=256).lengths.sum())
+    tokenising = time.perf_counter() - begun
+    rates = {
+        "tokenised_a_second": round(tokenised / tokenising),
+        "written_a_second": round(written_a_second(store.root, 2**24 if smoke else 2**29)),
+    }
     return {
+        "rates": rates,
         "encode": slope(texts, encoding) | {"tokens_a_second": round(n_tokens / encoding[-1])},
         "heads": slope([run["cells"] for run in heads], [run["seconds"] for run in heads]),
     }
+
+
+def written_a_second(folder: Path, n_bytes: int) -> float:
+    """Return bytes a second of one file that is written and known to be on disk."""
+    place = folder / "rate.tmp"
+    block = np.random.default_rng(0).bytes(2**22)
+    begun = time.perf_counter()
+    with place.open("wb") as file:
+        for _ in range(n_bytes // len(block)):
+            file.write(block)
+        file.flush()
+        os.fsync(file.fileno())
+    seconds = time.perf_counter() - begun
+    place.unlink()
+    return n_bytes / seconds
 
 
 # -- the store --------------------------------------------------------------------------

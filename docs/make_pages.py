@@ -74,7 +74,10 @@ def _row(description: str, exit_code: int, fragment: str) -> str:
 
 def _table(path: str) -> ModuleType:
     """Return a module of the tests by its path."""
-    place = TESTS / path
+    return _module(TESTS / path)
+
+
+def _module(place: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(place.stem, place)
     assert spec is not None
     assert spec.loader is not None
@@ -88,6 +91,7 @@ FIVE = ("<!-- five figures: begin -->", "<!-- five figures: end -->")
 ANSWER = ("<!-- answer: begin -->", "<!-- answer: end -->")
 STUDY = ("<!-- study: begin -->", "<!-- study: end -->")
 TRANSFER = ("<!-- other encoders: begin -->", "<!-- other encoders: end -->")
+SCALE = ("<!-- scale: begin -->", "<!-- scale: end -->")
 FAULTS = ("<!-- faults: begin -->", "<!-- faults: end -->")
 
 
@@ -135,6 +139,38 @@ def robustness_page() -> str:
     place = ROOT / "results" / "robustness.json"
     block = faults_block(json.loads(place.read_text(encoding="utf-8")))
     return _with_block(HERE / "robustness.md", block, FAULTS)
+
+
+def scale_page() -> str:
+    """Return the page of executors with the block of what was measured made anew."""
+    found = json.loads((ROOT / "benchmarks/results/scale.json").read_text(encoding="utf-8"))
+    return _with_block(HERE / "scale.md", scale_block(found), SCALE)
+
+
+def scale_block(found: dict[str, Any]) -> str:
+    """Return how seconds grow, and what large studies would take, as Markdown.
+
+    Args:
+        found: The content of benchmarks/results/scale.json.
+    """
+    made = _module(HERE / "scale_plan.py")
+    details = found["details"]
+    growth = details["growth"]
+    rates = growth["rates"]
+    lines = [
+        _measured_on(found["environment"], "bench-scale"),
+        "",
+        "How do seconds grow? A slope of 1 on logarithmic axes means: twice the work, twice the time.",
+        "",
+        *made.slope_lines(growth, details["store"]),
+        "",
+        f"One core here tokenises {rates['tokenised_a_second']:,.0f} tokens a second; the disk takes "
+        f"{rates['written_a_second'] / 1e6:,.0f} MB a second.",
+        "",
+        *made.plan_lines(growth),
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def estimate_page() -> str:
@@ -266,6 +302,8 @@ MEASURED = {
     "fisher": ("Fisher embeddings", "bench-fisher"),
     "distances": ("Distances between tasks", "bench-fisher"),
     "tables": ("Reading CSV files", "bench-tables"),
+    "scale": ("Where jobs run, and the store", "bench-scale"),
+    "gpu": ("One GPU", "bench-gpu"),
 }
 """Files of benchmarks/results in the page's order -> heading, make target."""
 
@@ -462,6 +500,7 @@ PAGES = {
     "errors.md": errors_page,
     "estimate.md": estimate_page,
     "benchmarks.md": benchmarks_page,
+    "scale.md": scale_page,
 }
 
 

@@ -29,6 +29,7 @@ from charkit.entry import run_text
 from charkit.heads.grid import SweepPlan, SweepSettings, plan_sweep
 from charkit.heads.sweep import run_sweep
 from charkit.parallel import Executor, InProcess, Processes, run_jobs
+from charkit.progress import Rate
 from charkit.store import Store
 from charkit.tasks import Task, generated_task
 
@@ -127,12 +128,12 @@ def timed_sweep(store: Store, executor: Executor, n_seeds: int) -> dict[str, Any
     begun = time.perf_counter()
     result = run_sweep(planned, executor=executor, progress=note)
     seconds = time.perf_counter() - begun
-    begin, end = steps[0][0], steps[-1][0]
-    wrong = [
-        abs((at - begin) * (1 - share) / share / (end - at) - 1)
-        for at, share, _ in steps
-        if 0.1 <= share <= 0.9
-    ]
+    rate, end, wrong = Rate(), steps[-1][0], []
+    for at, share, _ in steps:
+        rate.note(at, share)
+        left = rate.left(at)
+        if left is not None and 0.1 <= share <= 0.9:
+            wrong.append(abs(left / (end - at) - 1))
     memory = [bytes_ for *_, bytes_ in steps]
     tenth = max(1, len(memory) // 10)
     early, late = memory[tenth : 2 * tenth], memory[-2 * tenth : -tenth]  # workers are all there

@@ -145,17 +145,48 @@ class _Bars:
             bar.close()
 
 
+class Rate:
+    """How fast work goes on, and how long the rest takes at this rate.
+
+    The clock runs from the first report of work that is done: before it, processes start, and
+    what an earlier run has finished is counted at once.
+    """
+
+    def __init__(self) -> None:
+        self._origin: tuple[float, float] | None = None
+        self._share = 0.0
+
+    def note(self, now: float, share: float) -> None:
+        """Take a report.
+
+        Args:
+            now: Time, in seconds.
+            share: What is done, in [0, 1].
+        """
+        self._share = share
+        if share > 0 and self._origin is None:
+            self._origin = now, share
+
+    def left(self, now: float) -> float | None:
+        """Return the seconds that the rest takes; None before a second report of more work."""
+        if self._origin is None or self._share <= self._origin[1]:
+            return None
+        begun, first = self._origin
+        return (now - begun) * (1 - self._share) / (self._share - first)
+
+
 class _Line:
     """What a log says of work that goes on."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._begun: dict[str, float] = {}
+        self._rates: dict[str, Rate] = {}
         self._now: tuple[str, int, int] | None = None
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         with self._lock:
-            self._begun.setdefault(bar_of(stage), time.monotonic())
+            rate = self._rates.setdefault(bar_of(stage), Rate())
+            rate.note(time.monotonic(), done / total if total else 1.0)
             self._now = stage, done, total
 
     def text(self) -> str | None:
@@ -164,14 +195,12 @@ class _Line:
             if self._now is None:
                 return None
             stage, done, total = self._now
-            elapsed = time.monotonic() - self._begun[bar_of(stage)]
+            left = self._rates[bar_of(stage)].left(time.monotonic())
         if done >= total:
             return None
-        share = done / total
-        far = f"{share:.0%}" if _MARK in stage else f"{done:,} of {total:,}"
-        if not share:
+        far = f"{done / total:.0%}" if _MARK in stage else f"{done:,} of {total:,}"
+        if left is None:
             return f"{printable(stage)}: {far}"
-        left = elapsed * (1 - share) / share
         return f"{printable(stage)}: {far}, about {_duration(left)} left"
 
 

@@ -368,22 +368,24 @@ def _encoded(
     return keys[0], keys[1], used
 
 
-_PASSES = 10
-"""The remaining time is promised after the first tenth of the work: so a pass is a tenth."""
+_PASS = 20
+"""Jobs of a pass: the remaining time is promised after the first tenth of the work, and the order
+inside a pass, long jobs first, is not that of the whole."""
 
 
 def in_passes(work: Sequence[Work], costs: Sequence[float]) -> list[Work]:
-    """Order jobs so that each tenth of them is a sample of all, and the last ones are short.
+    """Order jobs in passes, each a sample of all, its last ones short.
 
     How much longer one task's heads take than foreseen shows in every pass, so that the rate of
-    the first tenth holds for the rest; and no long job is left for the end, when others idle.
+    the first ones holds for the rest; and no long job is left for the end, when others idle.
 
     Args:
         work: The jobs.
         costs: What each costs, in any unit.
     """
     longest_first = sorted(range(len(work)), key=lambda i: -costs[i])
-    return [work[i] for start in range(_PASSES) for i in longest_first[start::_PASSES]]
+    n_passes = max(1, len(work) // _PASS)
+    return [work[i] for start in range(n_passes) for i in longest_first[start::n_passes]]
 
 
 def weighed(progress: Progress, costs: Sequence[float]) -> Callable[[int, object], None]:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from charkit.progress import PARTS, Whole, lines, shown
+from charkit.progress import PARTS, Rate, Whole, lines, shown
 
 
 def test_several_stages_are_one_bar_that_never_falls_and_ends_at_its_total():
@@ -23,9 +23,22 @@ def test_several_stages_are_one_bar_that_never_falls_and_ends_at_its_total():
     assert [name for name, *_ in seen][2:4] == ["estimate: b", "estimate: other"]
 
 
+def test_the_rate_leaves_out_what_came_before_the_first_report_of_work():
+    rate = Rate()
+    assert rate.left(0.0) is None
+    rate.note(5.0, 0.0)
+    rate.note(30.0, 0.4)  # what an earlier run had finished, and the start of processes
+    assert rate.left(31.0) is None
+    rate.note(40.0, 0.6)
+    assert rate.left(40.0) == pytest.approx(20.0)
+    assert rate.left(42.0) == pytest.approx(24.0)  # nothing was reported for two seconds
+
+
 def test_a_line_comes_though_nothing_is_reported():
     predicted = []
     with lines(predicted.append, every_s=0.02) as report:
+        report("estimate: encode", 0, 1000)
+        report("estimate: encode", 200, 1000)
         report("estimate: encode", 250, 1000)
         until = time.monotonic() + 5
         while len(predicted) < 2 and time.monotonic() < until:

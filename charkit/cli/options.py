@@ -203,7 +203,7 @@ FormatOption = Annotated[
 ]
 Quiet = Annotated[
     bool,
-    typer.Option("--quiet", "-q", help="The result and errors alone.", rich_help_panel=SHOW),
+    typer.Option("--quiet", "-q", help="Print only the result and errors.", rich_help_panel=SHOW),
 ]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Log what is done.", rich_help_panel=SHOW)

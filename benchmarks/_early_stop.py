@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from charkit.encoders import Encoder
 from charkit.fisher import FisherOptions, Head, TaskEmbedding, fisher_embedding
-from charkit.fisher.options import DEFAULT_OPTIONS
-from charkit.fisher.texts import FisherTexts
+from charkit.fisher.options import DEFAULT_OPTIONS, FisherTexts
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,9 @@ from charkit.encoders import Encoder
 from charkit.encoders.layers import pool
 from charkit.encoders.tokens import tokenise
 from charkit.fisher import Head
-from charkit.fisher.batches import batches, choose_budget, model_inputs
-from charkit.fisher.forward import frozen
-from charkit.fisher.layout import block_of
-from charkit.fisher.sites import sites_of
-from charkit.fisher.texts import FisherTexts
+from charkit.fisher.forward import batches, choose_budget, frozen, model_inputs
+from charkit.fisher.layout import block_of, sites_of
+from charkit.fisher.options import FisherTexts
 
 
 class Probe(torch.nn.Module):

@@ -10,7 +10,7 @@ import pandas as pd
 from charkit.answers.library import LibraryEntry, write_library
 from charkit.durable import write_whole
 from charkit.errors import UsageError
-from charkit.fisher.group_intervals import group_norm_intervals
+from charkit.fisher.intervals import group_norm_intervals
 from charkit.heads.records import write_table
 from glue_pilot.samples import EmbeddingStudy, Sample
 

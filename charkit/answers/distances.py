@@ -12,22 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from charkit.answers.gather import (
-    Comparable,
-    Failure,
-    Gathered,
-    Sampling,
-    gather,
-    layer_words,
-)
+from charkit.answers.gather import Comparable, Failure, Gathered, Sampling, gather, layer_words
 from charkit.answers.reference import Measure, choose_measure
 from charkit.config import EncodeOptions, Progress, no_progress
 from charkit.durable import write_whole
 from charkit.encoders.load import EncoderChoice
 from charkit.errors import CellsFailedError, UnknownNameError, UsageError
 from charkit.escape import csv_of
-from charkit.fisher.distance_intervals import UNSTEADY, corrected_pairwise
 from charkit.fisher.distances import check_metric, pairwise
+from charkit.fisher.intervals import UNSTEADY, corrected_pairwise
 from charkit.fisher.options import FisherOptions
 from charkit.fisher.stability import STABLE
 from charkit.heads.findings import CUT_SHARE, cut_words

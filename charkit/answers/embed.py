@@ -31,8 +31,8 @@ from charkit.fisher import (
     load_embedding,
     save_embedding,
 )
+from charkit.fisher.forward import TokenStates
 from charkit.fisher.options import DEFAULT_OPTIONS
-from charkit.fisher.token_states import TokenStates
 from charkit.manifest import Clock, run_manifest
 from charkit.store import Store
 from charkit.tasks.task import Split, Task

@@ -20,7 +20,7 @@ from charkit.encoders.stream import KIND as STATES
 from charkit.encoders.stream import states_config
 from charkit.encoders.tokens import tokenise
 from charkit.fisher import VariationalOptions, make_head
-from charkit.fisher.batches import choose_budget
+from charkit.fisher.forward import choose_budget
 from charkit.fisher.labels import LabelPlan, plan_labels
 from charkit.heads.estimate import ENCODE_EFFICIENCY, duration, matmul_rate
 from charkit.tasks.task import Split

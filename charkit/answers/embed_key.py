@@ -11,12 +11,10 @@ from charkit.encoders import Encoder
 from charkit.encoders.states import resolve_layer
 from charkit.errors import UnknownNameError, UsageError
 from charkit.fisher import FisherOptions, VariationalOptions
-from charkit.fisher.batches import choose_budget
+from charkit.fisher.forward import choose_budget
 from charkit.fisher.labels import ESTIMATORS
-from charkit.fisher.numbering import chosen_layers, head_layer_number
-from charkit.fisher.options import check_options
-from charkit.fisher.sites import check_parts
-from charkit.fisher.variational_options import check_variational
+from charkit.fisher.layout import check_parts, chosen_layers, head_layer_number
+from charkit.fisher.options import check_options, check_variational
 from charkit.tasks.task import Split, Task
 
 KIND = "fisher"

@@ -18,7 +18,7 @@ from charkit.encoders.load import EncoderChoice, loaded
 from charkit.errors import DataError, UnknownNameError, UsageError
 from charkit.fisher import FisherOptions, VariationalOptions
 from charkit.fisher.labels import ESTIMATORS
-from charkit.fisher.sites import DEFAULT_PARTS
+from charkit.fisher.layout import DEFAULT_PARTS
 from charkit.heads.grid import Source
 from charkit.store import Store
 from charkit.tasks.card import LazyTask

@@ -15,7 +15,7 @@ from charkit.answers.fitted import HeadFigures
 from charkit.answers.variational_fits import FitFigures
 from charkit.config import people_name
 from charkit.fisher import TaskEmbedding, distance, save_embedding
-from charkit.fisher.group_intervals import group_norm_intervals
+from charkit.fisher.intervals import group_norm_intervals
 from charkit.fisher.stability import STABLE
 from charkit.heads.findings import CUT_SHARE, cut_words
 

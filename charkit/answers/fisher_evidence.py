@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charkit.fisher.distances import MIN_REFERENCE, pairwise
+from charkit.fisher.distances import MIN_REFERENCE, pairwise, trivial_embedding
 from charkit.fisher.embedding import TaskEmbedding
-from charkit.fisher.trivial import trivial_embedding
 
 _FIFTH = 5
 

@@ -17,7 +17,7 @@ from charkit.errors import CharkitError, DataError, UsageError
 from charkit.fisher.distances import labels
 from charkit.fisher.embedding import TaskEmbedding, check_comparable
 from charkit.fisher.files import load_embedding
-from charkit.fisher.numbering import chosen_layers, head_layer_number
+from charkit.fisher.layout import chosen_layers, head_layer_number
 from charkit.fisher.options import FisherOptions
 from charkit.heads.grid import Source
 from charkit.store import Store

@@ -21,7 +21,7 @@ from charkit.encoders.load import EncoderChoice
 from charkit.errors import MissingError, UsageError
 from charkit.fisher.distances import check_metric
 from charkit.fisher.embedding import TaskEmbedding
-from charkit.fisher.numbering import head_layer_number
+from charkit.fisher.layout import head_layer_number
 from charkit.fisher.options import FisherOptions
 from charkit.heads.grid import Source
 from charkit.store import Store

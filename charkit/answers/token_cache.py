@@ -16,7 +16,7 @@ from charkit.durable import write_whole
 from charkit.encoders import Encoder
 from charkit.encoders.states import resolve_layer
 from charkit.encoders.tokens import Tokens
-from charkit.fisher.token_states import TokenStates, cache_states
+from charkit.fisher.forward import TokenStates, cache_states
 from charkit.manifest import Clock, run_manifest
 from charkit.store import Store
 from charkit.tasks.task import Split

@@ -12,8 +12,8 @@ from charkit.config import Progress, staged_by
 from charkit.durable import write_whole
 from charkit.encoders import Encoder
 from charkit.fisher import Head, TaskEmbedding, VariationalFit, VariationalOptions, fit_variational
-from charkit.fisher.numbering import chosen_layers
-from charkit.fisher.token_states import TokenStates
+from charkit.fisher.forward import TokenStates
+from charkit.fisher.layout import chosen_layers
 from charkit.tasks.task import Split
 
 FILE = "fits.json"

@@ -142,7 +142,7 @@ class EstimatorOptions:
             UsageError: The estimator is not known, or does not take an option that was given.
         """
         from charkit.answers.embed_plan import choose_options
-        from charkit.fisher.sites import DEFAULT_PARTS
+        from charkit.fisher.layout import DEFAULT_PARTS
 
         given = asdict(self) | asdict(encode)
         given["layers"] = whole_numbers(self.layers, "--layers")

@@ -6,11 +6,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from charkit.fisher.distance_intervals import (
-        DistanceInterval,
-        corrected_pairwise,
-        distance_interval,
-    )
     from charkit.fisher.distances import (
         DISTANCES,
         asymmetric,
@@ -18,25 +13,19 @@ if TYPE_CHECKING:
         fused_distances,
         layer_distances,
         pairwise,
+        trivial_embedding,
     )
-    from charkit.fisher.embedding import TaskEmbedding
+    from charkit.fisher.embedding import TaskEmbedding, merge_embeddings
     from charkit.fisher.estimate import fisher_embedding, fisher_embeddings
     from charkit.fisher.files import load_embedding, save_embedding
+    from charkit.fisher.forward import TokenStates, cache_states
     from charkit.fisher.head import Head, make_head
-    from charkit.fisher.layout import Slice
-    from charkit.fisher.merging import merge_embeddings
-    from charkit.fisher.options import FisherOptions
-    from charkit.fisher.sites import PARTS
+    from charkit.fisher.intervals import DistanceInterval, corrected_pairwise, distance_interval
+    from charkit.fisher.layout import PARTS, Slice
+    from charkit.fisher.options import FisherOptions, VariationalOptions
     from charkit.fisher.stability import Stability
     from charkit.fisher.text_moments import TextEmbedding, text_distances, text_embedding
-    from charkit.fisher.token_states import TokenStates, cache_states
-    from charkit.fisher.trivial import trivial_embedding
-    from charkit.fisher.variational import (
-        VariationalFit,
-        fit_variational,
-        variational_embedding,
-    )
-    from charkit.fisher.variational_options import VariationalOptions
+    from charkit.fisher.variational import VariationalFit, fit_variational
 
 __all__ = [
     "DISTANCES",
@@ -69,27 +58,26 @@ __all__ = [
     "text_distances",
     "text_embedding",
     "trivial_embedding",
-    "variational_embedding",
 ]
 
 _HOME = {
     "DISTANCES": "distances",
-    "PARTS": "sites",
-    "DistanceInterval": "distance_intervals",
+    "PARTS": "layout",
+    "DistanceInterval": "intervals",
     "FisherOptions": "options",
     "Head": "head",
     "Slice": "layout",
     "Stability": "stability",
     "TaskEmbedding": "embedding",
     "TextEmbedding": "text_moments",
-    "TokenStates": "token_states",
+    "TokenStates": "forward",
     "VariationalFit": "variational",
-    "VariationalOptions": "variational_options",
+    "VariationalOptions": "options",
     "asymmetric": "distances",
-    "cache_states": "token_states",
-    "corrected_pairwise": "distance_intervals",
+    "cache_states": "forward",
+    "corrected_pairwise": "intervals",
     "distance": "distances",
-    "distance_interval": "distance_intervals",
+    "distance_interval": "intervals",
     "fisher_embedding": "estimate",
     "fisher_embeddings": "estimate",
     "fit_variational": "variational",
@@ -97,13 +85,12 @@ _HOME = {
     "layer_distances": "distances",
     "load_embedding": "files",
     "make_head": "head",
-    "merge_embeddings": "merging",
+    "merge_embeddings": "embedding",
     "pairwise": "distances",
     "save_embedding": "files",
     "text_distances": "text_moments",
     "text_embedding": "text_moments",
-    "trivial_embedding": "trivial",
-    "variational_embedding": "variational",
+    "trivial_embedding": "distances",
 }
 
 

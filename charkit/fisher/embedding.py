@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 
 from charkit.config import Pooling, TaskKind
 from charkit.errors import DataError, UsageError
-from charkit.fisher.layout import Slice
-from charkit.fisher.resampling import resampled_squares
-from charkit.fisher.sites import check_parts
+from charkit.fisher.layout import Slice, check_parts
 from charkit.fisher.stability import (
     STABLE,
     UNKNOWN,
     Stability,
     products_of_rows,
+    resampled_squares,
     stability_of,
 )
 
@@ -114,24 +113,19 @@ class TaskEmbedding:
         return len(self.values)
 
     def __repr__(self) -> str:
+        how, halves = self.estimator, self.stability.halves
+        if how in ("sketch", "monte_carlo"):
+            how += f" of {self.n_draws} draw{'s' if self.n_draws > 1 else ''}"
+        verdict = "stability unknown"
+        if not np.isnan(halves):
+            word = "stable" if self.stable else "not yet stable"
+            verdict = f"{word}: halves agree to {np.floor(halves * 1e3) / 1e3:.3f}"
         return (
             f"TaskEmbedding({self.name or 'unnamed'}: {len(self)} numbers of layers "
             f"{self.layers[0]}-{self.layers[-1]} of {self.encoder}, head at layer "
-            f"{self.head_layer}, {self._how()}, {self.n_samples} texts"
-            f"{' (stopped early)' if self.stopped_early else ''}, {self._verdict()})"
+            f"{self.head_layer}, {how}, {self.n_samples} texts"
+            f"{' (stopped early)' if self.stopped_early else ''}, {verdict})"
         )
-
-    def _how(self) -> str:
-        if self.estimator not in ("sketch", "monte_carlo"):
-            return self.estimator
-        return f"{self.estimator} of {self.n_draws} draw{'s' if self.n_draws > 1 else ''}"
-
-    def _verdict(self) -> str:
-        halves = self.stability.halves
-        if np.isnan(halves):
-            return "stability unknown"
-        word = "stable" if self.stable else "not yet stable"
-        return f"{word}: halves agree to {np.floor(halves * 1e3) / 1e3:.3f}"
 
     def _repr_html_(self) -> str:
         table = self.norms().to_html(float_format="{:.4g}".format, border=0)
@@ -245,11 +239,7 @@ class TaskEmbedding:
                 f"2 texts, got rows {'kept' if self.rows is not None else 'not kept'} and "
                 f"{self.n_samples} texts. Embed again with keep_rows=True."
             )
-        if n_resamples < 2 or not 0 < level < 1:
-            raise UsageError(
-                "resampling is out of range: expected n_resamples of at least 2 and level "
-                f"between 0 and 1, got {n_resamples} and {level}."
-            )
+        check_resampling(n_resamples, level)
         places = [self._layer_of_each() == layer for layer in self.layers]
         squares = resampled_squares(self.rows, places, n_resamples=n_resamples, seed=seed)
         lengths = np.sqrt(squares)
@@ -286,30 +276,24 @@ class TaskEmbedding:
             n_samples=n_samples,
             frac_truncated=float("nan"),
             text_fingerprint="",
-            draw_error=self._draw_error_of(n_samples),
+            draw_error=float(self.draw_error * np.sqrt(self.n_samples / n_samples)),
         )
-
-    def _draw_error_of(self, n_samples: int) -> float:
-        """Return the noise of the draws for another number of texts."""
-        return float(self.draw_error * np.sqrt(self.n_samples / n_samples))
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row a number: ``layer``, ``part``, ``row``, ``value``, ``standard_error``."""
         return pd.DataFrame(
             {
                 "layer": self._layer_of_each(),
-                "part": np.repeat([s.part for s in self.slices], self._sizes()),
+                "part": np.repeat([s.part for s in self.slices], [s.size for s in self.slices]),
                 "row": np.concatenate([np.arange(s.size) for s in self.slices]),
                 "value": self.values,
                 "standard_error": self.standard_error,
             }
         )
 
-    def _sizes(self) -> list[int]:
-        return [s.size for s in self.slices]
-
     def _layer_of_each(self) -> NDArray[np.int64]:
-        return np.repeat(np.array([s.layer for s in self.slices], np.int64), self._sizes())
+        sizes = [s.size for s in self.slices]
+        return np.repeat(np.array([s.layer for s in self.slices], np.int64), sizes)
 
     # -- arithmetic ---------------------------------------------------------------------
 
@@ -366,6 +350,19 @@ class TaskEmbedding:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in arrays}
 
 
+def check_resampling(n_resamples: int, level: float) -> None:
+    """Refuse a number of resamples, or a level of an interval, that is not legal.
+
+    Raises:
+        UsageError: One of them is not.
+    """
+    if n_resamples < 2 or not 0 < level < 1:
+        raise UsageError(
+            "resampling is out of range: expected n_resamples of at least 2 and level between 0 "
+            f"and 1, got {n_resamples} and {level}."
+        )
+
+
 def check_comparable(embeddings: Sequence[TaskEmbedding]) -> None:
     """Refuse embeddings whose numbers do not mean the same.
 
@@ -383,3 +380,56 @@ def check_comparable(embeddings: Sequence[TaskEmbedding]) -> None:
                     f"{first.name or 'the first'}, got {shown[0]} in "
                     f"{other.name or 'another'}. Embed both alike, or select the same layers."
                 )
+
+
+# -- one embedding from those of disjoint samples -------------------------------------------------
+
+
+def merge_embeddings(embeddings: Sequence[TaskEmbedding], *, name: str = "") -> TaskEmbedding:
+    """Return the embedding of disjoint samples together, under the head they share.
+
+    Args:
+        embeddings: Of parts of a sample; each counts by its number of texts.
+        name: What tables call the result.
+
+    Raises:
+        UsageError: There are none, they cannot be compared, or their heads differ.
+    """
+    if not embeddings:
+        raise UsageError("there is nothing to merge: expected at least one embedding, got none.")
+    check_comparable(embeddings)
+    heads = {e.head_fingerprint for e in embeddings}
+    if len(heads) > 1:
+        raise UsageError(
+            f"embeddings cannot be merged: expected one head, got {len(heads)}. Embed the parts "
+            "under the same head."
+        )
+    counts = np.array([e.n_samples for e in embeddings], np.float64)
+    share = counts / counts.sum()
+    values = sum(w * e.values for w, e in zip(share, embeddings, strict=True))
+    spread = sum(  # squares of numbers within and between the parts, about the common mean
+        n * (n - 1) * e.standard_error**2 + n * (e.values - values) ** 2
+        if n > 1
+        else (e.values - values) ** 2
+        for n, e in zip(counts, embeddings, strict=True)
+    )
+    total = counts.sum()
+    kept = [e.rows for e in embeddings if e.rows is not None]
+    rows = np.concatenate(kept) if len(kept) == len(embeddings) else None
+    first = embeddings[0]
+    products = None
+    if rows is not None:
+        products = products_of_rows(rows, first.slices, seed=first.seed)
+    return replace(
+        first,
+        values=np.asarray(values),
+        standard_error=np.sqrt(spread / (total * max(total - 1, 1))),
+        name=name,
+        n_samples=int(total),
+        frac_truncated=float(share @ np.array([e.frac_truncated for e in embeddings])),
+        text_fingerprint="",
+        draw_error=first.draw_error if len(embeddings) == 1 else float("nan"),
+        stopped_early=any(e.stopped_early for e in embeddings),
+        rows=rows,
+        group_products=products,
+    )

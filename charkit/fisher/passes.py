@@ -2,31 +2,159 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from charkit.config import Progress
 from charkit.encoders import Encoder
 from charkit.encoders.layers import pool
 from charkit.encoders.run import free_memory, is_out_of_memory, smaller_budget
-from charkit.fisher.batches import IntArray, batches, choose_budget, model_inputs
-from charkit.fisher.blocks import Block, growing_blocks, tokenised, whole_blocks
-from charkit.fisher.forward import run_between
+from charkit.encoders.tokens import Tokens, tokenise
+from charkit.fisher.forward import TokenStates, batches, choose_budget, model_inputs, run_between
 from charkit.fisher.head import Head
 from charkit.fisher.labels import LabelDraws, LabelPlan, cotangents
-from charkit.fisher.layout import Layout, Slice, make_layout
-from charkit.fisher.options import FisherOptions
+from charkit.fisher.layout import (
+    Layout,
+    Slice,
+    check_parts,
+    make_layout,
+    projects_positions,
+    splits_rows,
+)
+from charkit.fisher.options import FisherOptions, FisherTexts
 from charkit.fisher.rows import wide_dtype
-from charkit.fisher.sites import check_parts, projects_positions, splits_rows
 from charkit.fisher.stability import N_GROUPS, deal_groups, group_products, stability_of
-from charkit.fisher.sums import Sums
 from charkit.fisher.tape import Tape
-from charkit.fisher.texts import FisherTexts
-from charkit.fisher.token_states import TokenStates
+
+_PIECES = {"cpu": 16}  # what fits in a processor's cache
+_PIECE = 256  # on an accelerator: few kernels, and little memory
+
+
+class Sums:
+    """Sums of the numbers by group, sums of their squares, and the numbers if kept.
+
+    Args:
+        size: Numbers of a text.
+        n_samples: Number of texts; needed only for the rows.
+        device: Where sums are kept, in float64.
+        kept: What the rows are kept in; None keeps none.
+
+    Attributes:
+        groups: Sums of the texts of each group, (N_GROUPS, size).
+        second: Sums of squares over all texts, (size,).
+        rows: The numbers of every text, (n_samples, size).
+        n_done: Texts added.
+    """
+
+    def __init__(
+        self, size: int, *, n_samples: int, device: str, kept: type[np.floating] | None
+    ) -> None:
+        self.groups = torch.zeros((N_GROUPS, size), dtype=torch.float64, device=device)
+        self.second = torch.zeros(size, dtype=torch.float64, device=device)
+        self.rows = None if kept is None else np.empty((n_samples, size), kept)
+        self.n_done = 0
+
+    def add(self, numbers: Tensor, scale: Tensor, rows: IntArray, groups: IntArray) -> None:
+        """Add some texts.
+
+        Args:
+            numbers: Shape (len(rows), size or more); what lies beyond size is left out.
+            scale: What the numbers of each text are to be multiplied by, (len(rows),), float64.
+            rows: Where the texts belong.
+            groups: Their groups.
+        """
+        size = len(self.second)
+        index = torch.from_numpy(groups).to(self.groups.device)
+        step = _PIECES.get(self.groups.device.type, _PIECE)
+        for first in range(0, len(rows), step):
+            piece = slice(first, first + step)
+            wide = numbers[piece, :size].to(self.groups.device).double() * scale[piece, None]
+            self.groups.index_add_(0, index[piece], wide)
+            if self.rows is not None:
+                self.rows[rows[piece]] = wide.cpu().numpy()
+            self.second += wide.square_().sum(0)
+        self.n_done += len(rows)
+
+
+IntArray = NDArray[np.int64]
+
+FIRST_LOOK = 256
+"""Texts that are visited before a pass may ask whether it can stop."""
+
+# Smallest and largest block after the first: a few batches, and as many tokenised texts as are
+# worth holding in memory at a time.
+_LOOK = 128
+_LARGEST = 8192
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some texts and their tokens.
+
+    Attributes:
+        rows: Which texts, (n_texts,).
+        tokens: Of these texts, in this order.
+    """
+
+    rows: IntArray
+    tokens: Tokens
+
+
+def whole_blocks(n_samples: int) -> Iterator[IntArray]:
+    """Yield all places in turn, many at a time: a batch then finds texts of like length."""
+    for start in range(0, n_samples, _LARGEST):
+        yield np.arange(start, min(start + _LARGEST, n_samples))
+
+
+def growing_blocks(n_samples: int) -> Iterator[IntArray]:
+    """Yield all places in turn; a look may follow each block, half as far again as the last.
+
+    Looks that grow apart are few: fewer chances to stop at a lucky one. Blocks are no smaller
+    because their texts are batched by length, and small batches are slow.
+    """
+    start = 0
+    while start < n_samples:
+        size = FIRST_LOOK if start == 0 else min(max(_LOOK, start // 2), _LARGEST)
+        yield np.arange(start, min(start + size, n_samples))
+        start += size
+
+
+def tokenised(
+    encoder: Encoder,
+    rows: IntArray,
+    texts: Sequence[str],
+    pairs: Sequence[str] | None,
+    *,
+    max_length: int,
+    states: TokenStates | None,
+) -> Block:
+    """Return a block with its tokens: from the cached states, else made now."""
+    if states is not None:
+        return Block(rows, _taken(states.tokens, rows))
+    seconds = None if pairs is None else [pairs[i] for i in rows]
+    chosen = [texts[i] for i in rows]
+    return Block(rows, tokenise(encoder, chosen, seconds, max_length=max_length))
+
+
+def _taken(tokens: Tokens, rows: IntArray) -> Tokens:
+    """Return the tokens of some texts."""
+    lengths = tokens.lengths[rows]
+    starts = np.concatenate([[0], np.cumsum(tokens.lengths)])[rows]
+    before = np.cumsum(lengths) - lengths
+    index = np.repeat(starts - before, lengths) + np.arange(int(lengths.sum()))
+    return Tokens(
+        ids=tokens.ids[index],
+        segments=None if tokens.segments is None else tokens.segments[index],
+        lengths=lengths,
+        full_lengths=tokens.full_lengths[rows],
+        pad_id=tokens.pad_id,
+    )
+
 
 # Looks in a row that must agree before a pass stops early: a single one may be lucky.
 _LOOKS = 2

@@ -41,6 +41,10 @@ _N_SPLITS = 512
 _FEWEST = 4
 
 
+# Resamples whose numbers are in memory at a time.
+_PIECE = 64
+
+
 @dataclass(frozen=True)
 class Stability:
     """Cosines that an embedding is expected to have; NaN where it is unknown.
@@ -146,3 +150,36 @@ def stability_of(products: FloatArray) -> Stability:
     halves = float(cosines.mean())
     again = 2 * halves / (1 + halves) if halves > 0 else halves
     return Stability(halves, float(np.quantile(cosines, 0.05)), again)
+
+
+def resampled_squares(
+    rows: NDArray[np.floating],
+    places: Sequence[NDArray[np.bool_]],
+    *,
+    n_resamples: int,
+    seed: int,
+) -> NDArray[np.float64]:
+    """Return squared norms of resamples.
+
+    Args:
+        rows: The numbers of every text, (n_samples, size).
+        places: For each group of numbers, which belong to it, (size,); together all.
+        n_resamples: How many resamples.
+        seed: Of the draws.
+
+    Returns:
+        By group, and of all together, (n_resamples, n_groups + 1).
+    """
+    rng = np.random.default_rng(seed)
+    out = np.empty((n_resamples, len(places) + 1))
+    share = np.full(len(rows), 1 / len(rows))
+    for first in range(0, n_resamples, _PIECE):
+        count = min(_PIECE, n_resamples - first)
+        counts = rng.multinomial(len(rows), share, count) / len(rows)
+        means = counts.astype(rows.dtype) @ rows
+        part = slice(first, first + count)
+        for column, place in enumerate(places):
+            chosen = means[:, place].astype(np.float64)
+            out[part, column] = np.einsum("ij,ij->i", chosen, chosen)
+    out[:, -1] = out[:, :-1].sum(1)
+    return out

@@ -24,9 +24,9 @@ Choices where the paper is silent or contradicts itself:
   sum(w^2 + s^2). It is set to that at every step instead of being trained with s. As F goes to
   zero so do lambda^2 and the embedding ("the trivial zero embedding", supplement, 1.2).
 - The head is frozen: it has converged already.
-- Noise is drawn once a text, not once a token (see `charkit.fisher.perturb`).
+- Noise is drawn once a text, not once a token (see `charkit.fisher.noise`).
 - The gradient of the first term has two forms, see
-  `charkit.fisher.variational_options.Gradient`. The paper's is a random number
+  `charkit.fisher.options.Gradient`. The paper's is a random number
   whose deviation is about the root of the number of perturbed rows times its mean.
 
 References:
@@ -48,20 +48,16 @@ from charkit.config import Progress, no_progress
 from charkit.encoders import Encoder
 from charkit.encoders.tokens import Tokens, tokenise
 from charkit.errors import DataError, RefusalError
-from charkit.fisher.batches import IntArray, batches, choose_budget
-from charkit.fisher.curvature import Curvature
+from charkit.fisher.distances import trivial_embedding
 from charkit.fisher.embedding import TaskEmbedding
 from charkit.fisher.estimate import fisher_embedding
-from charkit.fisher.forward import frozen
+from charkit.fisher.forward import IntArray, TokenStates, batches, choose_budget, frozen
 from charkit.fisher.head import Head
-from charkit.fisher.layout import make_layout
-from charkit.fisher.perturb import PerturbedRows
-from charkit.fisher.sites import check_parts, projects_positions
-from charkit.fisher.texts import FisherTexts
-from charkit.fisher.token_states import TokenStates
-from charkit.fisher.trivial import trivial_embedding
-from charkit.fisher.variational_options import (
-    DEFAULT_OPTIONS,
+from charkit.fisher.layout import check_parts, make_layout, projects_positions
+from charkit.fisher.noise import Curvature, PerturbedRows
+from charkit.fisher.options import (
+    DEFAULT_VARIATIONAL,
+    FisherTexts,
     VariationalOptions,
     check_variational,
 )
@@ -98,37 +94,13 @@ class VariationalFit:
     options: VariationalOptions
 
 
-def variational_embedding(
-    encoder: Encoder,
-    split: FisherTexts,
-    head: Head,
-    *,
-    head_layer: int = -1,
-    options: VariationalOptions = DEFAULT_OPTIONS,
-    states: TokenStates | None = None,
-    name: str = "",
-    progress: Progress = no_progress,
-) -> TaskEmbedding:
-    """Return the embedding of `fit_variational`, which has the same arguments."""
-    return fit_variational(
-        encoder,
-        split,
-        head,
-        head_layer=head_layer,
-        options=options,
-        states=states,
-        name=name,
-        progress=progress,
-    ).embedding
-
-
 def fit_variational(
     encoder: Encoder,
     split: FisherTexts,
     head: Head,
     *,
     head_layer: int = -1,
-    options: VariationalOptions = DEFAULT_OPTIONS,
+    options: VariationalOptions = DEFAULT_VARIATIONAL,
     states: TokenStates | None = None,
     name: str = "",
     progress: Progress = no_progress,

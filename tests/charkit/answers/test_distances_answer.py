@@ -17,7 +17,7 @@ from charkit.answers.nearest import nearest_tasks
 from charkit.answers.reference import UNITS, choose_measure
 from charkit.errors import CellsFailedError, MissingError, UnknownNameError, UsageError
 from charkit.fisher import DISTANCES, pairwise, save_embedding
-from charkit.fisher.distance_intervals import corrected_pairwise
+from charkit.fisher.intervals import corrected_pairwise
 
 
 @pytest.fixture(scope="module")

@@ -17,10 +17,10 @@ from charkit.fisher.distances import (
     fuse_ranks,
     layer_distances,
     raised,
+    trivial_embedding,
 )
 from charkit.fisher.embedding import TaskEmbedding
 from charkit.fisher.layout import Slice
-from charkit.fisher.trivial import trivial_embedding
 
 SYMMETRIC = [m for m in DISTANCES if m not in ("asymmetric", "asymmetric_kl")]
 

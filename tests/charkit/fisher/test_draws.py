@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from charkit.fisher import FisherOptions, fisher_embedding, make_head
-from charkit.fisher.draws import DrawNoise, measure_noise
+from charkit.fisher.estimate import DrawNoise, measure_noise
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from tiny_families import CONFIGS
 
 from charkit.errors import DataError, UsageError
 from charkit.fisher import FisherOptions, cache_states, fisher_embedding, fisher_embeddings
-from charkit.fisher.sites import DEFAULT_PARTS, PARTS
+from charkit.fisher.layout import DEFAULT_PARTS, PARTS
 
 
 @pytest.fixture(autouse=True)
@@ -425,6 +425,6 @@ def test_what_does_not_fit_is_refused(family_encoder, make_split, random_head):
 
 def test_every_family_is_covered():
     from charkit.encoders.known import BLOCKS
-    from charkit.fisher.sites import SITES
+    from charkit.fisher.layout import SITES
 
     assert set(SITES) == set(BLOCKS) == set(CONFIGS) == set(NAMES)

@@ -7,7 +7,7 @@ import pytest
 
 from charkit.errors import UsageError
 from charkit.fisher.embedding import TaskEmbedding
-from charkit.fisher.group_intervals import group_norm_intervals
+from charkit.fisher.intervals import group_norm_intervals
 from charkit.fisher.layout import Slice
 from charkit.fisher.stability import products_of_rows
 

@@ -17,8 +17,8 @@ from charkit.fisher import (
     load_embedding,
     save_embedding,
 )
-from charkit.fisher.blocks import FIRST_LOOK, growing_blocks, whole_blocks
 from charkit.fisher.layout import Slice
+from charkit.fisher.passes import FIRST_LOOK, growing_blocks, whole_blocks
 from charkit.fisher.stability import (
     N_GROUPS,
     deal_groups,
@@ -184,7 +184,7 @@ def test_stops_wait_for_every_head_and_use_cached_states(family_encoder, make_sp
 
 def test_texts_are_tokenised_block_by_block(embed, monkeypatch):
     """What a pass holds does not grow with the texts: neither tokens nor sums."""
-    import charkit.fisher.blocks as module
+    import charkit.fisher.passes as module
 
     real, sizes = module.tokenise, []
 

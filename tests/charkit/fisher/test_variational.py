@@ -17,15 +17,12 @@ from charkit.fisher import (
     fit_variational,
     make_head,
     pairwise,
-    variational_embedding,
 )
-from charkit.fisher.batches import model_inputs
-from charkit.fisher.curvature import Curvature
-from charkit.fisher.forward import frozen, run_between
+from charkit.fisher.forward import frozen, model_inputs, run_between
 from charkit.fisher.layout import block_of, make_layout
-from charkit.fisher.perturb import Perturbation, PerturbedRows
+from charkit.fisher.noise import Curvature, Perturbation, PerturbedRows
+from charkit.fisher.options import GRADIENTS
 from charkit.fisher.variational import UNTRUSTED, _Search
-from charkit.fisher.variational_options import GRADIENTS
 from charkit.tasks.task import Split
 
 
@@ -95,7 +92,7 @@ def options_for(direct, *, share=1e-4, **changes):
 def rough(*arguments, **options):
     """Return the embedding of a fit of few steps, be it refused or not."""
     try:
-        return variational_embedding(*arguments, **options)
+        return fit_variational(*arguments, **options).embedding
     except RefusalError as error:
         return error.partial.embedding
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from charkit.encoders import Encoder
-from charkit.encoders.layers import pool
+from charkit.encoders.run import model_inputs, pool
 from charkit.encoders.tokens import tokenise
 from charkit.fisher import Head
-from charkit.fisher.forward import batches, choose_budget, frozen, model_inputs
+from charkit.fisher.forward import batches, choose_budget, frozen
 from charkit.fisher.layout import block_of, sites_of
 from charkit.fisher.options import FisherTexts
 

@@ -195,7 +195,7 @@ def fetch(names: str | Sequence[str], *, offline: bool | None = None) -> list[Fe
         OfflineError: The network is not to be used.
         MissingError: The hub has no such thing, or does not answer.
     """
-    from charkit.encoders.fetch import fetch_encoder
+    from charkit.encoders.load import fetch_encoder
 
     done = []
     for name in [names] if isinstance(names, str) else names:

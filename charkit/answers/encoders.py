@@ -17,8 +17,7 @@ from charkit.config import (
     staged_by,
 )
 from charkit.encoders.encoder import Encoder
-from charkit.encoders.load import EncoderChoice, LazyEncoder, loaded
-from charkit.encoders.names import named_apart
+from charkit.encoders.load import EncoderChoice, LazyEncoder, loaded, named_apart
 from charkit.encoders.stream import encode_to_store
 from charkit.errors import CellsFailedError, CharkitError, DataError, UsageError
 from charkit.heads.compare import LayerComparison, compare_layers

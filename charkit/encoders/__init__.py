@@ -6,13 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from charkit.encoders.compare import StateDifference, compare_states
     from charkit.encoders.encoder import Encoder
-    from charkit.encoders.fetch import fetch_encoder
-    from charkit.encoders.in_memory import encode
     from charkit.encoders.known import KNOWN_ENCODERS
-    from charkit.encoders.load import load_encoder
-    from charkit.encoders.states import LayerStates
+    from charkit.encoders.load import fetch_encoder, load_encoder
+    from charkit.encoders.run import encode
+    from charkit.encoders.states import LayerStates, StateDifference, compare_states
     from charkit.encoders.stream import encode_to_store, open_states
 
 __all__ = [
@@ -32,11 +30,11 @@ _HOME = {
     "KNOWN_ENCODERS": "known",
     "Encoder": "encoder",
     "LayerStates": "states",
-    "StateDifference": "compare",
-    "compare_states": "compare",
-    "encode": "in_memory",
+    "StateDifference": "states",
+    "compare_states": "states",
+    "encode": "run",
     "encode_to_store": "stream",
-    "fetch_encoder": "fetch",
+    "fetch_encoder": "load",
     "load_encoder": "load",
     "open_states": "stream",
 }

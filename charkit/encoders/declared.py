@@ -35,7 +35,6 @@ def declared_notes(folder: Path, *, name: str, pooling: str) -> list[str]:
         folder: The encoder's folder.
         name: What the encoder is called.
         pooling: How charkit pools.
-
     """
     notes: list[str] = []
     folder = _whole(folder)

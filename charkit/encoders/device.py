@@ -37,7 +37,6 @@ def choose_device(device: str) -> tuple[str, str]:
     Raises:
         UsageError: The name is unknown.
         MissingError: The device was asked for by name and this machine does not have it.
-
     """
     if device not in _DEVICES:
         raise UsageError(f"device is not known: expected one of {_DEVICES}, got {device!r}.")
@@ -98,7 +97,6 @@ def choose_dtype(dtype: str, device: str) -> tuple[str, str]:
 
     Raises:
         UsageError: The name is unknown, or the device has no such numbers.
-
     """
     if dtype not in _DTYPES:
         raise UsageError(f"dtype is not known: expected one of {_DTYPES}, got {dtype!r}.")

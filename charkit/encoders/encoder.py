@@ -23,11 +23,11 @@ from charkit.encoders.files import (
     SENTENCEPIECE,
     TOKENIZER_CONFIG,
     VOCABULARIES,
+    fingerprint_folder,
     only_these,
     read_json,
     tokenizer_files,
 )
-from charkit.encoders.fingerprint import fingerprint_folder
 from charkit.encoders.foreign import AGAIN, foreign
 from charkit.encoders.known import BLOCKS
 from charkit.encoders.shape import (
@@ -74,7 +74,6 @@ class Encoder:
         dtype_reason: Why this number format, as text.
         random_seed: The weights are drawn from this seed instead of read (a control).
         revision: The commit on the hub, where it came from there.
-
     """
 
     name: str
@@ -114,7 +113,6 @@ class Encoder:
         Raises:
             MissingError: There are no safetensors weights.
             DataError: The headers of the weights show that they cannot be used.
-
         """
         if self.random_seed is None:
             check_headers(read_headers(self.folder), read_config(self.folder), self.folder)
@@ -125,7 +123,6 @@ class Encoder:
 
         Args:
             pooling: How charkit pools.
-
         """
         return declared_notes(self.folder, name=people_name(self.name), pooling=pooling)
 
@@ -137,7 +134,6 @@ class Encoder:
 
         Raises:
             UsageError: The number is below 8 or above the encoder's limit.
-
         """
         if max_length is None:
             return min(DEFAULT_MAX_LENGTH, self.max_length)
@@ -156,7 +152,6 @@ class Encoder:
 
         Args:
             n_tokens: Tokens of each text, shape (n_samples,).
-
         """
         config = read_config(self.folder)
         inner = first_number(config, "intermediate_size", "hidden_dim") or 4 * self.width
@@ -174,7 +169,6 @@ class Encoder:
 
         Raises:
             UsageError: The seed is negative.
-
         """
         if seed < 0:
             raise UsageError(f"seed is out of range: expected at least 0, got {seed}.")
@@ -187,7 +181,6 @@ class Encoder:
         Raises:
             MissingError: The folder holds none.
             DataError: It cannot be read.
-
         """
         return _read_tokenizer(self)
 
@@ -198,7 +191,6 @@ class Encoder:
         Raises:
             MissingError: There are no safetensors weights, or memory does not suffice.
             DataError: Weights are damaged or incomplete.
-
         """
         import torch
 
@@ -378,7 +370,6 @@ def _require_memory(config: Any, encoder: Encoder) -> None:
 
     Raises:
         MissingError: They would not.
-
     """
     import torch
     from transformers import AutoModel

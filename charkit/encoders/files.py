@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from charkit.config import printable
+from charkit.config import content_hash, printable
+from charkit.durable import sha256_file
 from charkit.errors import DataError
 
 CONFIG = "config.json"
@@ -44,7 +45,6 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises:
         DataError: It is too large, unreadable or not an object.
-
     """
     try:
         _require_bounded(path)
@@ -73,7 +73,6 @@ def tokenizer_files(folder: Path) -> list[str]:
 
     Raises:
         DataError: ``fast_tokenizer_files`` names a file elsewhere, or a file is too large.
-
     """
     names = [name for name in _TOKENIZER if (folder / name).is_file()]
     if TOKENIZER_CONFIG in names:
@@ -101,7 +100,6 @@ def weight_map(folder: Path) -> dict[str, str]:
 
     Raises:
         DataError: The index is damaged, names a file elsewhere or one that is not there.
-
     """
     path = folder / WEIGHTS_INDEX
     named = read_json(path).get("weight_map")
@@ -130,7 +128,6 @@ def weight_files(folder: Path) -> list[Path]:
 
     Raises:
         DataError: The index of several files is wrong.
-
     """
     single = folder / WEIGHTS
     if single.is_file():
@@ -178,7 +175,6 @@ def only_these(folder: Path, names: Sequence[str], made: Mapping[str, object]) -
         folder: The encoder's folder.
         names: The files that are shown, as links where the system has them, else as copies.
         made: Name to content, written as JSON, in place of files of these names.
-
     """
     with tempfile.TemporaryDirectory(prefix="charkit-") as place:
         for name in names:
@@ -194,3 +190,46 @@ def _link(source: Path, target: Path) -> None:
         os.symlink(source, target)
     except (OSError, NotImplementedError):  # Windows allows links to administrators only
         shutil.copyfile(source, target)
+
+
+# -- what an encoder is, as a hash of its files ---------------------------------------------------
+
+
+_hashes: dict[tuple[Path, int, int], str] = {}
+
+
+def _hash(path: Path) -> str:
+    """Return a file's SHA-256, computed once a process while size and time stay the same."""
+    real = path.resolve()
+    status = real.stat()
+    key = (real, status.st_size, status.st_mtime_ns)
+    if key not in _hashes:
+        _hashes[key] = sha256_file(real)
+    return _hashes[key]
+
+
+def fingerprint_folder(folder: Path, *, random_seed: int | None = None) -> str:
+    """Return the hash of exactly those files of an encoder that are read.
+
+    They are config.json, the tokenizer's files and the weights: ``model.safetensors``, or the
+    index and the files that it names. Links count as what they point to.
+
+    Args:
+        folder: Where its files are.
+        random_seed: The weights are drawn from this seed, so their file does not count.
+
+    Returns:
+        24 hex digits. The folder's place and name do not enter.
+
+    Raises:
+        DataError: A file names one elsewhere, or one that is not there.
+    """
+    names = [CONFIG, *tokenizer_files(folder)]
+    parts: dict[str, object] = {n: _hash(folder / n) for n in names if (folder / n).is_file()}
+    if random_seed is None:
+        parts["weights"] = [_hash(path) for path in weight_files(folder)]
+        if not (folder / WEIGHTS).is_file():  # which tensor is read from which file
+            parts["index"] = _hash(folder / WEIGHTS_INDEX)
+    else:
+        parts["random_seed"] = random_seed
+    return content_hash(parts)

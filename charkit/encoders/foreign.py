@@ -53,7 +53,6 @@ def foreign(what: str, *, expected: str, advice: str) -> Iterator[None]:
     Raises:
         MissingError: Memory did not suffice, or a package is missing.
         DataError: Anything else was raised.
-
     """
     try:
         yield

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+from charkit.config import RANDOM_PREFIX, distinct_names, is_offline, listing, people_name
 from charkit.encoders.device import DeviceChoice, DtypeChoice, choose_device, choose_dtype
 from charkit.encoders.encoder import Encoder, read_shape
+from charkit.encoders.files import CONFIG, no_weights, weight_files
 from charkit.encoders.known import BUNDLED_NAME
-from charkit.encoders.source import find_source, locate
-from charkit.errors import UsageError
+from charkit.encoders.source import download, find_source, locate
+from charkit.errors import MissingError, OfflineError, UsageError
 
 __all__ = ["Encoder", "EncoderChoice", "LazyEncoder", "load_encoder", "loaded"]
 
@@ -70,7 +75,6 @@ def load_encoder(
         MissingError: The device or a file is not there.
         OfflineError: The encoder would have to be downloaded.
         DataError: Files are damaged.
-
     """
     if not isinstance(name, str | os.PathLike):
         raise UsageError(
@@ -90,4 +94,80 @@ def load_encoder(
         device_reason=device_reason,
         dtype_reason=dtype_reason,
         revision=folder.name if source.kind == "hub" else None,
+    )
+
+
+# -- bring an encoder to this machine, so that everything afterwards works offline ----------------
+
+
+def fetch_encoder(name: str, *, revision: str | None = None, offline: bool | None = None) -> Path:
+    """Download what an encoder needs and return its folder.
+
+    The bundled encoder and folders are only checked. A hub encoder is looked up again, so
+    that a floating revision comes up to date.
+
+    Args:
+        name: As for `load_encoder`.
+        revision: Branch, tag or commit on the hub.
+        offline: Refuse to use the network; None reads the environment.
+
+    Raises:
+        OfflineError: It must come from the hub and the network is off limits.
+        MissingError: The hub has no such encoder, or it has no safetensors weights.
+    """
+    source = find_source(name, revision=revision)
+    if source.kind != "hub":
+        folder = locate(source, offline=True)
+    elif is_offline(offline):
+        raise OfflineError(
+            f"cannot fetch {name!r}: expected a network, got the order not to use it. Unset "
+            "CHARKIT_OFFLINE and HF_HUB_OFFLINE, or leave out --offline."
+        )
+    else:
+        folder = download(source)
+    if not (folder / CONFIG).is_file():
+        raise MissingError(
+            f"encoder {name!r} cannot be used: expected config.json in {folder}, got "
+            f"{listing(sorted(p.name for p in folder.iterdir()))}."
+        )
+    if not weight_files(folder):
+        elsewhere = "" if source.kind != "hub" else " Its repository has none at this revision."
+        raise MissingError(f"encoder {name!r} cannot be used: {no_weights(folder)}{elsewhere}")
+    return folder
+
+
+# -- what encoders are called where several are compared ------------------------------------------
+
+
+logger = logging.getLogger(__name__)
+
+
+def named_apart(encoders: Sequence[Encoder]) -> tuple[Encoder, ...]:
+    """Return encoders once each, with names that differ and hold no whole path.
+
+    A folder that is named by its whole path is called by its last part, or by as many of its last
+    parts as make it differ from the others. The same folder written in two ways is one encoder.
+
+    Args:
+        encoders: The encoders, in order.
+    """
+    kept: dict[tuple[object, int | None], Encoder] = {}
+    for encoder in encoders:
+        first = kept.setdefault((encoder.folder.resolve(), encoder.random_seed), encoder)
+        if first is not encoder:
+            logger.warning(
+                "%s and %s are the same encoder: it is used once",
+                people_name(first.name),
+                people_name(encoder.name),
+            )
+    found = tuple(kept.values())
+    prefixes = [RANDOM_PREFIX if e.name.startswith(RANDOM_PREFIX) else "" for e in found]
+    names = distinct_names(
+        [people_name(e.name).removeprefix(p) for e, p in zip(found, prefixes, strict=True)],
+        [e.folder.resolve().parts for e in found],
+        apart=prefixes,
+    )
+    return tuple(
+        replace(e, name=p + name) if p + name != e.name else e
+        for e, p, name in zip(found, prefixes, names, strict=True)
     )

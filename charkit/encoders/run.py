@@ -4,17 +4,82 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from charkit.config import Pooling
+from charkit.config import Pooling, Progress, no_progress, people_name
+from charkit.encoders.declared import note_declared
 from charkit.encoders.encoder import Encoder
-from charkit.encoders.layers import pool, visit_layers
-from charkit.encoders.tokens import IntArray, Tokens, next_batch
+from charkit.encoders.states import LayerStates, MemoryShard, check_pooling
+from charkit.encoders.tokens import IntArray, Texts, Tokens, next_batch, tokenise
 from charkit.errors import DataError, MissingError, UsageError
+
+StateVisitor = Callable[[int, Tensor], None]
+"""Called as ``visit(k, hidden)`` with the states of layer k, (n_samples, seq_len, width)."""
+
+
+def visit_layers(encoder: Encoder, inputs: dict[str, Tensor], visit: StateVisitor) -> None:
+    """Run the encoder once and show the visitor the states 0 to L, in order.
+
+    State k < L is what layer k + 1 receives; state L is the model's last hidden state (after
+    the final norm, where a model has one). So state k equals transformers' ``hidden_states[k]``
+    although no more than one is kept.
+
+    Args:
+        encoder: The encoder.
+        inputs: Keyword arguments of the model's forward, on the right device.
+        visit: What to do with each state.
+    """
+    counter = 0
+
+    def before(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        nonlocal counter
+        visit(counter, args[0] if args else kwargs["hidden_states"])
+        counter += 1
+
+    with ExitStack() as stack:
+        for block in encoder.blocks:
+            handle = block.register_forward_pre_hook(before, with_kwargs=True)
+            stack.callback(handle.remove)
+        output = encoder.model(**inputs)
+    if counter != encoder.n_layers:
+        raise RuntimeError(f"expected {encoder.n_layers} layers to run, got {counter}")
+    visit(counter, output.last_hidden_state)
+
+
+def pool(hidden: Tensor, mask: Tensor | None, pooling: Pooling) -> Tensor:
+    """Pool token states to one vector a text, summing in float32 at least.
+
+    Padding never counts; special tokens do.
+
+    Args:
+        hidden: States of shape (n_samples, seq_len, width).
+        mask: True where there is a token, shape (n_samples, seq_len); None where all are.
+        pooling: ``mean`` over tokens (``[CLS]`` and ``[SEP]`` among them), ``cls`` for the
+            first token, ``max`` over tokens.
+
+    Returns:
+        Shape (n_samples, width), float32, or float64 for float64 states.
+    """
+    wide = torch.float64 if hidden.dtype == torch.float64 else torch.float32
+    if pooling == "cls":
+        return hidden[:, 0].to(wide)
+    if pooling == "max":
+        if mask is not None:
+            hidden = hidden.masked_fill(~mask.unsqueeze(-1), -torch.inf)
+        return hidden.amax(dim=1).to(wide)
+    if mask is None:
+        return hidden.sum(dim=1, dtype=wide) / hidden.shape[1]
+    weights = mask.to(wide)
+    weights = weights / weights.sum(dim=1, keepdim=True)
+    return torch.bmm(weights.unsqueeze(1), hidden.to(wide)).squeeze(1)
+
 
 logger = logging.getLogger(__name__)
 
@@ -24,15 +89,16 @@ _BUDGETS = {"cpu": 2048, "mps": 16384, "cuda": 65536}
 _OOM_WORDS = ("out of memory", "can't allocate memory", "could not allocate")
 
 
-def choose_token_budget(encoder: Encoder, token_budget: int | None) -> int:
+def choose_token_budget(
+    encoder: Encoder, token_budget: int | None, defaults: Mapping[str, int] = _BUDGETS
+) -> int:
     """Return the most tokens of a batch: asked for, or the device's default.
 
     Raises:
         UsageError: The number is below 1.
-
     """
     if token_budget is None:
-        return _BUDGETS[encoder.device]
+        return defaults[encoder.device]
     if token_budget < 1:
         raise UsageError(f"token_budget is out of range: expected at least 1, got {token_budget}.")
     return token_budget
@@ -56,7 +122,6 @@ def smaller_budget(reason: BaseException, *, device: str, longest: int, n_texts:
 
     Raises:
         MissingError: Not even one text fits in memory.
-
     """
     if n_texts == 1:
         raise MissingError(
@@ -76,20 +141,27 @@ def free_memory(device: str) -> None:
         torch.cuda.empty_cache()
 
 
+def model_inputs(
+    encoder: Encoder, tokens: Tokens, rows: IntArray
+) -> tuple[dict[str, Tensor], Tensor | None]:
+    """Return the model's keyword arguments and the mask (True at tokens; None if no padding)."""
+    ids, segments, mask = tokens.batch(rows)
+    inputs = {"input_ids": torch.from_numpy(ids).to(encoder.device)}
+    if segments is not None:
+        inputs["token_type_ids"] = torch.from_numpy(segments).to(encoder.device)
+    if mask is None:
+        return inputs, None
+    held = torch.from_numpy(mask).to(encoder.device)
+    inputs["attention_mask"] = held.long()
+    return inputs, held
+
+
 @torch.inference_mode()
 def pooled_batch(
     encoder: Encoder, tokens: Tokens, rows: IntArray, *, pooling: Pooling
 ) -> NDArray[np.float32]:
     """Return the pooled states of some rows, shape (n_layers + 1, len(rows), width)."""
-    ids, segments, mask = tokens.batch(rows)
-    device = encoder.device
-    inputs = {"input_ids": torch.from_numpy(ids).to(device)}
-    if segments is not None:
-        inputs["token_type_ids"] = torch.from_numpy(segments).to(device)
-    held: torch.Tensor | None = None
-    if mask is not None:
-        held = torch.from_numpy(mask).to(device)
-        inputs["attention_mask"] = held.long()
+    inputs, held = model_inputs(encoder, tokens, rows)
     pooled: list[torch.Tensor] = []
     visit_layers(encoder, inputs, lambda _, hidden: pooled.append(pool(hidden, held, pooling)))
     result: NDArray[np.float32] = torch.stack(pooled).float().cpu().numpy()
@@ -106,7 +178,6 @@ class BatchRunner:
 
     Attributes:
         token_budget: The same, halved each time that memory ran out.
-
     """
 
     def __init__(self, encoder: Encoder, *, pooling: Pooling, token_budget: int) -> None:
@@ -130,7 +201,6 @@ class BatchRunner:
         Raises:
             DataError: The tokenizer is not the encoder's, or states are not finite.
             MissingError: Not even one text fits in memory.
-
         """
         self._check_ids(tokens)
         order = np.argsort(-tokens.lengths, kind="stable")
@@ -190,3 +260,60 @@ class BatchRunner:
         del reason
         free_memory(self.encoder.device)
         return None
+
+
+# -- encode the texts of a split and keep the states in memory ------------------------------------
+
+
+def encode(
+    encoder: Encoder,
+    split: Texts,
+    *,
+    pooling: Pooling = "mean",
+    max_length: int | None = None,
+    token_budget: int | None = None,
+    progress: Progress = no_progress,
+) -> LayerStates:
+    """Return the pooled states of all layers of all texts, from one forward pass each.
+
+    A text's states depend on neither its neighbours nor the order, to rounding.
+
+    Args:
+        encoder: The encoder.
+        split: The texts, or pairs of texts.
+        pooling: How tokens become one vector; special tokens count, padding never does.
+        max_length: Most tokens a text keeps; default the smaller of 256 and the encoder's
+            limit. What is cut is counted in the result.
+        token_budget: Most tokens of a batch, padding included; halved when memory runs out.
+            Default by device.
+        progress: Called as ``progress("encode", done, total)`` with counts of texts.
+
+    Raises:
+        UsageError: An argument is out of range.
+        MissingError: Not even one text fits in memory.
+    """
+    check_pooling(pooling)
+    note_declared(encoder.folder, name=people_name(encoder.name), pooling=pooling)
+    length = encoder.text_length(max_length)
+    budget = choose_token_budget(encoder, token_budget)
+    runner = BatchRunner(encoder, pooling=pooling, token_budget=budget)
+    total = len(split.texts)
+    done = 0
+
+    def advance(n: int) -> None:
+        nonlocal done
+        done += n
+        progress("encode", done, total)
+
+    tokens = tokenise(encoder, split.texts, split.pairs, max_length=length)
+    states = runner.run(tokens, advance=advance)
+    return LayerStates(
+        shards=(MemoryShard(states, tokens.lengths, tokens.full_lengths),),
+        n_layers=encoder.n_layers,
+        width=encoder.width,
+        encoder=encoder.name,
+        encoder_fingerprint=encoder.fingerprint,
+        pooling=pooling,
+        max_length=length,
+        dtype=encoder.dtype,
+    )

@@ -71,7 +71,6 @@ class Shape:
         n_layers: Number of transformer layers L; states count from 0 to L.
         width: Numbers in one state.
         max_length: Most tokens a text may have, special tokens included.
-
     """
 
     family: str
@@ -96,7 +95,6 @@ def read_config(folder: Path) -> dict[str, Any]:
         DataError: It is damaged, lacks a number, or describes another network than charkit would
             run.
         UsageError: The model is not of a family that charkit reads.
-
     """
     path = folder / CONFIG
     if not path.is_file():
@@ -249,7 +247,6 @@ def read_shape(folder: Path) -> Shape:
         MissingError: There is no config.json.
         DataError: It is damaged, lacks a number, or describes a network that is not supported.
         UsageError: The model is not of a family that charkit reads.
-
     """
     config = read_config(folder)
     path, family = folder / CONFIG, str(config["model_type"])
@@ -289,7 +286,6 @@ def check_architecture(config: dict[str, Any], folder: Path) -> str | None:
 
     Raises:
         DataError: It is a class of another family.
-
     """
     import transformers
 

@@ -38,7 +38,6 @@ class Source:
         kind: See `SourceKind`.
         location: The folder, or the id on the hub.
         revision: Branch, tag or commit on the hub; None elsewhere.
-
     """
 
     name: str
@@ -59,7 +58,6 @@ def find_source(name: str, *, revision: str | None = None) -> Source:
         UnknownNameError: It is none of these; the message lists near misses.
         UsageError: The name is empty, or a revision is given twice or without a hub.
         MissingError: It looks like a path and no such folder exists.
-
     """
     if not name.strip():
         raise UsageError("encoder has no name: expected a name, a folder or a hub id, got ''.")
@@ -125,7 +123,6 @@ def download(source: Source) -> Path:
 
     Raises:
         MissingError: The hub has no such repository, or the network failed.
-
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
@@ -180,7 +177,6 @@ def locate(source: Source, *, offline: bool | None = None) -> Path:
         OfflineError: The files are not here and the network is off limits.
         MissingError: The package, the folder's files or the repository do not exist.
         DataError: The bundled weights do not have the right checksum.
-
     """
     if source.kind == "bundled":
         return _bundled_folder()

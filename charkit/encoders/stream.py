@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from charkit.durable import write_whole
 from charkit.encoders.declared import note_declared
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.states import FileShard, LayerStates, check_pooling
-from charkit.encoders.tokens import Tokens, tokenise
+from charkit.encoders.tokens import FingerprintedTexts, Tokens, tokenise
 from charkit.errors import VanishedError
 from charkit.manifest import Clock, run_manifest
 from charkit.store import Store
@@ -45,22 +45,6 @@ _INDEX = "index.json"
 _ABOUT, _DIGEST, _CONDITIONS = "charkit", "sha256", "computed_with"
 # float16 ends at 65,504; states above this are kept in float32.
 _FLOAT16_LIMIT = 60_000.0
-
-
-class FingerprintedTexts(Protocol):
-    """What is encoded: a `charkit.tasks.Split`."""
-
-    @property
-    def texts(self) -> Sequence[str]:
-        """The texts, or the first of each pair."""
-
-    @property
-    def pairs(self) -> Sequence[str] | None:
-        """The second of each pair, or None."""
-
-    @property
-    def text_fingerprint(self) -> str:
-        """Hash of texts and pairs."""
 
 
 def states_config(
@@ -118,7 +102,6 @@ def encode_to_store(
     Raises:
         UsageError: An argument is out of range.
         MissingError: Memory or disk space does not suffice, or the store cannot be written.
-
     """
     config = states_config(encoder, split, pooling=pooling, max_length=max_length)
     n_samples, key = len(split.texts), content_hash(config)
@@ -156,7 +139,6 @@ def open_states(store: Store, key: str) -> LayerStates:
 
     Raises:
         VanishedError: The store has no such entry.
-
     """
     folder = store.find(KIND, key)
     if folder is None:
@@ -219,7 +201,6 @@ def as_stored(states: NDArray[np.float32], *, dtype: str) -> NDArray[np.floating
 
     Returns:
         float16 for those computed in bfloat16, if they are in its range, else float32.
-
     """
     if dtype == "bfloat16" and (not states.size or np.abs(states).max() < _FLOAT16_LIMIT):
         return states.astype(np.float16)

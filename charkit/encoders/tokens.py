@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,26 @@ _GROUP_CHARACTERS = 1_000_000
 _REPORT = "Leave the row out."
 
 
+class Texts(Protocol):
+    """What is encoded: a `charkit.tasks.Split`, or anything that has texts and pairs."""
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """The texts, or the first of each pair."""
+
+    @property
+    def pairs(self) -> Sequence[str] | None:
+        """The second of each pair, or None."""
+
+
+class FingerprintedTexts(Texts, Protocol):
+    """What is encoded into a store."""
+
+    @property
+    def text_fingerprint(self) -> str:
+        """Hash of texts and pairs."""
+
+
 @dataclass(frozen=True)
 class Tokens:
     """Token ids of some texts, one after the other in flat arrays.
@@ -37,7 +57,6 @@ class Tokens:
         lengths: Tokens of each text as encoded, shape (n_samples,).
         full_lengths: Tokens it would have had uncut, shape (n_samples,).
         pad_id: The id that fills up a batch.
-
     """
 
     ids: NDArray[np.int32]
@@ -52,7 +71,6 @@ class Tokens:
         Returns:
             Three arrays of shape (len(rows), longest). Segments are None where there are
             none, the mask (True at tokens) is None where nothing is padded.
-
         """
         starts = np.concatenate([[0], np.cumsum(self.lengths)])[rows]
         lengths = self.lengths[rows]
@@ -103,7 +121,6 @@ def tokenise(
 
     Raises:
         DataError: A text gives no token at all.
-
     """
     tokenizer = encoder.tokenizer
     if not len(texts):
@@ -150,7 +167,6 @@ class _Group:
         ids: Of each row, cut.
         segments: Of each row; empty without segments.
         full_lengths: Tokens of each row uncut.
-
     """
 
     def __init__(
@@ -197,7 +213,6 @@ class _Head:
     Attributes:
         text: The part.
         n_more: Tokens of the rest, estimated from the part's.
-
     """
 
     def __init__(self, encoder: Encoder, text: str, max_length: int) -> None:
@@ -266,6 +281,5 @@ def next_batch(lengths: IntArray, *, token_budget: int) -> int:
 
     Returns:
         At least 1.
-
     """
     return max(1, min(len(lengths), token_budget // int(lengths[0])))

@@ -47,7 +47,6 @@ class Header:
         file: Where the tensor is.
         dtype: Its number format, as safetensors writes it.
         shape: Its shape.
-
     """
 
     file: Path
@@ -61,7 +60,6 @@ def read_headers(folder: Path) -> dict[str, Header]:
     Raises:
         MissingError: There are no safetensors weights.
         DataError: A file is damaged, or does not hold what the index says.
-
     """
     files = weight_files(folder)
     if not files:
@@ -108,7 +106,6 @@ def check_headers(headers: Mapping[str, Header], config: Mapping[str, Any], fold
 
     Raises:
         DataError: Weights are quantised, are an adapter's, or of another size.
-
     """
     start = f"the weights in {folder} "
     for name, header in headers.items():
@@ -166,7 +163,6 @@ def read_tensors(headers: Mapping[str, Header], folder: Path) -> dict[str, torch
 
     Raises:
         DataError: A file is damaged, or a weight is not a finite number.
-
     """
     tensors: dict[str, torch.Tensor] = {}
     for path in sorted({h.file for h in headers.values()}):
@@ -196,7 +192,6 @@ def check_report(
 
     Raises:
         DataError: Weights are missing, or some inside the encoder are not used.
-
     """
     family = str(getattr(model.config, "model_type", ""))
     missing = sorted(k for k in report["missing_keys"] if not k.startswith("pooler."))

@@ -336,9 +336,9 @@ def trivial_embedding(
 
     Achille and others 2019, section 3.1: "In case the task is trivial (the loss is constant or
     there are too few samples) the embedding will coincide with the prior lambda^2 I, which we will
-    refer to as the trivial embedding." With F = 0 in (beta / 2N) Lambda = F + (beta lambda^2 /
-    2N) I the prior is left: one number a layer. The paper's embeddings contain that term too.
-    Direct embeddings (only F) do not, and the cosine of a / (a + b) and b / (a + b) against a constant
+    refer to as the trivial embedding." With F = 0 in (beta / 2N) Lambda = F + (beta lambda^2 / 2N)
+    I the prior is left: one number a layer. The paper's embeddings contain that term too. Direct
+    embeddings (only F) do not, and the cosine of a / (a + b) and b / (a + b) against a constant
     would not measure complexity: as F shrinks it tends to 1 - cos(F, 1), not to zero. So add the
     trivial embedding first:
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from charkit.config import Progress, no_progress
 from charkit.encoders import Encoder
+from charkit.encoders.run import choose_token_budget, model_inputs
 from charkit.encoders.states import resolve_layer
 from charkit.encoders.tokens import Tokens, next_batch, tokenise
 from charkit.errors import UsageError
@@ -172,11 +173,7 @@ def choose_budget(encoder: Encoder, token_budget: int | None) -> int:
     Raises:
         UsageError: The number is below 1.
     """
-    if token_budget is None:
-        return _BUDGETS[encoder.device]
-    if token_budget < 1:
-        raise UsageError(f"token_budget is out of range: expected at least 1, got {token_budget}.")
-    return token_budget
+    return choose_token_budget(encoder, token_budget, _BUDGETS)
 
 
 def batches(tokens: Tokens, *, token_budget: int, single: bool = False) -> Iterator[IntArray]:
@@ -197,21 +194,6 @@ def batches(tokens: Tokens, *, token_budget: int, single: bool = False) -> Itera
         size = int((padding <= np.maximum(_SHARE * full, _TOKENS)).sum())
         yield order[start : start + size]
         start += size
-
-
-def model_inputs(
-    encoder: Encoder, tokens: Tokens, rows: IntArray
-) -> tuple[dict[str, Tensor], Tensor | None]:
-    """Return the model's keyword arguments and the mask (True at tokens; None if no padding)."""
-    ids, segments, mask = tokens.batch(rows)
-    inputs = {"input_ids": torch.from_numpy(ids).to(encoder.device)}
-    if segments is not None:
-        inputs["token_type_ids"] = torch.from_numpy(segments).to(encoder.device)
-    if mask is None:
-        return inputs, None
-    held = torch.from_numpy(mask).to(encoder.device)
-    inputs["attention_mask"] = held.long()
-    return inputs, held
 
 
 # -- token states of one layer, computed once and taken up by any number of embeddings ------------

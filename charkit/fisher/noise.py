@@ -32,9 +32,9 @@ from torch import Tensor
 
 from charkit.config import Pooling
 from charkit.encoders import Encoder
-from charkit.encoders.layers import pool
+from charkit.encoders.run import model_inputs, pool
 from charkit.encoders.tokens import Tokens
-from charkit.fisher.forward import IntArray, TokenStates, model_inputs, run_between
+from charkit.fisher.forward import IntArray, TokenStates, run_between
 from charkit.fisher.head import Head
 from charkit.fisher.labels import LabelDraws, cotangents, plan_labels
 from charkit.fisher.layout import Job, Layout, block_of, projects_positions, splits_rows

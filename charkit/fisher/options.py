@@ -11,28 +11,17 @@ from numpy.typing import NDArray
 
 from charkit.config import Pooling
 from charkit.encoders.states import check_pooling
+from charkit.encoders.tokens import FingerprintedTexts
 from charkit.errors import DataError, UsageError
 from charkit.fisher.layout import DEFAULT_PARTS, check_parts
 
 
-class FisherTexts(Protocol):
-    """Texts, optional pairs, optional labels, and a name for the texts."""
-
-    @property
-    def texts(self) -> Sequence[str]:
-        """The texts, or the first of each pair."""
-
-    @property
-    def pairs(self) -> Sequence[str] | None:
-        """The second of each pair, or None."""
+class FisherTexts(FingerprintedTexts, Protocol):
+    """What is embedded: a `charkit.tasks.Split`, or anything with texts, pairs and labels."""
 
     @property
     def labels(self) -> NDArray[Any] | None:
         """Class codes or real targets, or None."""
-
-    @property
-    def text_fingerprint(self) -> str:
-        """Hash of texts and pairs."""
 
 
 @dataclass(frozen=True)

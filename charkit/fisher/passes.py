@@ -12,10 +12,15 @@ from torch import Tensor
 
 from charkit.config import Progress
 from charkit.encoders import Encoder
-from charkit.encoders.layers import pool
-from charkit.encoders.run import free_memory, is_out_of_memory, smaller_budget
+from charkit.encoders.run import (
+    free_memory,
+    is_out_of_memory,
+    model_inputs,
+    pool,
+    smaller_budget,
+)
 from charkit.encoders.tokens import Tokens, tokenise
-from charkit.fisher.forward import TokenStates, batches, choose_budget, model_inputs, run_between
+from charkit.fisher.forward import TokenStates, batches, choose_budget, run_between
 from charkit.fisher.head import Head
 from charkit.fisher.labels import LabelDraws, LabelPlan, cotangents
 from charkit.fisher.layout import (

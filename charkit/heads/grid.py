@@ -11,8 +11,7 @@ from typing import Any, cast
 
 from charkit.config import Control, Pooling, note
 from charkit.encoders.encoder import Encoder
-from charkit.encoders.load import EncoderChoice, LazyEncoder, loaded
-from charkit.encoders.names import named_apart
+from charkit.encoders.load import EncoderChoice, LazyEncoder, loaded, named_apart
 from charkit.errors import DataError, UnknownNameError, UsageError
 from charkit.heads.influence import CLASS_METRICS
 from charkit.heads.plan import (

@@ -25,7 +25,6 @@ class RowsUsed:
     Attributes:
         split: They, in order; the whole training part where the draws use most of it.
         places: Row of the training part -> row of ``split``; -1 for those that no draw reads.
-
     """
 
     split: Split
@@ -38,7 +37,6 @@ def rows_used(plan: SweepPlan, task: Task) -> RowsUsed:
     Args:
         plan: The sweep.
         task: One of its tasks, opened.
-
     """
     n_train = len(task.train)
     used = np.zeros(n_train, dtype=bool)

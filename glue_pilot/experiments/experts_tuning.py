@@ -15,7 +15,7 @@ from torch import Tensor
 from charkit.cached import cached
 from charkit.durable import write_whole
 from charkit.encoders import Encoder
-from charkit.encoders.layers import pool
+from charkit.encoders.run import pool
 from charkit.encoders.tokens import Tokens, tokenise
 from charkit.errors import DataError, UsageError
 from charkit.manifest import Clock, run_manifest

@@ -10,7 +10,7 @@ import torch
 from tiny_families import Texts, make_texts
 
 from charkit.encoders import compare_states, encode, load_encoder, run
-from charkit.encoders.layers import pool
+from charkit.encoders.run import pool
 from charkit.encoders.tokens import next_batch, tokenise
 from charkit.errors import MissingError, UsageError
 

@@ -13,13 +13,7 @@ import torch
 
 from charkit.encoders import device, fetch_encoder, load_encoder, source
 from charkit.encoders.device import choose_device
-from charkit.errors import (
-    DataError,
-    MissingError,
-    OfflineError,
-    UnknownNameError,
-    UsageError,
-)
+from charkit.errors import DataError, MissingError, OfflineError, UnknownNameError, UsageError
 
 
 @pytest.fixture
@@ -121,7 +115,7 @@ def test_the_hub_brings_only_what_is_needed(tiny_bert, empty_hub, monkeypatch):
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fake)
     monkeypatch.setattr(source, "is_offline", lambda offline: False)
-    monkeypatch.setattr("charkit.encoders.fetch.is_offline", lambda offline: False)
+    monkeypatch.setattr("charkit.encoders.load.is_offline", lambda offline: False)
     assert fetch_encoder("bert-base-uncased@abc") == tiny_bert
     encoder = load_encoder("bert-base-uncased", revision="abc", device="cpu", dtype="float32")
     assert encoder.folder == tiny_bert
@@ -139,7 +133,7 @@ def test_a_hub_that_says_no(monkeypatch, empty_hub):
         raise OSError("404: no such repository")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fake)
-    monkeypatch.setattr("charkit.encoders.fetch.is_offline", lambda offline: False)
+    monkeypatch.setattr("charkit.encoders.load.is_offline", lambda offline: False)
     with pytest.raises(MissingError, match="404: no such repository"):
         fetch_encoder("nobody/nothing")
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from charkit.encoders.run import model_inputs
 from charkit.errors import DataError, RefusalError, UsageError
 from charkit.fisher import (
     FisherOptions,
@@ -18,7 +19,7 @@ from charkit.fisher import (
     make_head,
     pairwise,
 )
-from charkit.fisher.forward import frozen, model_inputs, run_between
+from charkit.fisher.forward import frozen, run_between
 from charkit.fisher.layout import block_of, make_layout
 from charkit.fisher.noise import Curvature, Perturbation, PerturbedRows
 from charkit.fisher.options import GRADIENTS

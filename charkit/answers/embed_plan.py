@@ -22,7 +22,7 @@ from charkit.fisher.layout import DEFAULT_PARTS
 from charkit.heads.grid import Source
 from charkit.store import Store
 from charkit.tasks.card import LazyTask
-from charkit.tasks.sample import sample_task
+from charkit.tasks.nested import sample_task
 from charkit.tasks.task import Split, Task
 
 logger = logging.getLogger(__name__)

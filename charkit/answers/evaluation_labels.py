@@ -15,8 +15,7 @@ from charkit.config import listing
 from charkit.errors import DataError
 from charkit.tasks.columns import Columns, choose_columns
 from charkit.tasks.labels import names_of_labels
-from charkit.tasks.looks import near_key
-from charkit.tasks.missing import is_missing
+from charkit.tasks.looks import is_missing, near_key
 from charkit.tasks.rows import OnBadRows, usable_rows
 from charkit.tasks.settle import settle
 from charkit.tasks.sources import open_tables

@@ -18,7 +18,7 @@ from charkit.durable import write_whole
 from charkit.errors import CharkitError, DataError, UsageError
 from charkit.heads.active_testing import FEWEST, Strata, labelling_order
 from charkit.sealed import read_sealed, sealed_json
-from charkit.tasks.missing import is_missing
+from charkit.tasks.looks import is_missing
 from charkit.tasks.tables import read_table
 from charkit.tasks.task import Split
 

@@ -23,7 +23,7 @@ from charkit.heads.grid import Source
 from charkit.store import Store
 from charkit.tasks import Task, load_task
 from charkit.tasks.card import LazyTask
-from charkit.tasks.sample import sample_task
+from charkit.tasks.nested import sample_task
 
 logger = logging.getLogger(__name__)
 

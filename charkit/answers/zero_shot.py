@@ -21,7 +21,7 @@ from charkit.answers.quantities import percent, rough, span
 from charkit.config import listing
 from charkit.errors import DataError, UsageError
 from charkit.tasks.labels import label_names
-from charkit.tasks.missing import is_missing
+from charkit.tasks.looks import is_missing
 from charkit.tasks.sources import open_tables
 from charkit.tasks.tables import RawTable
 from charkit.tasks.task import Task

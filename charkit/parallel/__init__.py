@@ -1,9 +1,8 @@
 """Run many jobs here, in several processes, on a Ray cluster or through Slurm."""
 
-from charkit.parallel.choice import ExecutorChoice, executor_from
+from charkit.parallel.choice import ExecutorChoice, Shard, executor_from
 from charkit.parallel.jobs import Executor, InProcess, JobFailure, check_failures, run_jobs
 from charkit.parallel.processes import Processes, local_executor
-from charkit.parallel.shard import Shard
 
 __all__ = [
     "Executor",

@@ -18,10 +18,12 @@ from charkit.errors import MissingError, UsageError
 from charkit.manifest import available_cores
 from charkit.parallel.jobs import (
     Arrivals,
+    Driver,
     J,
     JobNeeds,
     Outcome,
     R,
+    as_driver,
     attempt,
     collect_log,
     collected,
@@ -29,10 +31,10 @@ from charkit.parallel.jobs import (
     failure_from,
     log_again,
     log_levels,
+    problem_here,
     thread_variables,
     threads_limited,
 )
-from charkit.parallel.workers import Driver, as_driver, problem_here
 
 logger = logging.getLogger(__name__)
 

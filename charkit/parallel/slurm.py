@@ -16,10 +16,12 @@ from typing import Any, Generic
 from charkit.errors import MissingError
 from charkit.parallel.jobs import (
     Arrivals,
+    Driver,
     J,
     JobNeeds,
     Outcome,
     R,
+    as_driver,
     attempt,
     collect_log,
     collected,
@@ -27,10 +29,10 @@ from charkit.parallel.jobs import (
     failure_from,
     log_again,
     log_levels,
+    problem_here,
     thread_variables,
     threads_limited,
 )
-from charkit.parallel.workers import Driver, as_driver, problem_here
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from charkit.tasks.card import lazy_task
     from charkit.tasks.generated import generated_names, generated_task
-    from charkit.tasks.glue import GLUE_NAMES
+    from charkit.tasks.hub import GLUE_NAMES
     from charkit.tasks.load import load_task
     from charkit.tasks.nested import nested_order
     from charkit.tasks.subsets import Subset, make_subset
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 _HOME = {
-    "GLUE_NAMES": "glue",
+    "GLUE_NAMES": "hub",
     "Split": "task",
     "Subset": "subsets",
     "Task": "task",

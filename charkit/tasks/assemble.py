@@ -18,12 +18,11 @@ from charkit.tasks.checks import (
     text_notes,
     untested_classes_note,
 )
-from charkit.tasks.glue import GlueSpec, glue_order
-from charkit.tasks.labels import Meaning, encode_labels, read_meaning
+from charkit.tasks.hub import GlueSpec, glue_order
+from charkit.tasks.labels import Meaning, encode_labels, read_meaning, with_unseen
 from charkit.tasks.nested import nested_order
 from charkit.tasks.rows import OnBadRows, Rows
 from charkit.tasks.task import Metric, Split, Task
-from charkit.tasks.unseen import with_unseen
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from charkit.errors import DataError, MissingError, UnknownNameError
 from charkit.tasks.files.arrow import class_names_of, with_class_names
 from charkit.tasks.files.table import LazyColumns, RawTable, some
 from charkit.tasks.folder_refusals import class_folders, listed, no_train, pasted
-from charkit.tasks.glue import GlueSpec
+from charkit.tasks.hub import GlueSpec
 from charkit.tasks.tables import format_of, read_table, stem_of
 
 EVALUATION_NAMES = ("test", "validation", "valid", "dev", "eval", "validation_matched")

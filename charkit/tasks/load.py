@@ -17,7 +17,7 @@ from charkit.tasks.assemble import Request, assemble
 from charkit.tasks.checks import check_pairs, explained_by, rare_class_notes, text_notes
 from charkit.tasks.columns import Columns, choose_columns, choose_texts, match_columns
 from charkit.tasks.generated import load_generated
-from charkit.tasks.glue import glue_order
+from charkit.tasks.hub import glue_order
 from charkit.tasks.labels import Meaning, encode_labels, label_names, read_meaning
 from charkit.tasks.rows import OnBadRows, Rows, usable_rows
 from charkit.tasks.settle import settle

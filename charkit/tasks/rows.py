@@ -9,8 +9,7 @@ from typing import Any, Literal
 from charkit.config import listing
 from charkit.errors import DataError
 from charkit.tasks.columns import Columns
-from charkit.tasks.looks import shown
-from charkit.tasks.missing import is_blank
+from charkit.tasks.looks import is_blank, shown
 from charkit.tasks.tables import RawTable
 
 OnBadRows = Literal["refuse", "drop"]

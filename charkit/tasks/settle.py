@@ -18,14 +18,16 @@ from charkit.tasks.columns import Columns
 from charkit.tasks.looks import (
     are_bare_lists,
     difference,
+    is_blank,
     is_integer,
+    is_missing,
     is_number,
     label_list,
+    looks_missing,
     loose_key,
     same_number,
     shown,
 )
-from charkit.tasks.missing import is_blank, is_missing, looks_missing
 from charkit.tasks.tables import RawTable
 
 _CODES = frozenset((-9999, -999, -99, -9, 99, 999, 9999))

@@ -9,7 +9,7 @@ from charkit.config import printable
 from charkit.tasks.card import SourceOptions
 from charkit.tasks.columns import Columns, choose_texts, match_columns, named_columns
 from charkit.tasks.files.table import LABEL_NAMES
-from charkit.tasks.missing import is_blank, is_missing
+from charkit.tasks.looks import is_blank, is_missing
 from charkit.tasks.rows import OnBadRows, usable_rows
 from charkit.tasks.sources import glue_columns, open_tables
 from charkit.tasks.tables import RawTable

@@ -128,19 +128,19 @@ def test_an_address_of_another_form(name):
 
 
 def test_a_folder_that_workers_do_not_see(ray_name, monkeypatch, tmp_path):
-    from charkit.parallel import workers
+    from charkit.parallel import jobs as engine
 
-    monkeypatch.setattr(workers.Path, "absolute", lambda self: self)
+    monkeypatch.setattr(engine.Path, "absolute", lambda self: self)
     monkeypatch.chdir(tmp_path)  # the workers stand elsewhere, so a relative folder is not theirs
     with pytest.raises(MissingError, match=r"does not see store: .* shared disk"):
         run_jobs(jobs.square, range(3), executor=executor_from(ray_name), folders=[Path("store")])
 
 
 def test_other_versions_on_the_workers(ray_name, monkeypatch):
-    from charkit.parallel import workers
+    from charkit.parallel import jobs as engine
 
-    own = workers.versions()
-    monkeypatch.setattr(workers, "versions", lambda: own | {"charkit": "99.0"})
+    own = engine.versions()
+    monkeypatch.setattr(engine, "versions", lambda: own | {"charkit": "99.0"})
     with pytest.raises(MissingError, match=r"expected charkit 99\.0, got charkit .* Install"):
         run_jobs(jobs.square, range(3), executor=executor_from(ray_name))
 

@@ -141,10 +141,10 @@ def test_a_slurm_that_does_not_answer(slurm, monkeypatch, tmp_path):
 
 
 def test_other_versions_on_the_nodes(slurm, monkeypatch, tmp_path):
-    from charkit.parallel import workers
+    from charkit.parallel import jobs as engine
 
-    own = workers.versions()
-    monkeypatch.setattr(workers, "versions", lambda: own | {"torch": "99.0"})
+    own = engine.versions()
+    monkeypatch.setattr(engine, "versions", lambda: own | {"torch": "99.0"})
     with pytest.raises(MissingError, match=r"expected torch 99\.0, got torch .* Install"):
         run_jobs(jobs.square, range(3), executor=executor_from("slurm"), folders=[tmp_path])
 

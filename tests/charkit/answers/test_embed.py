@@ -9,7 +9,7 @@ from charkit.answers.embed import embed_kept, embed_task, embed_to_store, fit_he
 from charkit.encoders import encode, load_encoder
 from charkit.errors import DataError, UsageError
 from charkit.fisher import FisherOptions, cache_states, fisher_embedding, make_head
-from charkit.tasks.sample import sample_task
+from charkit.tasks.nested import sample_task
 from charkit.tasks.task import Split, Task
 
 TEXTS = tuple(

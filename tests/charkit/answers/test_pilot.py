@@ -5,7 +5,7 @@ from fake_metamodel import FakeMetamodel
 import charkit
 from charkit.answers.pilot import KIND, make_pilot, pilot_evidence
 from charkit.tasks.card import load_sample
-from charkit.tasks.sample import sample_task
+from charkit.tasks.nested import sample_task
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from run_folders import SCORECARD, SVG, sweep_table, write_run
 
 from charkit.errors import DataError
 from charkit.report.pages.curves import curves_of
-from charkit.report.pages.markdown import html_of
+from charkit.report.pages.html import html_of
 from charkit.report.pages.pictures import data_uri, put_inside, shrunk
 from charkit.report.pages.run import run_html
 from charkit.report.pages.run_data import read_run

@@ -28,7 +28,7 @@ from charkit.errors import DataError, MissingError, UsageError
 from charkit.heads.records import write_table
 from charkit.report.figures.means import Lead
 from charkit.report.pages.curves import curves_of, reach, rough, share_of_gain
-from charkit.report.pages.markdown import first_sentence, html_of
+from charkit.report.pages.html import first_sentence, html_of
 from charkit.report.pages.pictures import data_uri, put_inside, shrunk
 from charkit.report.pages.run import run_html, write_report
 from charkit.report.pages.run_data import Picture, read_run

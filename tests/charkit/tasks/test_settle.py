@@ -10,7 +10,7 @@ from charkit.errors import DataError
 from charkit.tasks import load_task
 from charkit.tasks.card import load_sample
 from charkit.tasks.columns import Columns
-from charkit.tasks.missing import MISSING_WORDS, is_blank
+from charkit.tasks.looks import MISSING_WORDS, is_blank
 from charkit.tasks.settle import settle
 from charkit.tasks.tables import RawTable
 

@@ -15,7 +15,7 @@ from charkit.errors import CharkitError
 from charkit.heads.choice import SignalTest
 from charkit.heads.findings import CUT_SHARE, cut_words
 from charkit.heads.records import metric_name
-from charkit.heads.rivals import Rivals
+from charkit.heads.transferability import Rivals
 from charkit.tasks.card import TaskCard
 
 FASTER = 2.0

@@ -21,11 +21,11 @@ from charkit.encoders.load import EncoderChoice, LazyEncoder, loaded, named_apar
 from charkit.encoders.stream import encode_to_store
 from charkit.errors import CellsFailedError, CharkitError, DataError, UsageError
 from charkit.heads.compare import LayerComparison, compare_layers
+from charkit.heads.encode_jobs import rows_used
 from charkit.heads.encoder_choice import best_encoders
 from charkit.heads.grid import RANDOM_ENCODER_SEED, Source, SweepPlan
-from charkit.heads.rivals import Rivals, rival_scores
-from charkit.heads.rows_used import rows_used
 from charkit.heads.sweep import announce, run_sweep, train_part
+from charkit.heads.transferability import Rivals, rival_scores
 from charkit.parallel import ExecutorChoice
 from charkit.store import Store
 from charkit.tasks.card import LazyTask

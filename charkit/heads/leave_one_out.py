@@ -37,8 +37,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from charkit.heads.loss import class_covariance, evaluate, residuals
-from charkit.heads.minimise import Minimum, Problem
+from charkit.heads.minimise import Minimum, Problem, class_covariance, evaluate, residuals
 from charkit.heads.symmetric import eigenvectors
 
 # A leverage of 1 would divide by zero: a row that fixes a direction by itself. The bound leaves a

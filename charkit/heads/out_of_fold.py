@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from charkit.errors import DataError
-from charkit.heads.design import Design, make_design
-from charkit.heads.inputs import check_codes, check_shapes, chunk_size
+from charkit.heads.design import Design, check_codes, check_shapes, chunk_size, make_design
 from charkit.heads.leave_one_out import left_out_logits
 from charkit.heads.minimise import Minimum, Problem, minimise, prior_weights
 from charkit.heads.strength import PENALTIES, solve_path

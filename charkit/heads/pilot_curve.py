@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from charkit.errors import UsageError
-from charkit.heads.design import make_design
-from charkit.heads.inputs import chunk_size
+from charkit.heads.design import chunk_size, make_design
 from charkit.heads.minimise import Problem, minimise, prior_weights
 from charkit.heads.out_of_fold import TOLERANCE, raw_heads
 from charkit.tasks.nested import nested_order

@@ -22,13 +22,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from charkit.heads.design import Design, make_design
-from charkit.heads.inputs import (
+from charkit.heads.design import (
+    Design,
     check_finite,
     check_shapes,
     check_targets,
     checked_strengths,
     chunk_size,
+    make_design,
     to_tensor,
 )
 from charkit.heads.strength import default_strengths

@@ -22,8 +22,8 @@ from charkit.encoders.load import EncoderChoice
 from charkit.encoders.stream import KIND as STATES
 from charkit.encoders.stream import encode_to_store, states_config
 from charkit.errors import CellsFailedError, DataError, VanishedError
-from charkit.heads.cost import heads_seconds
-from charkit.heads.encode_jobs import EncodeWork, encode_elsewhere
+from charkit.heads.encode_jobs import EncodeWork, RowsUsed, encode_elsewhere, rows_used
+from charkit.heads.estimate import heads_seconds
 from charkit.heads.grid import (
     ALL_CONTROLS,
     RANDOM_ENCODER_SEED,
@@ -36,7 +36,6 @@ from charkit.heads.job import Work, failed_cells, run_job
 from charkit.heads.plan import Job, several
 from charkit.heads.records import concat, read_table, rescored, to_frame
 from charkit.heads.result import SweepResult
-from charkit.heads.rows_used import RowsUsed, rows_used
 from charkit.manifest import available_cores
 from charkit.parallel import (
     Executor,

@@ -8,7 +8,7 @@ from charkit.encoders import load_encoder
 from charkit.encoders.run import BatchRunner
 from charkit.encoders.tokens import tokenise
 from charkit.errors import UnknownNameError, UsageError
-from charkit.heads import cost
+from charkit.heads import estimate as cost
 from charkit.heads.estimate import estimate
 from charkit.heads.grid import SweepSettings, plan_sweep
 from charkit.heads.machines import GPU_SHARE, KINDS, Machines

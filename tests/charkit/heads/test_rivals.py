@@ -2,8 +2,7 @@ import math
 
 import numpy as np
 
-from charkit.heads.rivals import rival_scores
-from charkit.heads.transferability import h_score, log_evidence, neighbour_accuracy
+from charkit.heads.transferability import h_score, log_evidence, neighbour_accuracy, rival_scores
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 8))

@@ -5,8 +5,7 @@ from sklearn.linear_model import LogisticRegression
 
 from charkit.errors import DataError, UsageError
 from charkit.heads.design import make_design
-from charkit.heads.loss import evaluate, n_columns
-from charkit.heads.minimise import Problem, minimise, prior_weights
+from charkit.heads.minimise import Problem, evaluate, minimise, n_columns, prior_weights
 from charkit.heads.softmax import fit_softmax
 
 

@@ -10,8 +10,7 @@ from charkit.heads.leave_one_out import (
     left_out_loss,
     left_out_score,
 )
-from charkit.heads.loss import class_covariance, evaluate
-from charkit.heads.minimise import Problem, minimise, prior_weights
+from charkit.heads.minimise import Problem, class_covariance, evaluate, minimise, prior_weights
 from charkit.heads.softmax import fit_softmax
 from charkit.heads.strength import PENALTIES, SCANNED_ROWS, default_strengths
 

@@ -26,8 +26,9 @@ CACHE_VARIABLE = "CHARKIT_CACHE"
 """Environment variable that names the store's folder."""
 
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
+
+# No write of one file takes so long.
 _SURELY_LEFT_S = 3600.0
-"""No write of one file takes so long."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 ELSEWHERE = f"choose another folder (for the store {CACHE_VARIABLE} or --cache-dir, else --out)"
@@ -71,10 +72,6 @@ def default_root() -> Path:
 def named_place(named: str | Path, what: str) -> Path:
     """Return a file or folder that a user named, with ``~`` read as a home folder.
 
-    Args:
-        named: The name.
-        what: What messages call it.
-
     Raises:
         UsageError: The name is empty, or ``~`` names a home folder that is not known.
     """
@@ -107,9 +104,6 @@ def is_full(error: BaseException) -> bool:
 def room(folder: Path) -> Iterator[None]:
     """Turn a full disk inside the block into a MissingError; let all else pass.
 
-    Args:
-        folder: The folder that the message names.
-
     Raises:
         MissingError: The disk or a quota is full.
     """
@@ -127,9 +121,6 @@ def room(folder: Path) -> Iterator[None]:
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
     """Turn the operating system's refusals inside the block into a MissingError.
-
-    Args:
-        folder: The folder that the message names.
 
     Raises:
         MissingError: The disk or a quota is full, or the folder cannot be written.

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 FORMULA = frozenset("=+-@")
 """A cell that begins so is a formula to a spreadsheet."""
 
+# Controls that turn the direction of what follows; single marks (LRM, RLM) are harmless.
 _BIDI = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
-"""Controls that turn the direction of what follows; single marks (LRM, RLM) are harmless."""
 
 _STEERING = (*range(32), *range(127, 160), *_BIDI)
 _SCREEN = {c: ascii(chr(c))[1:-1] for c in (*_STEERING, 0x2028, 0x2029) if c not in (9, 10)}

@@ -41,9 +41,9 @@ _SIDE_FOLDERS: tuple[tuple[str, EntryState], ...] = (
 _Line = list[Any]
 """Key, date, bytes, names of files, then what `_sign` gives."""
 
+# As many lines may be missing or out of date before the index is written anew: it is as long as the
+# list, and an entry without a line costs a tenth of a millisecond.
 _MOST_STALE = 64
-"""As many lines may be missing or out of date before the index is written anew: it is as long as
-the list, and an entry without a line costs a tenth of a millisecond."""
 
 
 def list_kind(home: Path) -> list[StoreEntry]:

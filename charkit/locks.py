@@ -26,9 +26,6 @@ class Locks:
 
     The operating system drops a lock when its holder dies, however it dies, so there is no
     stale lock. The files are empty and stay. A thread may take a lock that it holds again.
-
-    Args:
-        root: The store's folder.
     """
 
     def __init__(self, root: Path) -> None:

@@ -65,11 +65,7 @@ _HEADS = tuple(name for name in _ANSWERS if name not in _ANSWER_ONLY)
 _FILES = ("store", "filelock", "platformdirs", "rich", "typer")
 _FIGURES = ("matplotlib",)
 COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
-    "estimate": (
-        (*_ANSWERS, "minilm", "metamodel"),
-        (),
-        ("matplotlib", "scikit-activeml"),
-    ),
+    "estimate": ((*_ANSWERS, "minilm", "metamodel"), (), ("matplotlib", "scikit-activeml")),
     "next": (_HEADS, ("minilm", "scikit-activeml"), ()),
     "evaluate": (_HEADS, ("minilm",), ()),
     "layers": (_HEADS, ("minilm",), ()),

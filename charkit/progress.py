@@ -217,12 +217,7 @@ def _duration(seconds: float) -> str:
 
 @contextmanager
 def lines(speak: Callable[[str], None], *, every_s: float = LINE_EVERY_S) -> Iterator[Progress]:
-    """Give a progress function, and say where it stands every 30 s, whether it is called or not.
-
-    Args:
-        speak: Called with each line.
-        every_s: How often.
-    """
+    """Give a progress function, and say where it stands every 30 s, whether it is called or not."""
     line, ended = _Line(), threading.Event()
 
     def watch() -> None:

@@ -264,11 +264,7 @@ class Store:
         return place
 
     def put(
-        self,
-        kind: str,
-        key: str,
-        files: Mapping[str, bytes],
-        manifest_fields: Mapping[str, Any],
+        self, kind: str, key: str, files: Mapping[str, bytes], manifest_fields: Mapping[str, Any]
     ) -> Path:
         """Write a small entry in one go, or return the one that exists.
 

@@ -27,8 +27,7 @@ app.command()(experiment)
 
 StudyFile = Annotated[Path, typer.Argument(help="A study, such as glue_pilot/study.toml.")]
 Tasks = Annotated[
-    Path | None,
-    typer.Option("--tasks", help="Folder with glue_cola/ and so on. Default: the hub."),
+    Path | None, typer.Option("--tasks", help="Folder with glue_cola/ and so on. Default: the hub.")
 ]
 Out = Annotated[Path, typer.Option("--out", help="Folder for table, figures and summary.")]
 
@@ -49,9 +48,7 @@ def plan(
     planned = plan_study(read_study(study), tasks_root=tasks, store=o.store_at(cache_dir))
     expected = estimate(planned)
     output.rows(
-        expected.rows(),
-        key="tasks",
-        extra={"total": expected.total(), "notes": expected.lines()},
+        expected.rows(), key="tasks", extra={"total": expected.total(), "notes": expected.lines()}
     )
 
 
@@ -308,8 +305,7 @@ def evaluate_study(
 
 
 Tables = Annotated[
-    list[Path],
-    typer.Option("--tables", help="Folder of a meta-dataset; several, one an encoder."),
+    list[Path], typer.Option("--tables", help="Folder of a meta-dataset; several, one an encoder.")
 ]
 TableName = Annotated[str, typer.Option("--name", help="Of the tables' files.")]
 

@@ -67,13 +67,7 @@ def metadata_hours(
 def embeddings_hours(
     study: EmbeddingStudy, known: Sequence[KnownTask], encoder: Encoder
 ) -> list[dict[str, Any]]:
-    """Return samples, texts and hours of a study of embeddings, one row a size, all to be done.
-
-    Args:
-        study: The study.
-        known: Its tasks.
-        encoder: The encoder.
-    """
+    """Return samples, texts and hours of a study of embeddings, one row a size, all to be done."""
     rate = matmul_rate(encoder.device, encoder.dtype)
     longest = min(study.max_length, encoder.max_length)
     rows = []

@@ -162,11 +162,7 @@ class Measured:
 
 
 def load_sources(
-    study: EvaluateStudy,
-    root: Path | None,
-    store: Store,
-    *,
-    progress: Progress = no_progress,
+    study: EvaluateStudy, root: Path | None, store: Store, *, progress: Progress = no_progress
 ) -> dict[str, Source]:
     """Read and encode the tasks of a study, each once.
 
@@ -248,10 +244,7 @@ def _encoded(
         return Rows(states.key, np.array([common.get(c, c) for c in own]))
 
     return Source(
-        name,
-        task.corpus,
-        rows(task.train.take(np.sort(order))),
-        rows(part.take(np.sort(drawn))),
+        name, task.corpus, rows(task.train.take(np.sort(order))), rows(part.take(np.sort(drawn)))
     )
 
 
@@ -299,10 +292,7 @@ def measure(case: Case, store: Store) -> Measured:
 
 def _load(folder: Path) -> Measured:
     facts = pd.read_parquet(folder / "facts.parquet").to_dict("records")[0]
-    return Measured(
-        pd.read_parquet(folder / "pool.parquet"),
-        {str(k): v for k, v in facts.items()},
-    )
+    return Measured(pd.read_parquet(folder / "pool.parquet"), {str(k): v for k, v in facts.items()})
 
 
 def _stack(store: Store, rows: Rows, chosen: IntArray) -> NDArray[np.float32]:
@@ -330,12 +320,7 @@ def _measure(case: Case, store: Store) -> Measured:
     kept = np.random.default_rng(case.seed).permutation(len(truth))[: case.n_pool]
     pool, answers = pool[:, kept], np.searchsorted(classes, truth[kept]).astype(np.int64)
 
-    head = fit_tested_head(
-        _stack(store, case.sample.train, known),
-        codes,
-        len(classes),
-        pool,
-    )
+    head = fit_tested_head(_stack(store, case.sample.train, known), codes, len(classes), pool)
     free = label_free_accuracy(head.left_out, codes, head.probabilities)
     facts = {
         "layer": head.layer,

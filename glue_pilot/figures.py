@@ -220,13 +220,7 @@ def scatter(
 
 
 def grid(
-    numbers: pd.DataFrame,
-    *,
-    title: str,
-    caption: str,
-    x: str = "",
-    y: str = "",
-    unit: str = "",
+    numbers: pd.DataFrame, *, title: str, caption: str, x: str = "", y: str = "", unit: str = ""
 ) -> Figure:
     """Draw a table of numbers as cells; missing ones are left out.
 

@@ -146,10 +146,7 @@ def _counted(left_out: dict[str, str]) -> str:
 def _by_budget(found: Findings, name: str, form: str) -> list[str]:
     table = found.by_budget
     sizes = sorted(table["n"].unique())
-    lines = [
-        f"| labels | {' | '.join(f'{n:,}' for n in sizes)} |",
-        f"|---|{'---|' * len(sizes)}",
-    ]
+    lines = [f"| labels | {' | '.join(f'{n:,}' for n in sizes)} |", f"|---|{'---|' * len(sizes)}"]
     if name == "gain":
         level = table.drop_duplicates("n").set_index("n")["random_accuracy"]
         cells = [f"{level[n]:.3f}" for n in sizes]

@@ -182,11 +182,7 @@ def _ask(
 
 
 def _accuracy(
-    features: FloatArray,
-    codes: IntArray,
-    held_out: FloatArray,
-    truth: IntArray,
-    n_classes: int,
+    features: FloatArray, codes: IntArray, held_out: FloatArray, truth: IntArray, n_classes: int
 ) -> float:
     """Return the accuracy of the sweep's head; with one class alone, that of always saying it."""
     if len(np.unique(codes)) < 2:

@@ -313,12 +313,7 @@ def embed_sample(
     """Embed one sample under heads at every layer, or at the last where it is large."""
     layers = study.heads_at(n, encoder.n_layers)
     kept = embed_kept(
-        task,
-        encoder,
-        head_layers=layers,
-        options=study.options,
-        store=store,
-        name=known.task.name,
+        task, encoder, head_layers=layers, options=study.options, store=store, name=known.task.name
     )
     scores = _scores(task, encoder, layers, study.max_length, store)
     return Sample(known, task, n, draw, kept.embeddings, kept.heads, scores)

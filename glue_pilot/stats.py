@@ -324,11 +324,7 @@ def variance_parts(products: FloatArray) -> tuple[float, float, float]:
 
 
 def shares_of(
-    vectors: FloatArray,
-    factors: Mapping[str, Sequence[int]],
-    *,
-    sample: str,
-    seed: int = 0,
+    vectors: FloatArray, factors: Mapping[str, Sequence[int]], *, sample: str, seed: int = 0
 ) -> pd.DataFrame:
     """Return each factor's share of the variation, with a bootstrap interval over tasks.
 

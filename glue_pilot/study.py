@@ -86,11 +86,7 @@ def plan_study(
     """
     sources = [_located(task, tasks_root) for task in study.tasks]
     return plan_sweep(
-        sources,
-        encoder=list(study.encoders),
-        settings=study.settings,
-        store=store,
-        shard=shard,
+        sources, encoder=list(study.encoders), settings=study.settings, store=store, shard=shard
     )
 
 

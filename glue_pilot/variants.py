@@ -64,12 +64,7 @@ class Variant:
     @cached_property
     def fingerprint(self) -> str:
         """64 hex digits that name rows and labels."""
-        arrays = (
-            self.train_rows,
-            self.train_labels,
-            self.evaluation_rows,
-            self.evaluation_labels,
-        )
+        arrays = (self.train_rows, self.train_labels, self.evaluation_rows, self.evaluation_labels)
         parts = [array.astype("<i8").tobytes().hex() for array in arrays]
         return hash_strings([self.name, str(self.n_classes), *parts]).hex()
 
@@ -88,12 +83,7 @@ def has_two_classes(labels: IntArray, *, n: int, seed: int) -> bool:
 
 
 def make_variants(
-    task: Task,
-    *,
-    most: int,
-    smallest_train: int,
-    smallest_evaluation: int,
-    seed: int = 0,
+    task: Task, *, most: int, smallest_train: int, smallest_evaluation: int, seed: int = 0
 ) -> tuple[Variant, ...]:
     """Return the whole of a task and parts of it that are large enough and no repeats.
 

@@ -29,13 +29,7 @@ _noted: set[tuple[str, str]] = set()
 
 
 def declared_notes(folder: Path, *, name: str, pooling: str) -> list[str]:
-    """Return what a folder declares and charkit does not do: pooling, prompts, more modules.
-
-    Args:
-        folder: The encoder's folder.
-        name: What the encoder is called.
-        pooling: How charkit pools.
-    """
+    """Return what a folder declares and charkit does not do: pooling, prompts, more modules."""
     notes: list[str] = []
     folder = _whole(folder)
     modules = _modules(folder)

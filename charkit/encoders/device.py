@@ -46,11 +46,7 @@ def choose_device(device: str) -> tuple[str, str]:
         return "cpu", _NO_GPU
     import torch
 
-    has = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
+    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device != "auto":
         if not has[device]:
             raise MissingError(

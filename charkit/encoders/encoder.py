@@ -119,11 +119,7 @@ class Encoder:
         return fingerprint_folder(self.folder, random_seed=self.random_seed)
 
     def notes(self, pooling: str) -> list[str]:
-        """Return what the folder declares about its use and charkit does not do.
-
-        Args:
-            pooling: How charkit pools.
-        """
+        """Return what the folder declares about its use and charkit does not do."""
         return declared_notes(self.folder, name=people_name(self.name), pooling=pooling)
 
     def text_length(self, max_length: int | None = None) -> int:
@@ -195,11 +191,7 @@ class Encoder:
         import torch
 
         # weights made in a caller's inference mode would never allow a backward pass
-        with (
-            torch.inference_mode(False),
-            torch.random.fork_rng(devices=[]),
-            _quiet_transformers(),
-        ):
+        with torch.inference_mode(False), torch.random.fork_rng(devices=[]), _quiet_transformers():
             model = _draw_model(self) if self.random_seed is not None else _read_model(self)
             model.requires_grad_(False)
             return model.eval().to(device=self.device, dtype=torch_dtype(self.dtype))
@@ -332,9 +324,7 @@ def _read_model(encoder: Encoder) -> torch.nn.Module:
         headers = {name.removeprefix(wrapper): header for name, header in headers.items()}
         tensors = {name.removeprefix(wrapper): tensor for name, tensor in tensors.items()}
     with foreign(
-        f"the weights in {folder}",
-        expected=f"those of a {encoder.family} encoder",
-        advice=AGAIN,
+        f"the weights in {folder}", expected=f"those of a {encoder.family} encoder", advice=AGAIN
     ):
         from transformers.models.auto.modeling_auto import MODEL_MAPPING
 

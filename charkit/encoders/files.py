@@ -32,8 +32,8 @@ VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", *SENTENCEPIECE)
 _TOKENIZER = (*VOCABULARIES, TOKENIZER_CONFIG, "special_tokens_map.json", "added_tokens.json",
               "merges.txt")  # fmt: skip
 
+# Bytes. The largest tokenizers of encoders have 17 MB; one of 100 MB took 4 GB to read.
 _LARGEST_JSON = 64 * 2**20
-"""Bytes. The largest tokenizers of encoders have 17 MB; one of 100 MB took 4 GB to read."""
 
 _OTHER_FORMATS = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5",
                   "flax_model.msgpack", "model.onnx", "onnx/model.onnx", "rust_model.ot",

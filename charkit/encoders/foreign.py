@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from charkit.config import printable
 from charkit.errors import CharkitError, DataError, MissingError
 
+# What an error's text matches -> what helps.
 _REASONS: tuple[tuple[str, str], ...] = (
     (
         r"untagged enum|unknown variant|missing field|did not match any variant|"
@@ -26,7 +27,6 @@ _REASONS: tuple[tuple[str, str], ...] = (
         "tokenizer.json that transformers' save_pretrained writes.",
     ),
 )
-"""What an error's text matches -> what helps."""
 
 
 def first_line(error: BaseException) -> str:

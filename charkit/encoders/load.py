@@ -147,9 +147,6 @@ def named_apart(encoders: Sequence[Encoder]) -> tuple[Encoder, ...]:
 
     A folder that is named by its whole path is called by its last part, or by as many of its last
     parts as make it differ from the others. The same folder written in two ways is one encoder.
-
-    Args:
-        encoders: The encoders, in order.
     """
     kept: dict[tuple[object, int | None], Encoder] = {}
     for encoder in encoders:

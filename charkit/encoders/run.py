@@ -114,12 +114,6 @@ def is_out_of_memory(error: BaseException) -> bool:
 def smaller_budget(reason: BaseException, *, device: str, longest: int, n_texts: int) -> int:
     """Return the token budget for half of a batch that did not fit in memory.
 
-    Args:
-        reason: What was raised.
-        device: Where memory ran out.
-        longest: Tokens of the batch's longest text.
-        n_texts: Texts of the batch.
-
     Raises:
         MissingError: Not even one text fits in memory.
     """

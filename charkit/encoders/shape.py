@@ -15,6 +15,7 @@ from charkit.encoders.files import CONFIG, TOKENIZER_CONFIG, no_weights, read_js
 from charkit.encoders.known import BLOCKS
 from charkit.errors import DataError, MissingError, UsageError
 
+# Sizes beyond any encoder of these families: such a folder is damaged or hostile.
 _MOST = {
     "num_hidden_layers": 1_000,
     "n_layers": 1_000,
@@ -35,31 +36,30 @@ _MOST = {
     "position_buckets": 1_000_000,
     "max_relative_positions": 1_000_000,
 }
-"""Sizes beyond any encoder of these families: such a folder is damaged or hostile."""
 
 _MAY_BE_ZERO = {"type_vocab_size", "conv_kernel_size", "num_hidden_layers", "n_layers",
                 "position_buckets", "max_relative_positions"}  # fmt: skip
 
+# Families in which transformers ignores ``position_embedding_type``; ModernBERT's own
+# configurations hold other values there, and mean rotary positions as transformers does.
 _POSITIONS_FIXED = frozenset(BLOCKS) - {"modernbert"}
-"""Families in which transformers ignores ``position_embedding_type``; ModernBERT's own
-configurations hold other values there, and mean rotary positions as transformers does."""
 
+# Settings of networks that differ from the families here, where they are set and unknown.
 _OF_OTHER_NETWORKS = ("alibi", "use_alibi", "rotary_emb_base", "rotary_emb_fraction", "use_rotary",
                       "rope_theta", "rope_scaling", "rope_parameters", "relative_attention",
                       "feed_forward_type", "use_glu", "glu", "gated_mlp", "prenorm", "pre_norm",
                       "normalize_before", "use_rms_norm", "rms_norm_eps", "local_attention",
                       "sliding_window")  # fmt: skip
-"""Settings of networks that differ from the families here, where they are set and unknown."""
 
 _SAME_NETWORK = frozenset({"roberta", "xlm-roberta", "camembert"})
 
+# How to run, not what to compute: charkit decides that.
 _RUNTIME = ("attn_implementation", "_attn_implementation", "_attn_implementation_internal",
             "_attn_implementation_autoset", "_experts_implementation",
             "_experts_implementation_internal", "experts_implementation", "return_dict",
             "output_hidden_states", "output_attentions", "torchscript", "torch_dtype", "dtype",
             "use_cache", "compile_config", "fusion_config", "distributed_config",
             "name_or_path")  # fmt: skip
-"""How to run, not what to compute: charkit decides that."""
 
 
 @dataclass(frozen=True)
@@ -269,8 +269,8 @@ def read_shape(folder: Path) -> Shape:
     return Shape(family, n_layers, width, min(limits))
 
 
+# Settings of a task's head, which is not read.
 _OF_HEADS = ("id2label", "label2id", "num_labels", "problem_type", "classifier_dropout")
-"""Settings of a task's head, which is not read."""
 
 
 def runnable(config: dict[str, Any]) -> dict[str, Any]:

@@ -10,12 +10,7 @@ from typing import Literal
 from charkit.config import is_offline
 from charkit.durable import sha256_file
 from charkit.encoders.files import CONFIG, no_weights, weight_files
-from charkit.encoders.known import (
-    BUNDLED_NAME,
-    BUNDLED_PACKAGE,
-    BUNDLED_SHA256,
-    KNOWN_ENCODERS,
-)
+from charkit.encoders.known import BUNDLED_NAME, BUNDLED_PACKAGE, BUNDLED_SHA256, KNOWN_ENCODERS
 from charkit.errors import DataError, MissingError, OfflineError, UnknownNameError, UsageError
 
 SourceKind = Literal["bundled", "folder", "hub"]

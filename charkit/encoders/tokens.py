@@ -18,8 +18,8 @@ IntArray = NDArray[np.int64]
 WHOLE_CHARACTERS = 32_768
 """Longer texts are not read to their end: a field of 20 MB took 131 s and 5 GB."""
 
+# Tokens between what is kept and the place where a text was cut for the tokenizer.
 _MARGIN = 64
-"""Tokens between what is kept and the place where a text was cut for the tokenizer."""
 
 # Letters that go to the tokenizer at a time: 250 MB of its memory, see `_groups`.
 _GROUP_CHARACTERS = 1_000_000

@@ -28,13 +28,13 @@ _QUANTISED = re.compile(
 )
 _ADAPTER = re.compile(r"(^|\.)(lora_[A-Za-z_]+|base_layer|adapters?|prompt_embeddings)(\.|$)")
 
+# Parts of the classes of transformers that stand on top of an encoder: not part of it.
 _HEADS = re.compile(
     r"^(cls|classifier|pre_classifier|pooler|qa_outputs|lm_head|predictions|sop_classifier|"
     r"discriminator_predictions|generator_predictions|generator_lm_head|lm_predictions|"
     r"mask_predictions|vocab_transform|vocab_layer_norm|vocab_projector|head|decoder|score|"
     r"dropout|drop|sequence_summary|logits_proj|out_proj|regressor|loss|loss_fct)(\.|$)"
 )
-"""Parts of the classes of transformers that stand on top of an encoder: not part of it."""
 
 _WORDS = ("word_embeddings.weight", "tok_embeddings.weight")
 
@@ -84,8 +84,8 @@ def read_headers(folder: Path) -> dict[str, Header]:
     return headers
 
 
+# What DataParallel, compilation, sentence-transformers and Lightning put before every name.
 _WRAPPERS = ("module.", "_orig_mod.", "0.auto_model.", "auto_model.", "model.", "encoder.")
-"""What DataParallel, compilation, sentence-transformers and Lightning put before every name."""
 
 
 def wrapper_of(names: Iterable[str]) -> str:

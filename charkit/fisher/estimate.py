@@ -252,11 +252,7 @@ def _check_heads(encoder: Encoder, heads: Mapping[int, Head]) -> dict[int, Head]
 
 
 def _check_states(
-    states: TokenStates | None,
-    encoder: Encoder,
-    lowest: int,
-    length: int,
-    split: FisherTexts,
+    states: TokenStates | None, encoder: Encoder, lowest: int, length: int, split: FisherTexts
 ) -> None:
     if states is None:
         return
@@ -275,13 +271,7 @@ def _check_states(
 
 
 def _finished(
-    run: Pass,
-    plan: LabelPlan,
-    layer: int,
-    sums: Sums,
-    *,
-    name: str,
-    draw_error: float,
+    run: Pass, plan: LabelPlan, layer: int, sums: Sums, *, name: str, draw_error: float
 ) -> TaskEmbedding:
     request, options = run.request, run.request.options
     encoder, head = request.encoder, request.heads[layer]

@@ -98,8 +98,8 @@ def _with_hidden(args: tuple[Any, ...], kwargs: dict[str, Any], hidden: Tensor) 
     return args, {**kwargs, "hidden_states": hidden}
 
 
+# Families whose layers return a tuple, and how long it is; the others return the states.
 _TUPLES = {"mpnet": 1, "deberta": 2, "deberta-v2": 2}
-"""Families whose layers return a tuple, and how long it is; the others return the states."""
 
 
 def _skip_below(encoder: Encoder, layer: int, stack: ExitStack) -> None:

@@ -44,11 +44,7 @@ class Head:
 
 
 def make_head(
-    weights: ArrayLike,
-    bias: ArrayLike,
-    *,
-    kind: TaskKind = "classification",
-    variance: float = 1.0,
+    weights: ArrayLike, bias: ArrayLike, *, kind: TaskKind = "classification", variance: float = 1.0
 ) -> Head:
     """Check a head's numbers and freeze them.
 

@@ -137,13 +137,7 @@ def covariance_root(probabilities: Tensor) -> Tensor:
 
 
 class LabelDraws:
-    """The random numbers of a plan, one set a text, whatever batch it falls into.
-
-    Args:
-        plan: The plan.
-        n_samples: Number of texts.
-        n_out: Outputs of the head.
-    """
+    """The random numbers of a plan, one set a text, whatever batch it falls into."""
 
     def __init__(self, plan: LabelPlan, *, n_samples: int, n_out: int) -> None:
         rng = np.random.default_rng(plan.seed)

@@ -21,16 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 
-Part = Literal[
-    "query",
-    "key",
-    "value",
-    "attention_out",
-    "ffn_in",
-    "ffn_out",
-    "layer_norm",
-    "bias",
-]
+Part = Literal["query", "key", "value", "attention_out", "ffn_in", "ffn_out", "layer_norm", "bias"]
 """``query`` to ``ffn_out``: one number an output row of that weight matrix (gate rows of a gated
 network belong to ``ffn_in``); ``layer_norm``: one number an element of the scales; ``bias``: one
 number an element of the biases of the six matrices and of the norms, in that order."""
@@ -128,10 +119,7 @@ SITES: dict[str, tuple[Site, ...]] = {
         *_BERT_TAIL,
         norms=_BERT_NORMS,
     ),
-    "deberta": (
-        Site("attention.self.in_proj", _QKV, interleaved=True),
-        *_BERT[3:],
-    ),
+    "deberta": (Site("attention.self.in_proj", _QKV, interleaved=True), *_BERT[3:]),
     "modernbert": (
         Site("attn.Wqkv", _QKV),
         Site("attn.Wo", ("attention_out",)),

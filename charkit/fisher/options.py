@@ -162,10 +162,6 @@ DEFAULT_VARIATIONAL = VariationalOptions()
 def check_variational(options: VariationalOptions, *, labelled: bool) -> None:
     """Refuse what cannot be done, whatever the encoder.
 
-    Args:
-        options: The options.
-        labelled: Whether the texts have labels.
-
     Raises:
         UsageError: An option is out of range.
         DataError: Labels are needed, and there are none.

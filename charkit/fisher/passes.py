@@ -12,13 +12,7 @@ from torch import Tensor
 
 from charkit.config import Progress
 from charkit.encoders import Encoder
-from charkit.encoders.run import (
-    free_memory,
-    is_out_of_memory,
-    model_inputs,
-    pool,
-    smaller_budget,
-)
+from charkit.encoders.run import free_memory, is_out_of_memory, model_inputs, pool, smaller_budget
 from charkit.encoders.tokens import Tokens, tokenise
 from charkit.fisher.forward import TokenStates, batches, choose_budget, run_between
 from charkit.fisher.head import Head
@@ -338,11 +332,7 @@ class Pass:
         if self.request.states is not None:
             resume = self.request.states.resume(rows, device=encoder.device)
         hidden = run_between(
-            encoder,
-            inputs,
-            wanted=frozenset(heads),
-            resume=resume,
-            entering=self._tape.entering,
+            encoder, inputs, wanted=frozenset(heads), resume=resume, entering=self._tape.entering
         )
         pooled = {k: pool(hidden.pop(k), mask, self.request.options.pooling) for k in heads}
         sent = {k: self._gradients(k, pooled[k], rows) for k in heads}

@@ -70,10 +70,6 @@ def deal_groups(n_samples: int, *, seed: int) -> tuple[NDArray[np.int64], NDArra
 
     The first n texts of the order fill the groups evenly, whatever n.
 
-    Args:
-        n_samples: Number of texts.
-        seed: Of the order.
-
     Returns:
         The order, (n_samples,), and the groups, (n_samples,).
     """
@@ -153,11 +149,7 @@ def stability_of(products: FloatArray) -> Stability:
 
 
 def resampled_squares(
-    rows: NDArray[np.floating],
-    places: Sequence[NDArray[np.bool_]],
-    *,
-    n_resamples: int,
-    seed: int,
+    rows: NDArray[np.floating], places: Sequence[NDArray[np.bool_]], *, n_resamples: int, seed: int
 ) -> NDArray[np.float64]:
     """Return squared norms of resamples.
 

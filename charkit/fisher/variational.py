@@ -65,8 +65,8 @@ from charkit.fisher.options import (
 UNTRUSTED = 1.0
 """A residual above this is refused: the numbers are wrong by their own size."""
 
+# Relative differences below this take steps in proportion: Adam would blow up rounding.
 _SMALL_GAP = 0.1
-"""Relative differences below this take steps in proportion: Adam would blow up rounding."""
 
 
 @dataclass(frozen=True, eq=False)

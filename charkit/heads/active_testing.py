@@ -48,14 +48,15 @@ shift, where confidence says little, 1 would be best; on the sample's own corpus
 FEWEST = N_STRATA
 """Fewer labels leave strata without any."""
 
+# No surrogate is surer than this.
 _SURE = 0.005
-"""No surrogate is surer than this."""
 _POINTS = 40
 _SMALLEST = 1e-9
 _POOL_GRID = np.linspace(-3.5, 3.5, 57)
 _POOL_WEIGHTS = np.exp(-0.5 * _POOL_GRID**2) / np.exp(-0.5 * _POOL_GRID**2).sum()
+
+# Amounts that move a stratum, in logits: steps are finer than ten thousand labels can tell.
 _GRID = np.linspace(-16, 16, 801)
-"""Amounts that move a stratum, in logits: steps are finer than ten thousand labels can tell."""
 
 
 @dataclass(frozen=True)
@@ -155,12 +156,7 @@ def allocation(strata: Strata) -> IntArray:
 
 
 def labelling_order(strata: Strata, seed: int) -> IntArray:
-    """Return the rows in the order of labelling, (n_pool,): any start of it is a sample.
-
-    Args:
-        strata: The pool.
-        seed: Of the order within strata.
-    """
+    """Return the rows in the order of labelling, (n_pool,): any start of it is a sample."""
     generator = np.random.default_rng(seed)
     shuffled = generator.permutation(len(strata.of))
     grouped = shuffled[np.argsort(strata.of[shuffled], kind="stable")]
@@ -190,11 +186,7 @@ class PoolAccuracy:
 
 
 def pool_accuracy(
-    strata: Strata,
-    labelled: IntArray,
-    right: IntArray | FloatArray,
-    *,
-    level: float = LEVEL,
+    strata: Strata, labelled: IntArray, right: IntArray | FloatArray, *, level: float = LEVEL
 ) -> PoolAccuracy:
     """Return the accuracy of a pool, some of whose rows are labelled.
 

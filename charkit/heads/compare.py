@@ -60,11 +60,6 @@ class LayerComparison:
 def compare_layers(result: SweepResult, task: str, encoder: str) -> LayerComparison | None:
     """Compare the layers of an encoder on the whole of a task, on the same rows and draws.
 
-    Args:
-        result: A sweep.
-        task: Name of a task in it.
-        encoder: Name of an encoder in it.
-
     Returns:
         The comparison; None when no draw was finished under every control of the sweep.
 

@@ -116,21 +116,14 @@ class RowsUsed:
 
 
 def rows_used(plan: SweepPlan, task: Task) -> RowsUsed:
-    """Return the training texts that any draw of a plan reads, whatever is in the store already.
-
-    Args:
-        plan: The sweep.
-        task: One of its tasks, opened.
-    """
+    """Return the training texts that any draw of a plan reads, whatever is in the store already."""
     n_train = len(task.train)
     used = np.zeros(n_train, dtype=bool)
     for subset in plan.settings.subsets:
         for seed in plan.settings.seeds:
             part = make_subset(task, subset, seed=seed)
             sizes = usable_sizes(
-                plan.settings.sizes,
-                n_train=len(part.train_rows),
-                n_classes=len(part.class_names),
+                plan.settings.sizes, n_train=len(part.train_rows), n_classes=len(part.class_names)
             )
             order = nested_order(part.train_labels, seed=seed, kind=task.kind)
             used[part.train_rows[order[: max(sizes, default=0)]]] = True

@@ -81,10 +81,5 @@ def best_encoders(
         numbers.append(int(own[best]))
     tied = [bool(joined.tied_with_best[owner == index].any()) for index in range(len(values))]
     return EncoderChoice(
-        tuple(numbers),
-        joined.score[top],
-        joined.low[top],
-        joined.high[top],
-        np.array(tied),
-        level,
+        tuple(numbers), joined.score[top], joined.low[top], joined.high[top], np.array(tied), level
     )

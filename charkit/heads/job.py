@@ -203,10 +203,7 @@ def _fit_classes(
     work: Work, features: torch.Tensor, labels: Labels, held_out: torch.Tensor
 ) -> tuple[Any, dict[str, NDArray[np.float64]], dict[str, NDArray[Any]]]:
     heads = fit_softmax(
-        features,
-        labels,
-        n_classes=work.n_codes,
-        strengths=work.job.strengths or None,
+        features, labels, n_classes=work.n_codes, strengths=work.job.strengths or None
     )
     probabilities = heads.probabilities(held_out).numpy()
     scores = classification_scores(probabilities, work.evaluation_labels, n_known=work.n_classes)

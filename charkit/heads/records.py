@@ -109,12 +109,7 @@ METRIC_NAMES = {
 
 SORT_ORDER = ["task", "subset", "encoder", "control", "n_train", "seed", "layer"]
 
-_EMPTY: dict[Dtype, Any] = {
-    "string": "",
-    "int64": 0,
-    "float64": float("nan"),
-    "bool": False,
-}
+_EMPTY: dict[Dtype, Any] = {"string": "", "int64": 0, "float64": float("nan"), "bool": False}
 
 
 def metric_name(metric: str) -> str:
@@ -159,12 +154,7 @@ SHOWN_BESIDE = ("accuracy", "macro_f1", "balanced_accuracy")
 
 
 def metrics_beside(frame: pd.DataFrame, metric: str) -> tuple[str, ...]:
-    """Return the metrics to show next to a score: some where one class has most evaluation texts.
-
-    Args:
-        frame: The cells of a task.
-        metric: What its score is.
-    """
+    """Return the metrics to show next to a score: some where one class has most rows."""
     if not (frame["majority_share"] > IMBALANCED).any():
         return ()
     return tuple(name for name in SHOWN_BESIDE if name != metric and name in frame.columns)

@@ -152,9 +152,6 @@ def _shown(figure: Figure) -> Figure:
 def summarise(table: pd.DataFrame) -> pd.DataFrame:
     """Return the mean score over seeds per cell of the grid.
 
-    Args:
-        table: A sweep's table.
-
     Returns:
         Columns task, subset, encoder, control, n_train, layer, metric, score, low, high, sd
         (standard deviation over seeds, 0 for one seed), strength (median), n_seeds; accuracy,
@@ -180,11 +177,6 @@ def best_layers_by_size(table: pd.DataFrame, task: str, *, subset: str = "all") 
     """Return the best layer at each size of a task, by mean score over seeds.
 
     The best of several layers is a little lucky; `SweepResult.findings` says which layers tie.
-
-    Args:
-        table: A sweep's table.
-        task: Name of the task.
-        subset: Which part of it.
 
     Returns:
         Columns encoder, n_train, layer, score, low, high, strength (median over seeds),

@@ -14,14 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from charkit.errors import UnknownNameError, UsageError
-from charkit.heads.influence import (
-    METRICS,
-    IntArray,
-    correlations,
-    is_constant,
-    macro_f1,
-    margins,
-)
+from charkit.heads.influence import METRICS, IntArray, correlations, is_constant, macro_f1, margins
 from charkit.heads.influence import matthews as matthews_estimate
 from charkit.heads.intervals import (
     LEVEL,
@@ -97,9 +90,7 @@ def classification_scores(
     n_rows, n_classes = probabilities.shape[1:]
     accuracy = (predicted == labels).mean(axis=1)
     losses = mean_interval(
-        row_log_loss(probabilities, labels),
-        largest=-float(np.log(PROBABILITY_FLOOR)),
-        level=level,
+        row_log_loss(probabilities, labels), largest=-float(np.log(PROBABILITY_FLOOR)), level=level
     )
     brier = mean_interval(_row_brier(probabilities, labels), largest=2.0, level=level)
     return {

@@ -72,10 +72,7 @@ def solve_path(
     n_classes = int(labels.max()) + 1
     grid = torch.tensor(strengths, dtype=torch.float64, device=labels.device)
     scores = torch.full(
-        (design.rows.shape[0], len(strengths)),
-        torch.nan,
-        dtype=torch.float64,
-        device=labels.device,
+        (design.rows.shape[0], len(strengths)), torch.nan, dtype=torch.float64, device=labels.device
     )
     best = torch.full_like(scores[:, 0], len(strengths) // 2, dtype=torch.int64)
     problem = Problem(design, labels, grid[best])
@@ -89,21 +86,12 @@ def solve_path(
     if len(strengths) > 1:
         loss = left_out_loss(problem, minimum, design.rows.square())
     return Choice(
-        minimum,
-        problem.strength,
-        scores,
-        loss,
-        _prior_gradient_norm(design, labels, n_classes),
+        minimum, problem.strength, scores, loss, _prior_gradient_norm(design, labels, n_classes)
     )
 
 
 def _scan(
-    problem: Problem,
-    weights: Tensor,
-    grid: Tensor,
-    scores: Tensor,
-    start: Tensor,
-    tolerance: float,
+    problem: Problem, weights: Tensor, grid: Tensor, scores: Tensor, start: Tensor, tolerance: float
 ) -> tuple[Tensor, Tensor]:
     """Fill all of ``scores`` (B, S), from strong to weak; return as `_walk` does."""
     design, labels = problem.design, problem.labels
@@ -123,12 +111,7 @@ def _scan(
 
 
 def _walk(
-    problem: Problem,
-    weights: Tensor,
-    grid: Tensor,
-    scores: Tensor,
-    start: Tensor,
-    tolerance: float,
+    problem: Problem, weights: Tensor, grid: Tensor, scores: Tensor, start: Tensor, tolerance: float
 ) -> tuple[Tensor, Tensor]:
     """Fill ``scores`` (B, S) where tried; return the best index (B,) and its weights."""
     design, labels = problem.design, problem.labels

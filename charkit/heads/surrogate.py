@@ -24,24 +24,24 @@ from charkit.heads.out_of_fold import SampleHeads, fit_sample_heads
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+# Pool rows whose probabilities are held at once.
 _ROWS = 4_096
-"""Pool rows whose probabilities are held at once."""
 
+# No confidence is read as surer than this: a thousand rows could not show it.
 _SURE = 1e-4
-"""No confidence is read as surer than this: a thousand rows could not show it."""
 
+# Of each of the two numbers before any row is seen: together they are a logit.
 _WEIGHT = 0.5
-"""Of each of the two numbers before any row is seen: together they are a logit."""
 
+# Standard deviation of the weights around that; of the constant 1.
 _LOOSE = 0.5
-"""Standard deviation of the weights around that; of the constant 1."""
 
+# Newton's method on three weights ends within ten; the limit is for hopeless cases.
 _STEPS = 50
-"""Newton's method on three weights ends within ten; the limit is for hopeless cases."""
 
 
+# Layers whose states vary by less, relative to their size, hold rounding only.
 _SAME = 1e-5
-"""Layers whose states vary by less, relative to their size, hold rounding only."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -57,9 +57,6 @@ class Processes:
 
     Only one job, or none, is run in this process instead.
 
-    Args:
-        n_workers: Number of processes.
-
     Raises:
         UsageError: The number is below one.
     """

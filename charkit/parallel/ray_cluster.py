@@ -38,15 +38,15 @@ from charkit.parallel.jobs import (
 
 logger = logging.getLogger(__name__)
 
+# Wanted length of a task. Ray needs about a millisecond to hand out a task and to collect it
+# (benchmarks/results/scale.json), so half a second keeps that under one per cent.
 _BATCH_S = 0.5
-"""Wanted length of a task. Ray needs about a millisecond to hand out a task and to collect it
-(benchmarks/results/scale.json), so half a second keeps that under one per cent."""
 
+# How long an address may take to answer; Ray itself waits for minutes.
 _REACH_S = 10.0
-"""How long an address may take to answer; Ray itself waits for minutes."""
 
+# How long Ray may take to notice that a node is gone (its health checks: 3 s x 5).
 _NODE_NEWS_S = 15.0
-"""How long Ray may take to notice that a node is gone (its health checks: 3 s x 5)."""
 
 
 class RayCluster:
@@ -223,11 +223,9 @@ class _Tasks(Generic[J, R]):
 
         self._jobs = jobs
         self._n_threads = needs.n_threads
-        self._task = ray.remote(
-            num_cpus=needs.n_threads,
-            num_gpus=needs.n_gpus,
-            max_retries=0,
-        )(_run_batch)
+        self._task = ray.remote(num_cpus=needs.n_threads, num_gpus=needs.n_gpus, max_retries=0)(
+            _run_batch
+        )
         self._function = ray.put(function)
         self._levels = log_levels()
         self._waiting: deque[int] = deque(range(len(jobs)))

@@ -38,15 +38,16 @@ logger = logging.getLogger(__name__)
 
 # Pause between looks at the files of jobs. Jobs take minutes, so a second is not noticed.
 _POLL_S = 1.0
+
+# How long the result of an ended job may take to appear: shared disks show new files late.
 _GRACE_S = 10.0
-"""How long the result of an ended job may take to appear: shared disks show new files late."""
 
+# Tasks of one array; Slurm's default limit (MaxArraySize) is 1,001.
 _MOST_TASKS = 500
-"""Tasks of one array; Slurm's default limit (MaxArraySize) is 1,001."""
 
+# Tasks for every place where one can run: the start of a task costs seconds, and with several a
+# place the last ones to end leave few processors idle.
 _TASKS_A_SLOT = 4
-"""Tasks for every place where one can run: the start of a task costs seconds, and with several
-a place the last ones to end leave few processors idle."""
 
 _RUNNING = {
     "PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "REQUEUED", "REQUEUE_HOLD",

@@ -27,8 +27,8 @@ from charkit.tasks.load import Labels, checked_labels, load_task, partly_labelle
 from charkit.tasks.sources import is_utf8, refuse_columns
 from charkit.tasks.task import Metric, Split, Task
 
+# Changes with what is read from a file: a card of another reading is made again.
 _FORMAT = 5
-"""Changes with what is read from a file: a card of another reading is made again."""
 
 
 @dataclass(frozen=True)

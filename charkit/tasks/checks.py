@@ -182,27 +182,22 @@ def _values(split: Split) -> list[float]:
     return [0.0] * len(split) if split.labels is None else split.labels.tolist()
 
 
+# What UTF-8 that is read as Windows-1252 makes of one letter, or of a quotation mark.
 _MOJIBAKE = re.compile(
     "[\u00c2\u00c3][\u0080-\u00bf\u0192\u02c6\u0152-\u0178\u2013-\u203a\u20ac\u2122]|\u00e2\u20ac[^\\w\\s]"
 )
-"""What UTF-8 that is read as Windows-1252 makes of one letter, or of a quotation mark."""
 
 
+# Controls that no text has; U+0085 is a line break of old mainframes.
 _CONTROLS = re.compile("[\u0080-\u0084\u0086-\u009f]")
-"""Controls that no text has; U+0085 is a line break of old mainframes."""
 
 
+# Texts beyond ASCII that are searched; of more, every second, third, ...
 _MOST_LOOKED_AT = 20_000
-"""Texts beyond ASCII that are searched; of more, every second, third, ..."""
 
 
 def text_notes(split: Split, *, where: str) -> tuple[str, ...]:
-    """Return notes on texts that lost letters, or were read in another encoding, before.
-
-    Args:
-        split: The rows.
-        where: What messages call them.
-    """
+    """Return notes on texts that lost letters, or were read in another encoding, before."""
     every = [text for text in (*split.texts, *(split.pairs or ())) if not text.isascii()]
     step = 1 + len(every) // _MOST_LOOKED_AT
     texts = every[::step]

@@ -108,11 +108,6 @@ def match_columns(
 ) -> tuple[RawTable, Columns]:
     """Find the columns of the training part in an evaluation table.
 
-    Args:
-        table: The evaluation table.
-        columns: The columns of the training part.
-        labelled: Look for the label too.
-
     Returns:
         The table with a note where names differ by case or spaces, and its columns; the label is
         empty where there is none.
@@ -282,5 +277,5 @@ def _separator_hint(table: RawTable) -> str:
     )
 
 
+# What may separate names of columns.
 _MARKS = re.compile(r"[^\w\s\"'-]+|\s{2,}|\t|[\x00-\x1f]+")
-"""What may separate names of columns."""

@@ -28,8 +28,9 @@ _WORDS = {"train": "train", "training": "train", "trn": "train", "test": "test",
 _DESCRIPTIONS = ("MANIFEST.json", "dataset_info.json", "dataset_infos.json", "dataset_dict.json",
                  "state.json")  # fmt: skip
 _SPARK = re.compile(r"part-(?P<number>\d{4,6})([-.].*)?", re.ASCII)
+
+# Descriptions of data sets are read up to this size.
 _DESCRIBED = 2**20
-"""Descriptions of data sets are read up to this size."""
 
 
 @dataclass(frozen=True)

@@ -31,12 +31,7 @@ def listed(folder: Path) -> list[Path]:
 
 
 def no_train(folder: Path, files: Mapping[str, list[Path]]) -> DataError:
-    """Return the refusal of a folder without a training file.
-
-    Args:
-        folder: The folder.
-        files: Its files of data by part.
-    """
+    """Return the refusal of a folder without a training file."""
     return DataError(
         f"{folder} is no task: expected a file train with one of the endings "
         f"{', '.join(FORMATS)}. {_instead(folder, files)}"

@@ -23,13 +23,13 @@ next to other words it may be a class ("None" in stance, "NA" in relations), so 
 a note names it. Brackets and quotes around it do not matter. Only "nan" is always missing: no
 label set of words was seen that has it."""
 
+# Missing values that programs write in brackets or quotes: (blank), <NULL>, an empty pair.
 _IN_MARKS = MISSING_WORDS | {"", "blank", "empty"}
-"""Missing values that programs write in brackets or quotes: (blank), <NULL>, an empty pair."""
 
 _BRACKETS = re.compile(r"""^[\s'"`(\[{<]*(.*?)[\s'"`)\]}>]*$""", re.S)
 
+# Not a number, as Python, pandas, R, C and Microsoft's libraries write it.
 _NAN = re.compile(r"[+-]?(nan|1\.#(qnan|snan|ind))", re.IGNORECASE)
-"""Not a number, as Python, pandas, R, C and Microsoft's libraries write it."""
 
 
 def is_blank(value: Any) -> bool:
@@ -74,11 +74,14 @@ _LONGEST_LIST = 10_000
 _MOST_NOTES = 5
 
 _NUMPY_LIST = re.compile(r"""\[\s*(['"]).*?\1(\s+(['"]).*?\3)+\s*\]""", re.S)
+
+# Lists of NumPy, pandas and Python, as they are shown.
 _CALL = re.compile(r"(array|frozenset|set|list|tuple|Index)\((?P<inner>.*?)(, dtype=.*)?\)", re.S)
-"""Lists of NumPy, pandas and Python, as they are shown."""
 
 _NUMPY_NUMBERS = re.compile(r"\[\s*-?\d+\.?\d*(\s+-?\d+\.?\d*)+\s*\]")
 
+# Numbers that Python does not read: their form, its name, and how to write them instead. Where
+# every label is one, each would become a class of its own.
 _ODD_NUMBERS = (
     (re.compile(r"[+-]?\d{1,3}([ \u00a0\u202f']\d{3})+([.,]\d+)?"), "numbers with gaps",
      "Write them without gaps (1 234 as 1234)"),
@@ -95,32 +98,31 @@ _ODD_NUMBERS = (
     (re.compile(r"[\u2212\u2013]\d+(\.\d+)?"), "numbers with a long minus sign",
      "Write them with a hyphen (-1)"),
 )  # fmt: skip
-"""Numbers that Python does not read: their form, its name, and how to write them instead. Where
-every label is one, each would become a class of its own."""
 
 _DATE = re.compile(r"\d{4}[-/.]\d\d?[-/.]\d\d?([T ].*)?|\d\d?[-/.]\d\d?[-/.](\d\d){1,2}([T ].*)?")
 
+# Typographic marks, and Cyrillic letters that look like Latin ones.
 _ALIKE = str.maketrans(
     "\u2018\u2019\u0060\u00b4\u201c\u201d\u2010\u2011\u2012\u2013\u2014\u2212"
     "\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0425"
     "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456",
     "''''\"\"------ABEKMHOPCTXaeopcyxi",
 )
-"""Typographic marks, and Cyrillic letters that look like Latin ones."""
 
+# Small Greek and Cyrillic letters of which the capitals look like Latin ones.
 _CAPITALS_ALIKE = str.maketrans(
     "\u03b1\u03b2\u03b5\u03b6\u03b7\u03b9\u03ba\u03bc\u03bd\u03bf\u03c1\u03c4\u03c5\u03c7"
     "\u0432\u043a\u043c\u043d\u0442",
     "abezhikmnoptyxbkmht",
 )
-"""Small Greek and Cyrillic letters of which the capitals look like Latin ones."""
 
 _SEPARATORS = ("#", "|", ";", "\n", "\t", ",", "+", "&", "/")
-_STRONG = ("#", "|", ";", "\n", "\t")
-"""These separate labels where one of the parts is a label elsewhere; the others stand in names."""
 
+# These separate labels where one of the parts is a label elsewhere; the others stand in names.
+_STRONG = ("#", "|", ";", "\n", "\t")
+
+# Marks around a word that make no other word of it; "C++", "C#" and "A-" are other words.
 _AROUND = ".,:;!?'\"()[]{}"
-"""Marks around a word that make no other word of it; "C++", "C#" and "A-" are other words."""
 
 _YES_NO = ({"true", "1"}, {"false", "0"}, {"yes", "true"}, {"no", "false"}, {"yes", "1"},
            {"no", "0"}, {"y", "yes"}, {"n", "no"})  # fmt: skip
@@ -215,9 +217,6 @@ def are_bare_lists(values: Collection[str]) -> bool:
 
 def number_problem(values: Collection[str]) -> tuple[str, str] | None:
     """Return what keeps labels from being numbers, and what to do; None if they are words.
-
-    Args:
-        values: Distinct labels, all strings.
 
     >>> number_problem(["3,5", "4"])[0]
     "numbers with commas ('3,5')"

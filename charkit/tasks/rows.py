@@ -125,12 +125,7 @@ def _labelled(table: RawTable, column: str) -> tuple[RawTable, tuple[str, ...]]:
 
 
 def settle_bad_rows(
-    where: str,
-    unit: str,
-    numbers: Sequence[int],
-    bad: dict[int, str],
-    *,
-    on_bad_rows: OnBadRows,
+    where: str, unit: str, numbers: Sequence[int], bad: dict[int, str], *, on_bad_rows: OnBadRows
 ) -> tuple[str, ...]:
     """Refuse bad rows, or return the note that says how many are dropped.
 

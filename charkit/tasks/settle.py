@@ -30,16 +30,16 @@ from charkit.tasks.looks import (
 )
 from charkit.tasks.tables import RawTable
 
+# What surveys write for a missing answer. Apart from the other numbers it is noted.
 _CODES = frozenset((-9999, -999, -99, -9, 99, 999, 9999))
-"""What surveys write for a missing answer. Apart from the other numbers it is noted."""
 
 _LARGEST_CLASS = 20
 
 MARKS = (-1, -100)
 """Numbers that mark rows without a label: -1 in SNLI, snorkel and scikit-learn, -100 in torch."""
 
+# Next to these -1 may be a class (negative, neutral, positive) as well as a mark.
 _POLARITY = {0.0, 1.0}
-"""Next to these -1 may be a class (negative, neutral, positive) as well as a mark."""
 
 _PLACES = 5
 _MOST_SEEN = 2_000

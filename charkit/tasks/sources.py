@@ -80,12 +80,7 @@ def glue_columns(tables: Tables) -> tuple[str | None, str | None]:
     return None, None
 
 
-def open_tables(
-    source: Any,
-    evaluation: Any,
-    *,
-    offline: bool | None,
-) -> Tables:
+def open_tables(source: Any, evaluation: Any, *, offline: bool | None) -> Tables:
     """Read the raw tables of a source: its rows, and its evaluation rows where there are any.
 
     Raises:

@@ -28,8 +28,8 @@ FORMATS = (
 
 _BINARY = (".parquet", ".arrow", ".feather")
 
+# A command of an advice that reads a file and writes another.
 _COMMAND = re.compile(r"\b((?:iconv|tail|sed|tr) [^:]*?) (?:< )?old > new")
-"""A command of an advice that reads a file and writes another."""
 
 ADVICE = {
     ".xlsx": "Open it and save it as CSV UTF-8.",

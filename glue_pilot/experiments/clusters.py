@@ -45,11 +45,7 @@ from glue_pilot.experiments.common import embedded_samples, known_tasks, study_o
 from glue_pilot.findings import Finding, bullets, listed, md_table
 from glue_pilot.matrices import CENTRED, COSINE, LOG_RATIO, FloatArray, method_matrices
 from glue_pilot.samples import Sample, label_word
-from glue_pilot.stats import (
-    Interval,
-    Labelled,
-    compare,
-)
+from glue_pilot.stats import Interval, Labelled, compare
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

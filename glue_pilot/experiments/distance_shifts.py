@@ -17,8 +17,8 @@ FEWEST = 40
 """Fewest held-out texts that an accuracy is counted on: its standard error is then 8 points at
 most."""
 
+# Share of the texts that half of the classes keep under a shift of class shares.
 _LIGHT = 0.1
-"""Share of the texts that half of the classes keep under a shift of class shares."""
 
 SIDES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("length", "length:short", ("length:medium", "length:long")),

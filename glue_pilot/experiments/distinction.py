@@ -233,11 +233,6 @@ def kind_rows(
 
     All three tasks are of different corpora. A task is an anchor if another corpus has its kind.
 
-    Args:
-        samples: In the order of the matrices.
-        matrices: Method -> distances.
-        kinds: Kinds of labels that are compared.
-
     Returns:
         As `relabelled_rows`; bootstrap over the anchors' corpora. No rows where no kind is in two
         corpora while another is there.

@@ -211,11 +211,7 @@ def _versus(method: str, row: pd.Series) -> str:
 
 
 def draw(
-    table: pd.DataFrame,
-    main: Labelled,
-    gains: pd.DataFrame,
-    settings: ExpertSettings,
-    layer: int,
+    table: pd.DataFrame, main: Labelled, gains: pd.DataFrame, settings: ExpertSettings, layer: int
 ) -> dict[str, Figure]:
     """Draw what ways of choosing cost, also by sample size, and what every expert gains."""
     n = settings.n

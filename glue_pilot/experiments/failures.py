@@ -296,11 +296,7 @@ def _warnings(case: Case, answer: EstimateAnswer) -> dict[str, Any]:
 
 
 def scores(table: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a kind: cases, corpora, shares, and 90 % intervals over corpora.
-
-    Args:
-        table: One row a case.
-    """
+    """Return one row a kind: cases, corpora, shares, and 90 % intervals over corpora."""
     rows = []
     shares = ("inside", "evaluation_inside", "verdict_right", "refused")
     for kind in KINDS:

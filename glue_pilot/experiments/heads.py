@@ -30,9 +30,10 @@ FloatArray = NDArray[np.float64]
 
 KIND = "experiment_fisher"
 _FORMAT = 1
+
+# Root mean square weight of a head before its first step, times the root of the width: small enough
+# that probabilities are nearly uniform.
 _SMALL = 0.01
-"""Root mean square weight of a head before its first step, times the root of the width: small
-enough that probabilities are nearly uniform."""
 
 RULES = ("least squares", "class means")
 """Learning rules that `rule_head` knows."""
@@ -159,11 +160,7 @@ def rule_head(
     covariance, that is the nearest mean, with log class shares.
     """
     states = encode_to_store(
-        encoder,
-        sample.train,
-        store=store,
-        pooling=options.pooling,
-        max_length=options.max_length,
+        encoder, sample.train, store=store, pooling=options.pooling, max_length=options.max_length
     )
     features = states.layer(encoder.n_layers).astype(np.float64)
     assert sample.train.labels is not None

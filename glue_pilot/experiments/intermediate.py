@@ -165,11 +165,7 @@ def rows_of(board: Board, scores: dict[str, FloatArray], *, seed: int) -> list[d
 
 
 def finding(
-    table: pd.DataFrame,
-    here: Labelled,
-    board: Board,
-    gathered: Gathered,
-    settings: ExpertSettings,
+    table: pd.DataFrame, here: Labelled, board: Board, gathered: Gathered, settings: ExpertSettings
 ) -> tuple[str, str, str]:
     """Return answer, points and details."""
     gains = 100 * (board.generic[:, None] - board.errors)

@@ -119,11 +119,7 @@ def _compared(
 
 
 def compare_mixes(
-    features: FloatArray,
-    labels: IntArray,
-    n_classes: int,
-    held_out: FloatArray,
-    truth: IntArray,
+    features: FloatArray, labels: IntArray, n_classes: int, held_out: FloatArray, truth: IntArray
 ) -> list[dict[str, Any]]:
     """Fit a head by each method and score it; layer 0, the embeddings, takes part.
 

@@ -91,8 +91,7 @@ def run(settings: NormSettings, workspace: Workspace) -> Finding:
     by_size = size_rows(held)
     fixed = one_head_rows(samples, study, encoder, workspace)
     agree = pd.concat(
-        [agreement_table(by_size, heads=OWN), agreement_table(fixed, heads=ONE)],
-        ignore_index=True,
+        [agreement_table(by_size, heads=OWN), agreement_table(fixed, heads=ONE)], ignore_index=True
     )
     slopes = slope_of_sizes(by_size)
     parts = {

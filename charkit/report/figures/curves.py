@@ -22,13 +22,7 @@ from charkit.report.figures.canvas import (
     safe,
     spread,
 )
-from charkit.report.figures.means import (
-    TaskMeans,
-    describe,
-    finding,
-    interval_words,
-    task_means,
-)
+from charkit.report.figures.means import TaskMeans, describe, finding, interval_words, task_means
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -43,9 +43,6 @@ def distances_of(matrix: pd.DataFrame) -> FloatArray:
     Where the way there and the way back differ, their mean is taken. Negative distances, of
     ``asymmetric``, are raised together until the least is zero.
 
-    Args:
-        matrix: Index and columns: the same names.
-
     Raises:
         UsageError: It is not square, names differ, a number is missing, or there are fewer than
             two names.
@@ -186,12 +183,7 @@ def _nearest_words(matrix: pd.DataFrame) -> str:
 
 
 def _caption(
-    matrix: pd.DataFrame,
-    groups: Mapping[str, str] | None,
-    *,
-    alike: str,
-    note: str,
-    numbered: bool,
+    matrix: pd.DataFrame, groups: Mapping[str, str] | None, *, alike: str, note: str, numbered: bool
 ) -> str:
     values = matrix.to_numpy(np.float64)
     words = ["Dark: near. Order: average linkage, nearest leaves side by side."]

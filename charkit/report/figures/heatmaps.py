@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# Fewer rows are too low for the long name of the axis: it would run into the title.
 _ROOM_FOR_WORDS = 6
-"""Fewer rows are too low for the long name of the axis: it would run into the title."""
 
 _NAMES, _LEFT, _RIGHT = 1.62, 0.68, 0.15  # inches next to the cells: names of tasks, layers, none
 

@@ -20,11 +20,11 @@ from charkit.report.pages import chart
 N_COLOURS = 7
 """The palette's colours; further tasks take them again, dashed."""
 
+# More lines than this are named only in the table.
 _MOST_NAMED = 16
-"""More lines than this are named only in the table."""
 
+# With more lines than this, bands are shown only for the one that is pointed at.
 _CROWD = 12
-"""With more lines than this, bands are shown only for the one that is pointed at."""
 
 # Of the ticks: the first one with seven of them at most.
 _STEPS = (0.05, 0.1, 0.2, 0.25, 0.5)

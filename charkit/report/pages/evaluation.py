@@ -9,8 +9,8 @@ from typing import Any
 from charkit.durable import write_whole
 from charkit.report.pages.html import data, render, value_text
 
+# Further rows are counted, not shown.
 _MOST = 200
-"""Further rows are counted, not shown."""
 
 _LEFT, _SPAN = 150.0, 550.0
 """Where the accuracy 0 is drawn, and how far from it 1 is."""

@@ -22,12 +22,7 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
 
 UNKNOWN = "unknown"
-KINDS = {
-    "grave": "Not to be trusted",
-    "warning": "Warning",
-    "doubt": "Doubt",
-    "note": "Note",
-}
+KINDS = {"grave": "Not to be trusted", "warning": "Warning", "doubt": "Doubt", "note": "Note"}
 """Kinds of warnings in the order of the page, and their names."""
 
 _SEVERITIES = {
@@ -38,8 +33,9 @@ _SEVERITIES = {
     "doubt": "doubt",
 }
 _LONGEST = 2000  # letters of one text: more would fill the page
+
+# Spaces at which no line may break.
 _TOGETHER = re.compile(r"(?<=\d) (?=[%×]|to \d)|(?<=\d to) (?=\d)")
-"""Spaces at which no line may break."""
 
 
 def render(template: str, **values: Any) -> str:

@@ -48,11 +48,7 @@ class Held:
 
 
 def put_inside(
-    pictures: Sequence[Picture],
-    *,
-    plain: int = PLAIN,
-    packed: int = PACKED,
-    numbers: int = NUMBERS,
+    pictures: Sequence[Picture], *, plain: int = PLAIN, packed: int = PACKED, numbers: int = NUMBERS
 ) -> tuple[dict[Path, Held], list[str]]:
     """Return what of figures fits into a page, and the names of those that do not.
 
@@ -108,10 +104,7 @@ def shrunk(svg: str) -> str:
     used = {a or b for a, b in _USED.findall(svg)}
     short = {name: _name(at) for at, name in enumerate(sorted(used))}
     svg = _ID.sub(lambda m: f' id="{short[m[1]]}"' if m[1] in short else "", svg)
-    svg = _USED.sub(
-        lambda m: f'href="#{short[m[1]]}"' if m[1] else f"url(#{short[m[2]]})",
-        svg,
-    )
+    svg = _USED.sub(lambda m: f'href="#{short[m[1]]}"' if m[1] else f"url(#{short[m[2]]})", svg)
     for command in "MLQCz":  # a path's line breaks
         svg = svg.replace(f" \n{command} ", command).replace(f" \n{command}", command)
     return _BETWEEN_TAGS.sub("><", svg).replace('z\n"', 'z"').strip()

@@ -40,8 +40,8 @@ from metamodel.scorecard import METHOD_NAMES, OURS
 FILE = "report.html"
 """The file in the run's folder, unless another one is named."""
 
+# Classes h0 to h9 of the style sheet, light to strong, and v0 to v9, by depth.
 _SHADES = 10
-"""Classes h0 to h9 of the style sheet, light to strong, and v0 to v9, by depth."""
 
 
 def write_report(
@@ -133,12 +133,7 @@ def _about(run: RunFolder, curves: Sequence[TaskCurve]) -> list[str]:
 def _numbers(curves: Sequence[TaskCurve]) -> Markup:
     """Return what the script needs of the curves."""
     rows = [
-        {
-            "name": c.task[:60],
-            "metric": c.metric,
-            "layer": c.layer,
-            "points": c.points,
-        }
+        {"name": c.task[:60], "metric": c.metric, "layer": c.layer, "points": c.points}
         for c in curves
     ]
     return data({"curves": rows})

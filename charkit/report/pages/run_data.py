@@ -45,6 +45,7 @@ ORDER = (
 )
 """Experiments in the order of the page; others follow by name."""
 
+# The columns of a sweep's table that the page reads; a table that has them all is one.
 _SWEEP_COLUMNS = frozenset(
     {
         *("task", "subset", "encoder", "encoder_fingerprint", "control", "layer", "n_train"),
@@ -52,13 +53,13 @@ _SWEEP_COLUMNS = frozenset(
         *("message", "frac_truncated", "converged"),
     }
 )
-"""The columns of a sweep's table that the page reads; a table that has them all is one."""
 
 _TYPES = {c.name: c.dtype for c in COLUMNS if c.name in _SWEEP_COLUMNS and c.dtype != "string"}
 _ADVICE = "Make it again, or take it out of the folder."
 _LARGEST_SCORE = 1e6  # larger ones leave no room for the curves on an axis
+
+# Figures of a sweep: the page draws these itself.
 _OF_SWEEPS = ("curves_", "layers_", "best_layers")
-"""Figures of a sweep: the page draws these itself."""
 
 
 @dataclass(frozen=True)

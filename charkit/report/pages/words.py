@@ -14,8 +14,9 @@ from charkit.report.pages.scorecard import coverage_words, error_of
 from metamodel.scorecard import OURS
 
 _FISHER = "no_fisher"
+
+# Errors this near to each other, in points, are called the same: the page shows one decimal.
 _NEAR = 0.05
-"""Errors this near to each other, in points, are called the same: the page shows one decimal."""
 
 _MOST_NAMED = 6  # names fill two lines
 _CUT_SHARE = 0.05  # of the texts: a smaller share that is cut is worth no doubt

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 _CODE = re.compile(r"-1|\d{1,9}")
 
+# More values in one column, those inside lists counted, are refused.
 _MOST_VALUES = 50_000_000
-"""More values in one column, those inside lists counted, are refused."""
 
 
 def read_parquet(raw: bytes, where: str) -> RawTable:

@@ -15,14 +15,16 @@ LARGEST_BYTES = 4 * 2**30
 
 _GZIP = b"\x1f\x8b"
 _BOMB_BYTES = 64 * 2**20
+
+# gzip makes real texts up to about 20 times smaller, rows that repeat up to 100 times; zeros 1,000
+# times. Below 64 MB nothing is refused for it.
 _BOMB_RATIO = 150
-"""gzip makes real texts up to about 20 times smaller, rows that repeat up to 100 times; zeros
-1,000 times. Below 64 MB nothing is refused for it."""
 
 _STEP = 2**20
 _BEGINNING = 65_536
 UTF8_BOM = b"\xef\xbb\xbf"
 
+# How files begin that are no tables of text, what they are, and what to do.
 _KINDS: tuple[tuple[bytes, str, str], ...] = (
     (b"\xd0\xcf\x11\xe0", "an old Excel or Office file",
      "Open it there and save it as CSV UTF-8"),
@@ -46,7 +48,6 @@ _KINDS: tuple[tuple[bytes, str, str], ...] = (
     (b"<?xml", "an XML file", "Write the texts as CSV UTF-8 or JSON lines"),
     (b"{\\rtf", "a rich text document", "Save it as plain text in UTF-8"),
 )  # fmt: skip
-"""How files begin that are no tables of text, what they are, and what to do."""
 
 
 def read_content(path: Path, *, parquet: bool = False) -> bytes:

@@ -258,11 +258,7 @@ def _table(grid: Grid, where: str, notes: tuple[str, ...]) -> RawTable:
         found.append(f"{where}: the marks around all values of {some(marked)} are kept as text")
     hint = _hint(grid)
     return RawTable(
-        where,
-        LazyColumns(grid.header, _maker(columns)),
-        grid.lines,
-        notes=tuple(found),
-        hint=hint,
+        where, LazyColumns(grid.header, _maker(columns)), grid.lines, notes=tuple(found), hint=hint
     )
 
 

@@ -11,8 +11,9 @@ from charkit.errors import DataError
 from charkit.tasks.files.content import UTF8_BOM
 
 _HIGH_RUN = re.compile(rb"[\x80-\xff]+")
+
+# Runs of bytes beyond ASCII that are looked at.
 _SAMPLE = 4_000
-"""Runs of bytes beyond ASCII that are looked at."""
 
 _MANY_BYTES = {"cp932": "CP932", "gb18030": "GB18030", "big5": "BIG5", "euc_kr": "EUC-KR",
                "euc_jp": "EUC-JP"}  # fmt: skip
@@ -227,8 +228,8 @@ def _western(raw: bytes, runs: list[bytes]) -> str | None:
     return "CP1252"
 
 
+# Letters beyond ASCII of Western languages, inside words.
 _LETTERS = frozenset("àâäåáãæçèéêëìíîïñòóôöõøùúûüßœ")
-"""Letters beyond ASCII of Western languages, inside words."""
 
 
 def _before_windows(raw: bytes, runs: list[bytes]) -> str | None:
@@ -243,5 +244,5 @@ def _before_windows(raw: bytes, runs: list[bytes]) -> str | None:
     return "CP850" if n_letters("CP850") > n_letters("mac_roman") else "MACINTOSH"
 
 
+# Names of iconv that Python has otherwise.
 _PYTHON = {"MACINTOSH": "mac_roman"}
-"""Names of iconv that Python has otherwise."""

@@ -21,13 +21,13 @@ NOT_YET = (
 )
 """What to do with an export of texts that nobody has labelled."""
 
+# What a task of Label Studio has besides its annotations.
 _TASK = frozenset(
     ("id", "data", "meta", "created_at", "updated_at", "inner_id", "project", "drafts",
      "file_upload", "total_annotations", "cancelled_annotations", "total_predictions",
      "comment_count", "unresolved_comment_count", "last_comment_updated_at", "updated_by",
      "comment_authors", "overlap", "is_labeled")
 )  # fmt: skip
-"""What a task of Label Studio has besides its annotations."""
 
 Object = Mapping[str, Any]
 

@@ -13,9 +13,10 @@ from charkit.errors import DataError
 from charkit.tasks.files.grid import Grid, Span
 
 _LOOKED_AT = 20_000
+
+# That many lines in one field, each with as many fields as a row, are rows whatever they hold.
+# Commas stand in verse and letters too.
 _LONG_RUN = {"\t": 3, ";": 3, "|": 3, ",": 6}
-"""That many lines in one field, each with as many fields as a row, are rows whatever they hold.
-Commas stand in verse and letters too."""
 
 
 def refuse_swallowed(grid: Grid, where: str, delimiter: str) -> None:

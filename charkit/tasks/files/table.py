@@ -36,10 +36,6 @@ class LazyColumns(Mapping[str, Sequence[Any]]):
 
     A table of a hundred columns of which two are used costs two. A foreign type in a column that
     nobody asks for is no reason to refuse the file.
-
-    Args:
-        names: The names, in order.
-        make: Returns the values of a column.
     """
 
     def __init__(self, names: Iterable[str], make: Callable[[str], Sequence[Any]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from charkit.heads.cost import heads_seconds
+from charkit.heads.estimate import heads_seconds
 from charkit.heads.machines import GPU_SHARE, KINDS
 
 DOLLARS_AN_HOUR = 2.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from charkit.cached import cached
 from charkit.config import content_hash
 from charkit.durable import write_whole
 from charkit.encoders import encode_to_store
@@ -87,18 +89,46 @@ class BaseWork:
         }
 
 
+def kept(
+    store: Store,
+    kind: str,
+    config: dict[str, Any],
+    make: Callable[[Path], object],
+    *,
+    seeds: Mapping[str, int],
+    fingerprints: Mapping[str, str],
+) -> str:
+    """Let the store have a part of the study, computed on this machine in float32; return its key.
+
+    Args:
+        store: The store.
+        kind: The kind of entry.
+        config: All that determines it.
+        make: Writes its files into a folder; called only if the store does not have it.
+        seeds: What is drawn -> the seed.
+        fingerprints: What is read -> its content hash.
+    """
+
+    def write(folder: Path) -> dict[str, Any]:
+        clock = Clock()
+        make(folder)
+        return run_manifest(config, clock=clock, seeds=seeds, fingerprints=fingerprints)
+
+    return cached(store, kind, config, make=write, load=lambda folder: None).key
+
+
 def run_base(work: BaseWork) -> str:
     """Encode a base task and make its variants unless the store has them; return its key."""
-    config, store = work.config, Store(work.root)
-    key = content_hash(config)
-    with store.lock(KIND, key):
-        if store.find(KIND, key, deep=True) is None:
-            _make(work, config, store)
-    return key
+    store = Store(work.root)
+    return kept(
+        store, KIND, work.config,
+        lambda folder: _write(_base(work, store), folder),
+        seeds={"variants": 0, "random_encoder": RANDOM_ENCODER_SEED},
+        fingerprints={"task": work.task.fingerprint},
+    )  # fmt: skip
 
 
-def _make(work: BaseWork, config: dict[str, Any], store: Store) -> None:
-    clock, key = Clock(), content_hash(config)
+def _base(work: BaseWork, store: Store) -> Base:
     task, study = work.task, work.study
     assert task.evaluation is not None
     variants = make_variants(
@@ -115,18 +145,7 @@ def _make(work: BaseWork, config: dict[str, Any], store: Store) -> None:
         evaluation = encode_to_store(encoder, task.evaluation, store=store)
         other = encode_to_store(random, task.train, store=store)
         keys = (train.key, evaluation.key, other.key)
-    base = Base(task.name, task.corpus, *keys, variants)
-    folder = store.partial(KIND, key)
-    _write(base, folder)
-    fields = run_manifest(
-        config,
-        clock=clock,
-        seeds={"variants": 0, "random_encoder": RANDOM_ENCODER_SEED},
-        fingerprints={"task": task.fingerprint},
-        device="cpu",
-        dtype="float32",
-    )
-    store.commit(KIND, key, folder, fields)
+    return Base(task.name, task.corpus, *keys, variants)
 
 
 def _write(base: Base, folder: Path) -> None:

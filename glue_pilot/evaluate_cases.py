@@ -283,8 +283,6 @@ def measure(case: Case, store: Store) -> Measured:
             clock=clock,
             seeds={"sample": case.seed},
             fingerprints={"sample": case.sample.train.states, "pool": case.pool.evaluation.states},
-            device="cpu",
-            dtype="float32",
         )
 
     return cached(store, KIND, case.config, make=make, load=_load).value

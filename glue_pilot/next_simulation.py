@@ -21,8 +21,8 @@ from charkit.config import content_hash
 from charkit.encoders.stream import open_states
 from charkit.heads.records import write_table
 from charkit.heads.softmax import fit_softmax
-from charkit.manifest import Clock, run_manifest
 from charkit.store import Store
+from glue_pilot.bases import kept
 
 KIND = "next_simulations"
 _FORMAT = 1
@@ -94,24 +94,13 @@ class SimulationWork:
 
 def run_simulation(work: SimulationWork) -> str:
     """Simulate a labelling unless the store has it; return its key."""
-    config, store = work.config, Store(work.root)
-    key = content_hash(config)
-    with store.lock(KIND, key):
-        if store.find(KIND, key, deep=True) is None:
-            clock = Clock()
-            table = simulate(work, store)
-            folder = store.partial(KIND, key)
-            write_table(table, folder / "steps.parquet")
-            fields = run_manifest(
-                config,
-                clock=clock,
-                seeds={"pool": work.seed, "draw": work.draw},
-                fingerprints={"train": work.train_states, "evaluation": work.evaluation_states},
-                device="cpu",
-                dtype="float32",
-            )
-            store.commit(KIND, key, folder, fields)
-    return key
+    store = Store(work.root)
+    return kept(
+        store, KIND, work.config,
+        lambda folder: write_table(simulate(work, store), folder / "steps.parquet"),
+        seeds={"pool": work.seed, "draw": work.draw},
+        fingerprints={"train": work.train_states, "evaluation": work.evaluation_states},
+    )  # fmt: skip
 
 
 def read_simulation(store: Store, work: SimulationWork) -> pd.DataFrame:

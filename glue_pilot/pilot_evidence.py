@@ -18,14 +18,12 @@ from numpy.typing import NDArray
 from charkit.answers.evidence import BESIDE, gather_evidence
 from charkit.answers.fisher_evidence import FisherEvidence, fisher_evidence
 from charkit.answers.library import SHIPPED, Library, shipped_library
-from charkit.config import content_hash
 from charkit.durable import sha256_file
 from charkit.encoders.stream import open_states
 from charkit.fisher import TaskEmbedding
 from charkit.heads.records import write_table
-from charkit.manifest import Clock, run_manifest
 from charkit.store import Store
-from glue_pilot.bases import Base
+from glue_pilot.bases import Base, kept
 from glue_pilot.pilot_fisher import read_embeddings
 from glue_pilot.pilots import BlindVariant, Pilot
 
@@ -76,24 +74,13 @@ class EvidenceWork:
 
 def run_evidence(work: EvidenceWork) -> str:
     """Gather the evidence of a variant's pilots unless the store has it; return the key."""
-    config, store = work.config, Store(work.root)
-    key = content_hash(config)
-    with store.lock(KIND, key):
-        if store.find(KIND, key, deep=True) is None:
-            clock = Clock()
-            table = gather(work, store)
-            folder = store.partial(KIND, key)
-            write_table(table, folder / "evidence.parquet")
-            fields = run_manifest(
-                config,
-                clock=clock,
-                seeds={"pilots": max(p.seed for p in work.pilots) + 1},
-                fingerprints={"variant": work.variant.fingerprint},
-                device="cpu",
-                dtype="float32",
-            )
-            store.commit(KIND, key, folder, fields)
-    return key
+    store = Store(work.root)
+    return kept(
+        store, KIND, work.config,
+        lambda folder: write_table(gather(work, store), folder / "evidence.parquet"),
+        seeds={"pilots": max(p.seed for p in work.pilots) + 1},
+        fingerprints={"variant": work.variant.fingerprint},
+    )  # fmt: skip
 
 
 def gather(work: EvidenceWork, store: Store) -> pd.DataFrame:

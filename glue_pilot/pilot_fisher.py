@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charkit.config import content_hash
 from charkit.encoders.stream import open_states
 from charkit.fisher import (
     FisherOptions,
@@ -22,10 +21,9 @@ from charkit.fisher import (
     save_embedding,
 )
 from charkit.heads.softmax import fit_softmax
-from charkit.manifest import Clock, run_manifest
 from charkit.store import Store
 from charkit.tasks import Split, Task
-from glue_pilot.bases import Base
+from glue_pilot.bases import Base, kept
 from glue_pilot.metadata_study import MetadataStudy
 from glue_pilot.pilots import BlindVariant, Pilot, fisher_pilots_of
 
@@ -106,27 +104,17 @@ def _unlabelled(part: Split, rows: NDArray[np.int64]) -> Split:
 
 def run_fisher(work: FisherWork) -> str:
     """Embed a variant's pilots unless the store has them; return the key."""
-    config, store = work.config, Store(work.root)
-    key = content_hash(config)
-    with store.lock(KIND, key):
-        if store.find(KIND, key, deep=True) is None:
-            clock = Clock()
-            folder = store.partial(KIND, key)
-            features = open_states(store, work.base.train_states).layer(-1)
-            for pilot, split in zip(work.pilots, work.labelled, strict=True):
-                one, other = _embedded(work, pilot, split, features)
-                save_embedding(one, folder / _file(pilot, "labelled"))
-                save_embedding(other, folder / _file(pilot, "unlabelled"))
-            fields = run_manifest(
-                config,
-                clock=clock,
-                seeds={"draws": 0},
-                fingerprints={"variant": work.variant.fingerprint},
-                device="cpu",
-                dtype="float32",
-            )
-            store.commit(KIND, key, folder, fields)
-    return key
+    store = Store(work.root)
+
+    def make(folder: Path) -> None:
+        features = open_states(store, work.base.train_states).layer(-1)
+        for pilot, split in zip(work.pilots, work.labelled, strict=True):
+            one, other = _embedded(work, pilot, split, features)
+            save_embedding(one, folder / _file(pilot, "labelled"))
+            save_embedding(other, folder / _file(pilot, "unlabelled"))
+
+    fingerprints = {"variant": work.variant.fingerprint}
+    return kept(store, KIND, work.config, make, seeds={"draws": 0}, fingerprints=fingerprints)
 
 
 def _embedded(

@@ -15,15 +15,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from charkit.config import content_hash
 from charkit.encoders.stream import open_states
 from charkit.heads.records import write_table
 from charkit.heads.scores import predicted_classes, row_log_loss
 from charkit.heads.softmax import fit_softmax
-from charkit.manifest import Clock, run_manifest
 from charkit.store import Store
 from charkit.tasks.nested import nested_order
-from glue_pilot.bases import Base
+from glue_pilot.bases import Base, kept
 from glue_pilot.metadata_study import MetadataStudy
 from glue_pilot.variants import Variant, has_two_classes
 
@@ -88,24 +86,13 @@ def outcome_cells(variant: Variant, study: MetadataStudy) -> list[tuple[int, int
 
 def run_truth(work: TruthWork) -> str:
     """Compute a variant's outcomes unless the store has them; return their key."""
-    config, store = work.config, Store(work.root)
-    key = content_hash(config)
-    with store.lock(KIND, key):
-        if store.find(KIND, key, deep=True) is None:
-            clock = Clock()
-            table = compute_outcomes(work, store)
-            folder = store.partial(KIND, key)
-            write_table(table, folder / "outcomes.parquet")
-            fields = run_manifest(
-                config,
-                clock=clock,
-                seeds={"draws": max(seed for _, seed in work.cells) + 1},
-                fingerprints={"variant": work.variant.fingerprint},
-                device="cpu",
-                dtype="float32",
-            )
-            store.commit(KIND, key, folder, fields)
-    return key
+    store = Store(work.root)
+    return kept(
+        store, KIND, work.config,
+        lambda folder: write_table(compute_outcomes(work, store), folder / "outcomes.parquet"),
+        seeds={"draws": max(seed for _, seed in work.cells) + 1},
+        fingerprints={"variant": work.variant.fingerprint},
+    )  # fmt: skip
 
 
 def compute_outcomes(work: TruthWork, store: Store) -> pd.DataFrame:

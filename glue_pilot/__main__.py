@@ -84,8 +84,7 @@ def run_study(
     """Plan, compute, collect, and say what was found."""
     from charkit.heads.estimate import estimate
     from charkit.heads.sweep import run_sweep
-    from glue_pilot.collect import collect
-    from glue_pilot.study import plan_study, read_study
+    from glue_pilot.study import collect, plan_study, read_study
 
     begun = time.monotonic()
     spec = read_study(study)
@@ -286,8 +285,13 @@ def evaluate_study(
     output = o.output_of("table", quiet, verbose=False, log_file=None)
     from charkit.store import Store
     from glue_pilot.evaluate_cases import all_cases, load_sources, measure_all, read_evaluate_study
-    from glue_pilot.evaluate_report import findings, write_evaluate_study
-    from glue_pilot.evaluate_study import figures, floor_of, simulate
+    from glue_pilot.evaluate_study import (
+        figures,
+        findings,
+        floor_of,
+        simulate,
+        write_evaluate_study,
+    )
 
     begun = time.monotonic()
     spec = read_evaluate_study(study)

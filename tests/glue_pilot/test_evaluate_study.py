@@ -21,8 +21,16 @@ from glue_pilot.evaluate_cases import (
     measure_all,
     read_evaluate_study,
 )
-from glue_pilot.evaluate_report import findings, page, write_evaluate_study
-from glue_pilot.evaluate_study import METHODS, WITHOUT, figures, floor_of, simulate
+from glue_pilot.evaluate_study import (
+    METHODS,
+    WITHOUT,
+    figures,
+    findings,
+    floor_of,
+    page,
+    simulate,
+    write_evaluate_study,
+)
 
 HERE = Path(module.__file__).parent
 TINY = EvaluateStudy(

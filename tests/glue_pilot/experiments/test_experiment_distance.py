@@ -20,8 +20,13 @@ from glue_pilot.experiments.distance import (
     correlation_table,
     state_distance,
 )
-from glue_pilot.experiments.distance_shifts import FEWEST, make_shifts
-from glue_pilot.experiments.distance_transfer import same_classes, score_head, transfer_table
+from glue_pilot.experiments.distance_shifts import (
+    FEWEST,
+    make_shifts,
+    same_classes,
+    score_head,
+    transfer_table,
+)
 from glue_pilot.samples import KnownTask
 from glue_pilot.stats import spearman
 

@@ -15,9 +15,14 @@ from charkit.tasks import load_task
 from glue_pilot.experiments.base import Workspace
 from glue_pilot.experiments.common import share_texts, siblings
 from glue_pilot.experiments.layers import EXPERIMENT, LayersSettings, finding
-from glue_pilot.experiments.layers_gaps import gap_table, triple_measures, triples
+from glue_pilot.experiments.layers_gaps import (
+    ELSEWHERE,
+    gap_table,
+    regret_table,
+    triple_measures,
+    triples,
+)
 from glue_pilot.experiments.layers_mixes import MIXES, SINGLE, compare_mixes, mix_table
-from glue_pilot.experiments.layers_regret import ELSEWHERE, regret_table
 from glue_pilot.samples import KnownTask
 
 SENTIMENT, TOPIC = (

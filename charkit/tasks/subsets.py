@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +59,7 @@ class Subset:
     train_labels: LabelArray
     evaluation_labels: LabelArray | None
     class_names: tuple[str, ...]
-    fingerprint: str
+    fingerprint: str = ""
     notes: tuple[str, ...] = ()
     unseen_names: tuple[str, ...] = ()
 
@@ -67,26 +67,6 @@ class Subset:
     def n_codes(self) -> int:
         """Classes of either part; 0 for regression."""
         return len(self.class_names) + len(self.unseen_names)
-
-
-@dataclass
-class _Draft:
-    """A subset in the making; class codes are still the parent's, -1 where left out."""
-
-    name: str
-    train_rows: IndexArray
-    evaluation_rows: IndexArray
-    train_labels: LabelArray
-    evaluation_labels: LabelArray | None
-    class_names: tuple[str, ...]
-    unseen_names: tuple[str, ...] = ()
-
-    def filter(self, train: NDArray[np.bool_], evaluation: NDArray[np.bool_]) -> None:
-        """Keep the rows where the masks are true."""
-        self.train_rows, self.train_labels = self.train_rows[train], self.train_labels[train]
-        self.evaluation_rows = self.evaluation_rows[evaluation]
-        if self.evaluation_labels is not None:
-            self.evaluation_labels = self.evaluation_labels[evaluation]
 
 
 def make_subset(task: Task, spec: str, *, seed: int, fewest: int = 1) -> Subset:
@@ -114,16 +94,15 @@ def make_subset(task: Task, spec: str, *, seed: int, fewest: int = 1) -> Subset:
         )
     if (kind == "all") == bool(rest):
         raise UsageError(f"subset: expected {_EXAMPLES[kind]}, got {spec!r}.")
-    draft = _whole(task)
-    _MAKERS[kind](task, draft, rest, seed)
-    return _finish(task, draft, fewest)
+    return _finish(task, _MAKERS[kind](task, _whole(task), rest, seed), fewest)
 
 
-def _whole(task: Task) -> _Draft:
+def _whole(task: Task) -> Subset:
+    """Return every row: a subset in the making, whose class codes are still the parent's."""
     if task.train.labels is None:
         raise DataError(f"{task.name}: the training part has no labels: expected labels.")
     n_eval = 0 if task.evaluation is None else len(task.evaluation)
-    return _Draft(
+    return Subset(
         name="all",
         train_rows=np.arange(len(task.train)),
         evaluation_rows=np.arange(n_eval),
@@ -133,68 +112,67 @@ def _whole(task: Task) -> _Draft:
     )
 
 
-def _finish(task: Task, draft: _Draft, fewest: int) -> Subset:
-    notes: list[str] = []
-    if task.kind == "classification":
-        _renumber(task, draft, notes, fewest)
-    if len(draft.train_rows) < 2:
-        raise DataError(
-            f"{task.name}, subset {draft.name}: expected at least 2 training rows, got "
-            f"{len(draft.train_rows)}. Choose a larger part."
-        )
-    if task.evaluation is not None and not len(draft.evaluation_rows):
-        raise DataError(
-            f"{task.name}, subset {draft.name}: no evaluation row is left of "
-            f"{len(task.evaluation)}. Choose a larger part."
-        )
-    labels = draft.evaluation_labels
-    train_labels = frozen_labels(draft.train_labels)
-    evaluation_labels = None if labels is None else frozen_labels(labels)
-    for rows in (draft.train_rows, draft.evaluation_rows):
-        rows.setflags(write=False)
-    return Subset(
-        name=draft.name,
-        train_rows=draft.train_rows,
-        evaluation_rows=draft.evaluation_rows,
-        train_labels=train_labels,
-        evaluation_labels=evaluation_labels,
-        class_names=draft.class_names,
-        fingerprint=_fingerprint(task, draft, train_labels, evaluation_labels),
-        notes=tuple(notes),
-        unseen_names=draft.unseen_names,
+def _kept(part: Subset, train: NDArray[np.bool_], evaluation: NDArray[np.bool_]) -> Subset:
+    """Return the rows where the masks are true."""
+    labels = part.evaluation_labels
+    return replace(
+        part,
+        train_rows=part.train_rows[train],
+        evaluation_rows=part.evaluation_rows[evaluation],
+        train_labels=part.train_labels[train],
+        evaluation_labels=None if labels is None else labels[evaluation],
     )
 
 
-def _fingerprint(
-    task: Task, draft: _Draft, train: LabelArray, evaluation: LabelArray | None
-) -> str:
-    arrays = [draft.train_rows, draft.evaluation_rows, train]
-    if evaluation is not None:
-        arrays.append(evaluation)
+def _finish(task: Task, part: Subset, fewest: int) -> Subset:
+    if task.kind == "classification":
+        part = _renumbered(task, part, fewest)
+    if len(part.train_rows) < 2:
+        raise DataError(
+            f"{task.name}, subset {part.name}: expected at least 2 training rows, got "
+            f"{len(part.train_rows)}. Choose a larger part."
+        )
+    if task.evaluation is not None and not len(part.evaluation_rows):
+        raise DataError(
+            f"{task.name}, subset {part.name}: no evaluation row is left of "
+            f"{len(task.evaluation)}. Choose a larger part."
+        )
+    labels = part.evaluation_labels
+    part = replace(
+        part,
+        train_labels=frozen_labels(part.train_labels),
+        evaluation_labels=None if labels is None else frozen_labels(labels),
+    )
+    for rows in (part.train_rows, part.evaluation_rows):
+        rows.setflags(write=False)
+    return replace(part, fingerprint=_fingerprint(task, part))
+
+
+def _fingerprint(task: Task, part: Subset) -> str:
+    arrays = [part.train_rows, part.evaluation_rows, part.train_labels]
+    if part.evaluation_labels is not None:
+        arrays.append(part.evaluation_labels)
     parts = [f"{a.dtype.kind}{a.tobytes().hex()}" for a in arrays]
-    unseen = ["only in evaluation", *draft.unseen_names] if draft.unseen_names else []
-    return hash_strings([task.fingerprint, *parts, *draft.class_names, *unseen]).hex()
+    unseen = ["only in evaluation", *part.unseen_names] if part.unseen_names else []
+    return hash_strings([task.fingerprint, *parts, *part.class_names, *unseen]).hex()
 
 
-def _renumber(task: Task, draft: _Draft, notes: list[str], fewest: int) -> None:
+def _renumbered(task: Task, part: Subset, fewest: int) -> Subset:
     """Count the codes from 0 again: classes with training rows first, then those without."""
-    names = draft.class_names
-    train = draft.train_labels.astype(np.int64)
-    counts = np.bincount(train, minlength=len(names))
-    kept = np.flatnonzero(counts >= fewest)
+    names, notes = part.class_names, []
+    train = part.train_labels.astype(np.int64)
+    kept = np.flatnonzero(np.bincount(train, minlength=len(names)) >= fewest)
     rows = "a training row" if fewest == 1 else f"{fewest} training rows"
     if len(kept) < 2:
         raise DataError(
-            f"{task.name}, subset {draft.name}: expected at least two classes with {rows} each, "
+            f"{task.name}, subset {part.name}: expected at least two classes with {rows} each, "
             f"got {len(kept)}. Choose a larger part."
         )
-    labelled = draft.evaluation_labels is not None
+    labelled = part.evaluation_labels is not None
     evaluation = np.zeros(0, dtype=np.int64)
-    if draft.evaluation_labels is not None:
-        evaluation = draft.evaluation_labels.astype(np.int64)
-    unseen = np.zeros(0, dtype=np.int64)
-    if fewest == 1:
-        unseen = np.setdiff1d(evaluation, kept)
+    if part.evaluation_labels is not None:
+        evaluation = part.evaluation_labels.astype(np.int64)
+    unseen = np.setdiff1d(evaluation, kept) if fewest == 1 else np.zeros(0, dtype=np.int64)
     known = np.isin(evaluation, np.union1d(kept, unseen))
     n_lost = int((~np.isin(train, kept)).sum())
     if n_lost or not known.all():
@@ -203,50 +181,58 @@ def _renumber(task: Task, draft: _Draft, notes: list[str], fewest: int) -> None:
             f"classes with fewer than {fewest} training rows"
         )
     if len(unseen):
-        _note_unseen(task, draft, notes, evaluation, unseen)
-    everything = np.ones(len(draft.evaluation_rows), dtype=bool)
-    draft.filter(np.isin(train, kept), known if labelled else everything)
+        notes.append(_note_unseen(task, part, evaluation, unseen))
+    everything = np.ones(len(part.evaluation_rows), dtype=bool)
+    part = _kept(part, np.isin(train, kept), known if labelled else everything)
     code = np.full(len(names), -1, dtype=np.int64)
     code[np.concatenate([kept, unseen])] = np.arange(len(kept) + len(unseen))
-    draft.train_labels = code[draft.train_labels.astype(np.int64)]
-    if draft.evaluation_labels is not None:
-        draft.evaluation_labels = code[draft.evaluation_labels.astype(np.int64)]
-    draft.class_names = tuple(names[c] for c in kept.tolist())
-    draft.unseen_names = tuple(names[c] for c in unseen.tolist())
+    return replace(
+        _recoded(part, code),
+        class_names=tuple(names[c] for c in kept.tolist()),
+        unseen_names=tuple(names[c] for c in unseen.tolist()),
+        notes=tuple(notes),
+    )
 
 
-def _note_unseen(
-    task: Task, draft: _Draft, notes: list[str], evaluation: IndexArray, unseen: IndexArray
-) -> None:
-    """Note evaluation rows that no head can be right on; refuse if there are no others."""
+def _recoded(part: Subset, code: IndexArray) -> Subset:
+    """Return the rows with other class codes; old code -> new code."""
+    labels = part.evaluation_labels
+    return replace(
+        part,
+        train_labels=code[part.train_labels.astype(np.int64)],
+        evaluation_labels=None if labels is None else code[labels.astype(np.int64)],
+    )
+
+
+def _note_unseen(task: Task, part: Subset, evaluation: IndexArray, unseen: IndexArray) -> str:
+    """Return a note on rows that no head can be right on; refuse if there are no others."""
     n_rows = int(np.isin(evaluation, unseen).sum())
-    names = listing(draft.class_names[c] for c in unseen.tolist())
+    names = listing(part.class_names[c] for c in unseen.tolist())
     if n_rows == len(evaluation):
         raise DataError(
-            f"{task.name}, subset {draft.name}: none of {n_rows:,} evaluation rows has a class of "
+            f"{task.name}, subset {part.name}: none of {n_rows:,} evaluation rows has a class of "
             f"the training rows, got only {names}. Choose a larger part."
         )
-    notes.append(
+    return (
         f"{n_rows:,} of {len(evaluation):,} evaluation rows are of classes without a training "
         f"row and count as errors: {names}"
     )
 
 
-def _all(task: Task, draft: _Draft, rest: str, seed: int) -> None:
-    """Leave the draft as it is."""
+def _all(task: Task, part: Subset, rest: str, seed: int) -> Subset:
+    return part
 
 
-def _classes(task: Task, draft: _Draft, rest: str, seed: int) -> None:
-    names = _split_names(rest)
-    _regroup(task, draft, [[name] for name in names], kind="classes")
+def _classes(task: Task, part: Subset, rest: str, seed: int) -> Subset:
+    return _regrouped(task, part, [[name] for name in _split_names(rest)], kind="classes")
 
 
-def _merge(task: Task, draft: _Draft, rest: str, seed: int) -> None:
+def _merge(task: Task, part: Subset, rest: str, seed: int) -> Subset:
     groups = [[g] if g in task.class_names else g.split("+") for g in _split_names(rest)]
-    _regroup(task, draft, groups, kind="merge")
+    return _regrouped(task, part, groups, kind="merge")
 
 
-def _regroup(task: Task, draft: _Draft, groups: Sequence[Sequence[str]], *, kind: str) -> None:
+def _regrouped(task: Task, part: Subset, groups: Sequence[Sequence[str]], *, kind: str) -> Subset:
     """Make one class of each group; classes outside the groups are left out."""
     _require_classes(task, kind)
     named = [name for group in groups for name in group]
@@ -258,32 +244,29 @@ def _regroup(task: Task, draft: _Draft, groups: Sequence[Sequence[str]], *, kind
             f"subset: expected at least two groups of distinct classes, got "
             f"{kind}:{_join_names(['+'.join(g) for g in groups])!r}."
         )
-    code = np.full(len(draft.class_names), -1, dtype=np.int64)
+    code = np.full(len(part.class_names), -1, dtype=np.int64)
     for number, group in enumerate(groups):
         code[[task.class_names.index(name) for name in group]] = number
-    _require_labels(task, draft)
-    assert draft.evaluation_labels is not None
-    draft.train_labels = code[draft.train_labels.astype(np.int64)]
-    draft.evaluation_labels = code[draft.evaluation_labels.astype(np.int64)]
-    draft.filter(draft.train_labels >= 0, draft.evaluation_labels >= 0)
-    draft.class_names = tuple("+".join(group) for group in groups)
-    draft.name = f"{kind}:{_join_names(draft.class_names)}"
+    part = _recoded(_labelled(task, part), code)
+    assert part.evaluation_labels is not None
+    part = _kept(part, part.train_labels >= 0, part.evaluation_labels >= 0)
+    names = tuple("+".join(group) for group in groups)
+    return replace(part, class_names=names, name=f"{kind}:{_join_names(names)}")
 
 
-def _imbalance(task: Task, draft: _Draft, rest: str, seed: int) -> None:
+def _imbalance(task: Task, part: Subset, rest: str, seed: int) -> Subset:
     _require_classes(task, "imbalance")
-    _require_labels(task, draft)
+    part = _labelled(task, part)
     share = _share(rest, "imbalance")
-    train = draft.train_labels.astype(np.int64)
-    assert draft.evaluation_labels is not None
-    evaluation = draft.evaluation_labels.astype(np.int64)
+    train = part.train_labels.astype(np.int64)
+    assert part.evaluation_labels is not None
+    evaluation = part.evaluation_labels.astype(np.int64)
     rarest = int(np.bincount(train, minlength=task.n_classes).argmin())
     masks = [
-        _imbalanced(labels, rarest, share, seed=seed + part)
-        for part, labels in enumerate((train, evaluation))
+        _imbalanced(labels, rarest, share, seed=seed + place)
+        for place, labels in enumerate((train, evaluation))
     ]
-    draft.filter(*masks)
-    draft.name = f"imbalance:{share:g}"
+    return replace(_kept(part, *masks), name=f"imbalance:{share:g}")
 
 
 def _imbalanced(labels: IndexArray, rarest: int, share: float, *, seed: int) -> NDArray[np.bool_]:
@@ -298,15 +281,14 @@ def _imbalanced(labels: IndexArray, rarest: int, share: float, *, seed: int) -> 
     return mask
 
 
-def _length(task: Task, draft: _Draft, rest: str, seed: int) -> None:
+def _length(task: Task, part: Subset, rest: str, seed: int) -> Subset:
     if rest not in LENGTH_BANDS:
         raise UnknownNameError("length band", rest, LENGTH_BANDS)
     band = LENGTH_BANDS.index(rest)
     train, evaluation = _lengths(task)
     bounds = np.quantile(train, [1 / 3, 2 / 3])
-    masks = [np.searchsorted(bounds, part, side="left") == band for part in (train, evaluation)]
-    draft.filter(*masks)
-    draft.name = f"length:{rest}"
+    masks = [np.searchsorted(bounds, chars, side="left") == band for chars in (train, evaluation)]
+    return replace(_kept(part, *masks), name=f"length:{rest}")
 
 
 def _lengths(task: Task) -> tuple[IndexArray, IndexArray]:
@@ -320,7 +302,7 @@ def _lengths(task: Task) -> tuple[IndexArray, IndexArray]:
     return found[0], found[1]
 
 
-def _cluster(task: Task, draft: _Draft, rest: str, seed: int) -> None:
+def _cluster(task: Task, part: Subset, rest: str, seed: int) -> Subset:
     from charkit.tasks.clusters import text_clusters
 
     first, _, second = rest.partition("/")
@@ -328,24 +310,23 @@ def _cluster(task: Task, draft: _Draft, rest: str, seed: int) -> None:
         raise UsageError(f"subset: expected {_EXAMPLES['cluster']}, got 'cluster:{rest}'.")
     n_clusters, number = int(first), int(second)
     train, evaluation = text_clusters(task, n_clusters=n_clusters, seed=seed)
-    draft.filter(train == number - 1, evaluation == number - 1)
-    draft.name = f"cluster:{n_clusters}/{number}"
+    part = _kept(part, train == number - 1, evaluation == number - 1)
+    return replace(part, name=f"cluster:{n_clusters}/{number}")
 
 
-def _noise(task: Task, draft: _Draft, rest: str, seed: int) -> None:
+def _noise(task: Task, part: Subset, rest: str, seed: int) -> Subset:
     _require_classes(task, "noise")
     share = _share(rest, "noise")
     # a stream of its own: with the one of `nested_order` the same rows would come first in both,
     # and the noise would sit in the small nested samples
     rng = np.random.default_rng([seed, 0x4E015E])
-    labels = draft.train_labels.astype(np.int64)
+    labels = part.train_labels.astype(np.int64)
     flipped = rng.permutation(len(labels))[: round(share * len(labels))]
     labels[flipped] += rng.integers(1, task.n_classes, size=len(flipped))
-    draft.train_labels = labels % task.n_classes
-    draft.name = f"noise:{share:g}"
+    return replace(part, train_labels=labels % task.n_classes, name=f"noise:{share:g}")
 
 
-_MAKERS: dict[str, Callable[[Task, _Draft, str, int], None]] = {
+_MAKERS: dict[str, Callable[[Task, Subset, str, int], Subset]] = {
     "all": _all,
     "classes": _classes,
     "merge": _merge,
@@ -392,12 +373,13 @@ def _require_classes(task: Task, kind: str) -> None:
         )
 
 
-def _require_labels(task: Task, draft: _Draft) -> None:
-    """An evaluation part without labels cannot follow a choice by label."""
-    if draft.evaluation_labels is None and len(draft.evaluation_rows):
+def _labelled(task: Task, part: Subset) -> Subset:
+    """Refuse an evaluation part without labels, which cannot follow a choice by label."""
+    if part.evaluation_labels is not None:
+        return part
+    if len(part.evaluation_rows):
         raise DataError(
             f"{task.name}: the evaluation part has no labels: expected labels for a subset by "
             "class. Use length, cluster or noise."
         )
-    if draft.evaluation_labels is None:
-        draft.evaluation_labels = np.zeros(0, dtype=np.int64)
+    return replace(part, evaluation_labels=np.zeros(0, dtype=np.int64))

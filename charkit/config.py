@@ -115,6 +115,7 @@ def listing(names: Iterable[object], *, most: int = 8, longest: int = 60) -> str
     return ", ".join(shown) + more
 
 
+# Letters of a message, and those kept of its end: a screen of 80 columns holds about 3,000.
 _LONGEST_MESSAGE = 3_000
 _KEPT_OF_END = 800
 

@@ -25,7 +25,7 @@ EntryState = Literal["complete", "partial", "damaged"]
 """Finished and of the right sizes; work in progress; lacking something or set aside."""
 
 _OURS = ("format", "kind", "key", "created", "files", "sha256")
-_HASH_LENGTH = 64
+_HASH_LENGTH = 64  # hex digits of SHA-256
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
 
 

@@ -15,6 +15,7 @@ FORMULA = frozenset("=+-@")
 # Controls that turn the direction of what follows; single marks (LRM, RLM) are harmless.
 _BIDI = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
 
+# Line ends stay on the screen; a cell of a spreadsheet may hold a carriage return too.
 _STEERING = (*range(32), *range(127, 160), *_BIDI)
 _SCREEN = {c: ascii(chr(c))[1:-1] for c in (*_STEERING, 0x2028, 0x2029) if c not in (9, 10)}
 _CELL = {c: ascii(chr(c))[1:-1] for c in _STEERING if c not in (9, 10, 13)}

@@ -26,7 +26,7 @@ SEAL = "sha256"
 """The field of a JSON file, or of a header, that holds the hash of all the rest."""
 
 _TABLE_SEAL = b"charkit.sha256"
-_LENGTH = 64
+_LENGTH = 64  # hex digits of SHA-256
 
 
 @contextmanager

@@ -48,6 +48,7 @@ WITHOUT = {
 MIXED = 0.3
 """Share of the budget that the design of unequal probabilities spreads evenly."""
 
+# Draws of the bootstrap over corpora, as many as in the study of labelling.
 N_BOOTSTRAP = 2_000
 
 

@@ -33,6 +33,8 @@ POLICIES: tuple[tuple[Band, ...], ...] = (
 )
 """What is simulated: every strategy alone, and covering first, the head's margin later."""
 
+# From fewer corpora no interval is made. Draws of the bootstrap: the quantiles at 5 and 95 % then
+# have 100 draws beyond them.
 FEWEST_CORPORA = 3
 N_DRAWS = 2_000
 

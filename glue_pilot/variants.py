@@ -37,6 +37,8 @@ REPEATED = 0.95
 FEWEST_ROWS = 2
 """Classes of a part with fewer training rows are left out, so that every pilot can be checked."""
 
+# Shares of labels that are replaced, in the order in which they are taken; and clusters of a task.
+# Choices: mild and strong noise, and a third of a task, which is large enough for pilots.
 NOISES = (0.2, 0.4, 0.1)
 N_CLUSTERS = 3
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,12 +18,7 @@ from charkit.encoders.load import load_encoder
 from charkit.encoders.run import encode
 from charkit.encoders.states import resolve_layer
 from charkit.errors import DataError
-
-
-@dataclass(frozen=True)
-class _Texts:
-    texts: tuple[str, ...]
-    pairs: tuple[str, ...] | None
+from charkit.tasks.task import Split
 
 
 class TextEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -115,14 +109,14 @@ class TextEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-def _read_texts(X: Iterable[Any]) -> _Texts:
+def _read_texts(X: Iterable[Any]) -> Split:
     if isinstance(X, str):
         raise DataError(f"X is one text: expected a list of texts, got {X[:40]!r}.")
     rows = list(X.to_numpy()) if hasattr(X, "to_numpy") else list(X)
     rows = [r.tolist() if isinstance(r, np.ndarray) else r for r in rows]
     singles = [r[0] if isinstance(r, list | tuple) and len(r) == 1 else r for r in rows]
     if all(isinstance(r, str) for r in singles):
-        return _Texts(tuple(singles), None)
+        return Split(tuple(singles), None)
     pairs = sum(_is_pair(row) for row in rows)
     kind = "pair" if 2 * pairs > len(rows) else "text"
     for number, row in enumerate(rows):
@@ -132,7 +126,7 @@ def _read_texts(X: Iterable[Any]) -> _Texts:
                 f"row {number} of X {problem}: expected {_WANTED[kind]} in every row. Correct the "
                 "row, or leave it out (of y too)."
             )
-    return _Texts(tuple(r[0] for r in rows), tuple(r[1] for r in rows))
+    return Split(tuple(r[0] for r in rows), tuple(r[1] for r in rows))
 
 
 _WANTED = {"text": "a string", "pair": "two strings"}

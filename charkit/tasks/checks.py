@@ -13,6 +13,7 @@ from charkit.errors import DataError
 from charkit.tasks.labels import MOST_SINGLE
 from charkit.tasks.task import LabelArray, Split
 
+# Notes that a refusal repeats: a message has to stay short.
 _MOST = 3
 
 SMALLEST_SPREAD = 1e-6

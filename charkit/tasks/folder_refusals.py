@@ -10,6 +10,7 @@ from charkit.errors import DataError, MissingError
 from charkit.tasks.files.table import some
 from charkit.tasks.tables import ADVICE, FORMATS, format_of
 
+# Names of files that a message lists: they are long.
 _SHOWN = 8
 
 _HIVE = re.compile(r"[^=/]+=[^/]*")

@@ -69,6 +69,8 @@ def looks_missing(value: str) -> bool:
 _INTEGER = re.compile(r"[+-]?\d+")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.I)
 
+# Letters of a value in a message; letters beyond which a label is not parsed as a list, which takes
+# time that grows with them; notes on classes that look alike, the rest being counted.
 _WIDEST = 40
 _LONGEST_LIST = 10_000
 _MOST_NOTES = 5

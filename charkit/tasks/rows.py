@@ -15,6 +15,7 @@ from charkit.tasks.tables import RawTable
 OnBadRows = Literal["refuse", "drop"]
 """Rows with a label and no text: stop and name them, or leave them out and count them."""
 
+# Bad rows that a message names; the rest are counted.
 _SHOWN = 5
 
 

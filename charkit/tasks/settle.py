@@ -33,6 +33,7 @@ from charkit.tasks.tables import RawTable
 # What surveys write for a missing answer. Apart from the other numbers it is noted.
 _CODES = frozenset((-9999, -999, -99, -9, 99, 999, 9999))
 
+# Numbers of classes end here: next to larger ones, 99 may be a value like any other.
 _LARGEST_CLASS = 20
 
 MARKS = (-1, -100)
@@ -41,6 +42,8 @@ MARKS = (-1, -100)
 # Next to these -1 may be a class (negative, neutral, positive) as well as a mark.
 _POLARITY = {0.0, 1.0}
 
+# Rows or labels that a note names; and classes beyond which spellings are not compared, since each
+# is compared with every other one.
 _PLACES = 5
 _MOST_SEEN = 2_000
 

@@ -14,14 +14,17 @@ LARGEST_BYTES = 4 * 2**30
 """A larger file, unpacked, is refused: its texts would need several times that in memory."""
 
 _GZIP = b"\x1f\x8b"
-_BOMB_BYTES = 64 * 2**20
 
 # gzip makes real texts up to about 20 times smaller, rows that repeat up to 100 times; zeros 1,000
 # times. Below 64 MB nothing is refused for it.
 _BOMB_RATIO = 150
+_BOMB_BYTES = 64 * 2**20
 
+# Bytes that are unpacked at a time, so that a bomb is refused one step beyond what is allowed; and
+# those in which the kind of a file shows itself.
 _STEP = 2**20
 _BEGINNING = 65_536
+
 UTF8_BOM = b"\xef\xbb\xbf"
 
 # How files begin that are no tables of text, what they are, and what to do.

@@ -37,9 +37,13 @@ _MARKS = (
     ("\u201e", "\u201c", "typographic quotation marks"),
     ("\u00ab", "\u00bb", "angle quotation marks"),
 )
+# A cell of the first line with more letters, or as many words, is a text: the header is missing.
+# Names of columns in the files that people hand over have one to three words.
 _LONG_NAME = 60
-_LOOKED_AT = 65_536
 _MANY_WORDS = 5
+
+# Bytes in which the usual separator shows itself: some hundred rows.
+_LOOKED_AT = 65_536
 
 
 def read_delimited(raw: bytes, where: str, *, delimiter: str, exact: bool = False) -> RawTable:

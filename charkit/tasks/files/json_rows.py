@@ -14,6 +14,8 @@ from charkit.tasks.files.export_tables import settle, unwrap_lists
 from charkit.tasks.files.exports import NOT_YET, is_label_studio, open_export
 from charkit.tasks.files.table import LABEL_NAMES, TEXT_NAMES, LazyColumns, RawTable, some
 
+# More fields of fields than this are values used as names, and no columns; they are looked for in
+# the first rows. More names than the last are refused: each is a list as long as the file.
 _MOST_INNER = 50
 _LOOKED_AT = 1_000
 _MOST_NAMES = 10_000

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from charkit.errors import DataError
 from charkit.tasks.files.grid import Grid, Span
 
+# Rows by which a column's usual values are known: all of most files, the beginning of large ones.
 _LOOKED_AT = 20_000
 
 # That many lines in one field, each with as many fields as a row, are rows whatever they hold.

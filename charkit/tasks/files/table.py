@@ -10,6 +10,7 @@ from typing import Any
 from charkit.config import printable
 from charkit.errors import DataError
 
+# Names that a message lists: two lines of a terminal.
 _SHOWN = 12
 
 MOST_ROWS = 10_000_000

@@ -9,6 +9,7 @@ from charkit.tasks.files.table import RawTable, refuse_many_rows
 
 _BREAK = re.compile("\r\n|\r|\n")
 _FAST_TEXT = re.compile(r"\s*(__label__\S+\s*)+")
+# Lines by which a table in disguise is recognised: its first rows are like all others.
 _LOOKED_AT = 50
 _NAMES = re.compile(r"[^\W\d][\w .-]{0,30}")
 

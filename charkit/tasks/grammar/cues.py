@@ -16,6 +16,7 @@ from charkit.tasks.grammar.core import (
     words,
 )
 
+# Cue words in a sentence: its frame has a place for each.
 N_CUES = 3
 
 SENTIMENT_STRONG: Mapping[str, tuple[str, ...]] = {

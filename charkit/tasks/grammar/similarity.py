@@ -7,6 +7,7 @@ from math import comb, factorial
 
 from charkit.tasks.grammar.core import LEAN, Dice, Grammar, Outcome, Sentence, capital
 
+# Words of a pair that may agree: targets run from 0 to 5, as those of STS-B do.
 N_SLOTS = 5
 
 SLOTS = (

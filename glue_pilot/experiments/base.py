@@ -17,27 +17,16 @@ from charkit.durable import write_whole
 from charkit.errors import UnknownNameError
 from charkit.manifest import available_cores, code_version, package_versions
 from charkit.report.figures.canvas import file_name
+from charkit.report.pages.run_data import EXPERIMENTS, ORDER
 from charkit.sealed import sealed_json
 from charkit.store import Store
 from glue_pilot.findings import Finding, write_finding, write_page
 from glue_pilot.samples import KnownTask, load_known_tasks
 
-NAMES = (
-    "layers",
-    "classifier",
-    "sensitivity",
-    "siblings",
-    "clusters",
-    "distinction",
-    "norm",
-    "distance",
-    "experts",
-    "intermediate",
-    "failures",
-)
+NAMES = ORDER
 """All experiments, in the order of the story; each is a module with an ``EXPERIMENT``."""
 
-FOLDER = "experiments"
+FOLDER = EXPERIMENTS
 """Where findings are written, inside the folder of results."""
 
 

@@ -31,7 +31,7 @@ POLICIES: tuple[tuple[Band, ...], ...] = (
         for limit in (4.0, 16.0)
     ),
 )
-"""What is simulated: every strategy alone, and covering first, the head's margin later."""
+"""What is simulated: every strategy by itself, and covering first, the head's margin later."""
 
 # From fewer corpora no interval is made. Draws of the bootstrap: the quantiles at 5 and 95 % then
 # have 100 draws beyond them.

@@ -167,9 +167,9 @@ def _by_share(table: pd.DataFrame) -> list[str]:
     for low in table["from"].unique():
         rows = table[table["from"] == low].set_index("strategy")
         high = float(rows["below"].iloc[0])
-        said = f"{low:g} and more" if np.isinf(high) else f"{low:g} to {high:g}"
+        bounds = f"{low:g} and more" if np.isinf(high) else f"{low:g} to {high:g}"
         cells = [_cell(rows.loc[n], "gain", "{:+.1f}") if n in rows.index else "" for n in names]
-        lines.append(f"| {said} | {int(rows['n_corpora'].max())} | {' | '.join(cells)} |")
+        lines.append(f"| {bounds} | {int(rows['n_corpora'].max())} | {' | '.join(cells)} |")
     return lines
 
 

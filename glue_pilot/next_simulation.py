@@ -49,7 +49,7 @@ class SimulationWork:
         bands: The policy; one band without an end is a single strategy.
         policy: What the policy is called.
         seed: Of the pool, and of the strategies' chance.
-        draw: Of several labellings of the same pool; counts for the random policy alone.
+        draw: Of several labellings of the same pool; counts only for the random policy.
         root: The store's folder.
     """
 
@@ -173,7 +173,7 @@ def _ask(
 def _accuracy(
     features: FloatArray, codes: IntArray, held_out: FloatArray, truth: IntArray, n_classes: int
 ) -> float:
-    """Return the accuracy of the sweep's head; with one class alone, that of always saying it."""
+    """Return the accuracy of the sweep's head; with only one class, that of always saying it."""
     if len(np.unique(codes)) < 2:
         return float(np.mean(truth == codes[0]))
     heads = fit_softmax(features[None], codes, n_classes)

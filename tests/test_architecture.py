@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -47,11 +48,18 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@cache
+def tree(path: Path) -> ast.Module:
+    """Return a file's syntax; parsing all files takes seconds, and ten tests look at them."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def is_type_checking(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
 
 
-def imports(path: Path, *, top_only: bool) -> set[str]:
+@cache
+def imports(path: Path, *, top_only: bool) -> frozenset[str]:
     """Return the dotted names that a file imports, those for type checking alone left out."""
     found: set[str] = set()
 
@@ -69,14 +77,14 @@ def imports(path: Path, *, top_only: bool) -> set[str]:
                 found.update(f"{child.module}.{a.name}" for a in child.names)
             visit(child)
 
-    visit(ast.parse(path.read_text()))
-    return found
+    visit(tree(path))
+    return frozenset(found)
 
 
 ALL = modules()
 
 
-def known(names: set[str]) -> set[str]:
+def known(names: frozenset[str]) -> set[str]:
     return {n for n in names if n in ALL}
 
 
@@ -323,7 +331,7 @@ def test_public_functions_take_few_parameters():
     bad = {
         f"{module}.{node.name}": n_parameters(node)
         for module, path in ALL.items()
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(tree(path))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (not node.name.startswith("_") or node.name == "__init__")
         and n_parameters(node) > MOST_PARAMETERS

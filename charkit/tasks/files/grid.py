@@ -26,11 +26,9 @@ from charkit.tasks.files.encoding import decode
 LARGEST_FIELD = 64 * 2**20
 """A longer field is a quotation mark that is never closed, or no text that anyone reads."""
 
-# Bytes that Arrow parses at a time (its default), more where a row is longer; rows that are put
-# away together where Python has to read them; bytes in which the header is looked for.
-_BLOCK = 2**20
-_CHUNK_ROWS = 50_000
-_HEADER_BYTES = 2**20
+_BLOCK = 2**20  # bytes that Arrow parses at a time, its default; more where a row is longer
+_CHUNK_ROWS = 50_000  # put away together where Python has to read them
+_HEADER_BYTES = 2**20  # in which the header is looked for
 
 
 @dataclass(frozen=True)

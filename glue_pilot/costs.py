@@ -6,29 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from charkit.encoders import Encoder
-from charkit.heads.estimate import CHARS_PER_TOKEN, encode_seconds, matmul_rate
-from charkit.tasks import Split, Task
+from charkit.heads.estimate import encode_seconds, matmul_rate, n_tokens
+from charkit.tasks import Task
 from glue_pilot.metadata_study import MetadataStudy
 from glue_pilot.samples import EmbeddingStudy, KnownTask
 
 BACKWARD = 2.0
 """A backward pass takes about twice the operations of the forward pass."""
-
-
-def n_tokens(split: Split, n: int, *, max_length: int) -> float:
-    """Return about how many tokens n texts like those of a part have.
-
-    Args:
-        split: Texts; their lengths are counted in characters.
-        n: Number of texts.
-        max_length: Most tokens of a text.
-    """
-    if not len(split):
-        return 0.0
-    most = max_length * CHARS_PER_TOKEN
-    pairs = split.pairs or ("",) * len(split)
-    sizes = [min(len(a) + len(b), most) for a, b in zip(split.texts, pairs, strict=True)]
-    return n * sum(sizes) / len(sizes) / CHARS_PER_TOKEN
 
 
 def metadata_hours(

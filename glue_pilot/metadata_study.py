@@ -122,14 +122,19 @@ def load_bases(study: MetadataStudy, root: Path | None) -> list[Task]:
 
 def cut_task(task: Task, study: MetadataStudy) -> Task:
     """Return a task with no more rows than the study takes, in their old order."""
+    return cut_rows(task, study.n_train, study.n_evaluation)
+
+
+def cut_rows(task: Task, n_train: int, n_evaluation: int) -> Task:
+    """Return a task with at most a number of rows in each part, in their old order."""
     part = task.evaluation
     if task.train.labels is None or part is None or part.labels is None:
         raise DataError(
             f"{task.name}: expected labels in both parts, got some without. Outcomes are scored "
             "on labelled evaluation texts."
         )
-    order = nested_order(task.train.labels, seed=0, kind=task.kind)[: study.n_train]
-    shuffled = np.random.default_rng(0).permutation(len(part))[: study.n_evaluation]
+    order = nested_order(task.train.labels, seed=0, kind=task.kind)[:n_train]
+    shuffled = np.random.default_rng(0).permutation(len(part))[:n_evaluation]
     return replace(
         task,
         train=task.train.take(np.sort(order)),

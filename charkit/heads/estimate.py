@@ -17,6 +17,7 @@ from charkit.heads.grid import SweepPlan
 from charkit.heads.machines import Machines
 from charkit.heads.plan import Job, usable_sizes
 from charkit.manifest import available_cores
+from charkit.tasks import Split
 from charkit.tasks.card import LazyTask
 
 HEAD_S = 0.0105
@@ -195,6 +196,22 @@ def encode_seconds(encoder: Encoder, tokens: float, rate: float) -> float:
     """
     operations = 24.0 * encoder.n_layers * encoder.width**2 * tokens
     return operations / (rate * ENCODE_EFFICIENCY.get(encoder.dtype, 0.3))
+
+
+def n_tokens(split: Split, n: int, *, max_length: int) -> float:
+    """Return about how many tokens n texts like those of a part have.
+
+    Args:
+        split: Texts; their lengths are counted in characters.
+        n: Number of texts.
+        max_length: Most tokens of a text.
+    """
+    if not len(split):
+        return 0.0
+    most = max_length * CHARS_PER_TOKEN
+    pairs = split.pairs or ("",) * len(split)
+    sizes = [min(len(a) + len(b), most) for a, b in zip(split.texts, pairs, strict=True)]
+    return n * sum(sizes) / len(sizes) / CHARS_PER_TOKEN
 
 
 def _task(plan: SweepPlan, task: LazyTask, rates: dict[str, float], n_cores: int) -> TaskEstimate:

@@ -10,6 +10,7 @@ EMBEDDINGS := $(if $(SMOKE),glue_pilot/embeddings_smoke.toml,$(if $(TASKS),glue_
 METADATA := $(if $(SMOKE),glue_pilot/metadata_smoke.toml,$(if $(TASKS),glue_pilot/metadata.toml,glue_pilot/metadata_smoke.toml))
 NEXT := $(if $(SMOKE),glue_pilot/next_smoke.toml,$(if $(TASKS),glue_pilot/next.toml,glue_pilot/next_smoke.toml))
 EVALUATE := $(if $(SMOKE),glue_pilot/evaluate_smoke.toml,$(if $(TASKS),glue_pilot/evaluate.toml,glue_pilot/evaluate_smoke.toml))
+TUNED := $(if $(SMOKE),glue_pilot/tuned_smoke.toml,$(if $(TASKS),glue_pilot/tuned.toml,glue_pilot/tuned_smoke.toml))
 METADATA_NAME := $(if $(filter %/metadata.toml,$(METADATA)),metadata,metadata_smoke)
 TABLES ?= results
 ENCODERS ?=
@@ -33,6 +34,11 @@ $(BIN)/python -m glue_pilot metadata $(METADATA) $(if $(TASKS),--tasks $(TASKS))
 
 endef
 
+define tuned_table
+$(BIN)/python -m glue_pilot metadata-tuned $(TUNED) $(if $(TASKS),--tasks $(TASKS)) --encoder $(1) $(ARITHMETIC) $(if $(EXECUTOR),--executor $(EXECUTOR)) --out $(TABLES)/$(call name_of,$(1)) $(if $(filter %/tuned.toml,$(TUNED)),--ship)
+
+endef
+
 define transfer_tables
 $(BIN)/python -m glue_pilot metadata glue_pilot/transfer.toml --tasks $(TASKS) --encoder $(1) $(ARITHMETIC) $(RUN_ON) --out $(TABLES)/transfer/$(call name_of,$(1))
 
@@ -40,7 +46,7 @@ endef
 
 .DEFAULT_GOAL := help
 .PHONY: experiment-layers experiment-classifier experiment-sensitivity experiment-siblings experiment-clusters experiment-distinction experiment-norm experiment-distance experiment-experts experiment-intermediate experiment-failures \
-  help setup demo pilot plan embeddings metadata metamodel scorecard encoder-transfer next-study evaluate-study experiments report notebook toy test test-wheel test-faults test-ray test-slurm lint types check wheel bench bench-fisher bench-estimate bench-scale bench-gpu bench-tables docs site house clean
+  help setup demo pilot plan embeddings metadata metadata-tuned metamodel scorecard encoder-transfer next-study evaluate-study experiments report notebook toy test test-wheel test-faults test-ray test-slurm lint types check wheel bench bench-fisher bench-estimate bench-scale bench-gpu bench-tables docs site house clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-24s %s\n", $$1, $$2}'
@@ -73,6 +79,9 @@ embeddings: setup ## Embed all tasks of TASKS, else generated ones; build the sh
 
 metadata: setup ## Make the table that the metamodel learns from (an hour; SMOKE=1 two minutes)
 	$(BIN)/python -m glue_pilot metadata $(METADATA) $(if $(TASKS),--tasks $(TASKS)) $(ARITHMETIC) $(RUN_ON)
+
+metadata-tuned: setup ## Compare fine-tuning with linear heads: ENCODERS="minilm NAME" (hours each; SMOKE=1 two minutes)
+	$(foreach e,$(or $(ENCODERS),minilm),$(call tuned_table,$(e)))
 
 next-study: setup ## Simulate labelling: which texts to label first, and what it saves (ten minutes)
 	$(BIN)/python -m glue_pilot next-study $(NEXT) $(if $(TASKS),--tasks $(TASKS)) $(if $(filter %/next.toml,$(NEXT)),--policy charkit/answers/next_policy.json)

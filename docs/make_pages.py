@@ -144,6 +144,7 @@ STUDY = ("<!-- study: begin -->", "<!-- study: end -->")
 TRANSFER = ("<!-- other encoders: begin -->", "<!-- other encoders: end -->")
 SCALE = ("<!-- scale: begin -->", "<!-- scale: end -->")
 FAULTS = ("<!-- faults: begin -->", "<!-- faults: end -->")
+GAINS = ("<!-- gains: begin -->", "<!-- gains: end -->")
 
 
 def readme() -> str:
@@ -259,6 +260,33 @@ def transfer_block(transfer: Transfer) -> str:
 
 def _three(row: dict[str, Any], name: str) -> str:
     return " / ".join(f"{row[f'{name}_{multiple}']:.1f}" for multiple in (2, 4, 8))
+
+
+def learners_page() -> str:
+    """Return the page of learners with the table of gains of the shipped outcomes made anew."""
+    import pandas as pd
+
+    from glue_pilot.tuned_study import SHIPPED, gain_rows
+
+    block = gains_block(gain_rows(pd.read_parquet(SHIPPED)))
+    return _with_block(HERE / "learners.md", block, GAINS)
+
+
+def gains_block(rows: list[dict[str, Any]]) -> str:
+    """Return what each learner gains on the probe, as a table."""
+    names = {"last_layer": "last layer"}
+    lines = [
+        "| encoder | learner | labels | gain in points (90 % interval) | better on | corpora "
+        "| runs | failed |",
+        "|---" * 8 + "|",
+    ]
+    for row in rows:
+        lines.append(
+            f"| {row['encoder']} | {names.get(row['learner'], row['learner'])} "
+            f"| {row['n_train']:,} | {row['gain']:+.1f} ({row['low']:+.1f} to {row['high']:+.1f}) "
+            f"| {row['better']:.0%} | {row['corpora']} | {row['runs']} | {row['failed']} |"
+        )
+    return "\n".join([*lines, ""])
 
 
 TRIED = {
@@ -573,6 +601,8 @@ def main() -> None:
         shutil.copy(ROOT / "results" / "figures" / "scorecard.svg", HERE / "img")
         figures = json.loads((ROOT / "results" / "scorecard.json").read_text(encoding="utf-8"))
         (HERE / "scorecard.json").write_text(json.dumps(figures) + "\n", encoding="utf-8")
+    if (ROOT / "metamodel" / "shipped" / "learner_outcomes.parquet").is_file():
+        (HERE / "learners.md").write_text(learners_page(), encoding="utf-8")
     if (ROOT / "results" / "evaluate.md").is_file():
         (HERE / "evaluate.md").write_text(evaluate_page(), encoding="utf-8")
     if (ROOT / "results" / "next.md").is_file():

@@ -29,6 +29,9 @@ def metadata_tuned(
     ] = None,
     device: o.Device = "auto",
     dtype: o.Dtype = "auto",
+    ship: Annotated[
+        bool, typer.Option("--ship", help="Join the rows to the table of the package.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be computed, and stop.")
     ] = False,
@@ -39,7 +42,7 @@ def metadata_tuned(
     from charkit.heads.records import write_table
     from charkit.learners.draws import plan_rows, run_draws
     from charkit.store import Store
-    from glue_pilot.tuned_study import read_tuned_study, study_draws
+    from glue_pilot.tuned_study import read_tuned_study, ship_outcomes, study_draws
 
     begun = time.monotonic()
     spec = read_tuned_study(study)
@@ -63,6 +66,8 @@ def metadata_tuned(
             every=lambda found: write_table(found, place),
         )
     write_table(table, place)
+    if ship:
+        ship_outcomes(table)
     failed = int(table["failed"].sum())
     typer.echo(
         f"{len(table):,} rows of {table['corpus'].nunique()} corpora, {failed} failed runs, in "

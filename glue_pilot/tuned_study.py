@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.encoders.load import LazyEncoder
 from charkit.errors import UsageError
-from charkit.learners.draws import Draw, draws_of
-from charkit.learners.outcomes import check_learners
+from charkit.heads.records import write_table
+from charkit.learners.draws import COLUMNS, Draw, draws_of
+from charkit.learners.outcomes import LEARNERS, check_learners
 from charkit.store import Store
 from glue_pilot.config import read_toml
 from glue_pilot.metadata_study import cut_rows
 from glue_pilot.samples import load_known_tasks
+from glue_pilot.stats import resampled
+
+SHIPPED = Path(__file__).parents[1] / "metamodel" / "shipped" / "learner_outcomes.parquet"
+"""The table that the package holds: all encoders."""
 
 
 @dataclass(frozen=True)
@@ -94,3 +103,61 @@ def study_draws(study: TunedStudy, root: Path | None, store: Store) -> list[Draw
             store=store,
         )
     return sorted(draws, key=lambda draw: draw.seed)
+
+
+def ship_outcomes(table: pd.DataFrame, place: Path = SHIPPED) -> None:
+    """Write a table's rows to the package's, in place of earlier ones of the same encoders.
+
+    Args:
+        table: From `charkit.learners.draws.run_draws`.
+        place: The package's table; made when absent.
+    """
+    kept = pd.read_parquet(place) if place.is_file() else table.head(0)
+    kept = kept[~kept["encoder"].isin(table["encoder"])]
+    parts = [part for part in (kept, table) if len(part)]
+    joined = pd.concat(parts, ignore_index=True) if parts else table
+    order = ["encoder", "task", "n_train", "seed", "learner"]
+    write_table(joined[list(COLUMNS)].sort_values(order, ignore_index=True), place)
+
+
+def gain_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return each learner's mean gain over the probe on the same draws, one row a size.
+
+    Draws of a task are averaged first. A run that diverged has no accuracy: its draw is left out,
+    and counted.
+
+    Args:
+        table: Columns of `charkit.learners.draws.COLUMNS`.
+
+    Returns:
+        ``encoder``, ``learner``, ``n_train``; ``gain``, ``low``, ``high``: points of accuracy with
+        a 90 % interval over corpora; ``better``: share of tasks with a gain; ``corpora``, ``runs``,
+        ``failed``.
+    """
+    keys = ["encoder", "task", "corpus", "n_train", "seed"]
+    wide = table.pivot_table(index=keys, columns="learner", values="accuracy")
+    rows = []
+    for encoder, n_train in sorted({(k[0], k[3]) for k in wide.index}):
+        part = wide.xs((encoder, n_train), level=("encoder", "n_train"))
+        for learner in [name for name in LEARNERS if name in wide and name != "probe"]:
+            gains = (part[learner] - part["probe"]).dropna().groupby(["task", "corpus"]).mean()
+            if not len(gains):
+                continue
+            found = resampled(gains.to_numpy(np.float64), list(gains.index.get_level_values(1)))
+            own = table[(table["encoder"] == encoder) & (table["n_train"] == n_train)]
+            own = own[own["learner"] == learner]
+            rows.append(
+                {
+                    "encoder": encoder,
+                    "learner": learner,
+                    "n_train": n_train,
+                    "gain": 100 * found.mean,
+                    "low": 100 * found.low,
+                    "high": 100 * found.high,
+                    "better": float((gains > 0).mean()),
+                    "corpora": gains.index.get_level_values(1).nunique(),
+                    "runs": len(own),
+                    "failed": int(own["failed"].sum()),
+                }
+            )
+    return rows

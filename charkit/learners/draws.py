@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from charkit.cached import cached
-from charkit.config import Progress, content_hash, no_progress
+from charkit.config import Progress, content_hash, no_progress, people_name
 from charkit.encoders import Encoder
 from charkit.encoders.load import LazyEncoder
 from charkit.encoders.tokens import tokenise
@@ -191,7 +191,7 @@ def _common(draw: Draw, encoder: Encoder) -> dict[str, Any]:
     length = encoder.text_length(draw.max_length)
     tokens = tokenise(encoder, draw.train.texts, draw.train.pairs, max_length=length)
     return {
-        "encoder": encoder.name,
+        "encoder": people_name(encoder.name),
         "task": draw.task,
         "corpus": draw.corpus,
         "n_train": len(draw.train),

@@ -38,13 +38,11 @@ FloatArray = NDArray[np.float64]
 
 _CLIP = 1.0  # norm of the gradient (Devlin et al. 2019)
 _WARM = 0.1  # share of the steps in which the rate rises (the same; Mosbach et al. 2021)
-_BATCH = 16
+_BATCH = 16  # as Devlin et al. (2019); fewer steps of more texts cost as much on a processor
 _STEPS_A_ROOT = 6  # steps are 6 sqrt(n): 48 for 64 texts, whose training loss is near zero by then
-_FEWEST_PASSES = 3  # over many texts, the fewest that Devlin et al. (2019) try is 2
-_RATE = (
-    1e-4  # of encoders up to 384 numbers wide; wider ones want less (Devlin et al.: 2e-5 to 5e-5)
-)
-_NARROW = 384
+_FEWEST_PASSES = 3  # over many texts; Devlin et al. (2019) try 2 to 4
+_RATE = 1e-4  # of encoders up to _NARROW wide; wider ones want less (2e-5 to 5e-5, the same)
+_NARROW = 384  # width of MiniLM, the encoder that the rate was tried on
 _GROUP = 4  # batches whose texts are sorted by length together: less padding, order still random
 
 

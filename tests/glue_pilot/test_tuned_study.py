@@ -1,0 +1,128 @@
+"""The study of learners: from a TOML file to the table of the package."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from charkit.errors import UnknownNameError, UsageError
+from charkit.learners.draws import COLUMNS
+from glue_pilot.__main__ import app
+from glue_pilot.metadata_study import read_metadata_study
+from glue_pilot.tuned_study import gain_rows, read_tuned_study, ship_outcomes, study_draws
+
+TOML = """
+name = "tiny"
+encoder = "{encoder}"
+n_pool = 60
+n_evaluation = 20
+sizes = [16, 32]
+draws = [2, 1]
+max_length = 16
+learners = ["probe", "tuned"]
+tasks = ["generated/sentiment?n_train=80&n_eval=30", "generated/topic?n_train=80&n_eval=30"]
+"""
+
+
+@pytest.fixture
+def toml(tmp_path, tiny_bert):
+    place = tmp_path / "tiny.toml"
+    place.write_text(TOML.format(encoder=tiny_bert))
+    return place
+
+
+def run(*arguments) -> str:
+    found = CliRunner().invoke(app, ["metadata-tuned", *map(str, arguments)])
+    assert found.exit_code == 0, found.output
+    return found.output
+
+
+def test_from_file_to_table(toml, tmp_path):
+    cache = ("--cache-dir", tmp_path / "cache", "--dtype", "float32")
+    assert "hours on one core" in run(toml, *cache, "--dry-run")
+    out = tmp_path / "out"
+    assert "12 rows of 2 corpora" in run(toml, *cache, "--out", out, "--quiet")
+    table = pd.read_parquet(out / "tiny.parquet")
+    assert list(table.columns) == list(COLUMNS)
+    assert table.groupby(["n_train", "seed"]).size().to_dict() == {
+        (16, 0): 4,
+        (16, 1): 4,
+        (32, 0): 4,
+    }
+    again = run(toml, *cache, "--out", out, "--quiet")
+    assert pd.read_parquet(out / "tiny.parquet").equals(table)
+    assert "12 rows" in again
+
+
+def test_first_draws_of_all_tasks_come_first(toml, tmp_store):
+    draws = study_draws(read_tuned_study(toml), None, tmp_store)
+    assert [(d.seed, len(d.train)) for d in draws] == [(0, 16), (0, 32)] * 2 + [(1, 16)] * 2
+
+
+def test_draws_are_the_pilots_of_the_meta_dataset():
+    study = read_tuned_study("glue_pilot/tuned.toml")
+    meta = read_metadata_study("glue_pilot/metadata.toml")
+    assert study.n_pool == meta.n_train
+    assert set(study.sizes) & set(meta.pilots)
+
+
+def test_tasks_that_are_kept_back_are_not_in_the_study():
+    kept_back = read_metadata_study("glue_pilot/transfer.toml").tasks
+    study = read_tuned_study("glue_pilot/tuned.toml")
+    assert not set(kept_back) & set(study.tasks)
+    assert len(set(study.tasks)) == len(study.tasks) >= 40
+
+
+def test_sizes_without_draws_are_refused(toml):
+    toml.write_text(toml.read_text().replace("draws = [2, 1]", "draws = [2]"))
+    with pytest.raises(UsageError, match=r"a number of draws for each of the sizes \[16, 32\]"):
+        read_tuned_study(toml)
+
+
+def test_unknown_learners_are_refused(toml):
+    toml.write_text(toml.read_text().replace('"tuned"]', '"tunde"]'))
+    with pytest.raises(UnknownNameError, match="tuned"):
+        read_tuned_study(toml)
+
+
+def outcomes(encoder: str, gains: list[float]) -> pd.DataFrame:
+    rows = []
+    for place, gain in enumerate(gains):
+        common = dict.fromkeys(COLUMNS, 0) | {
+            "encoder": encoder, "task": f"t{place}", "corpus": f"c{place}", "n_train": 64,
+            "failed": False, "failure": "",
+        }  # fmt: skip
+        rows.append(common | {"learner": "probe", "accuracy": 0.5})
+        rows.append(common | {"learner": "tuned", "accuracy": 0.5 + gain})
+    return pd.DataFrame(rows)
+
+
+def test_gains_are_means_over_corpora_and_failures_are_counted():
+    table = outcomes("a", [0.1, 0.2, -0.1, 0.2])
+    table.loc[table.index[-1], ["accuracy", "failed"]] = [np.nan, True]
+    (row,) = gain_rows(table)
+    assert row["gain"] == pytest.approx(100 * 0.2 / 3)
+    assert row["low"] < row["gain"] < row["high"]
+    assert (row["corpora"], row["runs"], row["failed"]) == (3, 4, 1)
+    assert row["better"] == pytest.approx(2 / 3)
+
+
+def test_shipped_rows_of_other_encoders_stay(tmp_path):
+    place = tmp_path / "shipped.parquet"
+    ship_outcomes(outcomes("a", [0.1]), place)
+    ship_outcomes(outcomes("b", [0.1, 0.2]), place)
+    ship_outcomes(outcomes("a", [0.3]), place)
+    table = pd.read_parquet(place)
+    assert table.groupby("encoder").size().to_dict() == {"a": 2, "b": 4}
+    assert table[table["encoder"] == "a"]["accuracy"].max() == pytest.approx(0.8)
+
+
+def test_a_study_can_run_another_encoder(toml, tmp_store, other_tiny_bert):
+    study = replace(read_tuned_study(toml), encoder=str(other_tiny_bert), dtype="float32")
+    own = study_draws(replace(read_tuned_study(toml), dtype="float32"), None, tmp_store)
+    other = study_draws(study, None, tmp_store)
+    assert own[0].config["encoder"] != other[0].config["encoder"]

@@ -96,7 +96,7 @@ def study_draws(study: TunedStudy, root: Path | None, store: Store) -> list[Draw
         draws += draws_of(
             cut_rows(known.task, study.n_pool, study.n_evaluation),
             known.corpus,
-            list(zip(study.sizes, study.draws, strict=True)),
+            [(n, range(n_draws)) for n, n_draws in zip(study.sizes, study.draws, strict=True)],
             encoder=encoder,
             max_length=study.max_length,
             learners=study.learners,

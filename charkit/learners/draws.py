@@ -97,7 +97,7 @@ def _loaded(encoder: LazyEncoder) -> Encoder:
 def draws_of(
     task: Task,
     corpus: str,
-    sizes: Sequence[tuple[int, int]],
+    sizes: Sequence[tuple[int, Sequence[int]]],
     *,
     encoder: LazyEncoder,
     max_length: int | None,
@@ -111,7 +111,7 @@ def draws_of(
     Args:
         task: With labelled evaluation texts.
         corpus: Tasks that share it share texts.
-        sizes: Training texts and number of draws.
+        sizes: Training texts, and the seeds of their draws.
         encoder: The encoder.
         max_length: Most tokens of a text; None for the encoder's own choice.
         learners: Of `charkit.learners.LEARNERS`.
@@ -133,8 +133,8 @@ def draws_of(
         )
     labels = np.asarray(task.train.labels, np.int64)
     found = []
-    for size, n_draws in sizes:
-        for seed in range(n_draws if size <= len(labels) else 0):
+    for size, seeds in sizes:
+        for seed in seeds if size <= len(labels) else ():
             rows = nested_order(labels, seed=seed, kind="classification")[:size]
             if len(np.unique(labels[rows])) > 1:
                 drawn = task.train.take(rows)
@@ -281,8 +281,8 @@ def draw_seconds(draw: Draw) -> float:
     tokens = held_out + n_tokens(draw.train, n, max_length=length)
     if "tuned" in draw.learners:
         recipe = default_recipe(n, encoder.width)
-        texts = recipe.n_steps * min(recipe.batch, n) * (1 + _BACKWARD)
-        tokens += held_out + n_tokens(draw.train, texts, max_length=length)
+        texts = recipe.n_steps * min(recipe.batch, n)
+        tokens += held_out + (1 + _BACKWARD) * n_tokens(draw.train, texts, max_length=length)
     return encode_seconds(encoder, tokens, _rate(encoder.device, encoder.dtype))
 
 

@@ -210,7 +210,9 @@ def _words_of(encoder: Encoder, tokens: Tokens) -> Iterator[Tokens]:
     low = np.arange(tokens.pad_id + 1)
     known, places = np.unique(np.concatenate([low, tokens.ids]), return_inverse=True)
     rows = torch.from_numpy(known).to(table.weight.device)
-    small = torch.nn.Embedding.from_pretrained(table.weight.detach()[rows], freeze=False)
+    small = torch.nn.Embedding(
+        len(known), table.weight.shape[1], _weight=table.weight.detach()[rows]
+    )
     encoder.model.set_input_embeddings(small)  # type: ignore[operator]
     try:
         yield replace(tokens, ids=places[len(low) :].astype(np.int32))

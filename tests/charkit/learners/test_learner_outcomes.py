@@ -82,7 +82,7 @@ def draws(tiny_bert, task, tmp_store):
     return draws_of(
         task,
         "corpus",
-        [(16, 2), (32, 1), (4096, 1)],
+        [(16, (0, 1)), (32, (0,)), (4096, (0,))],
         encoder=LazyEncoder(str(tiny_bert), "cpu", "float32"),
         max_length=16,
         learners=("probe", "tuned"),
@@ -126,7 +126,7 @@ def test_a_regression_is_refused(tiny_bert, tmp_store):
     scores = load_task("generated/similarity?n_train=40&n_eval=20")
     with pytest.raises(DataError, match="expected class labels, got a regression"):
         draws_of(
-            scores, "c", [(16, 1)], encoder=LazyEncoder(str(tiny_bert)), max_length=None,
+            scores, "c", [(16, (0,))], encoder=LazyEncoder(str(tiny_bert)), max_length=None,
             learners=("probe",), store=tmp_store,
         )  # fmt: skip
 
@@ -134,6 +134,6 @@ def test_a_regression_is_refused(tiny_bert, tmp_store):
 def test_missing_evaluation_labels_are_refused(tiny_bert, tmp_store, task):
     with pytest.raises(DataError, match="expected labels in both parts"):
         draws_of(
-            replace(task, evaluation=None), "c", [(16, 1)], encoder=LazyEncoder(str(tiny_bert)),
+            replace(task, evaluation=None), "c", [(16, (0,))], encoder=LazyEncoder(str(tiny_bert)),
             max_length=None, learners=("probe",), store=tmp_store,
         )  # fmt: skip

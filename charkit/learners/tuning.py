@@ -27,10 +27,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from charkit.config import Pooling
 from charkit.encoders import Encoder
-from charkit.encoders.in_memory import Texts
-from charkit.encoders.layers import pool
-from charkit.encoders.run import choose_token_budget, is_out_of_memory
-from charkit.encoders.tokens import Tokens, next_batch, tokenise
+from charkit.encoders.run import choose_token_budget, is_out_of_memory, pool
+from charkit.encoders.tokens import Texts, Tokens, next_batch, tokenise
 from charkit.errors import DataError, MissingError, UsageError
 
 IntArray = NDArray[np.int64]

@@ -7,11 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from metamodel.choice import LayerChoice
 from metamodel.forecaster import Forecaster
-from metamodel.intervals import Band, Spread
+from metamodel.intervals import band_from
 from metamodel.model import mixture_from_texts
 from metamodel.predict import Metamodel
 from metamodel.ridge import ridge_from
@@ -82,19 +80,11 @@ def _metamodel(content: dict[str, Any]) -> Metamodel:
 
 
 def _forecaster(model: Forecaster) -> dict[str, Any]:
-    band = model.band
-    return {
-        "mixture": model.mixture.to_texts(),
-        "spread": {"model": band.spread.model.to_dict(), "scale": band.spread.scale},
-        "threshold": band.threshold,
-        "quantiles": band.quantiles.tolist(),
-    }
+    return {"mixture": model.mixture.to_texts(), **model.band.to_dict()}
 
 
 def _forecaster_from(given: dict[str, Any]) -> Forecaster:
-    spread = Spread(ridge_from(given["spread"]["model"]), given["spread"]["scale"])
-    band = Band(spread, given["threshold"], np.array(given["quantiles"], np.float64))
-    return Forecaster(mixture_from_texts(given["mixture"]), band)
+    return Forecaster(mixture_from_texts(given["mixture"]), band_from(given))
 
 
 def _json(content: Any) -> str:

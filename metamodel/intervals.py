@@ -10,6 +10,7 @@ corpora that the model has not seen.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from metamodel.conformal import group_threshold, row_threshold
 from metamodel.folds import corpus_folds, corpus_weights
-from metamodel.ridge import Ridge, fit_ridge
+from metamodel.ridge import Ridge, fit_ridge, ridge_from
 
 FloatArray = NDArray[np.float64]
 
@@ -101,6 +102,24 @@ class Band:
         """Signed multiples at which the 90 % interval ends."""
         low, high = ends_of(self.quantiles)
         return float(low), float(high)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return {
+            "spread": {"model": self.spread.model.to_dict(), "scale": self.spread.scale},
+            "threshold": self.threshold,
+            "quantiles": self.quantiles.tolist(),
+        }
+
+
+def band_from(given: dict[str, Any]) -> Band:
+    """Return the intervals that `Band.to_dict` wrote.
+
+    Raises:
+        KeyError: A field is missing.
+    """
+    spread = Spread(ridge_from(given["spread"]["model"]), given["spread"]["scale"])
+    return Band(spread, given["threshold"], np.array(given["quantiles"], np.float64))
 
 
 def ends_of(quantiles: FloatArray) -> FloatArray:

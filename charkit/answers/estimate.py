@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -16,22 +16,30 @@ from numpy.typing import NDArray
 
 from charkit.answers.advice import advise
 from charkit.answers.expected import EstimateAnswer
-from charkit.answers.other_encoders import other_encoder
+from charkit.answers.learner_table import (
+    PROBE,
+    learner_table,
+    left_out_reason,
+    with_zero_shot,
+)
 from charkit.answers.pilot import Pilot, PilotEvidence, make_pilot, pilot_evidence
 from charkit.answers.pilot_costs import costs_of
 from charkit.answers.quantities import Interval, LabelsNeeded, LeftOut, Purchase
 from charkit.answers.question import Question, ask
+from charkit.answers.shipped import Predictor, Shipped, shipped_models
 from charkit.answers.verdicts import Case, Verdict, reach_verdict, target_verdict, verdicts_of
 from charkit.answers.zero_shot import ZeroShot, compare_zero_shot, right_predictions
 from charkit.config import Progress, no_progress, note
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.load import EncoderChoice, loaded
-from charkit.errors import DataError, MissingError
 from charkit.heads.grid import Source
 from charkit.progress import ProgressChoice, Whole, shown
 from charkit.store import Store
 from charkit.tasks.card import load_sample
 from charkit.tasks.task import Task
+
+if TYPE_CHECKING:
+    from metamodel.learners import Learners
 
 logger = logging.getLogger(__name__)
 
@@ -51,41 +59,6 @@ FIRST_SIZE = 64
 _STEP = math.sqrt(2)
 
 
-class Predictor(Protocol):
-    """What a metamodel can be asked; `metamodel.predict.Metamodel` can."""
-
-    def curve(self, evidence: pd.DataFrame, sizes: Sequence[int]) -> pd.DataFrame:
-        """Return columns layer, n, mean, low, high, wide_low, wide_high."""
-
-    def labels_for(
-        self,
-        evidence: pd.DataFrame,
-        target: float,
-        *,
-        layer: int,
-        largest: int,
-        budgets: Sequence[int],
-    ) -> Any:
-        """Return target, n, low, high, reached, probability and budgets."""
-
-    def draws(self, evidence: pd.DataFrame, target: float, *, layer: int, largest: int) -> Any:
-        """Return draws of the number of labels needed, infinity for never."""
-
-    def layers(self, evidence: pd.DataFrame, n: int) -> pd.DataFrame:
-        """Return columns layer, score, low, high, tied_with_best."""
-
-    def evaluation_accuracy(
-        self, evidence: pd.DataFrame, *, layer: int
-    ) -> tuple[float, float, float]:
-        """Return mean, low and high of the accuracy on the unlabelled texts."""
-
-    def outside(self, evidence: pd.DataFrame) -> list[str]:
-        """Return as text what the evidence has that was never seen."""
-
-    def contributions(self, evidence: pd.DataFrame, n: int, *, layer: int) -> pd.DataFrame:
-        """Return columns feature, value, points."""
-
-
 def estimate(
     task: Source,
     *,
@@ -97,8 +70,8 @@ def estimate(
     encoder: EncoderChoice = "minilm",
     max_length: int | None = None,
     zero_shot: str | Path | None = None,
+    learners: str | Sequence[str] | None = None,
     store: Store | None = None,
-    metamodel: Predictor | None = None,
     progress: ProgressChoice = None,
 ) -> EstimateAnswer:
     """Say what accuracy more labels would bring, and how many reach a target.
@@ -120,8 +93,9 @@ def estimate(
         max_length: Longest text in tokens. Default: the encoder's own choice.
         zero_shot: File with a class that needed no training for each labelled row, such as an
             LLM's: how good they are, and how many labels overtake them.
+        learners: Ways of training to compare, such as ``("probe", "tuned")`` or
+            ``"probe,tuned"``. Default: all that are known.
         store: Where results lie. Default: the user's cache, or $CHARKIT_CACHE.
-        metamodel: What reads the evidence. Default: the shipped metamodel.
         progress: Called as ``progress(stage, done, total)``; False for none. Default: a bar on a
             terminal and in a notebook.
 
@@ -130,7 +104,7 @@ def estimate(
         DataError: The source cannot be used, or its labels are not classes.
         MissingError: An encoder, a file or disk space is missing.
     """
-    question = ask(target=target, cost=cost, penalty=penalty, rounds=rounds)
+    question = ask(target=target, cost=cost, penalty=penalty, rounds=rounds, learners=learners)
     sample = load_sample(task, classes=classes)
     for line in sample.describe_labels():
         note(line)
@@ -144,7 +118,6 @@ def estimate(
             max_length=max_length,
             right=right,
             store=store or Store(),
-            metamodel=metamodel,
             progress=report,
         )
 
@@ -157,7 +130,7 @@ def answer_of(
     max_length: int | None = None,
     right: NDArray[np.bool_] | None = None,
     store: Store,
-    metamodel: Predictor | None = None,
+    shipped: Shipped | None = None,
     progress: Progress = no_progress,
 ) -> EstimateAnswer:
     """Answer a question about texts that were read.
@@ -169,7 +142,7 @@ def answer_of(
         max_length: Longest text in tokens. Default: the encoder's own choice.
         right: Whether zero-shot predictions of the labelled rows are right, (n_rows,).
         store: Where results lie.
-        metamodel: What reads the evidence. Default: the shipped one.
+        shipped: What reads the evidence. Default: what comes with the package.
         progress: Called as ``progress(stage, done, total)``.
 
     Raises:
@@ -177,16 +150,19 @@ def answer_of(
         MissingError: Disk space, or a file, is missing.
     """
     pilot = make_pilot(sample)
-    model, doubt = (metamodel, None) if metamodel is not None else _shipped(encoder)
+    known = shipped or shipped_models(encoder)
     logger.info("%s: %s; %s", encoder.name, encoder.device_reason, encoder.dtype_reason)
     whole = Whole(progress, "estimate", costs_of(pilot, encoder, max_length))
     found = pilot_evidence(pilot, encoder, store=store, max_length=max_length, progress=whole)
-    reader = _Reader(pilot, found, model, question)
+    reader = _Reader(pilot, found, known.model, question)
     layer = reader.layer
-    case = Case(pilot, found, encoder.name, doubt, model.outside(found.rows), layer)
+    outside = known.model.outside(found.rows)
+    case = Case(pilot, found, encoder.name, known.doubt, outside, layer)
     answer = reader.answer(encoder, case, notes=(*sample.notes, *pilot.notes()))
     if right is not None:
         answer = replace(answer, zero_shot=reader.zero_shot(right, layer))
+    if known.learners is not None:
+        answer = reader.with_learners(answer, known.learners, encoder, right)
     advice = advise(sample, pilot, encoder, store=store, max_length=max_length, progress=whole)
     whole.finish()
     return replace(answer, advice=advice)
@@ -294,6 +270,30 @@ class _Reader:
         draws = partial(self.model.draws, self.found.rows, layer=layer, largest=largest)
         return compare_zero_shot(int(right.sum()), len(right), draws, largest=largest)
 
+    def with_learners(
+        self,
+        answer: EstimateAnswer,
+        learners: Learners,
+        encoder: Encoder,
+        right: NDArray[np.bool_] | None,
+    ) -> EstimateAnswer:
+        """Return the answer with ways of training side by side, or a note why it has none."""
+        names = self.question.learners or learners.names
+        if names == (PROBE,):
+            return answer
+        reason = left_out_reason(learners, encoder, answer.n_labels)
+        if reason is not None:
+            note = f"no ways of training next to the linear head: {reason}"
+            return replace(answer, notes=(*answer.notes, note))
+        own = answer.curve[answer.curve["layer"] == answer.layer]
+        found = learners.at(self.found.rows, own, layer=answer.layer)
+        table = learner_table(
+            found, names, have=answer.n_labels, sizes=answer.sizes, measured=learners.measured
+        )
+        if right is not None and answer.zero_shot is not None:
+            table = with_zero_shot(table, found, answer.zero_shot, right)
+        return replace(answer, learners=table)
+
     def _purchase(self, layer: int) -> Purchase | None:
         costs, target = self.question.costs, self.question.target
         if costs is None or target is None:
@@ -380,26 +380,3 @@ def left_out_of(row: pd.Series) -> LeftOut | None:
 def _by_points(table: pd.DataFrame) -> pd.DataFrame:
     order = table["points"].abs().sort_values(ascending=False, kind="stable").index
     return table.loc[order, ["feature", "value", "points"]].reset_index(drop=True)
-
-
-def _shipped(encoder: Encoder) -> tuple[Predictor, Verdict | None]:
-    """Return the shipped metamodel, and what is to be said of the encoder."""
-    try:
-        from metamodel.predict import load_shipped
-
-        model = load_shipped()
-        if encoder.fingerprint in model.encoders:
-            return model, None
-        from metamodel.transfer import load_transfer, under_other_encoders
-
-        transfer = load_transfer()
-    except FileNotFoundError as error:
-        raise MissingError(
-            f"no metamodel: expected the one that comes with charkit, got {str(error)!r}. Install "
-            "charkit again, or make one: make metamodel."
-        ) from error
-    except ValueError as error:
-        raise DataError(
-            f"the metamodel is damaged or of another version: {error} Install charkit again."
-        ) from error
-    return under_other_encoders(model, transfer), other_encoder(encoder, transfer)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from charkit.answers.advice import Advice
+from charkit.answers.learner_table import LearnerTable
 from charkit.answers.quantities import (
     Interval,
     LabelsNeeded,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 _DEVIATIONS = 1.6448536269514722  # half a 90 % interval of the normal distribution
 _SHOWN_CONTRIBUTIONS = 5
 _SMALL_POINTS = 0.05
+_MOST_LINES = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +72,7 @@ class EstimateAnswer:
             not known.
         zero_shot: Predictions that needed no label, next to trained heads; None where there are
             none.
+        learners: Ways of training side by side; None where only the linear head is known.
         notes: What was guessed, dropped, or left out.
         about: What made the answer: versions, keys.
         found: Whether the store had all evidence.
@@ -95,6 +98,7 @@ class EstimateAnswer:
     majority: float | None = None
     left_out: LeftOut | None = None
     zero_shot: ZeroShot | None = None
+    learners: LearnerTable | None = None
     notes: tuple[str, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
     found: bool = False
@@ -112,7 +116,9 @@ class EstimateAnswer:
         return [dict(zip(names, (int(n), *rest), strict=True)) for n, *rest in numbers.tolist()]
 
     def shown_rows(self) -> list[dict[str, Any]]:
-        """Return `rows` for people: accuracies in per cent."""
+        """Return `rows` for people: accuracies in per cent; learners side by side, if known."""
+        if self.learners is not None:
+            return self.learners.shown_rows()
         return [
             {
                 "labels": row["n"],
@@ -143,18 +149,32 @@ class EstimateAnswer:
         lines.append(self._curve_line())
         if self.zero_shot is not None:
             lines.append(self.zero_shot.sentence(self.n_labels))
-        elif self.eval_accuracy is not None:
+        if self._overtakes is not None:
+            lines.append(self._overtakes)
+        if not self._evaluation_later:
             lines.append(f"On {self.eval_what}, expect {self.eval_accuracy}.")
         lines.append(self._layer_line())
         if self.purchase is not None:
             lines.append(self.purchase.sentence(self.n_labels))
-        elif self.advice is not None:
-            lines.append(self.advice.short)
-        warnings = [v.code for v in self.verdicts if v.severity == "warning"]
-        if self.trustworthy and warnings:
+        warnings = [v.code for v in self.verdicts if v.severity == "warning" and self.trustworthy]
+        if self.purchase is None and self.advice and len(lines) + bool(warnings) < _MOST_LINES:
+            lines.append(self.advice.short)  # else the details have it
+        if warnings:
             plural = "" if len(warnings) == 1 else "s"
             lines.append(f"{len(warnings)} warning{plural}, see below: {', '.join(warnings)}.")
+        if len(lines) > _MOST_LINES:
+            lines.remove(self._overtakes or "")  # a target, costs and zero-shot predictions
         return lines
+
+    @property
+    def _overtakes(self) -> str | None:
+        return self.learners.sentence if self.learners and self.trustworthy else None
+
+    @property
+    def _evaluation_later(self) -> bool:
+        """Whether the accuracy on the unlabelled texts is not known, or has no place before."""
+        more = self.zero_shot is not None or self._overtakes is not None
+        return more or self.eval_accuracy is None
 
     def details(self) -> list[str]:
         """Return what stands behind the summary: how sure it is, warnings, what moved it."""
@@ -162,13 +182,15 @@ class EstimateAnswer:
         if self.need is not None and self.need.budgets:
             lines.append(self.need.chances)
         lines.append(self._wide_line())
-        if self.zero_shot is not None and self.eval_accuracy is not None:
+        if self._evaluation_later and self.eval_accuracy is not None:
             lines.append(f"On {self.eval_what}, expect {self.eval_accuracy}.")
         if self.worth is not None:
             lines.append(
                 f"The accuracy on {self.eval_what} is as precise as a test on about "
                 f"{rough(self.worth)} labelled texts."
             )
+        if self.learners is not None:
+            lines += [line for line in self.learners.lines() if line not in self.summary()]
         if self.left_out is not None and (self.majority or 0.0) > IMBALANCED:
             majority = percent(self.majority or 0.0)
             lines.append(f"{self.left_out.sentence} (largest class: {majority}).")
@@ -249,6 +271,8 @@ class EstimateAnswer:
             "layers": self.layers.to_dict("records"),
             "eval_accuracy": None if unseen is None else unseen.row(),
             "zero_shot": None if self.zero_shot is None else self.zero_shot.row(),
+            "learners": [] if self.learners is None else self.learners.rows(),
+            "crossings": [] if self.learners is None else self.learners.crossing_rows(),
             "worth_labelled_rows": self.worth,
             "adequacy": None if adequate is None else adequate.to_dict(),
             "next": None if first is None else first.row(),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from charkit.answers.learner_table import known_learners
+from charkit.config import listing
 from charkit.errors import UsageError
 
 
@@ -30,10 +33,12 @@ class Question:
     Attributes:
         target: An accuracy to reach; None to ask for none.
         costs: What labels cost; None for no plan.
+        learners: Ways of training to compare; None for all that are known.
     """
 
     target: float | None = None
     costs: Costs | None = None
+    learners: tuple[str, ...] | None = None
 
 
 def ask(
@@ -42,6 +47,7 @@ def ask(
     cost: float | None = None,
     penalty: float | None = None,
     rounds: int = 1,
+    learners: str | Sequence[str] | None = None,
 ) -> Question:
     """Check what is asked, before any work.
 
@@ -50,10 +56,14 @@ def ask(
         cost: Price of a label.
         penalty: Cost of missing the target, in the same unit.
         rounds: How often labels can be bought.
+        learners: Ways of training to compare: names, or one text with commas between them.
 
     Raises:
-        UsageError: The target is no fraction, or costs are incomplete or out of range.
+        UsageError: The target is no fraction, costs are incomplete or out of range, or a learner
+            is not known.
+        DataError: The file of ways of training is damaged.
     """
+    compared = None if learners is None else _learners(learners)
     if target is not None:
         _check_target(target)
     if cost is None and penalty is None:
@@ -62,7 +72,7 @@ def ask(
                 f"rounds without costs: expected --cost and --penalty beside them, got {rounds} "
                 "rounds. Give what a label and a missed target cost."
             )
-        return Question(target)
+        return Question(target, learners=compared)
     if target is None or cost is None or penalty is None:
         raise UsageError(
             "a plan needs a target, the cost of a label and the penalty of missing the target: "
@@ -73,7 +83,26 @@ def ask(
             "costs are out of range: expected a cost and a penalty above 0 and 1 to 100 rounds, "
             f"got {cost:g}, {penalty:g} and {rounds}. The penalty is what missing the target costs."
         )
-    return Question(target, Costs(cost, penalty, rounds))
+    return Question(target, Costs(cost, penalty, rounds), compared)
+
+
+def _learners(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the names of learners, each once, the simplest first."""
+    known = known_learners()
+    names = given.split(",") if isinstance(given, str) else list(given)
+    asked = [name.strip() for name in names if name.strip()]
+    if not asked:
+        raise UsageError(
+            f"no learner: expected one or more of {listing(known)}, got none. Name some, with "
+            "commas between them, or leave --learners out for all."
+        )
+    for name in asked:
+        if name not in known:
+            raise UsageError(
+                f"unknown learner {name[:60]!r}: expected some of {listing(known)}, with commas "
+                f"between them. For example: --learners {','.join(known)}"
+            )
+    return tuple(name for name in known if name in asked)
 
 
 def _check_target(target: float) -> None:

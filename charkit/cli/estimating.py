@@ -41,6 +41,13 @@ ZeroShot = Annotated[
         rich_help_panel=o.READ,
     ),
 ]
+LearnerNames = Annotated[
+    str | None,
+    typer.Option(
+        "--learners",
+        help="Ways of training to compare, such as probe,tuned. Default: all that are known.",
+    ),
+]
 Out = Annotated[
     Path | None,
     typer.Option(
@@ -83,6 +90,7 @@ def estimate(
     encoder: o.EncoderName = "minilm",
     max_length: o.MaxLength = None,
     zero_shot: ZeroShot = None,
+    learners: LearnerNames = None,
     run: o.RunOptions,
     out: Out = None,
     show: o.ShowOptions,
@@ -105,6 +113,7 @@ def estimate(
             encoder=run.encoder(encoder),
             max_length=max_length,
             zero_shot=zero_shot,
+            learners=learners,
             store=run.store(),
             progress=progress,
         )

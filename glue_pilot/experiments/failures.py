@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from charkit.answers.estimate import MULTIPLES, Predictor, estimate
+from charkit.answers.estimate import MULTIPLES, answer_of
 from charkit.answers.expected import EstimateAnswer
+from charkit.answers.question import Question
+from charkit.answers.shipped import Predictor, Shipped
 from charkit.cached import cached
 from charkit.durable import sha256_file, write_whole
 from charkit.encoders import Encoder, encode_to_store, load_encoder
@@ -20,6 +22,7 @@ from charkit.errors import UsageError
 from charkit.heads.softmax import fit_softmax
 from charkit.manifest import Clock, run_manifest
 from charkit.tasks import Split
+from charkit.tasks.card import load_sample
 from glue_pilot import figures
 from glue_pilot.experiments.base import Experiment, Workspace
 from glue_pilot.experiments.failures_cases import (
@@ -223,7 +226,9 @@ def ask(
         UsageError: There are too few labelled texts to measure the truth.
     """
     store = workspace.store
-    answer = estimate(case.sample, encoder=encoder, store=store, metamodel=model)
+    answer = answer_of(
+        load_sample(case.sample), Question(), encoder=encoder, store=store, shipped=Shipped(model)
+    )
     n, later = answer.n_labels, settings.multiple * answer.n_labels
     if later > len(case.train):
         raise UsageError(

@@ -9,6 +9,7 @@ from fake_metamodel import FakeMetamodel
 
 import charkit
 from charkit.answers import estimate as module
+from charkit.answers.shipped import Shipped
 from charkit.tasks import Split, Task
 
 PROMISED = {"accuracy", "labels_for_target", "layer", "eval_accuracy", "verdicts"}
@@ -23,12 +24,13 @@ def toy(n=100, n_eval=30):
 
 @pytest.fixture
 def ask(monkeypatch, tiny_bert, tmp_store):
-    def answer(task=None, *, found=None, model=None, **options):
+    def answer(task=None, *, found=None, model=None, known=None, **options):
         monkeypatch.setattr(module, "pilot_evidence", lambda *a, **k: found or evidence())
+        shipped = Shipped(model or FakeMetamodel(), None, known)
+        monkeypatch.setattr(module, "shipped_models", lambda encoder: shipped)
         return charkit.estimate(
             toy() if task is None else task,
             encoder=str(tiny_bert),
-            metamodel=model or FakeMetamodel(),
             store=tmp_store,
             **options,
         )

@@ -3,7 +3,9 @@ import pytest
 from fake_metamodel import FakeMetamodel
 
 import charkit
+from charkit.answers import estimate as estimate_module
 from charkit.answers.pilot import KIND, make_pilot, pilot_evidence
+from charkit.answers.shipped import Shipped
 from charkit.tasks.card import load_sample
 from charkit.tasks.nested import sample_task
 
@@ -70,13 +72,14 @@ def test_a_few_labels_and_no_other_text_suffice(encoder, tmp_store, labels):
     assert found.unlabelled_texts is None
 
 
-def test_the_whole_answer_from_texts(tiny_bert, tmp_store):
+def test_the_whole_answer_from_texts(tiny_bert, tmp_store, monkeypatch):
+    shipped = Shipped(FakeMetamodel())
+    monkeypatch.setattr(estimate_module, "shipped_models", lambda encoder: shipped)
     answer = charkit.estimate(
         "generated/sentiment?n_train=80&n_eval=40",
         target=0.8,
         encoder=str(tiny_bert),
         store=tmp_store,
-        metamodel=FakeMetamodel(),
     )
     assert len(answer.rows()) == 5
     assert len(answer.observed) == 5

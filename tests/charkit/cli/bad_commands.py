@@ -492,6 +492,21 @@ CASES = [
         ESTIMATE, 3, "holds amounts: expected classes", _labels([f"{i}.5" for i in range(30)]),
     ),
     BadCommand(
+        "estimate_unknown_learner", "charkit estimate --learners with a name that is not known.",
+        (*ESTIMATE, "--learners", "probe,svm"), 2, "unknown learner 'svm': expected some of 'probe'",
+        follow=_set("--learners", "probe"),
+    ),
+    BadCommand(
+        "estimate_no_learner", "charkit estimate --learners without a name.",
+        (*ESTIMATE, "--learners", ","), 2, "no learner: expected one or more of 'probe'",
+        follow=lambda attempt: attempt.drop("--learners"),
+    ),
+    BadCommand(
+        "estimate_amounts_learners", "charkit estimate --learners of a regression task.",
+        (*ESTIMATE, "--learners", "probe"), 3, "holds amounts: expected classes",
+        _labels([f"{i}.5" for i in range(30)]),
+    ),
+    BadCommand(
         "estimate_cost_without_penalty", "charkit estimate --cost without --penalty.",
         (*ESTIMATE, "--target", "0.8", "--cost", "1"), 2, "a plan needs a target",
         follow=_set("--penalty", "100"),

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from charkit.answers import estimate as module
+from charkit.answers.shipped import Shipped
 from charkit.answers.verdicts import Verdict
 from charkit.cli.app import app
 
@@ -42,7 +43,8 @@ def reviews(tmp_path):
 def run(monkeypatch, reviews, tiny_bert, tmp_path):
     def command(*arguments, found=None, doubt=None):
         monkeypatch.setattr(module, "pilot_evidence", lambda *a, **k: found or samples.evidence(90))
-        monkeypatch.setattr(module, "_shipped", lambda encoder: (fake.FakeMetamodel(), doubt))
+        shipped = Shipped(fake.FakeMetamodel(), doubt)
+        monkeypatch.setattr(module, "shipped_models", lambda encoder: shipped)
         given = ["estimate", reviews, "--text", "body", "--label", "stars", "-e", str(tiny_bert)]
         return runner.invoke(
             app, [*given, *map(str, arguments), "--cache-dir", str(tmp_path / "cache")]

@@ -1,0 +1,378 @@
+"""Other ways of training than a linear head on one layer: their accuracies, and where they cross.
+
+The accuracy of a learner with n labels is the metamodel's prediction for the linear head plus a
+gain. The gain is the mean over known corpora at n, by log n between the numbers that were measured,
+plus what a ridge regression on a few features adds, where that helped on corpora left out.
+
+Two learners cross where their difference changes its sign. Each known corpus gives one draw: the
+predicted difference plus what was missing to it on that corpus when it was left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from metamodel.features import at_sizes, describe
+from metamodel.intervals import ENDS, Band, band_from
+from metamodel.needs import need_distribution
+from metamodel.predict import SHIPPED
+from metamodel.ridge import Ridge, ridge_from
+
+FloatArray = NDArray[np.float64]
+
+FORMAT = 1
+FILE = "learners.json"
+PROBE = "probe"
+"""The linear head on the recommended layer: every gain is over it."""
+
+BEYOND = 2.0
+"""Gains are held up to half of the smallest and twice the largest measured number of labels, one
+step of the sizes of an answer; beyond, nothing is predicted."""
+
+_STEPS = 8  # sizes a doubling between which a crossing is looked for, as for targets
+_LEAST_WAY = 0.05  # as in metamodel.features
+
+
+@dataclass(frozen=True, eq=False)
+class Gain:
+    """What a learner adds to the accuracy of the linear head.
+
+    Attributes:
+        log_n: log2 of the numbers of labels that were measured, rising, (n_knots,).
+        mean: Mean gain at each, every corpus counting alike, (n_knots,).
+        ridge: What features add to it; None where they do not help.
+    """
+
+    log_n: FloatArray
+    mean: FloatArray
+    ridge: Ridge | None = None
+
+    def predict(self, features: pd.DataFrame) -> FloatArray:
+        """Return the gain of rows with the columns of `gain_features`, in accuracy."""
+        level = np.interp(features["log_n"].to_numpy(np.float64), self.log_n, self.mean)
+        return np.asarray(level if self.ridge is None else level + self.ridge.predict(features))
+
+
+@dataclass(frozen=True, eq=False)
+class Learner:
+    """A way of training.
+
+    Attributes:
+        name: Such as ``"tuned"``.
+        gain: What it adds to the linear head.
+        band: Intervals of its accuracy.
+        missing: What was missing to the predicted gain on each corpus left out,
+            (n_corpora, n_knots); NaN where it was not measured. Rows are the same corpora for
+            all learners.
+    """
+
+    name: str
+    gain: Gain
+    band: Band
+    missing: FloatArray
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """The number of labels from which one learner is better than another.
+
+    Attributes:
+        a: The learner that is better with fewer labels, if any is.
+        b: The other.
+        n: Labels from which b is as likely as not better; None where it is not by ``largest``.
+        low: Labels from which it is with a probability of 5 %; None as above.
+        high: Labels from which it is with a probability of 95 %; None as above.
+        probability: That b is better with ``largest`` labels.
+        already: That it is with ``smallest`` and all more; None where that is not known.
+        smallest: The smallest number of labels that was looked at.
+        largest: The largest.
+    """
+
+    a: str
+    b: str
+    n: float | None
+    low: float | None
+    high: float | None
+    probability: float
+    already: float | None
+    smallest: int
+    largest: int
+
+
+@dataclass(frozen=True, eq=False)
+class Learners:
+    """All that is known of ways of training.
+
+    Attributes:
+        encoders: Fingerprints of the encoders that they were measured with.
+        names_of_encoders: Their names.
+        n_corpora: Corpora that they were measured on.
+        learners: Those that are not the linear head.
+        figures: How far off their predictions are, see `metamodel.learner_fit`.
+    """
+
+    encoders: tuple[str, ...]
+    names_of_encoders: tuple[str, ...]
+    n_corpora: int
+    learners: tuple[Learner, ...]
+    figures: dict[str, Any]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The linear head, then the others."""
+        return (PROBE, *(learner.name for learner in self.learners))
+
+    @property
+    def measured(self) -> tuple[int, int]:
+        """Smallest and largest number of labels that were measured."""
+        ends = [2.0 ** learner.gain.log_n[[0, -1]] for learner in self.learners]
+        return round(min(low for low, _ in ends)), round(max(high for _, high in ends))
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """Smallest and largest number of labels that something is predicted for."""
+        low, high = self.measured
+        return round(low / BEYOND), round(high * BEYOND)
+
+    def at(self, evidence: pd.DataFrame, probe: pd.DataFrame, *, layer: int) -> Predicted:
+        """Return what is predicted of each learner for a pilot.
+
+        Args:
+            evidence: All layers of the pilot, columns of `metamodel.schema.EVIDENCE`.
+            probe: The linear head's curve: columns n, mean, low, high.
+            layer: Its layer.
+        """
+        curve = probe.sort_values("n")
+        low, high = self.ends
+        sizes = curve["n"].to_numpy(np.float64)
+        start, end = max(low, sizes[0]), min(high, sizes[-1])
+        if start > end:
+            return Predicted(self, np.empty(0), curve, {}, {})
+        steps = max(2, int(np.ceil(_STEPS * np.log2(end / start))) + 1)
+        asked = np.unique(
+            [*np.geomspace(start, end, steps), *sizes[(low <= sizes) & (sizes <= end)]]
+        )
+        means = np.interp(np.log(asked), np.log(sizes), curve["mean"].to_numpy(np.float64))
+        rows = np.repeat(np.arange(len(evidence)), len(asked))
+        table = at_sizes(describe(evidence), rows, np.tile(asked, len(evidence)))
+        own = np.repeat(evidence["layer"].to_numpy(), len(asked)) == layer
+        features = table[own].reset_index(drop=True)
+        known = gain_features(features, means)
+        gains = {learner.name: learner.gain.predict(known) for learner in self.learners}
+        spreads = {
+            learner.name: learner.band.spread.predict(
+                features, np.clip(means + gains[learner.name], 0, 1)
+            )
+            for learner in self.learners
+        }
+        return Predicted(self, asked, curve, gains, spreads)
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """The learners' predictions for one pilot.
+
+    Attributes:
+        known: The learners.
+        sizes: Numbers of labels, rising, (n_sizes,); none where all are out of range.
+        probe: The linear head's curve.
+        gains: Learner -> predicted gain, (n_sizes,).
+        spreads: Learner -> expected absolute error of its accuracy, (n_sizes,).
+    """
+
+    known: Learners
+    sizes: FloatArray
+    probe: pd.DataFrame
+    gains: dict[str, FloatArray]
+    spreads: dict[str, FloatArray]
+
+    def _probe(self, column: str) -> FloatArray:
+        logs = np.log(self.probe["n"].to_numpy(np.float64))
+        values = self.probe[column].to_numpy(np.float64)
+        return np.asarray(np.interp(np.log(self.sizes), logs, values))
+
+    def _mean(self, name: str) -> FloatArray:
+        return np.asarray(
+            np.maximum.accumulate(np.clip(self._probe("mean") + self.gains[name], 0, 1))
+        )
+
+    def curve(self, name: str) -> pd.DataFrame:
+        """Return columns n, mean, low, high of a learner: 90 % intervals that do not fall in n.
+
+        They are never narrower than the linear head's at the same number of labels.
+        """
+        if name == PROBE:
+            return self.probe[["n", "mean", "low", "high"]].reset_index(drop=True)
+        mean, (low, high) = self._mean(name), self._learner(name).band.ends
+        below = np.maximum(-low * self.spreads[name], self._probe("mean") - self._probe("low"))
+        above = np.maximum(high * self.spreads[name], self._probe("high") - self._probe("mean"))
+        table = pd.DataFrame(
+            {
+                "n": self.sizes,
+                "mean": mean,
+                "low": np.maximum.accumulate(np.clip(mean - below, 0, 1)),
+                "high": np.maximum.accumulate(np.clip(mean + above, 0, 1)),
+            }
+        )
+        whole = table["n"].isin(self.probe["n"])
+        return table[whole].astype({"n": np.int64}).reset_index(drop=True)
+
+    def crossing(self, a: str, b: str) -> Crossing:
+        """Return from how many labels b is better than a.
+
+        Args:
+            a: A learner.
+            b: Another one.
+        """
+        draws = self.differences(a, b) > 0
+        ahead = np.flip(np.logical_and.accumulate(np.flip(draws, 1), axis=1), 1)
+        first = np.where(ahead.any(1), self.sizes[ahead.argmax(1)], np.inf)
+        n, low, high = (_finite(first, share) for share in (0.5, *ENDS))
+        smallest, largest = (round(float(self.sizes[k])) for k in (0, -1))
+        last, already = float(draws[:, -1].mean()), float(ahead[:, 0].mean())
+        return Crossing(a, b, n, low, high, last, already, smallest, largest)
+
+    def differences(self, a: str, b: str) -> FloatArray:
+        """Return draws of the accuracy of b less that of a, one a corpus, (n_corpora, n_sizes)."""
+        missing = self._missing(b) - self._missing(a)
+        known = np.isfinite(missing).all(1)
+        gain = self.gains.get(b, 0.0) - np.asarray(self.gains.get(a, 0.0))
+        return np.asarray(gain + missing[known])
+
+    def needs(self, name: str, target: float) -> FloatArray:
+        """Return equally likely numbers of labels with which a learner reaches an accuracy.
+
+        Args:
+            name: A learner that is not the linear head.
+            target: The accuracy.
+        """
+        return need_distribution(
+            self.sizes,
+            self._mean(name),
+            self.spreads[name],
+            self._learner(name).band.quantiles,
+            target,
+        ).draws()
+
+    def _learner(self, name: str) -> Learner:
+        return next(learner for learner in self.known.learners if learner.name == name)
+
+    def _missing(self, name: str) -> FloatArray:
+        """Return what was missing by corpus at each size, NaN where nothing was measured."""
+        if name == PROBE:
+            return np.zeros((len(self.known.learners[0].missing), len(self.sizes)))
+        learner = self._learner(name)
+        at = np.log2(self.sizes)
+        found = np.full((len(learner.missing), len(at)), np.nan)
+        for row, values in enumerate(learner.missing):
+            known = np.isfinite(values)
+            if known.any():
+                found[row] = np.interp(at, learner.gain.log_n[known], values[known])
+        return found
+
+
+def gain_features(features: pd.DataFrame, probe: FloatArray) -> pd.DataFrame:
+    """Return what a gain may depend on.
+
+    Args:
+        features: Columns of `metamodel.features.NAMES`, (n_rows, ...).
+        probe: Predicted accuracy of the linear head, (n_rows,).
+    """
+    chance = features["chance"].to_numpy(np.float64)
+    share = (probe - chance) / np.maximum(1 - chance, _LEAST_WAY)
+    same = (
+        *("log_n", "log_n_class", "log_classes", "loss", "margin", "law_slope", "own_oof", "knn"),
+        *("alignment_4", "alignment_64", "spectral_noise", "rank_entropy", "decay", "class_gap"),
+        *("random", "mean_doc", "state_shift", "logme"),
+    )
+    table = features[list(same)].reset_index(drop=True)
+    return table.assign(probe=share, probe_2=share**2, room=1 - probe)
+
+
+def _finite(values: FloatArray, share: float) -> float | None:
+    """Return the smallest value that such a share of the values does not exceed."""
+    ordered = np.sort(values)
+    found = float(ordered[min(int(np.ceil(share * len(ordered))), len(ordered)) - 1])
+    return found if np.isfinite(found) else None
+
+
+def learners_text(found: Learners) -> str:
+    """Return the learners as the text of their file."""
+    content = {
+        "format": FORMAT,
+        "encoders": list(found.encoders),
+        "names_of_encoders": list(found.names_of_encoders),
+        "n_corpora": found.n_corpora,
+        "figures": found.figures,
+        "learners": [_learner_dict(learner) for learner in found.learners],
+    }
+    return json.dumps({"sha256": _hash(content), **content}, sort_keys=True, allow_nan=False) + "\n"
+
+
+def _learner_dict(learner: Learner) -> dict[str, Any]:
+    gain = learner.gain
+    missing = [[None if np.isnan(v) else float(v) for v in row] for row in learner.missing]
+    return {
+        "name": learner.name,
+        "log_n": gain.log_n.tolist(),
+        "mean": gain.mean.tolist(),
+        "ridge": None if gain.ridge is None else gain.ridge.to_dict(),
+        "band": learner.band.to_dict(),
+        "missing": missing,
+    }
+
+
+def read_learners(path: str | Path) -> Learners:
+    """Read what is known of ways of training.
+
+    Raises:
+        FileNotFoundError: The file is not there.
+        ValueError: It is no such file, was changed, or is of another version.
+    """
+    name = Path(path).name
+    try:
+        content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+        stated = content.pop("sha256")
+        if stated != _hash(content) or content.pop("format") != FORMAT:
+            raise ValueError(f"{name} was changed, or is of another version.")
+        return Learners(
+            encoders=tuple(content["encoders"]),
+            names_of_encoders=tuple(content["names_of_encoders"]),
+            n_corpora=content["n_corpora"],
+            learners=tuple(map(_learner_from, content["learners"])),
+            figures=content["figures"],
+        )
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{name} lacks a part: {error!r}.") from error
+
+
+def _learner_from(given: dict[str, Any]) -> Learner:
+    ridge = None if given["ridge"] is None else ridge_from(given["ridge"])
+    gain = Gain(np.array(given["log_n"], float), np.array(given["mean"], float), ridge)
+    missing = np.array(given["missing"], np.float64).reshape(-1, len(gain.log_n))
+    return Learner(given["name"], gain, band_from(given["band"]), missing)
+
+
+@lru_cache(maxsize=1)
+def load_learners() -> Learners:
+    """Return the ways of training that the package knows.
+
+    Raises:
+        FileNotFoundError: The file is not there.
+        ValueError: It is damaged or of another version.
+    """
+    return read_learners(SHIPPED / FILE)
+
+
+def _hash(content: dict[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -77,6 +77,14 @@ class CostOptions:
     ] = 1
 
 
+@dataclass(frozen=True)
+class CompareOptions:
+    """What the linear head is compared with."""
+
+    zero_shot: ZeroShot = None
+    learners: LearnerNames = None
+
+
 @reported
 @o.takes_options
 def estimate(
@@ -89,8 +97,7 @@ def estimate(
     costs: CostOptions,
     encoder: o.EncoderName = "minilm",
     max_length: o.MaxLength = None,
-    zero_shot: ZeroShot = None,
-    learners: LearnerNames = None,
+    compare: CompareOptions,
     run: o.RunOptions,
     out: Out = None,
     show: o.ShowOptions,
@@ -112,8 +119,7 @@ def estimate(
             **asdict(costs),
             encoder=run.encoder(encoder),
             max_length=max_length,
-            zero_shot=zero_shot,
-            learners=learners,
+            **asdict(compare),
             store=run.store(),
             progress=progress,
         )

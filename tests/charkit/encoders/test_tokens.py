@@ -59,7 +59,7 @@ def test_long_texts_are_cut_in_the_test_above(tiny_encoder, short):
 
 
 @pytest.mark.parametrize(
-    "text", ["the cat reads a book. " * 100_000, "x" * 2_000_000, " " * 2_000_000 + "cat"]
+    "text", ["the cat reads a book. " * 100_000, "x" * 400_000, " " * 400_000 + "cat"]
 )
 def test_a_field_of_megabytes_is_not_read_to_its_end(text, tiny_encoder):
     begun = time.process_time()

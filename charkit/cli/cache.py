@@ -181,8 +181,7 @@ def prune_entries(
 @o.takes_options
 def verify(
     keys: Annotated[
-        list[str] | None,
-        typer.Argument(help="Keys to check. Default: all.", show_default=False),
+        list[str] | None, typer.Argument(help="Keys to check. Default: all.", show_default=False)
     ] = None,
     cache_dir: o.CacheDir = None,
     *,

@@ -45,8 +45,7 @@ Metric = Annotated[
 Corrected = Annotated[
     bool,
     typer.Option(
-        "--corrected",
-        help="Take off what sampling noise adds; keeps 80 kB a text for minilm.",
+        "--corrected", help="Take off what sampling noise adds; keeps 80 kB a text for minilm."
     ),
 ]
 WhoseLayers = Annotated[
@@ -67,15 +66,11 @@ class WeightOptions:
 
     def given(self) -> dict[str, Any]:
         """Return the arguments of `charkit.compare_tasks`."""
-        return {
-            "layers": whole_numbers(self.layers, "--layers"),
-            "head_layer": self.head_layer,
-        }
+        return {"layers": whole_numbers(self.layers, "--layers"), "head_layer": self.head_layer}
 
 
 NEach = Annotated[
-    int,
-    typer.Option("--n", "-n", help="Training texts drawn from each; fewer give all.", min=2),
+    int, typer.Option("--n", "-n", help="Training texts drawn from each; fewer give all.", min=2)
 ]
 NTexts = Annotated[
     int | None,
@@ -89,8 +84,7 @@ NTexts = Annotated[
 Seed = Annotated[int, typer.Option("--seed", help="Of the sample of --n.")]
 K = Annotated[int, typer.Option("--k", "-k", help="How many to show.", min=1)]
 LibraryPath = Annotated[
-    str | None,
-    typer.Option("--library", help="Another library than the shipped one: its path."),
+    str | None, typer.Option("--library", help="Another library than the shipped one: its path.")
 ]
 Out = Annotated[
     Path | None,

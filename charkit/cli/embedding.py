@@ -128,8 +128,7 @@ class EstimatorOptions:
         ),
     ] = None
     beta: Annotated[
-        float | None,
-        _how("--beta", help="For variational: weight of the prior. Default: 1e-6."),
+        float | None, _how("--beta", help="For variational: weight of the prior. Default: 1e-6.")
     ] = None
     n_steps: Annotated[
         int | None, _how("--steps", help="For variational: steps of the search. Default: 100.")

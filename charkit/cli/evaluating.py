@@ -53,8 +53,7 @@ class OutOptions:
     """Where the answer is written."""
 
     out: Annotated[
-        Path | None,
-        typer.Option("--out", parser=o.path, help="CSV file for the rows to label."),
+        Path | None, typer.Option("--out", parser=o.path, help="CSV file for the rows to label.")
     ] = None
     page: Annotated[
         Path | None,

@@ -45,8 +45,7 @@ class PoolOptions:
 
 
 Layer = Annotated[
-    int | None,
-    typer.Option("--layer", help="Whose states are compared. Default: two thirds up."),
+    int | None, typer.Option("--layer", help="Whose states are compared. Default: two thirds up.")
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Of all chance.")]
 Out = Annotated[

@@ -12,9 +12,7 @@ from charkit.cli.show import reported
 
 @reported
 def doctor(
-    cache_dir: o.CacheDir = None,
-    fmt: o.FormatOption = "table",
-    debug: o.Debug = False,
+    cache_dir: o.CacheDir = None, fmt: o.FormatOption = "table", debug: o.Debug = False
 ) -> None:
     """Show what this machine has and which commands can run; exit code 4 when estimate cannot."""
     output = o.output_of(fmt, quiet=False, verbose=False, log_file=None)

@@ -63,16 +63,13 @@ PartlyLabelled = Annotated[
     ),
 ]
 NTexts = Annotated[
-    int | None,
-    typer.Option("--n", "-n", help="Labelled training texts. Default: all.", min=2),
+    int | None, typer.Option("--n", "-n", help="Labelled training texts. Default: all.", min=2)
 ]
 Seeds = Annotated[str, typer.Option("--seeds", help="Draws of the training texts.")]
 Classes = Annotated[
     int | None,
     typer.Option(
-        "--classes",
-        help="Number of classes, for texts without any label.",
-        rich_help_panel=READ,
+        "--classes", help="Number of classes, for texts without any label.", rich_help_panel=READ
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be computed, and stop.")]
@@ -109,9 +106,7 @@ EvalFrac = Annotated[
 OnBadRows = Annotated[
     Literal["refuse", "drop"],
     typer.Option(
-        "--on-bad-rows",
-        help="Rows without text or label: refuse or drop.",
-        rich_help_panel=READ,
+        "--on-bad-rows", help="Rows without text or label: refuse or drop.", rich_help_panel=READ
     ),
 ]
 EncoderName = Annotated[
@@ -131,8 +126,7 @@ EncoderNames = Annotated[
 Layers = Annotated[
     str | None,
     typer.Option(
-        "--layers",
-        help="Layers, such as 0,3-6 or -1 for the last; 0 = embeddings. Default: all.",
+        "--layers", help="Layers, such as 0,3-6 or -1 for the last; 0 = embeddings. Default: all."
     ),
 ]
 LayerShares = Annotated[
@@ -168,8 +162,7 @@ Dtype = Annotated[
     typer.Option("--dtype", help="Arithmetic of the encoder.", rich_help_panel=RUN),
 ]
 Offline = Annotated[
-    bool,
-    typer.Option("--offline", help="Never open a network connection.", rich_help_panel=RUN),
+    bool, typer.Option("--offline", help="Never open a network connection.", rich_help_panel=RUN)
 ]
 ExecutorName = Annotated[
     str | None,

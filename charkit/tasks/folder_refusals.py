@@ -13,8 +13,8 @@ from charkit.tasks.tables import ADVICE, FORMATS, format_of
 # Names of files that a message lists: they are long.
 _SHOWN = 8
 
+# A folder of a Hive partition: the name of a column and its value in all rows inside.
 _HIVE = re.compile(r"[^=/]+=[^/]*")
-"""A folder of a Hive partition: the name of a column and its value in all rows inside."""
 
 
 def listed(folder: Path) -> list[Path]:

@@ -1,3 +1,4 @@
+import importlib
 import importlib.util
 import inspect
 import subprocess
@@ -13,17 +14,24 @@ from charkit.cli.app import app
 from charkit.errors import OfflineError, UnknownNameError, UsageError
 from charkit.tasks import lazy_task
 
-
-def test_every_public_name_resolves():
-    for name in charkit.__all__:
-        assert getattr(charkit, name) is not None
-    assert set(dir(charkit)) == set(charkit.__all__)
+PACKAGES = ("charkit", "charkit.tasks", "charkit.encoders", "charkit.fisher")
+"""Packages whose stubs name what they offer (`charkit.lazy`)."""
 
 
-def test_no_public_name_is_hidden_by_a_module_of_that_name():
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_public_name_resolves(package):
+    found = importlib.import_module(package)
+    assert found.__all__
+    for name in found.__all__:
+        assert getattr(found, name) is not None
+    assert set(dir(found)) == set(found.__all__)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_public_name_is_hidden_by_a_module_of_that_name(package):
     """Importing charkit.x sets the attribute x of the package, over the lazy name."""
-    for name in charkit.__all__:
-        assert importlib.util.find_spec(f"charkit.{name}") is None, name
+    for name in importlib.import_module(package).__all__:
+        assert importlib.util.find_spec(f"{package}.{name}") is None, name
 
 
 def test_unknown_name_is_an_attribute_error():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charkit.cli import options as o
+from charkit.cli.learning import Learning, refuse_together, show_learners
 from charkit.cli.show import Output, progress_shown, ready_folder, reported, whole_numbers
 from charkit.config import people_name
 from charkit.errors import UsageError
@@ -54,6 +55,13 @@ class GridOptions:
         typer.Option("--controls", help="Controls beside the real thing; none for no control."),
     ] = "random_encoder,shuffled_labels,majority"
     metric: o.Metric = None
+    learner: Annotated[
+        str | None,
+        typer.Option(
+            "--learner",
+            help="Compare ways to train: probe, last_layer, concat, tuned (full fine-tuning).",
+        ),
+    ] = None
 
     def given(self) -> dict[str, Any]:
         """Return the arguments of `charkit.sweep`.
@@ -143,6 +151,11 @@ def sweep(
     given = grid.given()
     opened = [o.opened(output, task, read, run, metric=grid.metric) for task in tasks]
     loaded = [run.encoder(name) for name in encoder]
+    if grid.learner is not None:
+        refuse_together(grid, encode, shard, plan)
+        where = Learning(opened, loaded, run.store(), executor, encode.max_length)
+        show_learners(output, where, grid, plan.dry_run, out)
+        return
     if plan.dry_run:
         given |= asdict(encode)
         show_plan(output, _planned(opened, loaded, given, run.store(), part), planned_for)

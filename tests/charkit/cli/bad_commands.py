@@ -234,6 +234,21 @@ CASES = [
         follow=lambda attempt: attempt.arguments.pop(2),
     ),
     BadCommand(
+        "learner_unknown", "A way to train that is not known.",
+        (*GOOD, "--learner", "tunde"), 2, "tuned",
+        follow=_set("--learner", "probe"),
+    ),
+    BadCommand(
+        "learner_with_layers", "Layers chosen for learners, which choose their own.",
+        (*GOOD, "--learner", "probe", "--layers", "1"), 2, "expected no --layers with it",
+        follow=lambda attempt: attempt.arguments.__delitem__(slice(-2, None)),
+    ),
+    BadCommand(
+        "learner_sizes_too_large", "Learners at sizes that the sample does not have.",
+        (*GOOD, "--learner", "probe", "--sizes", "4096"), 2, "Choose smaller sizes or add labels",
+        follow=_set("--sizes", "16"),
+    ),
+    BadCommand(
         "cache_is_a_file", "A cache folder that is a file (or may not be written).",
         GOOD, 4, "cache", _file_as_cache,
         follow=_elsewhere,

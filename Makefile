@@ -46,7 +46,7 @@ endef
 
 .DEFAULT_GOAL := help
 .PHONY: experiment-layers experiment-classifier experiment-sensitivity experiment-siblings experiment-clusters experiment-distinction experiment-norm experiment-distance experiment-experts experiment-intermediate experiment-failures \
-  help setup demo pilot plan embeddings metadata metadata-tuned metamodel scorecard encoder-transfer next-study evaluate-study experiments report notebook toy test test-wheel test-faults test-ray test-slurm lint types check wheel bench bench-fisher bench-estimate bench-scale bench-gpu bench-tables docs site house clean
+  help setup demo pilot plan embeddings metadata metadata-tuned metamodel learners scorecard encoder-transfer next-study evaluate-study experiments report notebook toy test test-wheel test-faults test-ray test-slurm lint types check wheel bench bench-fisher bench-estimate bench-scale bench-gpu bench-tables docs site house clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-24s %s\n", $$1, $$2}'
@@ -89,6 +89,9 @@ next-study: setup ## Simulate labelling: which texts to label first, and what it
 metamodel: setup ## Fit the metamodel to the meta-dataset; ENCODERS="minilm NAME" builds theirs first
 	$(foreach e,$(ENCODERS),$(call encoder_tables,$(e)))
 	$(BIN)/python -m glue_pilot metamodel $(ALL_TABLES) --name $(METADATA_NAME) $(if $(filter metadata,$(METADATA_NAME)),--ship,--trials 2)
+
+learners: setup ## Fit what fine-tuning adds to a linear head, corpora left out (ten minutes)
+	$(BIN)/python -m glue_pilot learners --tables metamodel/shipped --ship
 
 scorecard: setup ## Judge the metamodel, every corpus left out, beside its baselines (half an hour)
 	$(BIN)/python -m glue_pilot scorecard $(ALL_TABLES) --name $(METADATA_NAME) $(if $(filter metadata,$(METADATA_NAME)),,--settings results)

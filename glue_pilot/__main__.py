@@ -15,6 +15,7 @@ from charkit.config import content_hash, people_name
 from charkit.escape import harmless
 from charkit.parallel import Shard
 from glue_pilot.experiment_commands import experiment
+from glue_pilot.learner_commands import learners
 from glue_pilot.tuned_command import metadata_tuned
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 
 app.command()(experiment)
+app.command()(learners)
 app.command("metadata-tuned")(metadata_tuned)
 
 StudyFile = Annotated[Path, typer.Argument(help="A study, such as glue_pilot/study.toml.")]

@@ -177,6 +177,52 @@ def write_transfer(
     return write_whole(out / FILE, transfer_text(found).encode()), list(found.figures)
 
 
+def write_learners(
+    data: MetaData, outcomes: Path, settings: FitSettings, out: Path, progress: Progress
+) -> tuple[Path, list[dict[str, Any]]]:
+    """Fit what ways of training add to a linear head and write ``learners.json``.
+
+    Args:
+        data: The meta-dataset.
+        outcomes: Table of what learners reached, as ``make metadata-tuned`` writes it.
+        settings: How the metamodel is fitted.
+        out: Folder.
+        progress: Called as ``progress(stage, done, total)``.
+
+    Returns:
+        The file, and one row a learner.
+
+    Raises:
+        MissingError: The table of outcomes is not there.
+        DataError: The tables cannot be used.
+    """
+    from metamodel.learner_fit import fit_learners
+    from metamodel.learners import FILE, learners_text
+
+    if not outcomes.is_file():
+        raise MissingError(
+            f"no outcomes of learners: expected {outcomes}, got no such file. Run: make "
+            "metadata-tuned TASKS=folder, or give --outcomes."
+        )
+    table = pd.read_parquet(outcomes)
+    try:
+        known = set(data.evidence["encoder"]) & set(table.get("encoder", ()))
+        encoders = [load_encoder(name).fingerprint for name in sorted(known)]
+        found = fit_learners(data, table, settings, encoders=encoders, progress=progress)
+    except ValueError as error:
+        raise DataError(f"{outcomes}: {error} Run: make metadata-tuned TASKS=folder.") from error
+    rows = [
+        {
+            "learner": learner.name,
+            "features": len(found.figures[learner.name]["features"]),
+            **{k: found.figures[learner.name][k] for k in ("corpora", "tasks")},
+            **found.figures[learner.name]["intervals"],
+        }
+        for learner in found.learners
+    ]
+    return write_whole(out / FILE, learners_text(found).encode()), rows
+
+
 def _made() -> dict[str, Any]:
     return {"versions": package_versions(), "code": code_version(), "cores": available_cores()}
 

@@ -37,6 +37,9 @@ JUDGED_PILOTS, JUDGED_MULTIPLE = (64, 256), 4
 APART = 0.02
 """Two learners differ where their accuracies are more than two points apart."""
 
+COMPARED = ("concat", "setfit", "tuned")
+"""Learners that are predicted, the simplest first; others of the table are controls."""
+
 OUTCOMES = ("encoder", "task", "corpus", "learner", "n_train", "accuracy", "failed")
 """Columns that are read of the table of outcomes."""
 
@@ -136,11 +139,11 @@ def mean_gains(outcomes: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         outcomes: Keeps `check_learner_outcomes`. A gain is over the linear head of the same task
-            and number of labels; learners without one are left out there, as is the head itself.
+            and number of labels. Other learners are left out, and tasks without a head.
     """
     keys = ["encoder", "task", "corpus", "n_train"]
     means = outcomes.groupby([*keys, "learner"])["accuracy"].mean().unstack("learner")
-    others = [name for name in means if name != PROBE]
+    others = [name for name in COMPARED if name in means]
     found = [
         pd.DataFrame({"learner": name, "truth": means[name], "gain": means[name] - means[PROBE]})
         for name in others
@@ -301,7 +304,7 @@ def fit_learners(
             f"too, got {len(corpora)}."
         )
     heads, features = predicted_heads(data, gains, settings, progress)
-    names = sorted(gains["learner"].unique())
+    names = [name for name in COMPARED if name in set(gains["learner"])]
     learners, figures = [], {}
     for done, name in enumerate(names):
         progress("learners", done, len(names))

@@ -57,8 +57,11 @@ class LearnerTable:
     measured: tuple[int, int]
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row a learner: learner, accuracy (a list of n, mean, low, high)."""
-        return [{"learner": name, "accuracy": self._at_sizes(name)} for name in self.curves]
+        """Return one row a learner: learner, name, accuracy (a list of n, mean, low, high)."""
+        return [
+            {"learner": name, "name": people_learner(name), "accuracy": self._at_sizes(name)}
+            for name in self.curves
+        ]
 
     def _at_sizes(self, name: str) -> list[dict[str, Any]]:
         table = self.curves[name]
@@ -101,7 +104,8 @@ class LearnerTable:
     def lines(self) -> list[str]:
         """Return what stands behind the table: every crossing, and where numbers come from."""
         low, high = self.measured
-        lines = [self._words(crossing) for crossing in self.crossings]
+        known = (ZERO_SHOT, PROBE)  # the answer has a sentence of its own on these two
+        lines = [self._words(c) for c in self.crossings if (c.a, c.b) != known]
         missing = [
             people_learner(name)
             for name in self.curves

@@ -25,6 +25,9 @@ _LONG = 110
 _SLIDER_STEPS = (0.005, 0.001, 0.0001)
 """The first one that meets the target."""
 
+_COLOURS = (2, 3, 6, 5)
+"""Of the palette, for learners: none like the curve's own or the target's."""
+
 _MOST = 12
 """Further contributions share one row."""
 
@@ -85,7 +88,8 @@ def page_html(answer: Mapping[str, Any], *, title: str | None = None) -> str:
         contributions=_contributions(read.contributions[:_MOST]),
         rest=read.contributions[_MOST:],
         texts=texts,
-        n_cards=sum(map(bool, (read.sizes, read.layers, read.contributions, texts))),
+        lines=learner_lines(read),
+        n_cards=sum(map(bool, (read.sizes, read.learners, read.layers, read.contributions, texts))),
         numbers=data(
             {
                 "curves": [{"points": read.curve}],
@@ -159,6 +163,7 @@ def value_range(answer: PageAnswer) -> tuple[float, float, float]:
     values = [v for p in answer.curve for v in (p.mean, p.low, p.high) if v is not None]
     values += [p.mean for rows in answer.others for p in rows if p.mean is not None]
     values += [value for _, value in answer.observed]
+    values += [p.mean for k in answer.learners for p in k.points if p.mean is not None]
     if answer.need is not None and 0 <= answer.need.target <= 1:
         values.append(answer.need.target)
     if answer.zero_shot is not None and 0 <= answer.zero_shot <= 1:
@@ -208,6 +213,7 @@ def _shapes(answer: PageAnswer, frame: chart.Frame) -> list[Markup]:
         *chart.axes(frame, "accuracy", "labelled texts"),
         *_available(answer.n, frame),
         *(chart.curve("other", rows, frame) for rows in answer.others),
+        *(chart.curve(kind, points, frame) for kind, _, points in learner_lines(answer)),
         chart.band(band, answer.curve, frame),
         chart.curve("mean", answer.curve, frame),
         *(chart.dot(kind, (frame.x(n), frame.y(value)), 4) for kind, n, value in dots),
@@ -216,6 +222,21 @@ def _shapes(answer: PageAnswer, frame: chart.Frame) -> list[Markup]:
         cursor,
         chart.dot("cursor-dot", (0, 0), 5, shown=False),
     ]
+
+
+def learner_lines(answer: PageAnswer) -> list[tuple[str, str, list[chart.Point]]]:
+    """Return class, name and points of each line next to the curve, which is the first learner's.
+
+    Levels, such as zero-shot predictions', have a line of their own.
+    """
+    shown = {p.n for p in answer.curve}
+    lines = []
+    for k, learner in enumerate(answer.learners[1:]):
+        points = [p for p in learner.points if p.n in shown]
+        if len({p.mean for p in points}) > 1:
+            kind = f"line t{_COLOURS[k % len(_COLOURS)]} d{1 + k % 3}"
+            lines.append((kind, learner.name, points))
+    return lines
 
 
 def _zero_shot(value: float | None, frame: chart.Frame) -> list[Markup]:

@@ -71,6 +71,17 @@ class Contribution(NamedTuple):
     points: float
 
 
+class PageLearner(NamedTuple):
+    """A way of training: its name, and its accuracy at some sizes."""
+
+    name: str
+    points: Sequence[Point]
+
+    def at(self, n: int) -> Point | None:
+        """The point of a size; None where it has none."""
+        return next((p for p in self.points if p.n == n and p.mean is not None), None)
+
+
 @dataclass(frozen=True)
 class PageAnswer:
     """All that a page can show of an answer; what the answer lacks is None or empty.
@@ -95,6 +106,7 @@ class PageAnswer:
         evaluation: Expected accuracy on the evaluation texts.
         worth: Labelled rows that would show the same about it.
         zero_shot: Accuracy of predictions that needed no label.
+        learners: Ways of training next to each other, the linear head first; at least two or none.
         notes: What was guessed, dropped or left out.
         texts: Names and values of what is known of the texts.
         verdicts: Warnings: code, sentence, severity.
@@ -121,6 +133,7 @@ class PageAnswer:
     evaluation: Point | None
     worth: float | None
     zero_shot: float | None
+    learners: Sequence[PageLearner]
     notes: Sequence[str]
     texts: Mapping[str, str]
     verdicts: Sequence[tuple[str, str, str]]
@@ -131,6 +144,17 @@ class PageAnswer:
     def here(self) -> Point | None:
         """The row of the table at the number of labels available, where there is one."""
         return next((row for row in self.sizes if row.n == self.n), None)
+
+    @property
+    def compared(self) -> list[tuple[int, list[tuple[Point | None, bool]]]]:
+        """Rows of the table of learners: a size, and each one's point and whether it is best."""
+        rows = []
+        for n in sorted({p.n for learner in self.learners for p in learner.points}):
+            points = [learner.at(n) for learner in self.learners]
+            means = [p.mean for p in points if p is not None and p.mean is not None]
+            best = max(means) if len(means) > 1 else None
+            rows.append((n, [(p, p is not None and p.mean == best) for p in points]))
+        return rows
 
     @property
     def described(self) -> str:
@@ -203,12 +227,24 @@ def read_answer(answer: Mapping[str, Any]) -> PageAnswer:
         evaluation=_point({"n": n or 0, **evaluation}) if evaluation else None,
         worth=_number(answer, "worth_labelled_rows"),
         zero_shot=_number(answer.get("zero_shot") or {}, "accuracy"),
+        learners=_learners(answer.get("learners") or ()),
         notes=list(map(str, answer.get("notes") or ())),
         texts=_texts(answer),
         verdicts=verdicts,
         contributions=contributions,
         manifest=flat(answer.get("manifest") or {}),
     )
+
+
+def _learners(rows: Sequence[Mapping[str, Any]]) -> list[PageLearner]:
+    found = [
+        PageLearner(
+            str(row.get("name") or row.get("learner") or "?"),
+            sorted(map(_point, row.get("accuracy") or ()), key=lambda p: p.n),
+        )
+        for row in rows
+    ]
+    return found if len(found) > 1 else []
 
 
 def _number(row: Mapping[str, Any], name: str) -> float | None:

@@ -341,3 +341,36 @@ def test_adequacy_and_what_to_label_next_are_shown():
     assert "error of copying the nearest label, at most" in page
     assert "line 1,234, 7" in page
     assert "radius" not in page.partition("Your texts")[2]
+
+
+def learner(name, *means):
+    rows = [
+        {"n": 64 * 2**k, "mean": m, "low": m - 0.1, "high": m + 0.05} for k, m in enumerate(means)
+    ]
+    return {"learner": name.lower(), "name": name, "accuracy": rows}
+
+
+def test_learners_are_a_table_with_the_best_of_each_row_and_lines_in_the_chart():
+    curve = [{"n": n, "mean": 0.7, "low": 0.6, "high": 0.8} for n in (64, 128)]
+    rows = [
+        learner("linear head", 0.7, 0.75),
+        learner("<b>Tuned</b>", 0.6, 0.8),
+        learner("level", 0.65, 0.65),
+    ]
+    page = page_html({"accuracy": curve, "learners": rows})
+    assert page.count('<td class="number best">') == 2
+    assert '<td class="number best"><span>0.700</span><small>0.600 to</small>' in page
+    assert "<b>Tuned" not in page
+    assert (
+        page.count('<path class="line t2 d1"') == 3
+    )  # two charts and the legend; no line of a level
+    assert page.count('<path class="line') == 3
+    assert "Ways of training" not in page_html({"accuracy": curve, "learners": rows[:1]})
+
+
+@pytest.mark.parametrize(
+    "rows", [[{"accuracy": [{"n": "x"}]}] * 2, [{"accuracy": [{"mean": 1}]}] * 2]
+)
+def test_learners_that_are_no_numbers_are_refused(rows):
+    with pytest.raises(UsageError, match="number"):
+        page_html({"accuracy": [], "learners": rows})

@@ -254,6 +254,6 @@ def test_a_task_that_is_too_small_for_the_truth_is_refused(base, tmp_store):
         n_labels = 32
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(failures, "estimate", lambda *a, **k: Answer())
+        patch.setattr(failures, "answer_of", lambda *a, **k: Answer())
         with pytest.raises(UsageError, match="at least 64 labelled training texts"):
             ask(small, encoder, None, FailureSettings(multiple=2), Workspace(tmp_store))

@@ -52,7 +52,7 @@ def metadata_tuned(
     if dry_run:
         rows = plan_rows(draws, store)
         total = sum(row["hours"] for row in rows)
-        notes = [f"about {total:.2g} hours on one core or GPU of this machine when it is quiet"]
+        notes = [f"about {total:.2g} hours on one core or GPU of this machine at its present load"]
         output.rows(rows, key="sizes", extra={"notes": notes})
         return
     ready_folder(out)

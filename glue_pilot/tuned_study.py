@@ -39,7 +39,8 @@ class TunedStudy:
         draws: Draws at each size.
         max_length: Most tokens of a text.
         learners: Of `charkit.learners.LEARNERS`.
-        tasks: Names of folders in a folder of tasks, or sources that `charkit.load_task` takes.
+        tasks: Names of folders in a folder of tasks, or sources that `charkit.load_task` takes;
+            empty for all classification tasks of a folder's manifest.
         device: Where the encoder runs.
         dtype: Arithmetic of the encoder.
     """
@@ -52,7 +53,7 @@ class TunedStudy:
     draws: tuple[int, ...]
     max_length: int
     learners: tuple[str, ...]
-    tasks: tuple[str, ...]
+    tasks: tuple[str, ...] = ()
     device: DeviceChoice = "auto"
     dtype: DtypeChoice = "auto"
 
@@ -93,6 +94,8 @@ def study_draws(study: TunedStudy, root: Path | None, store: Store) -> list[Draw
     encoder = LazyEncoder(study.encoder, study.device, study.dtype)
     draws = []
     for known in load_known_tasks(study.tasks, root):
+        if not study.tasks and known.task.kind != "classification":
+            continue
         draws += draws_of(
             cut_rows(known.task, study.n_pool, study.n_evaluation),
             known.corpus,

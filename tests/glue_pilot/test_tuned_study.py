@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from charkit import generated_task
 from charkit.errors import UnknownNameError, UsageError
 from charkit.learners.draws import COLUMNS
 from glue_pilot.__main__ import app
@@ -75,6 +77,24 @@ def test_tasks_that_are_kept_back_are_not_in_the_study():
     study = read_tuned_study("glue_pilot/tuned.toml")
     assert not set(kept_back) & set(study.tasks)
     assert len(set(study.tasks)) == len(study.tasks) >= 40
+
+
+def test_a_folder_without_names_gives_its_classification_tasks(toml, tmp_path, tmp_store):
+    lines = [line for line in toml.read_text().splitlines() if not line.startswith("tasks")]
+    toml.write_text("\n".join(lines))
+    folder, listed = tmp_path / "tasks", []
+    for name, shift in (("topic", 0), ("similarity", 0.25)):
+        task = generated_task(name, n_train=40, n_eval=20)
+        (folder / name).mkdir(parents=True)
+        for part, split in (("train", task.train), ("test", task.evaluation)):
+            columns = {"text": split.texts, "label": split.labels + shift}
+            if split.pairs is not None:
+                columns["text_b"] = split.pairs
+            pd.DataFrame(columns).to_csv(folder / name / f"{part}.csv", index=False)
+        listed.append({"name": name, "corpus": name})
+    (folder / "MANIFEST.json").write_text(json.dumps(listed))
+    draws = study_draws(read_tuned_study(toml), folder, tmp_store)
+    assert {draw.task for draw in draws} == {"topic"}
 
 
 def test_sizes_without_draws_are_refused(toml):

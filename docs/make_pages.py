@@ -650,7 +650,8 @@ def main() -> None:
     if (ROOT / "results" / "scorecard.md").is_file():
         (HERE / "img").mkdir(exist_ok=True)
         (HERE / "scorecard.md").write_text(scorecard_page(), encoding="utf-8")
-        shutil.copy(ROOT / "results" / "figures" / "scorecard.svg", HERE / "img")
+        for picture in sorted((ROOT / "results" / "figures").glob("scorecard*.svg")):
+            shutil.copy(picture, HERE / "img")
         figures = json.loads((ROOT / "results" / "scorecard.json").read_text(encoding="utf-8"))
         (HERE / "scorecard.json").write_text(json.dumps(figures) + "\n", encoding="utf-8")
     if (ROOT / "metamodel" / "shipped" / "learner_outcomes.parquet").is_file():

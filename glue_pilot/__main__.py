@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +18,11 @@ from charkit.parallel import Shard
 from glue_pilot.experiment_commands import experiment
 from glue_pilot.learner_commands import learners
 from glue_pilot.tuned_command import metadata_tuned
+
+if TYPE_CHECKING:
+    from charkit.store import Store
+    from charkit.tasks import Task
+    from glue_pilot.metadata_study import MetadataStudy
 
 app = typer.Typer(
     help="The GLUE pilot: which layer, how much data, on real tasks.",
@@ -182,10 +188,30 @@ def embeddings(
     )
 
 
+def _metadata_plan(
+    spec: MetadataStudy, bases: Sequence[Task], store: Store, output: Output
+) -> None:
+    from glue_pilot.costs import metadata_hours
+    from glue_pilot.metadata import plan_rows
+
+    loaded = spec.load_encoder()
+    notes = [
+        f"{row['stage']}: about {row['hours']:.2g} hours for all of it; heads come on top"
+        for row in metadata_hours(spec, bases, loaded)
+    ]
+    notes += [loaded.device_reason, loaded.dtype_reason]
+    output.rows(plan_rows(spec, bases, store), key="stages", extra={"notes": notes})
+
+
 @app.command()
 @reported
 def metadata(
-    study: Annotated[Path, typer.Argument(help="A study, such as glue_pilot/metadata.toml.")],
+    studies: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Studies, such as glue_pilot/metadata.toml; the first names the tables."
+        ),
+    ],
     tasks: ManyTasks = None,
     out: Out = Path("results"),
     cache_dir: o.CacheDir = None,
@@ -200,36 +226,35 @@ def metadata(
     """Make the table that the metamodel learns from; stop it at any time, it goes on."""
     output = o.output_of("table", quiet, verbose=False, log_file=None)
     from charkit.store import Store
-    from glue_pilot.metadata import make_metadata, plan_rows
+    from glue_pilot.metadata import join_metadata, make_metadata
     from glue_pilot.metadata_card import count, write_metadata
-    from glue_pilot.metadata_study import load_bases, read_metadata_study
+    from glue_pilot.metadata_study import load_studies
 
     begun = time.monotonic()
-    spec = read_metadata_study(study)
-    spec = replace(spec, encoder=encoder or spec.encoder, device=device, dtype=dtype)
-    bases = load_bases(spec, tasks)
+    planned = load_studies(studies, tasks, encoder=encoder, device=device, dtype=dtype)
     store = o.store_at(cache_dir) or Store()
     if dry_run:
-        from glue_pilot.costs import metadata_hours
-
-        loaded = spec.load_encoder()
-        notes = [
-            f"{row['stage']}: about {row['hours']:.2g} hours for all of it; heads come on top"
-            for row in metadata_hours(spec, bases, loaded)
-        ]
-        notes += [loaded.device_reason, loaded.dtype_reason]
-        output.rows(plan_rows(spec, bases, store), key="stages", extra={"notes": notes})
+        for spec, bases in planned:
+            _metadata_plan(spec, bases, store, output)
         return
     part = None if shard is None else Shard.parse(shard)
     if part is not None:
-        bases = [task for task in bases if part.holds(content_hash(task.name))]
+        planned = [
+            (spec, [task for task in bases if part.holds(content_hash(task.name))])
+            for spec, bases in planned
+        ]
     ready_folder(out)
     with progress_shown(output) as progress:
-        tables = make_metadata(spec, bases, store, executor=executor, progress=progress)
+        made = [
+            make_metadata(spec, bases, store, executor=executor, progress=progress)
+            for spec, bases in planned
+            if bases
+        ]
     if part is not None:
-        output.note(part.note(f"{len(bases)} tasks"))
+        output.note(part.note(f"{sum(len(bases) for _, bases in planned)} tasks"))
         return
-    written = write_metadata(tables, spec, out)
+    tables = join_metadata(made)
+    written = write_metadata(tables, [spec for spec, _ in planned], out)
     counts = count(tables)
     typer.echo(
         f"{counts['joined_rows']:,} rows of {counts['variants']} variants of {counts['corpora']} "

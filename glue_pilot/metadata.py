@@ -98,6 +98,25 @@ def make_metadata(
     )
 
 
+def join_metadata(parts: Sequence[Metadata]) -> Metadata:
+    """Return the tables of several studies as one.
+
+    Args:
+        parts: From `make_metadata`; no task is in two of them.
+
+    Raises:
+        metamodel.schema.SchemaError: A task is in two of them.
+    """
+    evidence: pd.DataFrame = pd.concat([part.evidence for part in parts], ignore_index=True)
+    outcomes: pd.DataFrame = pd.concat([part.outcomes for part in parts], ignore_index=True)
+    stages = parts[0].seconds
+    return Metadata(
+        check_evidence(evidence.sort_values(SORT_EVIDENCE, kind="stable", ignore_index=True)),
+        check_outcomes(outcomes.sort_values(SORT_OUTCOMES, kind="stable", ignore_index=True)),
+        {stage: round(sum(part.seconds[stage] for part in parts), 1) for stage in stages},
+    )
+
+
 def truth_work(study: MetadataStudy, bases: Sequence[Base], store: Store) -> list[TruthWork]:
     """Return the outcomes that a study has, one piece of work a variant."""
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,18 @@ from metamodel.schema import EVIDENCE, EVIDENCE_KEYS, OUTCOMES, PILOT_KEY
 _JOINED = ["encoder", "task", "subset", "layer"]
 
 
-def write_metadata(tables: Metadata, study: MetadataStudy, out: Path) -> list[Path]:
+def write_metadata(tables: Metadata, studies: Sequence[MetadataStudy], out: Path) -> list[Path]:
     """Write both tables and their card, ``<name>_evidence.parquet`` and so on.
 
     Args:
         tables: From `glue_pilot.metadata.make_metadata`.
-        study: What made them.
+        studies: What made them; the first names the files.
         out: The folder; made when absent.
 
     Returns:
         The files written: evidence, outcomes, the card, its numbers.
     """
-    stem = study.name
+    stem = studies[0].name
     written = [
         out / f"{stem}_evidence.parquet",
         out / f"{stem}_outcomes.parquet",
@@ -39,7 +40,7 @@ def write_metadata(tables: Metadata, study: MetadataStudy, out: Path) -> list[Pa
     counts = count(tables)
     write_table(tables.evidence, written[0])
     write_table(tables.outcomes, written[1])
-    write_whole(written[2], card(counts, study).encode())
+    write_whole(written[2], card(counts, studies).encode())
     numbers = {
         "counts": counts,
         "seconds": tables.seconds,
@@ -81,10 +82,14 @@ def count_joined(evidence: pd.DataFrame, outcomes: pd.DataFrame) -> int:
     return int((joined["n_train"] >= joined["n0"]).sum())
 
 
-def card(counts: dict[str, Any], study: MetadataStudy) -> str:
+def card(counts: dict[str, Any], studies: Sequence[MetadataStudy]) -> str:
     """Return the card as a page of Markdown."""
     kinds = ", ".join(f"{kind} {n:,}" for kind, n in counts["variants_by_kind"].items())
     sizes = ", ".join(f"{n0}: {n:,}" for n0, n in counts["pilots_by_n0"].items())
+    study = studies[0]
+    rows = "; ".join(
+        f"{s.n_train:,} training and {s.n_evaluation:,} evaluation rows ({s.name})" for s in studies
+    )
     lines = [
         f"# {study.name}: what heads reached, and what pilots knew before",
         "",
@@ -92,7 +97,7 @@ def card(counts: dict[str, Any], study: MetadataStudy) -> str:
         "",
         f"- {counts['tasks']} tasks of {counts['corpora']} corpora under {study.encoder}; "
         f"{counts['variants']:,} variants of them ({kinds})",
-        f"- at most {study.n_train:,} training and {study.n_evaluation:,} evaluation rows a task",
+        f"- a task has at most {rows}",
         f"- {counts['pilots']:,} pilots (labels: number of pilots; {sizes}), "
         f"{counts['pilots_with_fisher']:,} of them with a Fisher embedding",
         f"- {counts['evidence_rows']:,} rows of evidence, {counts['outcome_rows']:,} of outcomes: "

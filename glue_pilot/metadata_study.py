@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -118,6 +120,42 @@ def load_bases(study: MetadataStudy, root: Path | None) -> list[Task]:
     """
     known = load_known_tasks(study.tasks, root)
     return [cut_task(k.task, study) for k in known if k.task.kind == "classification"]
+
+
+def load_studies(
+    files: Sequence[Path],
+    root: Path | None,
+    *,
+    encoder: str | None = None,
+    device: DeviceChoice = "auto",
+    dtype: DtypeChoice = "auto",
+) -> list[tuple[MetadataStudy, list[Task]]]:
+    """Return studies whose tables are joined, each with its tasks.
+
+    Args:
+        files: As for `read_metadata_study`.
+        root: Folder of the tasks, as for `load_bases`.
+        encoder: Name of another encoder than the studies' own.
+        device: Where it runs.
+        dtype: Its arithmetic.
+
+    Raises:
+        UsageError: Two studies hold the same task.
+    """
+    read = [read_metadata_study(file) for file in files]
+    studies = [
+        replace(study, encoder=encoder or study.encoder, device=device, dtype=dtype)
+        for study in read
+    ]
+    planned = [(study, load_bases(study, root)) for study in studies]
+    counts = Counter(task.name for _, bases in planned for task in bases)
+    twice = sorted(name for name, n in counts.items() if n > 1)
+    if twice:
+        raise UsageError(
+            f"{', '.join(file.name for file in files)}: expected each task in one study, got "
+            f"{', '.join(twice)} in more. Name each study's tasks with tasks = [...]."
+        )
+    return planned
 
 
 def cut_task(task: Task, study: MetadataStudy) -> Task:

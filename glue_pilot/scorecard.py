@@ -12,6 +12,7 @@ from charkit.durable import write_whole
 from charkit.manifest import available_cores, code_version, package_versions
 from charkit.report.figures.canvas import save_figure
 from charkit.sealed import sealed_json
+from glue_pilot import scorecard_corpora
 from glue_pilot.scorecard_encoders import encoders_section
 from glue_pilot.scorecard_summary import PICTURE, columns, gains_figure, gains_table, sentences
 from metamodel.scorecard import METHOD_NAMES, OURS
@@ -32,6 +33,10 @@ def write_scorecard(figures: dict[str, Any], out: Path, seconds: float) -> list[
     (out / "figures").mkdir(parents=True, exist_ok=True)
     drawn = columns(said["figures"]["gains"])
     pictures = save_figure(gains_figure(drawn), out / "figures" / PICTURE) if drawn else []
+    learned = said["figures"].get("corpora", [])
+    if learned:
+        place = out / "figures" / scorecard_corpora.PICTURE
+        pictures += save_figure(scorecard_corpora.corpora_figure(learned), place)
     return [
         *pictures[:1],
         write_whole(out / "scorecard.json", sealed_json(said)),
@@ -57,6 +62,7 @@ def scorecard_page(figures: dict[str, Any]) -> str:
         [*_evaluation(figures["evaluation"]), ""],
         ["## Which layer", "", *_layers(figures["layers"]), ""],
         _without_labels(figures["unlabelled"]),
+        scorecard_corpora.corpora_section(figures.get("corpora", [])),
         encoders_section(figures.get("encoders", [])),
     )
     return "\n".join([*(line for section in sections for line in section), ""])

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from metamodel.choice import centre, differences_left_out, layer_features
+from metamodel.corpora_judging import errors_by_corpora
 from metamodel.encoder_judging import encoders_left_out
 from metamodel.features import LABELLED, NAMES, TEXTLESS, TIERS, WITHOUT_LABELS, up_to
 from metamodel.fitting import FitSettings, Problem, problem_of, whole_pilots
@@ -104,6 +105,16 @@ def evaluate(data: MetaData, settings: FitSettings, progress: Progress) -> Judge
     figures = _figures(frame, main, bands, pilots)
     figures["evaluation"] = evaluation_figures(labelled, problem, settings, progress)
     figures["unlabelled"] = unlabelled_figures(without, settings, progress)
+    figures["corpora"] = errors_by_corpora(
+        problem,
+        frame,
+        asked,
+        settings,
+        LABELLED,
+        progress,
+        most=min(settings.most, QUICK_ROWS),
+        n_folds=QUICK_FOLDS,
+    )
     if frame["encoder"].nunique() > 1:
         figures["encoders"] = encoders_left_out(problem, frame, asked, settings, labelled, progress)
     return Judgement(frame, main, bands, figures)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from charkit.encoders.stream import open_states
-from charkit.errors import CellsFailedError
+from charkit.errors import CellsFailedError, UsageError
 from charkit.heads.estimate import CHARS_PER_TOKEN
 from charkit.heads.softmax import fit_softmax
 from charkit.store import Store
@@ -22,10 +23,10 @@ from glue_pilot import metadata, pilot_evidence
 from glue_pilot.__main__ import app
 from glue_pilot.bases import BaseWork, read_base, run_base
 from glue_pilot.costs import n_tokens
-from glue_pilot.metadata import make_metadata, plan_rows
+from glue_pilot.metadata import join_metadata, make_metadata, plan_rows
 from glue_pilot.metadata_card import count, count_joined, write_metadata
-from glue_pilot.metadata_study import MetadataStudy, load_bases
-from metamodel.schema import check_evidence, check_outcomes
+from glue_pilot.metadata_study import MetadataStudy, load_bases, load_studies, read_metadata_study
+from metamodel.schema import SchemaError, check_evidence, check_outcomes
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +197,7 @@ def test_known_tasks_of_the_same_corpus_are_not_looked_at(monkeypatch):
 
 
 def test_what_is_written_says_what_it_is(study, tables, tmp_path):
-    written = write_metadata(tables, study, tmp_path)
+    written = write_metadata(tables, [study], tmp_path)
     assert all(path.is_file() for path in written)
     pd.testing.assert_frame_equal(pd.read_parquet(written[0]), tables.evidence)
     card = written[2].read_text()
@@ -204,6 +205,38 @@ def test_what_is_written_says_what_it_is(study, tables, tmp_path):
     numbers = json.loads(written[3].read_text())
     assert numbers["counts"] == json.loads(json.dumps(count(tables)))
     assert set(numbers["seconds"]) == {"tasks", "outcomes", "embeddings", "evidence"}
+
+
+def test_studies_are_joined(study, bases, store, tables, tmp_path):
+    parts = [make_metadata(study, [task], store, executor=1) for task in reversed(bases)]
+    joined = join_metadata(parts)
+    pd.testing.assert_frame_equal(joined.evidence, tables.evidence)
+    pd.testing.assert_frame_equal(joined.outcomes, tables.outcomes)
+    assert joined.seconds["tasks"] == pytest.approx(sum(p.seconds["tasks"] for p in parts))
+    other = replace(study, name="other", n_train=17)
+    card = write_metadata(joined, [study, other], tmp_path)[2].read_text()
+    assert card.startswith(f"# {study.name}:")
+    assert "17 training" in card
+    with pytest.raises(SchemaError, match="twice"):
+        join_metadata([parts[0], parts[0]])
+
+
+def test_a_task_in_two_studies_is_refused(tmp_path):
+    file = Path("glue_pilot/metadata_smoke.toml")
+    other = tmp_path / "other.toml"
+    other.write_text(file.read_text())
+    assert len(load_studies([file], None)) == 1
+    with pytest.raises(UsageError, match=r"other\.toml: expected each task in one study"):
+        load_studies([file, other], None)
+
+
+def test_what_is_judged_on_is_not_learned_from():
+    named = {
+        name: read_metadata_study(f"glue_pilot/{name}.toml").tasks
+        for name in ("metadata", "metadata_more", "transfer")
+    }
+    tasks = [task for names in named.values() for task in names]
+    assert len(tasks) == len(set(tasks)) > 80
 
 
 def test_the_plan_is_told_without_computing(tmp_path):

@@ -30,7 +30,7 @@ def variant():
     return make_variants(task, most=1, smallest_train=50, smallest_evaluation=20)[0]
 
 
-@pytest.mark.parametrize("name", ["metadata.toml", "metadata_smoke.toml"])
+@pytest.mark.parametrize("name", ["metadata.toml", "metadata_more.toml", "metadata_smoke.toml"])
 def test_shipped_studies_can_be_read(name):
     study = read_metadata_study(FOLDER / name)
     assert set(study.variant_pilots) <= set(study.pilots)

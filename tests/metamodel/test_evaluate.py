@@ -25,7 +25,7 @@ def test_every_section_is_there(judged):
     assert set(figures) == {
         *("accuracy", "accuracy_recommended", "needs", "needs_recommended", "intervals"),
         *("collection", "layers", "evaluation", "unlabelled", "reliability"),
-        *("gains", "gains_recommended"),
+        *("gains", "gains_recommended", "corpora"),
     }
     assert all(figures.values())
     assert set(figures["intervals"]) == {

@@ -29,11 +29,19 @@ MULTIPLES = (2, 4, 8)
 _FOLDS = 5
 _FIRST: tuple[dict[str, float | str], ...] = (
     {"share_ridge": 1.0, "anchor": "oof", "penalty": 100.0},
-    {"share_ridge": 1.0, "anchor": "oof", "penalty": 300.0},
+    {"share_ridge": 1.0, "anchor": "law", "penalty": 100.0},
     {
         "share_ridge": 0.5,
-        "anchor": "oof",
+        "anchor": "law",
         "penalty": 100.0,
+        "n_rounds": 120,
+        "num_leaves": 8,
+        "min_rows": 100,
+    },
+    {
+        "share_ridge": 0.5,
+        "anchor": "law",
+        "penalty": 40.0,
         "n_rounds": 120,
         "num_leaves": 8,
         "min_rows": 100,
@@ -43,7 +51,7 @@ _FIRST: tuple[dict[str, float | str], ...] = (
 
 _FEW = 64.0  # labels up to which trees were of use on inner folds, at half of the weight
 _LAW_SHARE = 0.3  # of the law itself on few classes: inner folds are level from 0.2 to 0.5
-_NAME = "metamodel-3"  # another one where features or the range of settings changed
+_NAME = "metamodel-4"  # another one where features or the range of settings changed
 
 
 def tune(

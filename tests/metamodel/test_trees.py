@@ -1,21 +1,28 @@
 import lightgbm
 import numpy as np
+import pandas as pd
 import pytest
 
-from metamodel.predict import load_shipped
+from metamodel.model import Settings, fit_mixture, mixture_from_texts
 from metamodel.trees import read_trees
 
 
 @pytest.fixture(scope="module")
-def shipped():
-    """Every ensemble of trees of the shipped metamodel, as read and as LightGBM has it."""
-    model = load_shipped()
-    found = [
-        getattr(model, name).mixture.trees for name in ("labelled", "unlabelled", "evaluation")
-    ]
-    trees = [t for t in found if t is not None]
-    assert trees
-    return [(t, lightgbm.Booster(model_str=t.text)) for t in trees]
+def fitted():
+    """Ensembles of trees with gaps and zeros among what they learned, read and as LightGBM's."""
+    rng = np.random.default_rng(0)
+    found = []
+    for objective in ("huber", "regression"):
+        rows = pd.DataFrame(rng.normal(size=(4_000, 28)), columns=[f"f{k}" for k in range(28)])
+        rows = rows.mask(rng.random(rows.shape) < 0.1).mask(rng.random(rows.shape) < 0.1, 0.0)
+        known = rows.fillna(1.0)
+        target = np.sin(known["f0"]) + known["f1"] * known["f2"] + 0.1 * rng.normal(size=4_000)
+        settings = Settings(share_ridge=0.0, n_rounds=100, num_leaves=11, objective=objective)
+        mixture = fit_mixture(
+            rows, target.to_numpy(), np.ones(len(rows)), settings, names=list(rows.columns)
+        )
+        found.append(mixture_from_texts(mixture.to_texts()).trees)
+    return [(trees, lightgbm.Booster(model_str=trees.text)) for trees in found]
 
 
 def hard_rows(trees, n):
@@ -35,16 +42,16 @@ def hard_rows(trees, n):
     return found
 
 
-def test_predictions_are_those_of_lightgbm_to_the_last_bit(shipped):
-    for trees, booster in shipped:
+def test_predictions_are_those_of_lightgbm_to_the_last_bit(fitted):
+    for trees, booster in fitted:
         rows = hard_rows(trees, 3_000)
         expected = booster.predict(rows, num_threads=1)
         assert expected.std() > 0
         assert np.array_equal(trees.predict(rows), expected)
 
 
-def test_contributions_are_those_of_lightgbm_within_rounding(shipped):
-    for trees, booster in shipped:
+def test_contributions_are_those_of_lightgbm_within_rounding(fitted):
+    for trees, booster in fitted:
         rows = hard_rows(trees, 10)
         expected = booster.predict(rows, pred_contrib=True)
         found = trees.predict(rows, pred_contrib=True)
@@ -52,8 +59,8 @@ def test_contributions_are_those_of_lightgbm_within_rounding(shipped):
         np.testing.assert_allclose(found.sum(1), trees.predict(rows), rtol=0, atol=1e-12)
 
 
-def test_the_text_is_kept(shipped):
-    for trees, booster in shipped:
+def test_the_text_is_kept(fitted):
+    for trees, booster in fitted:
         assert read_trees(trees.model_to_string()).feature_name() == booster.feature_name()
 
 
@@ -65,8 +72,8 @@ def test_the_text_is_kept(shipped):
         ("feature_names=", "other=", "expected a line 'feature_names'"),
     ],
 )
-def test_other_trees_are_refused(shipped, old, new, message):
-    text = shipped[0][0].text
+def test_other_trees_are_refused(fitted, old, new, message):
+    text = fitted[0][0].text
     assert old in text
     with pytest.raises(ValueError, match=message):
         read_trees(text.replace(old, new))

@@ -36,7 +36,7 @@ def write_scorecard(figures: dict[str, Any], out: Path, seconds: float) -> list[
     learned = said["figures"].get("corpora", [])
     if learned:
         place = out / "figures" / scorecard_corpora.PICTURE
-        pictures += save_figure(scorecard_corpora.corpora_figure(learned), place)
+        save_figure(scorecard_corpora.corpora_figure(learned), place)
     return [
         *pictures[:1],
         write_whole(out / "scorecard.json", sealed_json(said)),

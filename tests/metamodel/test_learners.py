@@ -17,8 +17,10 @@ from metamodel.learners import (
     Predicted,
     gain_features,
     learners_text,
+    load_learners,
     read_learners,
 )
+from metamodel.predict import SHIPPED, load_shipped
 
 SIZES = (64, 256, 1024)
 
@@ -206,3 +208,24 @@ def test_outcomes_that_cannot_be_used_are_refused(spoil, message):
         fit_learners(
             toy_data(), spoil(outcomes()), fit.FitSettings(), encoders=(), progress=lambda *_: None
         )
+
+
+def test_the_shipped_learners_answer_for_a_pilot_of_the_shipped_encoder():
+    found = load_learners()
+    assert found.names == (PROBE, "concat", "tuned")
+    assert set(found.encoders) <= set(load_shipped().encoders)
+    assert found.names_of_encoders == ("minilm",)
+    rows = pd.read_parquet(SHIPPED / "metadata_evidence.parquet", filters=[("n0", "==", 64)])
+    rows = rows[rows["subset"] == "all"]
+    first = rows[["task", "seed"]].iloc[0]
+    evidence = rows[(rows["task"] == first["task"]) & (rows["seed"] == first["seed"])]
+    evidence = evidence.reset_index(drop=True)
+    curve = load_shipped().curve(evidence, [64, 128, 256])
+    predicted = found.at(evidence, curve[curve["layer"] == 3], layer=3)
+    for name in ("concat", "tuned"):
+        table = predicted.curve(name)
+        assert table["n"].tolist() == [64, 128, 256]
+        assert table[["mean", "low", "high"]].apply(lambda c: c.between(0, 1).all()).all()
+        crossing = predicted.crossing(PROBE, name)
+        assert 0 <= crossing.probability <= 1
+        assert predicted.differences(PROBE, name).shape[0] >= 30

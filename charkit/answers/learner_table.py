@@ -32,6 +32,8 @@ NAMES = {
 }
 """Learner -> its name for people, and the same as the subject of a sentence."""
 
+_LIKELY = 0.75  # with a smaller chance a learner "may" be better: a coin has one half
+
 _SURE = 0.05
 """A learner is better by more than its doubt where at most so large a share of draws is behind."""
 
@@ -128,8 +130,9 @@ class LearnerTable:
         if crossing.n <= crossing.smallest:
             your = "your " if crossing.smallest == self.have else ""
             chance = "" if crossing.already is None else f" (chance {percent(crossing.already)})"
+            verb = "may" if (crossing.already or 1.0) < _LIKELY else "should"
             return (
-                f"{first} should be better than {other} already with {your}"
+                f"{first} {verb} be better than {other} already with {your}"
                 f"{crossing.smallest:,} labels{chance}."
             )
         return (

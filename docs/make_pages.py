@@ -162,11 +162,38 @@ def with_answer(page: str) -> str:
     answer = json.loads((place / "answer.json").read_text(encoding="utf-8"))
     (HERE / "img").mkdir(exist_ok=True)
     shutil.copy(place / "curve.svg", HERE / "img" / "answer.svg")
-    lines = ["```text", *answer["sentences"][: _summary_lines(answer)], "```", ""]
+    lines = [
+        "```text",
+        *answer["sentences"][: _summary_lines(answer)],
+        *_learner_lines(answer),
+        "```",
+        "",
+    ]
     picture = (
         "![Expected accuracy by number of labels, with its 90 % interval](docs/img/answer.svg)"
     )
     return _replaced(page, "\n".join([*lines, picture, ""]), ANSWER)
+
+
+def _learner_lines(answer: dict[str, Any]) -> list[str]:
+    """Return the answer's table of learners as text; nothing without one."""
+    from charkit.answers.quantities import percent, span
+
+    columns = [["labels", *(f"{row['n']:,}" for row in answer["accuracy"])]]
+    for learner in answer.get("learners") or ():
+        at = {
+            row["n"]: f"{percent(row['mean'])} ({span(row['low'], row['high'])})"
+            for row in learner["accuracy"]
+        }
+        columns.append([learner["name"], *(at.get(row["n"], "-") for row in answer["accuracy"])])
+    if len(columns) == 1:
+        return []
+    widths = [max(map(len, column)) for column in columns]
+    rows = zip(*columns, strict=True)
+    return [
+        "",
+        *("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows),
+    ]
 
 
 def _summary_lines(answer: dict[str, Any]) -> int:

@@ -15,13 +15,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from charkit.answers.advice import advise
+from charkit.answers.class_outlook import class_outlook
 from charkit.answers.expected import EstimateAnswer
+from charkit.answers.label_quality import label_quality
 from charkit.answers.learner_table import (
     PROBE,
     learner_table,
     left_out_reason,
     with_zero_shot,
 )
+from charkit.answers.left_out import left_out_of_layer
 from charkit.answers.pilot import Pilot, PilotEvidence, make_pilot, pilot_evidence
 from charkit.answers.pilot_costs import costs_of
 from charkit.answers.quantities import Interval, LabelsNeeded, LeftOut, Purchase
@@ -36,7 +39,7 @@ from charkit.heads.grid import Source
 from charkit.progress import ProgressChoice, Whole, shown
 from charkit.store import Store
 from charkit.tasks.card import load_sample
-from charkit.tasks.task import Task
+from charkit.tasks.task import IMBALANCED, Task
 
 if TYPE_CHECKING:
     from metamodel.learners import Learners
@@ -220,7 +223,7 @@ class _Reader:
         need = self._need(layer)
         reach = reach_verdict(need, curve[curve["layer"] == layer])
         reach += target_verdict(self.question.target, self.pilot)
-        return EstimateAnswer(
+        answer = EstimateAnswer(
             name=self.pilot.name,
             encoder=encoder.name,
             mode=self.pilot.mode,
@@ -243,6 +246,17 @@ class _Reader:
             about=self.found.about,
             found=self.found.found,
         )
+        return self._looked_closer(answer)
+
+    def _looked_closer(self, answer: EstimateAnswer) -> EstimateAnswer:
+        """Add classes and labels that accuracy hides."""
+        labelled = self.pilot.labelled
+        if self.found.left_out.empty or labelled.labels is None:
+            return answer
+        own = left_out_of_layer(self.found.left_out, labelled.labels, answer.layer)
+        matters = (self.pilot.majority or 0.0) > IMBALANCED
+        outlook = class_outlook(own, self.pilot.class_names, answer.rows(), matters=matters)
+        return replace(answer, outlook=outlook, quality=label_quality(labelled, own))
 
     def _need(self, layer: int) -> LabelsNeeded | None:
         target = self.question.target

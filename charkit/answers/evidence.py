@@ -51,6 +51,7 @@ def gather_evidence(
     seed: int = 0,
     random_states: NDArray[np.floating] | None = None,
     fisher: FisherEvidence | None = None,
+    heads: SampleHeads | None = None,
     progress: Progress = no_progress,
 ) -> pd.DataFrame:
     """Return one row a layer; columns as `metamodel.schema.EVIDENCE`, without the keys of names.
@@ -64,6 +65,7 @@ def gather_evidence(
         random_states: States of the labelled texts at the last layer of a random encoder,
             (n0, width).
         fisher: Figures of the pilot's Fisher embedding.
+        heads: Those of the labelled texts; None: they are fitted here.
         progress: Called as ``progress("gather evidence", done, total)``.
 
     Raises:
@@ -93,7 +95,9 @@ def gather_evidence(
         )
     if codes is not None:
         whole = codes.astype(np.int64)
-        columns |= _labelled(known, whole, others, spectrum, n_classes, seed, progress)
+        columns |= _labelled(
+            known, whole, others, spectrum, n_classes, seed, heads=heads, progress=progress
+        )
         if random_states is not None:
             columns["random_accuracy"] = random_accuracy(random_states, whole, n_classes)
     if fisher is not None:
@@ -171,10 +175,12 @@ def _labelled(
     spectrum: Spectrum | None,
     n_classes: int,
     seed: int,
+    *,
+    heads: SampleHeads | None,
     progress: Progress,
 ) -> Columns:
     codes = torch.from_numpy(labels)
-    heads = fit_sample_heads(known, codes, n_classes)
+    heads = fit_sample_heads(known, codes, n_classes) if heads is None else heads
     progress(GATHERING, 1, _STEPS)
     shares = np.bincount(labels, minlength=n_classes) / len(labels)
     some = shares[shares > 0]

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from charkit.answers.advice import Advice
+from charkit.answers.class_outlook import ClassOutlook
+from charkit.answers.label_quality import LabelQuality
 from charkit.answers.learner_table import LearnerTable
 from charkit.answers.quantities import (
     Interval,
@@ -31,15 +33,14 @@ from charkit.durable import write_whole, writing
 from charkit.escape import csv_of
 from charkit.heads.label_free import equivalent_rows
 from charkit.sealed import sealed_json
-from charkit.tasks.task import IMBALANCED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DEVIATIONS = 1.6448536269514722  # half a 90 % interval of the normal distribution
 _SHOWN_CONTRIBUTIONS = 5
+_MOST_LINES = 6  # of the summary
 _SMALL_POINTS = 0.05
-_MOST_LINES = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +71,8 @@ class EstimateAnswer:
         majority: Share of the largest class among the labels; None without labels.
         left_out: What heads on the recommended layer make of labels left out; None where that is
             not known.
+        outlook: Recall of each class, balanced accuracy and macro-F1; None where not known.
+        quality: Labels that look wrong; None without labels.
         zero_shot: Predictions that needed no label, next to trained heads; None where there are
             none.
         learners: Ways of training side by side; None where only the linear head is known.
@@ -97,6 +100,8 @@ class EstimateAnswer:
     advice: Advice | None = None
     majority: float | None = None
     left_out: LeftOut | None = None
+    outlook: ClassOutlook | None = None
+    quality: LabelQuality | None = None
     zero_shot: ZeroShot | None = None
     learners: LearnerTable | None = None
     notes: tuple[str, ...] = ()
@@ -143,27 +148,36 @@ class EstimateAnswer:
 
     def summary(self) -> list[str]:
         """Return the answer in at most six short lines, the most important first."""
-        lines = [] if self.trustworthy else [f"Do not use these numbers: {self._refused()}."]
+        first = [] if self.trustworthy else [f"Do not use these numbers: {self._refused()}."]
         if self.need is not None:
-            lines.append(self.need.sentence(self.n_labels))
-        lines.append(self._curve_line())
-        if self.zero_shot is not None:
-            lines.append(self.zero_shot.sentence(self.n_labels))
+            first.append(self.need.sentence(self.n_labels))
+        first.append(self._curve_line())
+        then = [self._layer_line()]
+        if self.purchase is not None:
+            then.append(self.purchase.sentence(self.n_labels))
+        warnings = [v.code for v in self.verdicts if v.severity == "warning" and self.trustworthy]
+        last = []
+        if warnings:
+            plural = "" if len(warnings) == 1 else "s"
+            last = [f"{len(warnings)} warning{plural}, see below: {', '.join(warnings)}."]
+        room = _MOST_LINES - len(first) - len(then) - len(last)
+        between = self._between()[:room]
+        if self.purchase is None and self.advice is not None and len(between) < room:
+            then.append(self.advice.short)
+        return [*first, *between, *then, *last]
+
+    def _between(self) -> list[str]:
+        """Return the lines that depend on the sample, the most important first.
+
+        What has no place in the summary stands in the details.
+        """
+        lines = [] if self.zero_shot is None else [self.zero_shot.sentence(self.n_labels)]
+        parts = (self.outlook, self.quality) if self.trustworthy else ()
+        lines += [part.short for part in parts if part is not None and part.short is not None]
         if self._overtakes is not None:
             lines.append(self._overtakes)
         if not self._evaluation_later:
             lines.append(f"On {self.eval_what}, expect {self.eval_accuracy}.")
-        lines.append(self._layer_line())
-        if self.purchase is not None:
-            lines.append(self.purchase.sentence(self.n_labels))
-        warnings = [v.code for v in self.verdicts if v.severity == "warning" and self.trustworthy]
-        if self.purchase is None and self.advice and len(lines) + bool(warnings) < _MOST_LINES:
-            lines.append(self.advice.short)  # else the details have it
-        if warnings:
-            plural = "" if len(warnings) == 1 else "s"
-            lines.append(f"{len(warnings)} warning{plural}, see below: {', '.join(warnings)}.")
-        if len(lines) > _MOST_LINES:
-            lines.remove(self._overtakes or "")  # a target, costs and zero-shot predictions
         return lines
 
     @property
@@ -184,16 +198,19 @@ class EstimateAnswer:
         lines.append(self._wide_line())
         if self._evaluation_later and self.eval_accuracy is not None:
             lines.append(f"On {self.eval_what}, expect {self.eval_accuracy}.")
+        shown = self.summary()
+        lines += [line for line in self._between() if line not in shown]
         if self.worth is not None:
             lines.append(
                 f"The accuracy on {self.eval_what} is as precise as a test on about "
                 f"{rough(self.worth)} labelled texts."
             )
-        if self.learners is not None:
-            lines += [line for line in self.learners.lines() if line not in self.summary()]
-        if self.left_out is not None and (self.majority or 0.0) > IMBALANCED:
-            majority = percent(self.majority or 0.0)
-            lines.append(f"{self.left_out.sentence} (largest class: {majority}).")
+        for part in (self.learners, self.outlook, self.quality):
+            lines += (
+                []
+                if part is None
+                else [line for line in part.lines() if line not in (*lines, *shown)]
+            )
         if self.purchase is not None:
             lines.append(self.purchase.price)
         if self.advice is not None:
@@ -270,6 +287,10 @@ class EstimateAnswer:
             "layer": self.layer,
             "layers": self.layers.to_dict("records"),
             "eval_accuracy": None if unseen is None else unseen.row(),
+            "classes": None if self.outlook is None else self.outlook.rows(),
+            "balanced_accuracy": None if self.outlook is None else self.outlook.balanced_rows(),
+            "macro_f1": None if self.outlook is None else self.outlook.macro_rows(),
+            "label_quality": None if self.quality is None else self.quality.to_dict(),
             "zero_shot": None if self.zero_shot is None else self.zero_shot.row(),
             "learners": [] if self.learners is None else self.learners.rows(),
             "crossings": [] if self.learners is None else self.learners.crossing_rows(),

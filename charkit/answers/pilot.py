@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from charkit.answers.pilot_stages import Stages
 
 KIND = "evidence"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 FEW = 64
 """Fewer labels than this are few: the answer leans on other tasks more than on their own curve."""
@@ -174,6 +174,8 @@ class PilotEvidence:
 
     Attributes:
         rows: One row a layer, the columns of `metamodel.schema`.
+        left_out: What heads make of each label left out, row by row; empty without labels. See
+            `charkit.answers.left_out.left_out_table`.
         signal: Whether heads are above the controls; None without labels.
         labelled_texts: How the tokenizer takes the labelled texts; None without.
         unlabelled_texts: The same of the unlabelled ones.
@@ -184,6 +186,7 @@ class PilotEvidence:
     """
 
     rows: pd.DataFrame
+    left_out: pd.DataFrame
     signal: PilotSignal | None
     labelled_texts: TextFigures | None
     unlabelled_texts: TextFigures | None
@@ -268,6 +271,7 @@ def _make(stages: Stages, folder: Path) -> dict[str, Any]:
         "max_length": stages.config["max_length"],
     }
     write_whole(folder / "rows.parquet", rows.to_parquet(index=False))
+    write_whole(folder / "left_out.parquet", stages.left_out().to_parquet(index=False))
     write_whole(folder / "about.json", json.dumps(said, sort_keys=True).encode())
     return run_manifest(
         stages.config,
@@ -288,6 +292,7 @@ def _read(folder: Path, pilot: Pilot) -> PilotEvidence:
     run = read_run(folder)
     return PilotEvidence(
         rows=pd.read_parquet(folder / "rows.parquet").assign(task=pilot.name, corpus=pilot.corpus),
+        left_out=pd.read_parquet(folder / "left_out.parquet"),
         signal=None if said["signal"] is None else PilotSignal(**said["signal"]),
         labelled_texts=_figures_of(said["labelled_texts"]),
         unlabelled_texts=_figures_of(said["unlabelled_texts"]),

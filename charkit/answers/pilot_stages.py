@@ -23,13 +23,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from charkit.answers.evidence import fisher_columns, gather_evidence, random_accuracy
 from charkit.answers.fisher_evidence import FisherEvidence
 from charkit.answers.kept_values import kept_values, number
+from charkit.answers.left_out import left_out_table
 from charkit.answers.pilot_fisher import last_head, pilot_fisher
-from charkit.answers.pilot_limits import LOOKING, MOST_FOR_CONTROLS
+from charkit.answers.pilot_limits import GATHERING, LOOKING, MOST_FOR_CONTROLS
 from charkit.answers.pilot_signal import PilotSignal, pilot_signal
 from charkit.answers.text_figures import TextFigures, text_figures
 from charkit.cached import cached
@@ -39,7 +41,9 @@ from charkit.encoders.encoder import Encoder
 from charkit.encoders.states import LayerStates
 from charkit.encoders.stream import encode_to_store
 from charkit.heads.grid import RANDOM_ENCODER_SEED
+from charkit.heads.out_of_fold import SampleHeads, fit_sample_heads
 from charkit.manifest import Clock, run_manifest
+from charkit.parallel.jobs import threads_limited
 from charkit.store import Store
 from charkit.tasks.nested import nested_order
 from charkit.tasks.task import Split
@@ -48,13 +52,15 @@ if TYPE_CHECKING:
     from charkit.answers.pilot import Pilot
 
 KIND = "evidence_stage"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 FEW_CLASSES = 20
 
 SEEDS = {"random_encoder": RANDOM_ENCODER_SEED}
 
 _ROWS = "rows.parquet"
+LEFT_OUT = "left_out.parquet"
+"""File of `charkit.answers.left_out.left_out_table`; empty without labels."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +100,16 @@ class Stages:
         """Return the evidence, one row a layer, without the keys of names."""
         _ = self.states
         fisher = self._fisher() if self.pilot.n_used else None
-        rows = self._heads()
+        rows = self._heads[0]
         if fisher is not None:
             rows = rows.assign(**fisher_columns(fisher, self.encoder.n_layers))
         if self.pilot.n_used:
             rows["random_accuracy"] = self._random()
         return rows
+
+    def left_out(self) -> pd.DataFrame:
+        """Return what heads make of each label left out; empty without labels."""
+        return self._heads[1]
 
     def signal(self) -> PilotSignal | None:
         """Return whether there is any signal; None without labels."""
@@ -151,20 +161,26 @@ class Stages:
         rest = {name: number(value) for name, value in found.items()}
         return FisherEvidence(by_layer=by_layer, **rest)
 
-    def _heads(self) -> pd.DataFrame:
+    @cached_property
+    def _heads(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         nothing = np.zeros((self.encoder.n_layers + 1, 0, self.encoder.width), np.float32)
         config = self._key("heads")
 
         def make(folder: Path) -> dict[str, Any]:
             clock = Clock()
+            known = nothing if self.labelled is None else self.labelled.to_numpy()
+            heads = None if self.labelled is None else self._fit(known)
             rows = gather_evidence(
-                nothing if self.labelled is None else self.labelled.to_numpy(),
+                known,
                 None if self.labelled is None else self._codes,
                 nothing if self.unlabelled is None else self.unlabelled.to_numpy(),
                 n_classes=self.pilot.n_classes,
+                heads=heads,
                 progress=self.progress,
             )
+            left_out = pd.DataFrame() if heads is None else left_out_table(heads)
             write_whole(folder / _ROWS, rows.to_parquet(index=False))
+            write_whole(folder / LEFT_OUT, left_out.to_parquet(index=False))
             return run_manifest(
                 config,
                 clock=clock,
@@ -174,10 +190,16 @@ class Stages:
                 dtype=self.encoder.dtype,
             )
 
-        def load(folder: Path) -> pd.DataFrame:
-            return pd.read_parquet(folder / _ROWS)
+        def load(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+            return pd.read_parquet(folder / _ROWS), pd.read_parquet(folder / LEFT_OUT)
 
         return cached(self.store, KIND, config, make=make, load=load, progress=self.progress).value
+
+    @threads_limited(1)
+    def _fit(self, states: NDArray[np.floating]) -> SampleHeads:
+        self.progress(GATHERING, 0, 1)
+        known = torch.from_numpy(np.array(states, np.float32))
+        return fit_sample_heads(known, torch.from_numpy(self._codes), self.pilot.n_classes)
 
     @cached_property
     def _some(self) -> NDArray[np.int64]:

@@ -221,11 +221,3 @@ class LeftOut:
     accuracy: float
     macro_f1: float
     balanced_accuracy: float
-
-    @property
-    def sentence(self) -> str:
-        """The metrics as a sentence."""
-        return (
-            f"Each label left out in turn: accuracy {percent(self.accuracy)}, macro-F1 "
-            f"{percent(self.macro_f1)}, balanced accuracy {percent(self.balanced_accuracy)}"
-        )

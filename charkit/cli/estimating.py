@@ -138,6 +138,9 @@ def _show(output: Output, answer: EstimateAnswer, out: Path | None) -> None:
         output.lines([*answer.summary(), ""])
         output.rows(answer.shown_rows(), key="accuracy", extra={})
         output.lines(["", *answer.details()])
+        if answer.outlook is not None and answer.outlook.short is not None:
+            output.lines([""])
+            output.rows(answer.outlook.shown_rows(), key="classes", extra={})
     if answer.found:
         output.note("the evidence was in the store already")
     if out is None:

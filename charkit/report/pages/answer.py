@@ -31,6 +31,9 @@ _COLOURS = (2, 3, 6, 5)
 _MOST = 12
 """Further contributions share one row."""
 
+_MOST_CLASSES = 12
+"""Further classes are counted; answer.json has them."""
+
 # The first one with six ticks at most: they stand apart on a phone as well.
 _VALUE_STEPS = (0.01, 0.02, 0.05, 0.1, 0.2)
 
@@ -89,7 +92,14 @@ def page_html(answer: Mapping[str, Any], *, title: str | None = None) -> str:
         rest=read.contributions[_MOST:],
         texts=texts,
         lines=learner_lines(read),
-        n_cards=sum(map(bool, (read.sizes, read.learners, read.layers, read.contributions, texts))),
+        classes=read.classes[:_MOST_CLASSES],
+        n_classes_left=len(read.classes[_MOST_CLASSES:]),
+        n_cards=sum(
+            map(
+                bool,
+                (read.sizes, read.learners, read.layers, read.classes, read.contributions, texts),
+            )
+        ),
         numbers=data(
             {
                 "curves": [{"points": read.curve}],

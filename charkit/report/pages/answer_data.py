@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from charkit.config import printable
 from charkit.errors import UsageError
 from charkit.report.pages.chart import Point
-from charkit.report.pages.html import accuracy, flat, interval, labels, value_text
+from charkit.report.pages.html import accuracy, flat, interval, labels, plain, value_text
 
 _STRONGEST = 2
 """A sentence that names this many of the strongest features repeats their table."""
@@ -82,6 +82,15 @@ class PageLearner(NamedTuple):
         return next((p for p in self.points if p.n == n and p.mean is not None), None)
 
 
+class ClassLine(NamedTuple):
+    """One class: its name, its labels in the sample, its recall now and with the most labels."""
+
+    name: str
+    labels: int
+    now: Point
+    later: Point
+
+
 @dataclass(frozen=True)
 class PageAnswer:
     """All that a page can show of an answer; what the answer lacks is None or empty.
@@ -104,6 +113,7 @@ class PageAnswer:
         layers: The layers compared: a layer, its score and interval.
         tied: Layers that tie with the best.
         evaluation: Expected accuracy on the evaluation texts.
+        classes: Each class of the sample, the least recall first.
         worth: Labelled rows that would show the same about it.
         zero_shot: Accuracy of predictions that needed no label.
         learners: Ways of training next to each other, the linear head first; at least two or none.
@@ -131,6 +141,7 @@ class PageAnswer:
     layers: Sequence[Point]
     tied: Sequence[int]
     evaluation: Point | None
+    classes: Sequence[ClassLine]
     worth: float | None
     zero_shot: float | None
     learners: Sequence[PageLearner]
@@ -225,6 +236,7 @@ def read_answer(answer: Mapping[str, Any]) -> PageAnswer:
         layers=layers,
         tied=[p.n for p, row in zip(layers, rows, strict=True) if row.get("tied_with_best")],
         evaluation=_point({"n": n or 0, **evaluation}) if evaluation else None,
+        classes=_classes(answer.get("classes") or ()),
         worth=_number(answer, "worth_labelled_rows"),
         zero_shot=_number(answer.get("zero_shot") or {}, "accuracy"),
         learners=_learners(answer.get("learners") or ()),
@@ -324,6 +336,17 @@ def _contributions(rows: Sequence[Mapping[str, Any]]) -> list[Contribution]:
         if points is not None:
             found.append(Contribution(str(row.get("feature", "")), shown, points))
     return sorted(found, key=lambda c: -abs(c.points))
+
+
+def _classes(rows: Sequence[Mapping[str, Any]]) -> list[ClassLine]:
+    found = []
+    for row in rows:
+        points = sorted(map(_point, row.get("recall") or ()), key=lambda p: p.n)
+        if points:
+            count = _count(row, "labels") or 0
+            name = plain(str(row.get("class", "")), longest=60)
+            found.append(ClassLine(name, count, points[0], points[-1]))
+    return found
 
 
 def _only_here(

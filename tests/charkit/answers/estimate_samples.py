@@ -54,6 +54,7 @@ def evidence(n0=100, *, signal=SIGNAL, own=ENGLISH, other=ENGLISH, cut=0.0, **co
     """Return evidence with figures of the texts."""
     return PilotEvidence(
         rows=rows(n0, **columns),
+        left_out=pd.DataFrame(),
         signal=signal,
         labelled_texts=own,
         unlabelled_texts=other,

@@ -132,16 +132,26 @@ def test_an_imbalanced_sample_is_shown_in_other_metrics_too(ask):
     task = toy(n=100)
     labels = (np.arange(100) % 10 == 0).astype(int)
     rare = replace(task, train=Split(task.train.texts, None, labels))
-    found = evidence(oof_accuracy=0.93, oof_macro_f1=0.61, oof_balanced_accuracy=0.58)
-    answer = ask(rare, found=found)
-    line = "accuracy 93 %, macro-F1 61 %, balanced accuracy 58 % (largest class: 90 %)"
-    assert any(line in sentence for sentence in answer.lines())
-    assert answer.to_dict()["left_out"] == {
-        "accuracy": 0.93, "macro_f1": 0.61, "balanced_accuracy": 0.58,
-    }  # fmt: skip
+    left_out = pd.DataFrame(
+        {
+            "layer": 1,
+            "row": range(100),
+            "counted": True,
+            "predicted": labels * (np.arange(100) < 50),
+            "confidence": 0.9,
+        }
+    )
+    found = evidence(oof_accuracy=0.95, oof_macro_f1=0.82, oof_balanced_accuracy=0.75)
+    answer = ask(rare, found=replace(found, left_out=left_out))
+    assert "Class 'b' is found in 5" in " ".join(answer.summary())
+    assert any(line.startswith("Macro-F1: 82 %") for line in answer.details())
+    said = answer.to_dict()
+    assert said["left_out"] == {"accuracy": 0.95, "macro_f1": 0.82, "balanced_accuracy": 0.75}
+    assert [row["n"] for row in said["macro_f1"]] == [100, 200, 400, 800, 3200]
+    assert said["classes"][0]["class"] == "b"
     even = ask(found=found)
-    assert even.to_dict()["left_out"]["macro_f1"] == 0.61
-    assert not any("macro-F1" in sentence for sentence in even.lines())
+    assert even.to_dict()["classes"] is None
+    assert not any("Macro-F1" in sentence for sentence in even.lines())
 
 
 def test_it_shows_itself(ask, tmp_path):

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from charkit.answers.label_quality import SMALLEST
 from charkit.heads.class_scores import APART, Shares, class_means, log_odds, recalls, share_of
 from charkit.heads.influence import balanced_accuracy, macro_f1
-from charkit.heads.intervals import LEVEL, normal_quantile
+from charkit.heads.intervals import LEVEL
 from charkit.heads.label_noise import label_noise
 from glue_pilot.quality_study import Case, Measured
 
 FloatArray = NDArray[np.float64]
 
+N_BOOTSTRAP = 2_000
 FEWEST = 25
 """Evaluation rows of a class whose recall is compared."""
 
@@ -30,8 +32,8 @@ RULES = {
 def noise_rows(cases: Sequence[Case], measured: Sequence[Measured]) -> pd.DataFrame:
     """Return one row a case and share of wrong labels.
 
-    Columns: task, corpus, n_classes, n, seed, noise (planted), accuracy (left out), mean, low, high,
-    and before, relabelled, labelled (accuracies; NaN where not tried).
+    Columns: task, corpus, n_classes, n, seed, noise (planted), accuracy (left out), mean, low,
+    high, and before, relabelled, labelled (accuracies; NaN where not tried).
     """
     rows = []
     for case, found in zip(cases, measured, strict=True):
@@ -68,9 +70,8 @@ def class_rows(cases: Sequence[Case], measured: Sequence[Measured]) -> pd.DataFr
             said, true = part["predicted"].to_numpy(), part["label"].to_numpy()
             about = {**_about(case), "multiple": multiple, "accuracy": left_out}
             about["reached"] = float((said == true).mean())
-            for code in np.flatnonzero(
-                (count > 0) & (np.bincount(true, minlength=n_classes) >= FEWEST)
-            ):
+            often = np.bincount(true, minlength=n_classes) >= FEWEST
+            for code in map(int, np.flatnonzero((count > 0) & often)):
                 right = said[true == code] == code
                 p = (right.sum() + 0.5) / (len(right) + 1)
                 rows.append(
@@ -105,53 +106,139 @@ def _ends(shares: Shares, place: int) -> dict[str, float]:
 
 
 def forecast_rows(rows: pd.DataFrame) -> pd.DataFrame:
-    """Add what each rule predicts: columns stay, ratio, odds, known, covered, width, apart.
+    """Add what each rule predicts: columns stay, ratio, odds, known, covered, width.
 
-    The accuracy is forecast by the mean gain in log-odds of the other corpora at the same size and
-    multiple, its uncertainty by their spread. ``known``: the rule "odds" with the accuracy that was
-    reached. ``apart``: how far the truth is from that in log-odds, in place of the constants of
-    `charkit.heads.class_scores.APART`, which the intervals add. They hold the evaluation rows' own
-    sampling error too.
+    The growth of the accuracy is forecast by a ridge regression on the left-out accuracy and the
+    number of classes, fitted to the other corpora at the same size and multiple; its uncertainty
+    is that of their residuals. ``known``: the rule "odds" with the growth that was measured. The
+    intervals are those of the command; their coverage counts the sampling error of the evaluation
+    rows too, their width does not.
     """
-    return pd.concat(list(_forecasts(rows)), ignore_index=True)
+    first = rows.drop_duplicates(KEYS).copy()
+    start = first[first["multiple"] == 1].set_index(KEYS[:-1])["reached"]
+    first["start"] = start.loc[list(first[KEYS[:-1]].itertuples(index=False, name=None))].to_numpy()
+    first["growth"] = log_odds(first["reached"].to_numpy()) - log_odds(first["start"].to_numpy())
+    found = [
+        _forecast(part, first[(first["n"] == n) & (first["multiple"] == multiple)])
+        for (n, multiple), part in first.groupby(["n", "multiple"])
+    ]
+    wide = rows.merge(pd.concat(found)[[*KEYS, "growth", "forecast", "spread"]], on=KEYS)
+    later = share_of(log_odds(wide["accuracy"].to_numpy()) + wide["forecast"].to_numpy())
+    left = (1 - later) / np.maximum(1 - wide["accuracy"].to_numpy(), 1e-3)
+    odds = log_odds(wide["mean"].to_numpy())
+    apart = np.hypot(wide["spread"], wide["metric"].map(APART)).to_numpy(np.float64)
+    shares = Shares(*(wide[name].to_numpy(np.float64) for name in ("mean", "low", "high")))
+    shift = wide["forecast"].to_numpy(np.float64)
+    own = shares.moved(shift, apart)
+    seen = shares.moved(shift, np.hypot(apart, np.sqrt(wide["truth_variance"].to_numpy())))
+    return wide.assign(
+        stay=wide["mean"],
+        ratio=1 - (1 - wide["mean"]) * left,
+        odds=own.mean,
+        known=share_of(odds + wide["growth"].to_numpy()),
+        covered=(seen.low <= wide["truth"]) & (wide["truth"] <= seen.high),
+        width=own.high - own.low,
+    )
 
 
-def _forecasts(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    z = normal_quantile(LEVEL)
-    keys = ["corpus", "task", "n", "seed", "multiple"]
-    gains = rows.drop_duplicates(keys)[keys].copy()
-    first = rows.drop_duplicates(keys)
-    gains["gain"] = log_odds(first["reached"].to_numpy()) - log_odds(first["accuracy"].to_numpy())
-    for (corpus, n, multiple), part in rows.groupby(["corpus", "n", "multiple"]):
-        alike = (gains["n"] == n) & (gains["multiple"] == multiple) & (gains["corpus"] != corpus)
-        others = gains.loc[alike, "gain"]
-        if len(others) < 3:
-            continue
-        shift, spread = float(others.mean()), float(others.std())
-        mean = part["mean"].to_numpy()
-        start = part["accuracy"].to_numpy()
-        later = share_of(log_odds(start) + shift)
-        shares = Shares(mean, part["low"].to_numpy(), part["high"].to_numpy())
-        extra = part["metric"].map(APART).to_numpy(np.float64)
-        apart = np.sqrt(spread**2 + extra**2 + part["truth_variance"].to_numpy())
-        inside = np.array([shares_of(shares, i).moved(shift, a) for i, a in enumerate(apart)])
-        ends = np.array([[float(s.low), float(s.high)] for s in inside])
-        plain = [
-            shares_of(shares, i).moved(shift, np.hypot(spread, e)) for i, e in enumerate(extra)
-        ]
-        known = log_odds(part["reached"].to_numpy()) - log_odds(start)
-        truth = part["truth"].to_numpy()
-        yield part.assign(
-            stay=mean,
-            ratio=1 - (1 - mean) * (1 - later) / np.maximum(1 - start, 1e-3),
-            odds=share_of(log_odds(mean) + shift),
-            known=share_of(log_odds(mean) + known),
-            covered=(ends[:, 0] <= truth) & (truth <= ends[:, 1]),
-            width=[float(s.high - s.low) for s in plain],
-            apart=(log_odds(truth) - log_odds(mean) - known) / np.sqrt(1 + 0 * z),
+KEYS = ["corpus", "task", "seed", "n", "multiple"]
+
+
+def _forecast(mine: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Add forecast and spread of the growth, each corpus by the others."""
+
+    def columns(part: pd.DataFrame) -> FloatArray:
+        odds = log_odds(part["accuracy"].to_numpy())
+        return np.stack([np.ones(len(part)), odds, np.log(part["n_classes"])], 1)
+
+    parts = []
+    for corpus, part in mine.groupby("corpus"):
+        others = rows[rows["corpus"] != corpus]
+        x, y = columns(others), others["growth"].to_numpy()
+        w = np.linalg.solve(x.T @ x + np.diag([1e-9, 0.5, 0.5]), x.T @ y)
+        spread = np.sqrt(np.square(y - x @ w).sum() / max(len(y) - 2, 1))
+        parts.append(part.assign(forecast=np.maximum(columns(part) @ w, 0.0), spread=spread))
+    return pd.concat(parts)
+
+
+def _bootstrap(values: pd.Series, corpora: pd.Series) -> tuple[float, float, float]:
+    """Return the mean over corpora and its 90 % interval, from drawing corpora with replacement."""
+    each = values.groupby(corpora.to_numpy()).mean().to_numpy()
+    draws = np.random.default_rng(0).integers(len(each), size=(N_BOOTSTRAP, len(each)))
+    means = each[draws].mean(1)
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(each.mean()), float(low), float(high)
+
+
+def class_figures(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return errors in points, coverage and width by metric and multiple, every corpus alike.
+
+    Args:
+        rows: From `forecast_rows`.
+    """
+    found = []
+    for (metric, multiple), part in rows.groupby(["metric", "multiple"], sort=False):
+        row: dict[str, Any] = {"metric": metric, "multiple": int(multiple), "rows": len(part)}
+        for rule in (*RULES, "known"):
+            error = 100 * (part[rule] - part["truth"]).abs()
+            row[rule] = dict(zip(ENDS, _bootstrap(error, part["corpus"]), strict=True))
+        better = 100 * ((part["stay"] - part["truth"]).abs() - (part["odds"] - part["truth"]).abs())
+        row["gain"] = dict(zip(ENDS, _bootstrap(better, part["corpus"]), strict=True))
+        row["covered"] = _bootstrap(part["covered"].astype(float), part["corpus"])[0]
+        row["width"] = 100 * _bootstrap(part["width"], part["corpus"])[0]
+        found.append(row)
+    return found
+
+
+ENDS = ("mean", "low", "high")
+
+
+def noise_figures(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return bias and error in points, coverage, how often shown, by size and share made wrong.
+
+    Args:
+        rows: From `noise_rows`.
+    """
+    found = []
+    for (n, noise), part in rows.groupby(["n", "noise"]):
+        apart = part["mean"] - part["noise"]
+        inside = (part["low"] <= part["noise"]) & (part["noise"] <= part["high"])
+        found.append(
+            {
+                "n": int(n),
+                "noise": float(noise),
+                "samples": len(part),
+                "bias": 100 * float(apart.mean()),
+                "error": 100 * float(apart.abs().mean()),
+                "covered": float(inside.mean()),
+                "high": 100 * float(part["high"].mean()),
+                "shown": float((part["low"] > SMALLEST).mean()),
+            }
         )
+    return found
 
 
-def shares_of(shares: Shares, place: int) -> Shares:
-    """Return one of several shares."""
-    return Shares(*(np.asarray(values[place]) for values in vars(shares).values()))
+def relabelling(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return what relabelling and labelling as many more rows bring, in points of accuracy.
+
+    Two groups: samples whose share of wrong labels is shown, and all others with labels made wrong.
+
+    Args:
+        rows: From `noise_rows`.
+    """
+    tried = rows.dropna(subset=["before"])
+    shown = tried["low"] > SMALLEST
+    groups = {"shown": tried[shown], "not shown": tried[~shown & (tried["noise"] > 0)]}
+    found = []
+    for name, part in groups.items():
+        row: dict[str, Any] = {"group": name, "samples": len(part)}
+        if len(part):
+            gains = {
+                "relabelled": part["relabelled"] - part["before"],
+                "labelled": part["labelled"] - part["before"],
+                "difference": part["relabelled"] - part["labelled"],
+            }
+            for key, gain in gains.items():
+                row[key] = dict(zip(ENDS, _bootstrap(100 * gain, part["corpus"]), strict=True))
+        found.append(row)
+    return found

@@ -134,7 +134,7 @@ def class_outlook(
     means = class_means(own.predicted, own.labels, n_classes)
     by_class = [
         ClassRow(class_names[code], int(count[code]), _grown(recall, code, "recall", sizes))
-        for code in np.flatnonzero(count)
+        for code in map(int, np.flatnonzero(count))
     ]
     return ClassOutlook(
         accuracy=float((own.predicted == own.labels).mean()),

@@ -205,18 +205,14 @@ class EstimateAnswer:
                 f"The accuracy on {self.eval_what} is as precise as a test on about "
                 f"{rough(self.worth)} labelled texts."
             )
-        for part in (self.learners, self.outlook, self.quality):
-            lines += (
-                []
-                if part is None
-                else [line for line in part.lines() if line not in (*lines, *shown)]
-            )
+        parts = [p for p in (self.learners, self.outlook, self.quality) if p is not None]
+        lines += [line for part in parts for line in part.lines() if line not in shown]
         if self.purchase is not None:
             lines.append(self.purchase.price)
         if self.advice is not None:
             lines += self.advice.lines()
         lines += [f"{v.code}: {v.sentence}" for v in self.verdicts]
-        return lines + self._drove()
+        return [*dict.fromkeys(lines), *self._drove()]
 
     def _refused(self) -> str:
         grave = [v.code for v in self.verdicts if v.grave]

@@ -17,8 +17,8 @@ FEWEST = 64
 """Fewer labels show nothing of a share of wrong ones."""
 
 SMALLEST = 0.01
-"""A share of wrong labels is shown where its interval begins above this. Set on 20 tasks: without
-any label made wrong, one sample in thirty is shown to have some."""
+"""A share of wrong labels is shown where its interval begins above this: so it did in 5 of 80
+samples of real tasks as they are, all of two tasks, and in 80 of 240 with labels made wrong."""
 
 SHOWN = 5
 
@@ -42,13 +42,19 @@ class LabelQuality:
 
     @property
     def short(self) -> str | None:
-        """One short line; None where no label is shown to be wrong."""
+        """One short line; None where no label is shown to be wrong.
+
+        Relabelling the tenth of the labels that heads doubted most brought 0.7 points of accuracy
+        (0.3 to 1.0) in 43 samples that had such a line, labelling as many more 0.1 (-0.2 to 0.4);
+        the difference is 0.6 (0.2 to 0.9): docs/estimate.md.
+        """
         if self.wrong is None:
             return None
         share = f"{100 * self.wrong.mean:.0f} %"
+        first = f"check {self.unit}s {_some(self.doubtful)} first"
         return (
             f"About {share} of the labels look wrong ({span(self.wrong.low, self.wrong.high)}): "
-            f"check {self.unit}s {_some(self.doubtful)} first."
+            f"relabelling buys more than labelling; {first}."
         )
 
     def lines(self) -> list[str]:
@@ -82,7 +88,8 @@ def label_quality(labelled: Split, own: LeftOutRows) -> LabelQuality:
         own: What heads on the recommended layer make of its labels, each left out in turn.
     """
     where = labelled.where()
-    wrong, doubtful = None, ()
+    wrong: Interval | None = None
+    doubtful: tuple[int, ...] = ()
     if len(own.rows) >= FEWEST:
         agrees = own.predicted == own.labels
         found = label_noise(agrees, own.confidence, len(np.unique(own.labels)))

@@ -141,6 +141,7 @@ def _module(place: Path) -> ModuleType:
 
 FIVE = ("<!-- five figures: begin -->", "<!-- five figures: end -->")
 ANSWER = ("<!-- answer: begin -->", "<!-- answer: end -->")
+QUALITY = ("<!-- quality: begin -->", "<!-- quality: end -->")
 STUDY = ("<!-- study: begin -->", "<!-- study: end -->")
 TRANSFER = ("<!-- other encoders: begin -->", "<!-- other encoders: end -->")
 SCALE = ("<!-- scale: begin -->", "<!-- scale: end -->")
@@ -255,10 +256,12 @@ def scale_block(found: dict[str, Any]) -> str:
 
 
 def estimate_page() -> str:
-    """Return the page of estimate with the block of other encoders made anew."""
+    """Return the page of estimate with its blocks made anew: other encoders, classes and labels."""
     from metamodel.transfer import load_transfer
 
-    return _with_block(HERE / "estimate.md", transfer_block(load_transfer()), TRANSFER)
+    page = _with_block(HERE / "estimate.md", transfer_block(load_transfer()), TRANSFER)
+    found = ROOT / "results" / "quality.md"
+    return _replaced(page, found.read_text(encoding="utf-8"), QUALITY) if found.is_file() else page
 
 
 def transfer_block(transfer: Transfer) -> str:

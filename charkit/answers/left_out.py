@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from charkit.heads.out_of_fold import SampleHeads
+if TYPE_CHECKING:
+    from charkit.heads.out_of_fold import SampleHeads
 
 IntArray = NDArray[np.int64]
 

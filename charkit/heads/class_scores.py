@@ -13,7 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from charkit.heads.influence import IntArray, balanced_accuracy, macro_f1
-from charkit.heads.intervals import LEVEL, FloatArray, normal_quantile, share_interval
+from charkit.heads.intervals import (
+    LEVEL,
+    FloatArray,
+    normal_quantile,
+    share_interval,
+    wilson_interval,
+)
 
 PRIOR = 2.0
 """Rows that a class of unknown recall counts more, right as often as all rows are."""
@@ -64,22 +70,19 @@ def share_of(odds: FloatArray) -> FloatArray:
 def recalls(predicted: IntArray, labels: IntArray, n_classes: int) -> Shares:
     """Return the recall of each class, (n_classes,); that of all rows where a class has none.
 
-    A Beta posterior: Jeffreys' half a row each way, and `PRIOR` rows at the accuracy of all rows.
+    Wilson's interval, after `PRIOR` rows more that are right as often as all rows are.
 
     Args:
         predicted: Class codes, (n,).
         labels: Likewise.
         n_classes: How many classes there are.
     """
-    from scipy.special import betaincinv
-
     count = np.bincount(labels, minlength=n_classes)
     hits = np.bincount(labels[predicted == labels], minlength=n_classes)
     accuracy = float((predicted == labels).mean())
-    a = hits + 0.5 + PRIOR * accuracy
-    b = count - hits + 0.5 + PRIOR * (1 - accuracy)
-    low, middle, high = (betaincinv(a, b, q) for q in ((1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2))
-    return Shares(middle, low, high)
+    mean = (hits + PRIOR * accuracy) / (count + PRIOR)
+    low, high = wilson_interval(mean, count + PRIOR)
+    return Shares(mean, low, high)
 
 
 def class_means(predicted: IntArray, labels: IntArray, n_classes: int) -> dict[str, Shares]:

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import beta
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from charkit.heads.class_scores import PRIOR, Shares, class_means, log_odds, recalls, share_of
@@ -12,15 +11,17 @@ PREDICTED = np.where(np.arange(88) % 4 == 0, (LABELS + 1) % 3, LABELS)
 SHARES = st.floats(0.01, 0.99)
 
 
-def test_a_recall_has_the_posterior_of_its_rows():
+def test_a_recall_has_the_interval_of_its_rows_and_two_more():
     found = recalls(PREDICTED, LABELS, 4)
     accuracy = (PREDICTED == LABELS).mean()
     hits = ((PREDICTED == LABELS) & (LABELS == 2)).sum()
-    law = beta(hits + 0.5 + PRIOR * accuracy, 8 - hits + 0.5 + PRIOR * (1 - accuracy))
-    np.testing.assert_allclose(
-        [found.low[2], found.mean[2], found.high[2]], law.ppf([0.05, 0.5, 0.95])
-    )
-    assert found.high[3] - found.low[3] > found.high[0] - found.low[0], "a class without a row"
+    n, share, z = 8 + PRIOR, (hits + PRIOR * accuracy) / (8 + PRIOR), 1.6448536
+    half = z * np.sqrt(share * (1 - share) / n + (z / n / 2) ** 2)
+    low, high = (share + z**2 / n / 2 + np.array([-half, half])) / (1 + z**2 / n)
+    np.testing.assert_allclose([found.low[2], found.high[2]], [low, high], rtol=1e-6)
+    assert found.low[2] < found.mean[2] < found.high[2]
+    assert found.mean[3] == pytest.approx(accuracy), "a class without a row"
+    assert found.high[3] - found.low[3] > found.high[0] - found.low[0]
 
 
 def test_means_are_those_of_scikit_learn():

@@ -45,7 +45,7 @@ def made_up(place):
                     "predicted": predicted,
                     "confidence": confidence,
                 }
-            )  # fmt: skip
+            )
         )
     truth = [
         pd.DataFrame(
@@ -54,7 +54,7 @@ def made_up(place):
                 "label": labels,
                 "predicted": np.where(rng.random(400) < p, labels, 1 - labels),
             }
-        )  # fmt: skip
+        )
         for m, p in ((1, 0.85), (4, 0.92))
     ]
     changed = {"noise": list(STUDY.noise), "before": 0.8, "relabelled": 0.82, "labelled": 0.81}

@@ -76,7 +76,7 @@ def class_rows(cases: Sequence[Case], measured: Sequence[Measured]) -> pd.DataFr
                 p = (right.sum() + 0.5) / (len(right) + 1)
                 rows.append(
                     {**about, "metric": "recall", "class": code, "labels": count[code],
-                     **_ends(shares, code), "truth": right.mean(),
+                     **_ends(shares, int(code)), "truth": right.mean(),
                      "truth_variance": 1 / (len(right) * p * (1 - p))}
                 )  # fmt: skip
             for name, metric in (("balanced_accuracy", balanced_accuracy), ("macro_f1", macro_f1)):

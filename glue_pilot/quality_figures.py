@@ -71,14 +71,13 @@ def class_rows(cases: Sequence[Case], measured: Sequence[Measured]) -> pd.DataFr
             about = {**_about(case), "multiple": multiple, "accuracy": left_out}
             about["reached"] = float((said == true).mean())
             often = np.bincount(true, minlength=n_classes) >= FEWEST
-            for code in map(int, np.flatnonzero((count > 0) & often)):
+            for place in np.flatnonzero((count > 0) & often).tolist():
+                code = int(place)
                 right = said[true == code] == code
                 p = (right.sum() + 0.5) / (len(right) + 1)
-                rows.append(
-                    {**about, "metric": "recall", "class": code, "labels": count[code],
-                     **_ends(shares, int(code)), "truth": right.mean(),
-                     "truth_variance": 1 / (len(right) * p * (1 - p))}
-                )  # fmt: skip
+                row = {**about, "metric": "recall", "class": code, "labels": int(count[code])}
+                row |= {"truth": right.mean(), "truth_variance": 1 / (len(right) * p * (1 - p))}
+                rows.append(row | _ends(shares, code))
             for name, metric in (("balanced_accuracy", balanced_accuracy), ("macro_f1", macro_f1)):
                 truth = metric(said[None], true, n_classes)
                 value = float(np.clip(truth.value[0], 0.005, 0.995))
@@ -177,8 +176,9 @@ def class_figures(rows: pd.DataFrame) -> list[dict[str, Any]]:
         rows: From `forecast_rows`.
     """
     found = []
-    for (metric, multiple), part in rows.groupby(["metric", "multiple"], sort=False):
-        row: dict[str, Any] = {"metric": metric, "multiple": int(multiple), "rows": len(part)}
+    for _, part in rows.groupby(["metric", "multiple"], sort=False):
+        metric, multiple = str(part["metric"].iloc[0]), int(part["multiple"].iloc[0])
+        row: dict[str, Any] = {"metric": metric, "multiple": multiple, "rows": len(part)}
         for rule in (*RULES, "known"):
             error = 100 * (part[rule] - part["truth"]).abs()
             row[rule] = dict(zip(ENDS, _bootstrap(error, part["corpus"]), strict=True))
@@ -200,13 +200,14 @@ def noise_figures(rows: pd.DataFrame) -> list[dict[str, Any]]:
         rows: From `noise_rows`.
     """
     found = []
-    for (n, noise), part in rows.groupby(["n", "noise"]):
+    for _, part in rows.groupby(["n", "noise"]):
+        first = part.iloc[0]
         apart = part["mean"] - part["noise"]
         inside = (part["low"] <= part["noise"]) & (part["noise"] <= part["high"])
         found.append(
             {
-                "n": int(n),
-                "noise": float(noise),
+                "n": int(first["n"]),
+                "noise": float(first["noise"]),
                 "samples": len(part),
                 "bias": 100 * float(apart.mean()),
                 "error": 100 * float(apart.abs().mean()),

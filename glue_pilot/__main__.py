@@ -17,6 +17,7 @@ from charkit.escape import harmless
 from charkit.parallel import Shard
 from glue_pilot.experiment_commands import experiment
 from glue_pilot.learner_commands import learners
+from glue_pilot.quality_command import quality_study
 from glue_pilot.tuned_command import metadata_tuned
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 
 app.command()(experiment)
+app.command("quality-study")(quality_study)
 app.command()(learners)
 app.command("metadata-tuned")(metadata_tuned)
 
@@ -335,33 +337,6 @@ def evaluate_study(
     for line in findings(found, floor):
         typer.echo(harmless(line))
     output.note(f"{len(cases)} cases in {time.monotonic() - begun:.0f} s; {len(written)} files")
-
-
-@app.command("quality-study")
-@reported
-def quality_study(
-    study: Annotated[Path, typer.Argument(help="A study, such as glue_pilot/quality.toml.")],
-    tasks: ManyTasks = None,
-    out: Out = Path("results"),
-    cache_dir: o.CacheDir = None,
-    quiet: o.Quiet = False,
-) -> None:
-    """Check the recall of classes with more labels, and the share of wrong labels; resumable."""
-    output = o.output_of("table", quiet, verbose=False, log_file=None)
-    from charkit.store import Store
-    from glue_pilot.quality_report import write_quality_study
-    from glue_pilot.quality_study import all_cases, load_sources, measure_all, read_quality_study
-
-    spec = read_quality_study(study)
-    ready_folder(out)
-    store = o.store_at(cache_dir) or Store()
-    with progress_shown(output) as progress:
-        cases = all_cases(spec, load_sources(spec, tasks, store, progress=progress))
-        measured = measure_all(cases, store, progress=progress)
-    lines, written = write_quality_study(cases, measured, spec, out)
-    for line in lines:
-        typer.echo(harmless(line))
-    output.note(f"{len(cases)} cases; {len(written)} files")
 
 
 Tables = Annotated[

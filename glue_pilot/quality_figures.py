@@ -67,19 +67,19 @@ def class_rows(cases: Sequence[Case], measured: Sequence[Measured]) -> pd.DataFr
         means = class_means(predicted, labels, n_classes)
         left_out = float((predicted == labels).mean())
         for multiple, part in found.truth.groupby("multiple"):
-            said, true = part["predicted"].to_numpy(), part["label"].to_numpy()
+            predicted_there, true = part["predicted"].to_numpy(), part["label"].to_numpy()
             about = {**_about(case), "multiple": multiple, "accuracy": left_out}
-            about["reached"] = float((said == true).mean())
+            about["reached"] = float((predicted_there == true).mean())
             often = np.bincount(true, minlength=n_classes) >= FEWEST
             for place in np.flatnonzero((count > 0) & often).tolist():
                 code = int(place)
-                right = said[true == code] == code
+                right = predicted_there[true == code] == code
                 p = (right.sum() + 0.5) / (len(right) + 1)
                 row = {**about, "metric": "recall", "class": code, "labels": int(count[code])}
                 row |= {"truth": right.mean(), "truth_variance": 1 / (len(right) * p * (1 - p))}
                 rows.append(row | _ends(shares, code))
             for name, metric in (("balanced_accuracy", balanced_accuracy), ("macro_f1", macro_f1)):
-                truth = metric(said[None], true, n_classes)
+                truth = metric(predicted_there[None], true, n_classes)
                 value = float(np.clip(truth.value[0], 0.005, 0.995))
                 rows.append(
                     {**about, "metric": name, "class": -1, "labels": len(labels),

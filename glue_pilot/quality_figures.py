@@ -55,7 +55,7 @@ def class_rows(cases: Sequence[Case], measured: Sequence[Measured]) -> pd.DataFr
 
     Columns: task, corpus, n_classes, n, seed, multiple, metric, class, labels (of the class in the
     sample), mean, low, high (from the sample), truth, truth_variance (of its log-odds),
-    accuracy (left out), reached (accuracy with so many labels).
+    accuracy (left out), reached (accuracy with that multiple).
     """
     rows: list[dict[str, Any]] = []
     for case, found in zip(cases, measured, strict=True):

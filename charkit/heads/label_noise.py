@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 
 SHARES = np.concatenate([[0.0], np.geomspace(0.003, 0.45, 23)])
-"""Shares of wrong labels that are tried; half of them wrong could not be told from a hard task."""
+"""Shares of wrong labels that are tried; half of them wrong cannot be distinguished from a hard task."""
 
 _SURE = 1e-4  # no confidence is read as surer than this: a thousand rows could not show it
 _DROP = 2.7055  # of twice the log likelihood at the ends of a 90 % interval
 _SPREAD = np.array([2.0, 1.0])  # of a and of log b, before any row is seen: a logit as it stands
-_STEPS = 30
+_STEPS = 30  # scoring on two weights ends within ten; the limit is for hopeless cases
 
 
 @dataclass(frozen=True)

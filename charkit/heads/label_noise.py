@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 
 SHARES = np.concatenate([[0.0], np.geomspace(0.003, 0.45, 23)])
-"""Shares of wrong labels that are tried; half of them wrong cannot be distinguished from a hard task."""
+"""Shares of wrong labels that are tried; half of them wrong looks like a hard task."""
 
 _SURE = 1e-4  # no confidence is read as surer than this: a thousand rows could not show it
 _DROP = 2.7055  # of twice the log likelihood at the ends of a 90 % interval

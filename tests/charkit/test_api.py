@@ -12,6 +12,7 @@ from charkit.answers.embed_plan import choose_options
 from charkit.api import fetch
 from charkit.cli.app import app
 from charkit.errors import OfflineError, UnknownNameError, UsageError
+from charkit.learners.draws import draws_of
 from charkit.tasks import lazy_task
 
 PACKAGES = ("charkit", "charkit.tasks", "charkit.encoders", "charkit.fisher")
@@ -77,8 +78,12 @@ def test_an_argument_of_another_type_is_named(tiny_bert):
         charkit.sweep([charkit.load_task(few())] * 2, encoder=tiny_bert)
 
 
-RENAMED = {"tasks": "tasks", "cache_dir": "store"}
-RENAMED = {"cache_dir": "store", "shard": "executor", "unlabelled": "evaluation"}
+RENAMED = {
+    "cache_dir": "store",
+    "shard": "executor",
+    "unlabelled": "evaluation",
+    "learner": "learners",
+}
 FUNCTIONS = {"encoders": "rank_encoders"}
 SCREEN = {
     "out",
@@ -117,7 +122,7 @@ def test_python_takes_what_the_command_takes(name):
         options -= {"layers"}  # of the files: EncodedTask.save takes it
     function = getattr(charkit, FUNCTIONS.get(name, name))
     objects = [charkit.load_task, charkit.load_encoder, charkit.EncodeOptions]
-    objects += [choose_options] if name == "embed" else []
+    objects += {"embed": [choose_options], "sweep": [draws_of]}.get(name, [])
     arguments = {a for f in (function, *objects) for a in inspect.signature(f).parameters}
     assert {RENAMED.get(option, option) for option in options} <= arguments
 

@@ -249,7 +249,8 @@ class _Tasks(Generic[J, R]):
                     yield from self._arrived(task)
         finally:
             for task in self._under_way:
-                ray.cancel(task, force=True)
+                # not by force: a reply that is on its way then ends Ray's driver (2.60, seen once)
+                ray.cancel(task)
 
     def _send(self) -> None:
         """Keep two tasks for every slot under way; a suspect job is a task of its own."""

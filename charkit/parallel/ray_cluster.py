@@ -238,19 +238,14 @@ class _Tasks(Generic[J, R]):
         """Yield index and result of every job as it arrives."""
         import ray
 
-        try:
-            while self._waiting or self._again or self._under_way:
-                self._send()
-                done, _ = ray.wait(list(self._under_way), num_returns=1)
-                more, _ = ray.wait(
-                    list(self._under_way), num_returns=len(self._under_way), timeout=0
-                )
-                for task in dict.fromkeys([*done, *more]):
-                    yield from self._arrived(task)
-        finally:
-            for task in self._under_way:
-                # not by force: a reply that is on its way then ends Ray's driver (2.60, seen once)
-                ray.cancel(task)
+        # What is under way when this ends early is left to Ray, which ends it with the driver: a
+        # cancelled task whose reply is on its way ends Ray 2.60 itself ("unexpected system state").
+        while self._waiting or self._again or self._under_way:
+            self._send()
+            done, _ = ray.wait(list(self._under_way), num_returns=1)
+            more, _ = ray.wait(list(self._under_way), num_returns=len(self._under_way), timeout=0)
+            for task in dict.fromkeys([*done, *more]):
+                yield from self._arrived(task)
 
     def _send(self) -> None:
         """Keep two tasks for every slot under way; a suspect job is a task of its own."""

@@ -670,7 +670,6 @@ def main() -> None:
     """Write all pages; those of studies only where their results are."""
     for name, page in PAGES.items():
         (HERE / name).write_text(page(), encoding="utf-8")
-    (ROOT / "README.md").write_text(with_answer(readme()), encoding="utf-8")
     if (ROOT / "results" / "pilot.md").is_file():
         (HERE / "img").mkdir(exist_ok=True)
         (HERE / "pilot.md").write_text(pilot_page(), encoding="utf-8")
@@ -694,6 +693,8 @@ def main() -> None:
         shutil.copy(ROOT / "results" / "figures" / "next_labels.svg", HERE / "img")
     if (ROOT / "results" / "robustness.json").is_file():
         (HERE / "robustness.md").write_text(robustness_page(), encoding="utf-8")
+    # last: it shows figures of the files above
+    (ROOT / "README.md").write_text(with_answer(readme()), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -141,6 +141,7 @@ def _module(place: Path) -> ModuleType:
 
 FIVE = ("<!-- five figures: begin -->", "<!-- five figures: end -->")
 ANSWER = ("<!-- answer: begin -->", "<!-- answer: end -->")
+AGAIN = ("<!-- again: begin -->", "<!-- again: end -->")
 QUALITY = ("<!-- quality: begin -->", "<!-- quality: end -->")
 STUDY = ("<!-- study: begin -->", "<!-- study: end -->")
 TRANSFER = ("<!-- other encoders: begin -->", "<!-- other encoders: end -->")
@@ -174,6 +175,23 @@ def with_answer(page: str) -> str:
         "![Expected accuracy by number of labels, with its 90 % interval](docs/img/answer.svg)"
     )
     return _replaced(page, "\n".join([*lines, picture, ""]), ANSWER)
+
+
+def with_grown(page: str, *, details: bool) -> str:
+    """Return a page with the second answer of `make demo` made anew, where the demo has run.
+
+    Args:
+        page: Its text.
+        details: Whether with the lines on labels needed and chances.
+    """
+    place = ROOT / "results" / "demo" / "grown" / "answer.json"
+    if not place.is_file():
+        return page
+    answer = json.loads(place.read_text(encoding="utf-8"))
+    summary = answer["summary"]
+    moved = [s for s in answer["sentences"] if " then, " in s] if details else []
+    lines = [*summary, "", *moved] if details else [s for s in summary if "was predicted" in s]
+    return _replaced(page, "\n".join(["```text", *lines, "```", ""]), AGAIN)
 
 
 def _learner_lines(answer: dict[str, Any]) -> list[str]:
@@ -260,6 +278,7 @@ def estimate_page() -> str:
     from metamodel.transfer import load_transfer
 
     page = _with_block(HERE / "estimate.md", transfer_block(load_transfer()), TRANSFER)
+    page = with_grown(page, details=True)
     found = ROOT / "results" / "quality.md"
     return _replaced(page, found.read_text(encoding="utf-8"), QUALITY) if found.is_file() else page
 
@@ -694,7 +713,9 @@ def main() -> None:
     if (ROOT / "results" / "robustness.json").is_file():
         (HERE / "robustness.md").write_text(robustness_page(), encoding="utf-8")
     # last: it shows figures of the files above
-    (ROOT / "README.md").write_text(with_answer(readme()), encoding="utf-8")
+    (ROOT / "README.md").write_text(
+        with_grown(with_answer(readme()), details=False), encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,9 @@ from glue_pilot.__main__ import run_study
 
 HERE = Path(__file__).parent
 QUESTION = "generated/sentiment?n_train=256&n_eval=500&difficulty=0.8"
+GROWN = QUESTION.replace("n_train=256", "n_train=512")
+"""The same texts, twice as many of them labelled."""
+
 TARGET = 0.9
 
 
@@ -31,6 +34,13 @@ def main() -> None:
     for line in answer.lines():
         typer.echo(harmless(line))
     answer.save(out / "answer")
+    typer.echo("\n256 more labels, and the same question again:\n")
+    with progress_shown(output) as progress:
+        grown = estimate(GROWN, target=TARGET, encoder=encoder, progress=progress)
+    grown = grown.compared_with(out / "answer")
+    for line in grown.summary():
+        typer.echo(harmless(line))
+    grown.save(out / "grown")
     typer.echo(f"\nThe answer as a page is {out}/answer/report.html.")
     typer.echo(f"The table is {out}/smoke.parquet, the summary {out}/smoke.md,")
     typer.echo(f"the learning curves {out}/figures/. Now your own data:")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from charkit.answers.advice import advise
 from charkit.answers.class_outlook import class_outlook
+from charkit.answers.earlier import digests_of
 from charkit.answers.expected import EstimateAnswer
 from charkit.answers.label_quality import label_quality
 from charkit.answers.learner_table import (
@@ -168,7 +169,7 @@ def answer_of(
         answer = reader.with_learners(answer, known.learners, encoder, right)
     advice = advise(sample, pilot, encoder, store=store, max_length=max_length, progress=whole)
     whole.finish()
-    return replace(answer, advice=advice)
+    return replace(answer, advice=advice, labelled_rows=digests_of(sample))
 
 
 def sizes_of(pilot: Pilot) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +14,7 @@ import pandas as pd
 
 from charkit.answers.advice import Advice
 from charkit.answers.class_outlook import ClassOutlook
+from charkit.answers.earlier import ANSWER, Earlier, compare, read_earlier
 from charkit.answers.label_quality import LabelQuality
 from charkit.answers.learner_table import LearnerTable
 from charkit.answers.quantities import (
@@ -76,6 +77,9 @@ class EstimateAnswer:
         zero_shot: Predictions that needed no label, next to trained heads; None where there are
             none.
         learners: Ways of training side by side; None where only the linear head is known.
+        labelled_rows: What later answers recognise the labelled rows by; see
+            `charkit.answers.earlier.digests_of`.
+        earlier: What earlier answers predicted, next to this one; None where there are none.
         notes: What was guessed, dropped, or left out.
         about: What made the answer: versions, keys.
         found: Whether the store had all evidence.
@@ -104,6 +108,8 @@ class EstimateAnswer:
     quality: LabelQuality | None = None
     zero_shot: ZeroShot | None = None
     learners: LearnerTable | None = None
+    labelled_rows: Mapping[str, Any] = field(default_factory=dict)
+    earlier: Earlier | None = None
     notes: tuple[str, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
     found: bool = False
@@ -142,6 +148,30 @@ class EstimateAnswer:
         deviation = (found.high - found.low) / 2 / _DEVIATIONS
         return equivalent_rows(deviation * math.sqrt(2 / math.pi), found.mean)
 
+    def compared_with(
+        self, earlier: str | Path | Mapping[str, Any] | EstimateAnswer
+    ) -> EstimateAnswer:
+        """Return the answer with what an earlier one predicted for the labels that there are now.
+
+        Answers before that one are compared as well. Where its rows are not all among today's,
+        nothing is compared, and `earlier` has the reason.
+
+        Args:
+            earlier: An answer about fewer of these rows: the folder that it was saved in, its
+                answer.json, what `charkit.answers.earlier.read_earlier` made of that, or the
+                answer itself.
+
+        Raises:
+            MissingError: There is no such file.
+            DataError: It is damaged, or no answer of charkit.
+        """
+        if isinstance(earlier, EstimateAnswer):
+            before: Mapping[str, Any] = earlier.to_dict()
+        else:
+            before = earlier if isinstance(earlier, Mapping) else read_earlier(earlier)
+        found = compare(self.to_dict(), before)
+        return replace(self, earlier=found if found.rounds or found.reason else None)
+
     def lines(self) -> list[str]:
         """Return the answer as sentences: the summary, then the details."""
         return [*self.summary(), *self.details()]
@@ -152,6 +182,8 @@ class EstimateAnswer:
         if self.need is not None:
             first.append(self.need.sentence(self.n_labels))
         first.append(self._curve_line())
+        if self.earlier is not None and self.earlier.short is not None and self.trustworthy:
+            first.append(self.earlier.short)
         then = [self._layer_line()]
         if self.purchase is not None:
             then.append(self.purchase.sentence(self.n_labels))
@@ -196,6 +228,8 @@ class EstimateAnswer:
         if self.need is not None and self.need.budgets:
             lines.append(self.need.chances)
         lines.append(self._wide_line())
+        if self.earlier is not None:
+            lines += self.earlier.lines()
         if self._evaluation_later and self.eval_accuracy is not None:
             lines.append(f"On {self.eval_what}, expect {self.eval_accuracy}.")
         shown = self.summary()
@@ -273,6 +307,7 @@ class EstimateAnswer:
             "encoder": people_name(self.encoder),
             "mode": self.mode,
             "question": question,
+            "metric": "accuracy",
             "n": self.n_labels,
             "n_classes": self.n_classes,
             "majority": self.majority,
@@ -297,11 +332,13 @@ class EstimateAnswer:
             "trustworthy": self.trustworthy,
             "contributions": self.contributions.to_dict("records"),
             "plan": None if self.purchase is None else self.purchase.row(),
+            "earlier": None if self.earlier is None else self.earlier.to_dict(),
             "observed": self.observed.to_dict("records"),
             "curve": self.curve.to_dict("records"),
             "summary": self.summary(),
             "sentences": self.lines(),
             "notes": list(self.notes),
+            "labelled_rows": dict(self.labelled_rows) or None,
             "manifest": dict(self.about),
         }
         return {name: _plain(value) for name, value in whole.items()}
@@ -351,7 +388,7 @@ class EstimateAnswer:
         with writing(place):
             place.mkdir(parents=True, exist_ok=True)
         whole = self.to_dict()
-        files = [write_whole(place / "answer.json", sealed_json(whole))]
+        files = [write_whole(place / ANSWER, sealed_json(whole))]
         if find_spec("matplotlib") is not None:
             files += save_figure(self.plot(), place / "curve")
         table = csv_of(self.curve)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -48,12 +48,6 @@ LearnerNames = Annotated[
         help="Ways of training to compare, such as probe,tuned. Default: all that are known.",
     ),
 ]
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        "--out", parser=o.path, help="Folder for the answer, the curve and a page to read."
-    ),
-]
 
 
 @dataclass(frozen=True)
@@ -85,6 +79,42 @@ class CompareOptions:
     learners: LearnerNames = None
 
 
+@dataclass(frozen=True)
+class KeepOptions:
+    """Where the answer goes, and which one came before it."""
+
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", parser=o.path, help="Folder for the answer, the curve and a page to read."
+        ),
+    ] = None
+    earlier: Annotated[
+        Path | None,
+        typer.Option(
+            "--earlier",
+            parser=o.path,
+            help="Answer about fewer of these labels: the folder or its answer.json. Shows what it "
+            "predicted, and what came. Default: the answer in --out, if there is one.",
+        ),
+    ] = None
+
+    def before(self) -> dict[str, Any] | None:
+        """Return the earlier answer; None where there is none.
+
+        Raises:
+            MissingError: There is none where --earlier says; --out cannot be written.
+            DataError: It is damaged, or no answer of charkit.
+        """
+        from charkit.answers.earlier import ANSWER, read_earlier
+
+        ready_folder(self.out)
+        if self.earlier is not None:
+            return read_earlier(self.earlier)
+        found = self.out is not None and (self.out / ANSWER).is_file()
+        return read_earlier(self.out / ANSWER) if self.out is not None and found else None
+
+
 @reported
 @o.takes_options
 def estimate(
@@ -99,7 +129,7 @@ def estimate(
     max_length: o.MaxLength = None,
     compare: CompareOptions,
     run: o.RunOptions,
-    out: Out = None,
+    keep: KeepOptions,
     show: o.ShowOptions,
 ) -> None:
     """Say what accuracy more labels would bring, and how many reach a target.
@@ -109,7 +139,7 @@ def estimate(
     output = show.output()
     from charkit.answers.estimate import estimate as estimate_accuracy
 
-    ready_folder(out)
+    before = keep.before()
     o.announce_hub(output, task, run.offline)
     with progress_shown(output) as progress:
         answer = estimate_accuracy(
@@ -123,7 +153,7 @@ def estimate(
             store=run.store(),
             progress=progress,
         )
-    _show(output, answer, out)
+    _show(output, answer if before is None else answer.compared_with(before), keep.out)
 
 
 def _show(output: Output, answer: EstimateAnswer, out: Path | None) -> None:

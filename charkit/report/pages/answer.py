@@ -28,6 +28,9 @@ _SLIDER_STEPS = (0.005, 0.001, 0.0001)
 _COLOURS = (2, 3, 6, 5)
 """Of the palette, for learners: none like the curve's own or the target's."""
 
+BEFORE = "line before"
+"""Class of the curve that the latest earlier answer predicted."""
+
 _MOST = 12
 """Further contributions share one row."""
 
@@ -97,7 +100,10 @@ def page_html(answer: Mapping[str, Any], *, title: str | None = None) -> str:
         n_cards=sum(
             map(
                 bool,
-                (read.sizes, read.learners, read.layers, read.classes, read.contributions, texts),
+                (
+                    *(read.sizes, read.earlier, read.learners, read.layers, read.classes),
+                    *(read.contributions, texts),
+                ),
             )
         ),
         numbers=data(
@@ -173,6 +179,7 @@ def value_range(answer: PageAnswer) -> tuple[float, float, float]:
     values = [v for p in answer.curve for v in (p.mean, p.low, p.high) if v is not None]
     values += [p.mean for rows in answer.others for p in rows if p.mean is not None]
     values += [value for _, value in answer.observed]
+    values += [p.mean for p in answer.before if p.mean is not None]
     values += [p.mean for k in answer.learners for p in k.points if p.mean is not None]
     if answer.need is not None and 0 <= answer.need.target <= 1:
         values.append(answer.need.target)
@@ -200,7 +207,11 @@ def draw_curve(answer: PageAnswer, *, kind: str = "plot") -> Markup:
     """
     if not answer.curve:
         return Markup("")
-    sizes = [p.n for p in answer.curve] + [n for n, _ in answer.observed] + [answer.n or 0]
+    sizes = (
+        [p.n for p in (*answer.curve, *answer.before)]
+        + [n for n, _ in answer.observed]
+        + [answer.n or 0]
+    )
     span = chart.size_span(n for n in sizes if n)
     low, high, step = value_range(answer)
     frames = {
@@ -237,7 +248,8 @@ def _shapes(answer: PageAnswer, frame: chart.Frame) -> list[Markup]:
 def learner_lines(answer: PageAnswer) -> list[tuple[str, str, list[chart.Point]]]:
     """Return class, name and points of each line next to the curve, which is the first learner's.
 
-    Levels, such as zero-shot predictions', have a line of their own.
+    Levels, such as zero-shot predictions', have a line of their own. What an earlier answer
+    predicted is the last one.
     """
     shown = {p.n for p in answer.curve}
     lines = []
@@ -246,6 +258,9 @@ def learner_lines(answer: PageAnswer) -> list[tuple[str, str, list[chart.Point]]
         if len({p.mean for p in points}) > 1:
             kind = f"line t{_COLOURS[k % len(_COLOURS)]} d{1 + k % 3}"
             lines.append((kind, learner.name, points))
+    if len(answer.before) > 1:
+        name = f"predicted with {labels(answer.earlier[-1].n)}"
+        lines.append((BEFORE, name, list(answer.before)))
     return lines
 
 

@@ -82,6 +82,15 @@ class PageLearner(NamedTuple):
         return next((p for p in self.points if p.n == n and p.mean is not None), None)
 
 
+class EarlierLine(NamedTuple):
+    """An earlier answer: its labels, what it predicted for today's, today's value, the outcome."""
+
+    n: int
+    then: Point
+    now: Point
+    found: str
+
+
 class ClassLine(NamedTuple):
     """One class: its name, its labels in the sample, its recall now and with the most labels."""
 
@@ -117,6 +126,8 @@ class PageAnswer:
         worth: Labelled rows that would show the same about it.
         zero_shot: Accuracy of predictions that needed no label.
         learners: Ways of training next to each other, the linear head first; at least two or none.
+        earlier: Earlier answers that are compared, the oldest first.
+        before: The curve that the latest of them predicted, as far as `curve` goes.
         notes: What was guessed, dropped or left out.
         texts: Names and values of what is known of the texts.
         verdicts: Warnings: code, sentence, severity.
@@ -145,6 +156,8 @@ class PageAnswer:
     worth: float | None
     zero_shot: float | None
     learners: Sequence[PageLearner]
+    earlier: Sequence[EarlierLine]
+    before: Sequence[Point]
     notes: Sequence[str]
     texts: Mapping[str, str]
     verdicts: Sequence[tuple[str, str, str]]
@@ -218,6 +231,8 @@ def read_answer(answer: Mapping[str, Any]) -> PageAnswer:
     rows = answer.get("layers") or ()
     layers = [_point(row, "layer", "score") for row in rows]
     evaluation = answer.get("eval_accuracy")
+    compared = [r for r in (answer.get("earlier") or {}).get("rounds") or () if r.get("predicted")]
+    before = _drawable([_point(row) for r in compared[-1:] for row in r.get("curve") or ()])
     return PageAnswer(
         task=str(answer.get("task") or ""),
         encoder=str(answer.get("encoder") or ""),
@@ -240,6 +255,16 @@ def read_answer(answer: Mapping[str, Any]) -> PageAnswer:
         worth=_number(answer, "worth_labelled_rows"),
         zero_shot=_number(answer.get("zero_shot") or {}, "accuracy"),
         learners=_learners(answer.get("learners") or ()),
+        earlier=[
+            EarlierLine(
+                round(_needed(r, "n")),
+                _point(r["predicted"]),
+                _point(r.get("now") or {}),
+                str(r.get("found") or ""),
+            )
+            for r in compared
+        ],
+        before=[p for p in before if curve and p.n <= curve[-1].n],
         notes=list(map(str, answer.get("notes") or ())),
         texts=_texts(answer),
         verdicts=verdicts,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 GOOD = ("sweep", "good.csv", "-e", "encoder", "--executor", "1")
-IN_FOLDER = {"good.csv", "encoder", "other.csv", "file/a.safetensors"}
+IN_FOLDER = {"good.csv", "encoder", "other.csv", "file/a.safetensors", "old"}
 EMBED = ("embed", "good.csv", "-e", "encoder")
 ESTIMATE = ("estimate", "good.csv", "-e", "encoder")
 NEXT = ("next", "good.csv", "-e", "encoder")
@@ -92,6 +92,14 @@ def _labels(labels: list[str]) -> Callable[[Path], None]:
     def spoil(folder: Path) -> None:
         rows = [f"the cat is {i} good,{label}" for i, label in enumerate(labels)]
         (folder / "good.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
+
+    return spoil
+
+
+def _old_answer(content: str) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        (folder / "old").mkdir()
+        (folder / "old" / "answer.json").write_text(content)
 
     return spoil
 
@@ -520,6 +528,22 @@ CASES = [
         "estimate_amounts_learners", "charkit estimate --learners of a regression task.",
         (*ESTIMATE, "--learners", "probe"), 3, "holds amounts: expected classes",
         _labels([f"{i}.5" for i in range(30)]),
+    ),
+    BadCommand(
+        "estimate_no_earlier_answer", "charkit estimate --earlier of a folder that is not there.",
+        (*ESTIMATE, "--earlier", "old"), 4, "no earlier answer: expected the folder of an earlier",
+        follow=lambda attempt: attempt.drop("--earlier"),
+    ),
+    BadCommand(
+        "estimate_foreign_answer",
+        "charkit estimate --out of a folder whose answer.json is another program's.",
+        (*ESTIMATE, "--out", "old"), 3, "answer.json cannot be read: expected what 'charkit estimate",
+        _old_answer('{"answer": 42}'), follow=_set("--out", "new"),
+    ),
+    BadCommand(
+        "estimate_damaged_answer", "charkit estimate --out of a folder whose answer.json is damaged.",
+        (*ESTIMATE, "--out", "old"), 3, "answer.json cannot be read: expected JSON",
+        _old_answer('{"accuracy": ['), follow=_set("--out", "new"),
     ),
     BadCommand(
         "estimate_cost_without_penalty", "charkit estimate --cost without --penalty.",

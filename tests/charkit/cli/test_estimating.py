@@ -105,6 +105,24 @@ def test_out_writes_the_answer(run, tmp_path):
     assert "0.85" in (tmp_path / "answer" / "report.html").read_text()
 
 
+def test_a_grown_file_is_compared_with_the_answer_in_the_folder(run, reviews, tmp_path):
+    out = tmp_path / "answer"
+    assert "was predicted" not in run("--out", out).stdout
+    table = pd.read_csv(reviews)
+    table.assign(stars=table["stars"].fillna("b")).to_csv(reviews, index=False)
+    grown = {"found": samples.evidence(120)}
+    result = run("--out", tmp_path / "new", "--earlier", out, **grown)
+    line = "With 90 labels, 80 % (75 to 85 %) was predicted for 120; now it is 80 % (75 to 85 %)"
+    assert line in result.stdout
+    assert line in run("--out", out, **grown).stdout  # the folder of --out needs no option
+    rounds = json.loads((out / "answer.json").read_text())["earlier"]["rounds"]
+    assert [r["n"] for r in rounds] == [90]
+    table.assign(stars=table["stars"].fillna("b").replace("b", "c")).to_csv(reviews, index=False)
+    changed = run("--out", out, **grown)
+    assert changed.exit_code == 0
+    assert "Not compared with the earlier answer: no row is of 'b' any more" in changed.stdout
+
+
 def test_zero_shot_predictions_stand_next_to_the_heads(run, reviews, tmp_path):
     labelled = pd.read_csv(reviews).dropna()
     labelled["stars"] = labelled["stars"].where(labelled.index % 5 > 0, "b")

@@ -14,7 +14,7 @@ beyond their weight decay.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -164,15 +164,17 @@ def fine_tune(
     _check_labels(codes, len(texts.texts), n_classes)
     recipe = default_recipe(len(codes), encoder.width) if recipe is None else recipe
     length = encoder.text_length(max_length)
-    copy = replace(encoder)
-    vars(copy)["model"] = replace(encoder, dtype="float32").model.requires_grad_(True)
+    copy = copy_to_train(encoder)
     tokens = tokenise(copy, texts.texts, texts.pairs, max_length=length)
     head = torch.nn.Linear(encoder.width, n_classes, device=encoder.device)
     torch.nn.init.zeros_(head.weight)
     torch.nn.init.zeros_(head.bias)
+    batches = list(
+        islice(_batches(tokens.lengths, recipe.batch, np.random.default_rng(seed)), recipe.n_steps)
+    )
     try:
         with _words_of(copy, tokens) as known:
-            losses, predicted = _train(copy, head, known, codes, recipe, pooling, seed)
+            losses, predicted = train_steps(copy, head, known, codes, batches, recipe, pooling)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -220,17 +222,46 @@ def _words_of(encoder: Encoder, tokens: Tokens) -> Iterator[Tokens]:
         encoder.model.set_input_embeddings(table)  # type: ignore[operator]
 
 
-def _train(
+def copy_to_train(encoder: Encoder) -> Encoder:
+    """Return a copy whose weights are float32 and get gradients; its arithmetic is the encoder's.
+
+    Args:
+        encoder: Stays as it is.
+    """
+    copy = replace(encoder)
+    vars(copy)["model"] = replace(encoder, dtype="float32").model.requires_grad_(True)
+    return copy
+
+
+def train_steps(
     encoder: Encoder,
     head: torch.nn.Linear,
     tokens: Tokens,
     codes: IntArray,
+    batches: Sequence[IntArray],
     recipe: Recipe,
-    pooling: Pooling,
-    seed: int,
+    pooling: Pooling = "mean",
+    *,
+    clip_head: bool = True,
 ) -> tuple[FloatArray, IntArray]:
-    """Train encoder and head; return the loss of each step and each text's last prediction."""
+    """Train encoder and head in place, a step a batch; stop where the loss is not a number.
+
+    Args:
+        encoder: From `copy_to_train`; weights that need no gradient stay.
+        head: Linear head on its pooled last state.
+        tokens: Of the training texts.
+        codes: Their classes, (n_samples,).
+        batches: Rows of each step.
+        recipe: Rates and weight decay; its number of steps and batch are those of ``batches``.
+        pooling: How tokens become one vector.
+        clip_head: Whether the head's gradient counts in the norm that is held at 1.
+
+    Returns:
+        The log loss of each step in nats, (n_steps,), NaN for steps that were not made; and each
+        text's last prediction, (n_samples,), -1 for none.
+    """
     body = [p for p in encoder.model.parameters() if p.requires_grad]
+    clipped = [*body, *head.parameters()] if clip_head else body
     optimiser = torch.optim.AdamW(
         [
             {"params": body, "lr": recipe.rate},
@@ -239,13 +270,12 @@ def _train(
         weight_decay=recipe.weight_decay,
         fused=encoder.device != "mps",
     )
-    n_steps = recipe.n_steps
+    n_steps = len(batches)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _share(step, n_steps))
     labels = torch.from_numpy(codes).to(encoder.device)
     losses = np.full(n_steps, np.nan)
     predicted = np.full(len(codes), -1, np.int64)
-    batches = _batches(tokens.lengths, recipe.batch, np.random.default_rng(seed))
-    for step, rows in enumerate(islice(batches, n_steps)):
+    for step, rows in enumerate(batches):
         logits = _logits(encoder, head, tokens, rows, pooling)
         wanted = labels[torch.from_numpy(rows).to(encoder.device)]
         loss = torch.nn.functional.cross_entropy(logits, wanted)
@@ -255,7 +285,7 @@ def _train(
         predicted[rows] = logits.detach().argmax(1).cpu().numpy()
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_([*body, *head.parameters()], _CLIP)
+        torch.nn.utils.clip_grad_norm_(clipped, _CLIP)
         optimiser.step()
         schedule.step()
     return losses, predicted

@@ -9,23 +9,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from charkit.cached import cached
 from charkit.durable import write_whole
 from charkit.encoders import Encoder
-from charkit.encoders.run import pool
-from charkit.encoders.tokens import Tokens, tokenise
+from charkit.encoders.tokens import tokenise
 from charkit.errors import DataError, UsageError
+from charkit.learners.tuning import Recipe, copy_to_train, train_steps
 from charkit.manifest import Clock, run_manifest
 from charkit.store import Store
 from charkit.tasks import Split, Task, nested_order
 
 KIND = "experts"
 _FORMAT = 1
-_CLIP = 1.0  # norm of the gradient, as in the fine-tuning of BERT (Devlin and others 2019)
-_WARM = 0.1  # share of the steps in which the rate rises, as there
 _COPIED = (".json", ".txt", ".model")
 
 
@@ -156,73 +152,31 @@ def tune(
 ) -> tuple[torch.nn.Module, list[float]]:
     """Fine-tune a copy of an encoder, mean pooling and a linear head on top.
 
-    Weights are kept in float32; the arithmetic is the encoder's own (bfloat16 by autocast).
-    There is no dropout, so the seed of the batches settles the result.
+    The steps are those of `charkit.learners`. The order of the texts and the head's first weights
+    differ from `charkit.learners.fine_tune`, and the head's gradient is not clipped: the study's
+    experts were made so, and others would be other encoders.
 
     Returns:
         The encoder's model without the head, and the mean log loss of each epoch.
     """
-    copy = replace(encoder, dtype="float32")
-    model = copy.model
+    copy = copy_to_train(encoder)
+    copy.model.requires_grad_(False)
     for block in copy.blocks[tuning.frozen :]:
         block.requires_grad_(True)
-    changed = [p for p in model.parameters() if p.requires_grad]
     tokens = tokenise(copy, texts.texts, texts.pairs, max_length=tuning.max_length)
-    labels = torch.from_numpy(np.array(texts.labels, np.int64)).to(encoder.device)
     rng = np.random.default_rng(tuning.seed)
     head = torch.nn.Linear(encoder.width, n_classes, device=encoder.device)
     with torch.no_grad():
         drawn = rng.normal(0, 0.02, (n_classes, encoder.width)).astype(np.float32)
         head.weight.copy_(torch.from_numpy(drawn))
         head.bias.zero_()
-    groups = [(changed, tuning.rate), (list(head.parameters()), tuning.head_rate)]
-    optimiser = torch.optim.AdamW(
-        [{"params": params, "lr": rate} for params, rate in groups], weight_decay=0.01, fused=True
-    )
-    n_steps = tuning.epochs * -(-len(texts) // tuning.batch)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _share(step, n_steps))
-    losses = []
+    batches = []
     for _ in range(tuning.epochs):
-        order, total = rng.permutation(len(texts)), 0.0
-        for start in range(0, len(order), tuning.batch):
-            rows = order[start : start + tuning.batch]
-            loss = _loss(copy, head, tokens, rows, labels, half=encoder.dtype == "bfloat16")
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(changed, _CLIP)
-            optimiser.step()
-            schedule.step()
-            total += float(loss.detach()) * len(rows)
-        losses.append(total / len(order))
-    return model.requires_grad_(False), losses
-
-
-def _share(step: int, n_steps: int) -> float:
-    """Return the share of the largest rate at a step: up over a tenth of them, then down."""
-    warm = max(1, round(_WARM * n_steps))
-    return min((step + 1) / warm, (n_steps - step) / max(1, n_steps - warm))
-
-
-def _loss(
-    encoder: Encoder,
-    head: torch.nn.Linear,
-    tokens: Tokens,
-    rows: NDArray[np.int64],
-    labels: Tensor,
-    *,
-    half: bool,
-) -> Tensor:
-    """Return the mean cross-entropy of a batch."""
-    ids, segments, mask = tokens.batch(rows)
-    inputs = {"input_ids": torch.from_numpy(ids).to(encoder.device)}
-    if segments is not None:
-        inputs["token_type_ids"] = torch.from_numpy(segments).to(encoder.device)
-    held = None
-    if mask is not None:
-        held = torch.from_numpy(mask).to(encoder.device)
-        inputs["attention_mask"] = held.long()
-    with torch.autocast(encoder.device, dtype=torch.bfloat16, enabled=half):
-        hidden = encoder.model(**inputs).last_hidden_state
-    pooled = pool(hidden, held, "mean")
-    wanted = labels[torch.from_numpy(rows).to(encoder.device)]
-    return torch.nn.functional.cross_entropy(head(pooled), wanted)
+        order = rng.permutation(len(texts))
+        batches += [order[k : k + tuning.batch] for k in range(0, len(order), tuning.batch)]
+    recipe = Recipe(len(batches), tuning.batch, tuning.rate, tuning.head_rate)
+    codes = np.array(texts.labels, np.int64)
+    losses, _ = train_steps(copy, head, tokens, codes, batches, recipe, clip_head=False)
+    sums = losses * [len(rows) for rows in batches]
+    means = sums.reshape(tuning.epochs, -1).sum(1) / len(texts)
+    return copy.model.requires_grad_(False), means.tolist()

@@ -32,27 +32,44 @@ def metadata_tuned(
     ship: Annotated[
         bool, typer.Option("--ship", help="Join the rows to the table of the package.")
     ] = False,
+    afresh: Annotated[
+        bool, typer.Option("--afresh", help="Train again what the package's table has.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be computed, and stop.")
     ] = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Compare fine-tuning with linear heads on the same draws; stop it at any time, it goes on."""
+    """Compare fine-tuning with linear heads on the same draws; a stopped run goes on.
+
+    Draws that the package's table has are taken from there.
+    """
     output = o.output_of("table", quiet, verbose=False, log_file=None)
     from charkit.heads.records import write_table
     from charkit.learners.draws import plan_rows, run_draws
     from charkit.store import Store
-    from glue_pilot.tuned_study import read_tuned_study, ship_outcomes, study_draws
+    from glue_pilot.tuned_study import (
+        join_outcomes,
+        published_rows,
+        read_tuned_study,
+        ship_outcomes,
+        study_draws,
+    )
 
     begun = time.monotonic()
     spec = read_tuned_study(study)
     spec = replace(spec, encoder=encoder or spec.encoder, device=device, dtype=dtype)
     store = o.store_at(cache_dir) or Store()
     draws = study_draws(spec, tasks, store)
+    n_draws = len(draws)
+    draws, published = (draws, None) if afresh else published_rows(draws)
+    n_published = n_draws - len(draws)
     if dry_run:
         rows = plan_rows(draws, store)
         total = sum(row["hours"] for row in rows)
         notes = [f"about {total:.2g} hours on one core or GPU of this machine at its present load"]
+        if n_published:
+            notes.append(f"{n_published} further draws are in the table of the package")
         output.rows(rows, key="sizes", extra={"notes": notes})
         return
     ready_folder(out)
@@ -65,6 +82,8 @@ def metadata_tuned(
             progress=progress,
             every=lambda found: write_table(found, place),
         )
+    if published is not None:
+        table = join_outcomes(published, table)
     write_table(table, place)
     if ship:
         ship_outcomes(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from charkit.config import people_name
 from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.encoders.load import LazyEncoder
 from charkit.errors import UsageError
@@ -23,6 +25,8 @@ from glue_pilot.stats import resampled
 
 SHIPPED = Path(__file__).parents[1] / "metamodel" / "shipped" / "learner_outcomes.parquet"
 """The table that the package holds: all encoders."""
+
+_DRAW = ["encoder", "task", "n_train", "seed"]
 
 
 @dataclass(frozen=True)
@@ -108,19 +112,60 @@ def study_draws(study: TunedStudy, root: Path | None, store: Store) -> list[Draw
     return sorted(draws, key=lambda draw: draw.seed)
 
 
+def published_rows(draws: Sequence[Draw], place: Path = SHIPPED) -> tuple[list[Draw], pd.DataFrame]:
+    """Return the draws that are still to be made, and the published rows of the others.
+
+    A draw is published where the table has all of its learners, for the same encoder by name,
+    task, corpus, size and seed, on as many evaluation texts of as many classes with the same
+    majority. The table does not know the texts themselves, nor the arithmetic.
+
+    Args:
+        draws: From `study_draws`.
+        place: The package's table.
+    """
+    if not place.is_file():
+        return list(draws), pd.DataFrame(columns=list(COLUMNS))
+    table = pd.read_parquet(place)
+    groups = dict(list(table.groupby([*_DRAW, "corpus", "n_eval", "n_classes"])))
+    todo, found = [], []
+    for draw in draws:
+        labels = np.asarray(draw.evaluation.labels, np.int64)
+        name = people_name(draw.encoder.name)
+        key = (name, draw.task, len(draw.train), draw.seed, draw.corpus, len(labels))
+        rows = groups.get((*key, draw.n_classes), table.head(0))
+        rows = rows[rows["learner"].isin(draw.learners)]
+        majority = np.bincount(labels).max() / len(labels)
+        same = bool(np.isclose(rows["majority"], majority).all())
+        if same and set(rows["learner"]) == set(draw.learners):
+            found.append(rows)
+        else:
+            todo.append(draw)
+    return todo, pd.concat(found) if found else table.head(0)
+
+
+def join_outcomes(kept: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of two tables, the second's where both have a run.
+
+    Args:
+        kept: Columns of `charkit.learners.draws.COLUMNS`.
+        table: The same.
+    """
+    parts = [part for part in (kept, table) if len(part)]
+    joined = pd.concat(parts, ignore_index=True) if parts else table
+    order = [*_DRAW, "learner"]
+    joined = joined.drop_duplicates(order, keep="last")
+    return joined[list(COLUMNS)].sort_values(order, ignore_index=True)
+
+
 def ship_outcomes(table: pd.DataFrame, place: Path = SHIPPED) -> None:
-    """Write a table's rows to the package's, in place of earlier ones of the same encoders.
+    """Write a table's rows to the package's, in place of earlier ones of the same runs.
 
     Args:
         table: From `charkit.learners.draws.run_draws`.
         place: The package's table; made when absent.
     """
     kept = pd.read_parquet(place) if place.is_file() else table.head(0)
-    kept = kept[~kept["encoder"].isin(table["encoder"])]
-    parts = [part for part in (kept, table) if len(part)]
-    joined = pd.concat(parts, ignore_index=True) if parts else table
-    order = ["encoder", "task", "n_train", "seed", "learner"]
-    write_table(joined[list(COLUMNS)].sort_values(order, ignore_index=True), place)
+    write_table(join_outcomes(kept, table), place)
 
 
 def gain_rows(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -148,8 +148,10 @@ def _failures(table: pd.DataFrame) -> list[str]:
     failed = table[table["failed"]]
     if failed.empty:
         return []
-    first, n_runs = failed.iloc[0], int((table["learner"] == "tuned").sum())
+    first = failed.iloc[0]
+    n_runs = int(table["learner"].isin(failed["learner"].unique()).sum())
     return [
         f"{len(failed)} of {n_runs} runs of fine-tuning failed, the first at {first['n_train']} "
-        f"texts ({first['failure']}). Trust the other learners there, or add labels."
+        f"texts ({first['learner']}: {first['failure']}). Trust the other learners there, or add "
+        "labels."
     ]

@@ -59,7 +59,7 @@ class GridOptions:
         str | None,
         typer.Option(
             "--learner",
-            help="Compare ways to train: probe, last_layer, concat, tuned (full fine-tuning).",
+            help="Compare ways to train: probe, last_layer, concat, tuned (all weights), setfit.",
         ),
     ] = None
 

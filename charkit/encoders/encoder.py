@@ -191,7 +191,7 @@ class Encoder:
         import torch
 
         # weights made in a caller's inference mode would never allow a backward pass
-        with torch.inference_mode(False), torch.random.fork_rng(devices=[]), _quiet_transformers():
+        with torch.inference_mode(False), torch.random.fork_rng(devices=[]), quiet_transformers():
             model = _draw_model(self) if self.random_seed is not None else _read_model(self)
             model.requires_grad_(False)
             return model.eval().to(device=self.device, dtype=torch_dtype(self.dtype))
@@ -211,7 +211,7 @@ class Encoder:
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """Keep transformers' progress bars and load reports off the terminal, then restore."""
     from transformers.utils import logging
 
@@ -243,7 +243,7 @@ def _read_tokenizer(encoder: Encoder) -> Any:
     with (
         foreign(what, expected=f"the files of a {encoder.family} tokenizer", advice=AGAIN),
         only_these(folder, names, made) as place,
-        _quiet_transformers(),
+        quiet_transformers(),
     ):
         from transformers import AutoTokenizer
 

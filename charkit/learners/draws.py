@@ -19,6 +19,7 @@ from charkit.encoders.tokens import tokenise
 from charkit.errors import DataError
 from charkit.heads.estimate import encode_seconds, matmul_rate, n_tokens
 from charkit.heads.records import write_table
+from charkit.learners.contrastive import n_iterations
 from charkit.learners.outcomes import compare_learners
 from charkit.learners.tuning import default_recipe
 from charkit.manifest import Clock, run_manifest
@@ -72,6 +73,8 @@ class Draw:
         """What determines the entry; its `content_hash` is its key in the store."""
         encoder = _loaded(self.encoder)
         recipe = default_recipe(len(self.train), encoder.width)
+        pairs = n_iterations(len(self.train))
+        more = {"n_iterations": pairs} if "setfit" in self.learners else {}
         return {
             "kind": KIND,
             "format": _FORMAT,
@@ -86,6 +89,7 @@ class Draw:
             "max_length": encoder.text_length(self.max_length),
             "learners": list(self.learners),
             "recipe": asdict(recipe) if "tuned" in self.learners else None,
+            **more,
         }
 
 
@@ -262,7 +266,7 @@ def read_draws(draws: Sequence[Draw], store: Store) -> pd.DataFrame:
 def plan_rows(draws: Sequence[Draw], store: Store) -> list[dict[str, Any]]:
     """Return what a run would do, one row a size: draws, how many are missing, their hours.
 
-    A step of fine-tuning is counted as three forward passes of its texts.
+    A step of training is counted as three forward passes of its texts.
     """
     rows = []
     for size in sorted({len(draw.train) for draw in draws}):
@@ -282,6 +286,9 @@ def draw_seconds(draw: Draw) -> float:
     if "tuned" in draw.learners:
         recipe = default_recipe(n, encoder.width)
         texts = recipe.n_steps * min(recipe.batch, n)
+        tokens += held_out + (1 + _BACKWARD) * n_tokens(draw.train, texts, max_length=length)
+    if "setfit" in draw.learners:
+        texts = 2 * 2 * n_iterations(n) * n  # pairs of both kinds, two texts each
         tokens += held_out + (1 + _BACKWARD) * n_tokens(draw.train, texts, max_length=length)
     return encode_seconds(encoder, tokens, _rate(encoder.device, encoder.dtype))
 

@@ -16,21 +16,26 @@ from charkit.encoders import Encoder, encode
 from charkit.errors import UnknownNameError, UsageError
 from charkit.heads.out_of_fold import SampleHeads, fit_sample_heads
 from charkit.heads.scores import predicted_classes, row_log_loss
-from charkit.learners.tuning import Recipe, fine_tune
+from charkit.learners.contrastive import SetFitted, check_setfit, fit_setfit
+from charkit.learners.tuning import Recipe, Tuned, fine_tune
 from charkit.tasks import Split
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-LEARNERS = ("probe", "last_layer", "concat", "tuned")
+BUILT_IN = ("probe", "last_layer", "concat", "tuned")
 """``probe``: linear head on the layer with the lowest leave-one-out log loss; ``last_layer``: on
 the last one; ``concat``: on all layers side by side; ``tuned``: full fine-tuning."""
+
+LEARNERS = (*BUILT_IN, "setfit")
+"""Those, and ``setfit``, which needs the package of that name."""
 
 
 def check_learners(learners: Sequence[str]) -> tuple[str, ...]:
     """Return the learners, each once.
 
     Raises:
+        MissingError: One needs a package that is not installed.
         UnknownNameError: One is not known.
         UsageError: There is none.
     """
@@ -39,6 +44,8 @@ def check_learners(learners: Sequence[str]) -> tuple[str, ...]:
             raise UnknownNameError("learner", name, LEARNERS)
     if not learners:
         raise UsageError(f"learners: expected at least one of {', '.join(LEARNERS)}, got none.")
+    if "setfit" in learners:
+        check_setfit()
     return tuple(dict.fromkeys(learners))
 
 
@@ -48,7 +55,7 @@ def compare_learners(
     evaluation: Split,
     n_classes: int,
     *,
-    learners: Sequence[str] = LEARNERS,
+    learners: Sequence[str] = BUILT_IN,
     seed: int = 0,
     recipe: Recipe | None = None,
     max_length: int | None = None,
@@ -61,7 +68,7 @@ def compare_learners(
         evaluation: Labelled evaluation texts.
         n_classes: Number of classes of the task.
         learners: Of `LEARNERS`.
-        seed: Of fine-tuning.
+        seed: Of fine-tuning and of SetFit.
         recipe: Of fine-tuning; default `charkit.learners.default_recipe`.
         max_length: Most tokens of a text.
 
@@ -69,32 +76,36 @@ def compare_learners(
         One row a learner: ``learner``; ``layer``, the layer read, -1 for all of them;
         ``accuracy`` and ``log_loss`` (nats) on the evaluation texts, NaN for a run that diverged;
         ``left_out_accuracy`` and ``left_out_loss`` of the training texts from heads without them,
-        NaN for ``tuned``; ``failed`` and ``failure``; ``seconds`` of processor time.
+        NaN for ``tuned`` and ``setfit``; ``failed`` and ``failure``; ``seconds`` of processor time.
 
     Raises:
         DataError: Fewer than two classes have a text.
+        MissingError: A learner needs a package that is not installed.
         UnknownNameError: A learner is not known.
     """
     names = check_learners(learners)
     labels = np.array(train.labels, np.int64)
     truth = np.array(evaluation.labels, np.int64)
     rows: list[dict[str, Any]] = []
-    if set(names) - {"tuned"}:
+    if set(names) - {"tuned", "setfit"}:
         begun = time.process_time()
         states = _states(encoder, train, max_length)
         held_out = _shared_states(encoder, evaluation, max_length)
         encoding = time.process_time() - begun
         rows = _heads(names, states, labels, held_out, truth, n_classes, encoding)
-    if "tuned" in names:
+    for name in [name for name in ("tuned", "setfit") if name in names]:
         begun = time.process_time()
-        tuned = fine_tune(
-            encoder, train, labels, n_classes, seed=seed, recipe=recipe, max_length=max_length
-        )
+        options: dict[str, Any] = {"seed": seed, "max_length": max_length}
+        found: Tuned | SetFitted
+        if name == "tuned":
+            found = fine_tune(encoder, train, labels, n_classes, recipe=recipe, **options)
+        else:
+            found = fit_setfit(encoder, train, labels, n_classes, **options)
         scores = {"accuracy": np.nan, "log_loss": np.nan}
-        if np.isfinite(tuned.losses).all():
-            scores = _scores(tuned.probabilities(evaluation), truth)
+        if not found.failure.startswith("diverged"):
+            scores = _scores(found.probabilities(evaluation), truth)
         seconds = time.process_time() - begun
-        rows.append(_row("tuned", encoder.n_layers, scores, seconds, failure=tuned.failure))
+        rows.append(_row(name, encoder.n_layers, scores, seconds, failure=found.failure))
     return rows
 
 

@@ -161,7 +161,7 @@ def fine_tune(
         UsageError: An argument is out of range.
     """
     codes = np.array(labels, np.int64)
-    _check_labels(codes, len(texts.texts), n_classes)
+    check_labels(codes, len(texts.texts), n_classes)
     recipe = default_recipe(len(codes), encoder.width) if recipe is None else recipe
     length = encoder.text_length(max_length)
     copy = copy_to_train(encoder)
@@ -188,7 +188,18 @@ def fine_tune(
     return Tuned(copy, head.requires_grad_(False), pooling, length, losses, failure)
 
 
-def _check_labels(codes: IntArray, n_samples: int, n_classes: int) -> None:
+def check_labels(codes: IntArray, n_samples: int, n_classes: int) -> None:
+    """Check the classes of training texts.
+
+    Args:
+        codes: Class codes, (n_samples,).
+        n_samples: Number of texts.
+        n_classes: Number of classes of the task.
+
+    Raises:
+        DataError: Fewer than two classes have a text.
+        UsageError: Codes are out of range, or their number is not that of the texts.
+    """
     if codes.shape != (n_samples,):
         raise UsageError(f"labels: expected one a text, ({n_samples},), got {codes.shape}.")
     if len(codes) and not 0 <= codes.min() <= codes.max() < n_classes:

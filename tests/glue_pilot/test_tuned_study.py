@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from charkit import generated_task
 from charkit.errors import UnknownNameError, UsageError
 from charkit.learners.draws import COLUMNS
+from glue_pilot import tuned_study
 from glue_pilot.__main__ import app
 from glue_pilot.metadata_study import read_metadata_study
 from glue_pilot.tuned_study import gain_rows, read_tuned_study, ship_outcomes, study_draws
@@ -131,14 +132,40 @@ def test_gains_are_means_over_corpora_and_failures_are_counted():
     assert row["better"] == pytest.approx(2 / 3)
 
 
-def test_shipped_rows_of_other_encoders_stay(tmp_path):
+def test_shipped_rows_of_other_runs_stay(tmp_path):
     place = tmp_path / "shipped.parquet"
     ship_outcomes(outcomes("a", [0.1]), place)
     ship_outcomes(outcomes("b", [0.1, 0.2]), place)
     ship_outcomes(outcomes("a", [0.3]), place)
     table = pd.read_parquet(place)
     assert table.groupby("encoder").size().to_dict() == {"a": 2, "b": 4}
+    ship_outcomes(outcomes("b", [0.3]), place)  # of the first task only
+    assert pd.read_parquet(place).groupby("encoder").size().to_dict() == {"a": 2, "b": 4}
     assert table[table["encoder"] == "a"]["accuracy"].max() == pytest.approx(0.8)
+
+
+def test_draws_that_are_published_are_not_made_again(toml, tmp_path, tmp_store, monkeypatch):
+    place = tmp_path / "shipped.parquet"
+    monkeypatch.setattr(tuned_study, "SHIPPED", place)
+    monkeypatch.setattr(tuned_study.published_rows, "__defaults__", (place,))
+    cache = ("--cache-dir", tmp_path / "cache", "--dtype", "float32", "--out", tmp_path / "out")
+    run(toml, *cache, "--quiet")
+    made = pd.read_parquet(tmp_path / "out" / "tiny.parquet")
+    first = made[made["seed"] == 0]
+    ship_outcomes(first.assign(accuracy=0.123), place)
+    draws = study_draws(read_tuned_study(toml), None, tmp_store)
+    todo, found = tuned_study.published_rows(draws)
+    assert [draw.seed for draw in todo] == [1, 1]
+    assert len(found) == len(first)
+    run(toml, *cache, "--quiet")
+    joined = pd.read_parquet(tmp_path / "out" / "tiny.parquet")
+    assert len(joined) == len(made)
+    assert (joined.loc[joined["seed"] == 0, "accuracy"] == 0.123).all()
+    assert "4 further draws are in the table" in " ".join(run(toml, *cache, "--dry-run").split())
+    run(toml, *cache, "--quiet", "--afresh")
+    assert pd.read_parquet(tmp_path / "out" / "tiny.parquet").equals(made)
+    ship_outcomes(first.assign(majority=0.99), place)  # other evaluation texts
+    assert len(tuned_study.published_rows(draws)[0]) == len(draws)
 
 
 def test_a_study_can_run_another_encoder(toml, tmp_store, other_tiny_bert):

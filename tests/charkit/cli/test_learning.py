@@ -51,13 +51,15 @@ def test_a_dry_run_states_hours(run):
 def test_a_diverging_run_is_a_sentence(run, monkeypatch):
     class Diverged:
         failure = "diverged: the loss is not a number at step 3 of 24"
-        losses = float("nan")
 
     monkeypatch.setattr(outcomes, "fine_tune", lambda *_, **__: Diverged())
     found = run("--learner", "tuned", "--sizes", "16", "--seeds", "5")
     assert found.exit_code == 0, found.output
     flat = " ".join(found.stdout.split())
-    assert "1 of 1 runs of fine-tuning failed, the first at 16 texts (diverged: the loss" in flat
+    assert (
+        "1 of 1 runs of fine-tuning failed, the first at 16 texts (tuned: diverged: the loss"
+        in flat
+    )
     assert "Trust the other learners there, or add labels." in flat
 
 

@@ -12,10 +12,10 @@ from charkit.encoders import encode, load_encoder
 from charkit.encoders.load import LazyEncoder
 from charkit.errors import DataError, UnknownNameError, UsageError
 from charkit.heads.out_of_fold import fit_sample_heads
-from charkit.learners import LEARNERS, compare_learners
+from charkit.learners import compare_learners
 from charkit.learners import draws as draws_module
 from charkit.learners.draws import COLUMNS, draws_of, plan_rows, run_draws
-from charkit.learners.outcomes import check_learners, side_by_side
+from charkit.learners.outcomes import BUILT_IN, check_learners, side_by_side
 from charkit.learners.tuning import Recipe
 from charkit.tasks import load_task
 
@@ -39,7 +39,7 @@ def rows(encoder, task):
 
 
 def test_every_learner_has_a_row(rows):
-    assert tuple(rows) == LEARNERS
+    assert tuple(rows) == BUILT_IN
     assert all(0 <= row["accuracy"] <= 1 and row["log_loss"] > 0 for row in rows.values())
     assert np.isnan(rows["tuned"]["left_out_loss"])
 

@@ -357,17 +357,20 @@ class EstimateAnswer:
 
         own = self.curve[self.curve["layer"] == self.layer]
         title = self.summary()[0].removesuffix(".")
+        lines = {} if self.learners is None else self.learners.drawn()
         return forecast_curve(
             own[["n", "mean", "low", "high"]],
             title=title,
             caption=f"Line: expected accuracy of a linear head on layer {self.layer} of "
             f"{people_name(self.encoder)}; band: 90 % interval"
+            + ("; dashes: other ways of training" if lines else "")
             + ("; dots: measured on the sample." if len(self.observed) else "."),
             present=self.n_labels or None,
             observed=self.observed,
             target=None if self.need is None else self.need.target,
             majority=self.majority,
             zero_shot=None if self.zero_shot is None else self.zero_shot.accuracy,
+            others=lines,
         )
 
     def save(self, folder: str | Path) -> list[Path]:

@@ -73,6 +73,14 @@ class LearnerTable:
             if int(n) in self.sizes
         ]
 
+    def drawn(self) -> dict[str, pd.DataFrame]:
+        """Return the curve of each way of training but the linear head, by its name for people."""
+        return {
+            people_learner(name): table
+            for name, table in self.curves.items()
+            if name not in (PROBE, ZERO_SHOT) and len(table)
+        }
+
     def crossing_rows(self) -> list[dict[str, Any]]:
         """Return one row a pair: a, b, n, low, high, and what `Crossing` has more."""
         return [dict(vars(crossing)) for crossing in self.crossings]

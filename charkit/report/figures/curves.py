@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -176,6 +178,7 @@ def forecast_curve(
     target: float | None = None,
     majority: float | None = None,
     zero_shot: float | None = None,
+    others: Mapping[str, pd.DataFrame] | None = None,
 ) -> Figure:
     """Draw an expected learning curve: the mean as a line, its interval as a band.
 
@@ -188,6 +191,7 @@ def forecast_curve(
         target: The accuracy asked for.
         majority: The accuracy of always saying the largest class.
         zero_shot: The accuracy of predictions that needed no label.
+        others: Name of another way of training -> columns ``n``, ``mean``: a line of dashes.
 
     Raises:
         MissingError: matplotlib is not installed.
@@ -201,6 +205,16 @@ def forecast_curve(
         n, rows["low"].to_numpy(), rows["high"].to_numpy(), color=colour, alpha=0.18, linewidth=0
     )
     axes.plot(n, mean, color=colour, linewidth=2.4, zorder=4)
+    dashes = cycle(_CONTROL_DASHES.values())
+    lines = [
+        axes.plot(
+            line["n"].to_numpy(), line["mean"].to_numpy(),
+            color=INK, linewidth=1.3, linestyle=next(dashes), zorder=4, label=safe(name),
+        )[0]
+        for name, line in (others or {}).items()
+    ]  # fmt: skip
+    if lines:
+        axes.legend(handles=lines, loc="lower right", fontsize=SMALL, frameon=False)
     if observed is not None and len(observed):
         axes.plot(
             observed["n"].to_numpy(), observed["accuracy"].to_numpy(),

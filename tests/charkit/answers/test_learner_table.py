@@ -70,6 +70,18 @@ def test_the_sentence_is_in_the_summary_and_the_rest_in_the_details(ask):
     assert "On the 30 evaluation texts, expect" in details
 
 
+def test_the_plot_has_a_line_of_each(ask):
+    pytest.importorskip("matplotlib")
+    figure = ask().plot()
+    (axes,) = figure.axes
+    names = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert names == ["head on all layers", "fine-tuning"]
+    lines = {line.get_label(): line for line in axes.get_lines()}
+    curve = ask().learners.curves["tuned"]
+    assert lines["fine-tuning"].get_ydata().tolist() == curve["mean"].tolist()
+    assert ask(learners="probe").plot().axes[0].get_legend() is None
+
+
 def test_json_has_learners_and_crossings_and_the_old_keys(ask):
     said = ask().to_dict()
     assert [row["learner"] for row in said["learners"]] == ["probe", "concat", "tuned"]

@@ -37,7 +37,7 @@ class StoreEntry:
         kind: What it holds, for instance ``"states"``.
         key: Content hash of the configuration that made it.
         folder: Its folder; `path` is the same as a Path.
-        n_bytes: Size of all its files.
+        n_bytes: Size of its files; of a finished one, of those that ``run.json`` lists.
         created: When it was finished (for others: last changed), UTC.
         state: See `EntryState`.
     """
@@ -229,19 +229,20 @@ def check_entry(folder: Path, *, deep: bool) -> list[StoreProblem]:
 def describe_entry(kind: str, folder: Path, state: EntryState) -> StoreEntry | None:
     """Describe a folder of a store; None when another process has just taken it away."""
     try:
-        sizes = [p.lstat().st_size for p in folder.rglob("*") if _is_file(p)]
+        run = read_run(folder)
+    except ValueError:
+        run = {}
+    complete = state == "complete" and bool(run)
+    try:
+        inside = [folder / n for n in (RUN_FILE, *run["files"])] if complete else folder.rglob("*")
+        n_bytes = sum(p.lstat().st_size for p in inside if _is_file(p))
         changed = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
     except FileNotFoundError:
         return None
     except OSError:  # a folder that may not be read is there all the same
-        sizes, changed = [], datetime.fromtimestamp(0, UTC)
-    try:
-        run = read_run(folder)
-    except ValueError:
-        run = {}
-    created = created_at(run) if state == "complete" and run else changed
-    key = folder.name.partition("~")[0]
-    return StoreEntry(kind, key, str(folder), sum(sizes), created, state)
+        n_bytes, changed = 0, datetime.fromtimestamp(0, UTC)
+    created = created_at(run) if complete else changed
+    return StoreEntry(kind, folder.name.partition("~")[0], str(folder), n_bytes, created, state)
 
 
 def _names_in(folder: Path) -> set[str]:

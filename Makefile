@@ -102,7 +102,7 @@ encoder-transfer: setup ## Judge the metamodel under other encoders: ENCODERS="m
 	$(BIN)/python -m glue_pilot transfer $(foreach e,$(ENCODERS),--tables $(TABLES)/transfer/$(call name_of,$(e))) $(if $(SMOKE),--out $(TABLES)/transfer,--ship)
 
 test: setup lint types ## Run the linter, the type checker and the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-wheel: setup ## Install the wheel in a clean environment without extras and answer there (minutes)
 	$(BIN)/python -m pytest tests/try_wheel.py

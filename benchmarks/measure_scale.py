@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -146,13 +148,39 @@ def timed_sweep(store: Store, executor: Executor, n_seeds: int) -> dict[str, Any
     }
 
 
-def sweep_figures(store: Store, n_seeds: int) -> tuple[list[Figure], dict[str, Any]]:
+def separate_sweep(root: Path, n_seeds: int) -> float:
+    """Return the seconds of a sweep with its own store, its texts encoded before."""
+    store = Store(root)
+    encoded(store)
+    return float(timed_sweep(store, InProcess(), n_seeds)["seconds"])
+
+
+def machine_limit(root: Path, n_seeds: int) -> float:
+    """Return how many times one process two are when they share no work and no store.
+
+    Two cores share memory and caches, and some share a core's arithmetic as well: twice the
+    processes are rarely twice the speed.
+    """
+    one = separate_sweep(root / "one", n_seeds)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(N_WORKERS, mp_context=context) as pool:
+        runs = [pool.submit(separate_sweep, root / str(i), n_seeds) for i in range(N_WORKERS)]
+        return N_WORKERS * one / max(run.result() for run in runs)
+
+
+def encoded(store: Store) -> None:
+    """Fill a store with the states that the sweep reads."""
     encoder = load_encoder("minilm", device="cpu", dtype="float32")
     for task in tasks():
         for split in (task.train, task.evaluation):
             encode_to_store(encoder, split, store=store)
+
+
+def sweep_figures(store: Store, n_seeds: int) -> tuple[list[Figure], dict[str, Any]]:
+    encoded(store)
     two = timed_sweep(store, Processes(N_WORKERS), n_seeds)
     one = timed_sweep(store, InProcess(), n_seeds)
+    limit = machine_limit(store.root.parent / "limit", max(1, n_seeds // 3))
     cells = f"{one['cells']:,} cells"
     return [
         figure(
@@ -162,6 +190,7 @@ def sweep_figures(store: Store, n_seeds: int) -> tuple[list[Figure], dict[str, A
             baseline=one["cells"] / one["seconds"],
             bar=1.8,
         ),
+        figure("two sweeps at once that share nothing / one: this machine's limit", limit, "times"),
         *(
             figure(
                 f"remaining time after the first tenth, {name}: off by at most",

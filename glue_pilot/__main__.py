@@ -17,7 +17,7 @@ from charkit.escape import harmless
 from charkit.parallel import Shard
 from glue_pilot.experiment_commands import experiment
 from glue_pilot.learner_commands import learners
-from glue_pilot.quality_command import quality_study
+from glue_pilot.study_commands import encoder_study, quality_study
 from glue_pilot.tuned_command import metadata_tuned
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ app = typer.Typer(
 
 app.command()(experiment)
 app.command("quality-study")(quality_study)
+app.command("encoder-study")(encoder_study)
 app.command()(learners)
 app.command("metadata-tuned")(metadata_tuned)
 

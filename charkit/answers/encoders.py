@@ -129,7 +129,7 @@ def plan_encoders(
     failed: list[FailedEncoder] = []
     for choice, name in zip(encoder, names, strict=True):
         try:
-            found.append(_loaded(choice))
+            found.append(load_choice(choice))
         except CharkitError as error:
             failed.append(FailedEncoder(name, error))
     plans = []
@@ -155,8 +155,12 @@ def plan_encoders(
     return plans, failed
 
 
-def _loaded(encoder: EncoderChoice) -> Encoder:
-    """Return the encoder; ``random:NAME`` with random weights."""
+def load_choice(encoder: EncoderChoice) -> Encoder:
+    """Return the encoder; ``random:NAME`` with random weights.
+
+    Raises:
+        CharkitError: It cannot be had; `charkit.encoders.load_encoder` names what can go wrong.
+    """
     if isinstance(encoder, str):
         encoder = LazyEncoder(encoder)
     if not isinstance(encoder, LazyEncoder) or not encoder.name.startswith(RANDOM_PREFIX):

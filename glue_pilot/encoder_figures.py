@@ -1,0 +1,423 @@
+"""What the study of encoders found: the regret of every rule, ties, a page and figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from charkit.config import people_name
+from charkit.durable import write_whole
+from charkit.heads.encoder_choice import best_encoders
+from charkit.manifest import available_cores, code_version, package_versions
+from glue_pilot.encoder_study import MEAN_OF_LAYERS, Case, EncoderStudy, Measured
+from glue_pilot.stats import Interval, resampled, resampled_share
+
+Row = dict[str, Any]
+
+RULES = {
+    "fifth_accuracy": "accuracy on a fifth held out",
+    "fifth_log_loss": "log loss on a fifth held out",
+    "left_out_accuracy": "accuracy, each row left out",
+    "left_out_log_loss": "log loss, each row left out",
+    "last_layer": "the same, last layers only",
+    "logme": "LogME, best layer",
+    "h_score": "H-score of the mean of layers",
+    "largest": "the largest encoder",
+    "random": "an encoder at random",
+    "further_accuracy": "accuracy on further labelled rows",
+    "further_log_loss": "log loss on further labelled rows",
+}
+"""Rule -> what it picks by. The last two know more labels than the others."""
+
+BASE = "fifth_accuracy"
+"""What the differences of the rules are to."""
+
+PAIRS = {
+    "fifth": ("fifth_log_loss", "fifth_accuracy"),
+    "left_out": ("left_out_log_loss", "left_out_accuracy"),
+    "further": ("further_log_loss", "further_accuracy"),
+}
+"""Rows scored -> the two rules that differ in the measure only."""
+
+_NEAR = 0.01  # a point of accuracy: smaller differences are within the error of 500 rows
+
+
+def score_table(cases: Sequence[Case], measured: Sequence[Measured]) -> pd.DataFrame:
+    """Return one row a case and layer: accuracy, and each rule's score, the larger the better.
+
+    Columns: ``task``, ``corpus``, ``encoder``, ``n``, ``seed``, ``layer``, ``accuracy``, and those
+    of `RULES` but ``random``; NaN where a rule does not look. Encoders come in the order of their
+    cost, in operations of a text of the longest length.
+    """
+    tables = []
+    for case, found in zip(cases, measured, strict=True):
+        source = case.source
+        table = found.layers[found.layers["layer"] != MEAN_OF_LAYERS].copy()
+        if case.seed >= 0:
+            for part in PAIRS:
+                for measure in ("accuracy", "log_loss"):
+                    column = "correct" if measure == "accuracy" else measure
+                    table[f"{part}_{measure}"] = found.values(part, column).mean(1)
+            last = table["layer"] == source.encoder.n_layers
+            table["last_layer"] = table["left_out_log_loss"].where(last)
+            mean = found.layers["layer"] == MEAN_OF_LAYERS
+            table["h_score"] = float(found.layers.loc[mean, "h_score"].iloc[0])
+        table["largest"] = source.encoder.operations(np.array([case.study.max_length]))
+        about: Row = {"task": source.task, "corpus": source.corpus}
+        about |= {"encoder": people_name(source.encoder.name), "n": case.n, "seed": case.seed}
+        tables.append(table.assign(**about))
+    return pd.concat(tables, ignore_index=True)
+
+
+def choices(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return what every rule picks in every sample, and what it misses, one row each.
+
+    A rule that scores encoders as a whole takes the layer of least left-out log loss. Of equal
+    scores the cheapest encoder's lowest layer counts.
+
+    Returns:
+        Columns ``n``, ``rule``, ``task``, ``corpus``, ``encoder``, ``same`` (accuracy that the
+        encoder's best layer is below the best encoder's at n), ``largest`` (the same when all
+        rows are labelled), ``layer`` (accuracy of the chosen layer below the best layer's of all
+        encoders at n), ``right``. Accuracies at n are means over samples.
+    """
+    keys = ["task", "n", "encoder", "layer"]
+    real = scores[scores["seed"] >= 0]
+    at_n = real.groupby(keys)["accuracy"].mean()
+    most = scores[scores["seed"] < 0].set_index(["task", "encoder", "layer"])["accuracy"]
+    reached = at_n.groupby(level=["task", "n", "encoder"]).max()
+    reached_most = most.groupby(level=["task", "encoder"]).max()
+    rows = []
+    for (task, n, _), sample in real.groupby(["task", "n", "seed"], sort=False):
+        own, own_most, by_layer = reached[task, n], reached_most[task], at_n[task, n]
+        common = {"n": n, "task": task, "corpus": sample["corpus"].iloc[0]}
+        for rule in RULES:
+            if rule == "random":
+                missed = {
+                    "same": own.max() - own.mean(),
+                    "largest": own_most.max() - own_most.mean(),
+                }
+                rows.append(common | {"rule": rule, "right": 1 / len(own)} | missed)
+                continue
+            encoder, layer = _picked(sample, rule)
+            rows.append(
+                common
+                | {
+                    "rule": rule,
+                    "encoder": encoder,
+                    "same": own.max() - own[encoder],
+                    "largest": own_most.max() - own_most[encoder],
+                    "layer": by_layer.max() - by_layer[encoder, layer],
+                    "right": float(own[encoder] == own.max()),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _picked(sample: pd.DataFrame, rule: str) -> tuple[str, int]:
+    """Return the encoder and the layer of the largest score, the first of equals."""
+    best = sample.loc[sample[rule].idxmax()]
+    if rule in ("largest", "h_score"):
+        own = sample[sample["encoder"] == best["encoder"]]
+        best = own.loc[own["left_out_log_loss"].idxmax()]
+    return str(best["encoder"]), int(best["layer"])
+
+
+def rule_rows(chosen: pd.DataFrame) -> list[Row]:
+    """Return the regret of every rule at every n, in points, and what it saves on `BASE`."""
+    names = ["same", "largest", "layer", "right"]
+    means = chosen.groupby(["n", "rule", "task", "corpus"])[names].mean().reset_index("corpus")
+    rows = []
+    for n in sorted(chosen["n"].unique()):
+        base = means.loc[n, BASE]
+        for rule, words in RULES.items():
+            part = means.loc[n, rule]
+            corpora = list(part["corpus"])
+            row: Row = {"n": int(n), "rule": rule, "words": words, "tasks": len(part)}
+            for name in names[:3]:
+                if part[name].notna().all():
+                    row |= _points(part[name], corpora).row(name)
+            row["right"] = float(part["right"].mean())
+            row |= _points(part["same"] - base["same"], corpora).row("difference")
+            rows.append(row)
+    return rows
+
+
+def measure_rows(chosen: pd.DataFrame) -> list[Row]:
+    """Return the regret by log loss less that by accuracy, on the same rows, in points."""
+    means = chosen.groupby(["rule", "n", "task", "corpus"])[["same", "largest", "layer"]].mean()
+    rows = []
+    for part, (first, second) in PAIRS.items():
+        difference = (means.loc[first] - means.loc[second]).reset_index()
+        for n, own in difference.groupby("n"):
+            row: Row = {"n": int(n), "rows": part}
+            for name in ("same", "largest", "layer"):
+                row |= _points(own[name], list(own["corpus"])).row(name)
+            rows.append(row)
+        both = difference.groupby("task").agg(
+            {"corpus": "first", "same": "mean", "largest": "mean", "layer": "mean"}
+        )
+        row = {"n": 0, "rows": part}
+        for name in ("same", "largest", "layer"):
+            row |= _points(both[name], list(both["corpus"])).row(name)
+        rows.append(row)
+    return rows
+
+
+def _points(values: pd.Series, corpora: Sequence[str]) -> Interval:
+    return resampled(100 * values.to_numpy(np.float64), corpora)
+
+
+def tie_rows(
+    cases: Sequence[Case], measured: Sequence[Measured], scores: pd.DataFrame
+) -> list[Row]:
+    """Return what the cheapest of the encoders that tie costs and saves, by rows and measure.
+
+    Ties are those of `charkit encoders`: with 90 % confidence the best encoder is among them.
+
+    Returns:
+        Per n, part and measure: ``held``, how often the best encoder was among the ties;
+        ``tied``, how many tied; ``regret`` of the cheapest of them and of the ``first``, in
+        points; ``saved``, the share of the first one's operations that the cheapest does without;
+        ``near``, how often the cheapest is at most a point below the best.
+    """
+    real = scores[scores["seed"] >= 0]
+    by_layer = real.groupby(["task", "n", "encoder", "layer"])["accuracy"].mean()
+    reached = by_layer.groupby(level=["task", "n", "encoder"]).max()
+    groups: dict[tuple[str, int, int], list[tuple[Case, Measured]]] = {}
+    for case, found in zip(cases, measured, strict=True):
+        if case.seed >= 0:
+            key = (case.source.task, case.n, case.seed)
+            groups.setdefault(key, []).append((case, found))
+    rows = []
+    for (task, n, seed), group in groups.items():
+        if seed:  # one sample a task: a comparison of all layers takes seconds
+            continue
+        own = reached[task, n]
+        cost = [c.source.encoder.operations(np.array([c.study.max_length])) for c, _ in group]
+        names = [people_name(c.source.encoder.name) for c, _ in group]
+        for part in ("left_out", "further"):
+            for measure in ("correct", "log_loss"):
+                values = [found.values(part, measure)[None] for _, found in group]
+                choice = best_encoders(values, layers=[range(v.shape[1]) for v in values])
+                first = int(choice.score.argmax())
+                cheapest = int(np.flatnonzero(choice.tied_with_best)[0])
+                missed = own.max() - own[names[cheapest]]
+                rows.append(
+                    {
+                        "n": n, "rows": part, "measure": measure,
+                        "corpus": group[0][0].source.corpus,
+                        "held": bool(choice.tied_with_best[names.index(str(own.idxmax()))]),
+                        "tied": int(choice.tied_with_best.sum()), "regret": missed,
+                        "first": own.max() - own[names[first]],
+                        "saved": 1 - cost[cheapest] / cost[first], "near": missed <= _NEAR,
+                    }
+                )  # fmt: skip
+    found = []
+    for (n, part, measure), own in pd.DataFrame(rows).groupby(["n", "rows", "measure"]):
+        corpora = list(own["corpus"])
+        row: Row = {
+            "n": int(n),
+            "rows": part,
+            "measure": measure,
+            "tied": float(own["tied"].mean()),
+        }
+        row |= resampled_share(own["held"].to_numpy(bool), corpora).row("held")
+        row |= _points(own["regret"], corpora).row("regret") | _points(own["first"], corpora).row(
+            "first"
+        )
+        row |= {"saved": float(own["saved"].mean()), "near": float(own["near"].mean())}
+        found.append(row)
+    return found
+
+
+def encoder_rows(cases: Sequence[Case], scores: pd.DataFrame) -> list[Row]:
+    """Return one row an encoder, the cheapest first: size, and how often it is the best."""
+    reached = scores.groupby(["task", "n", "seed", "encoder", "layer"])["accuracy"].mean()
+    means = reached.groupby(level=["task", "n", "encoder", "layer"]).mean()
+    best = means.groupby(level=["task", "n", "encoder"]).max().unstack("encoder")
+    sizes = sorted(scores[scores["seed"] >= 0]["n"].unique())
+    most = scores[scores["seed"] < 0].groupby("task")["n"].first()
+    at: dict[str, pd.DataFrame] = {str(n): best.xs(n, level="n") for n in sizes}
+    at["most"] = pd.DataFrame([best.loc[task, n] for task, n in most.items()])
+    rows = []
+    for encoder in dict.fromkeys(case.source.encoder for case in cases):
+        name = people_name(encoder.name)
+        cost = encoder.operations(np.array([cases[0].study.max_length]))
+        row: Row = {"encoder": name, "layers": encoder.n_layers, "width": encoder.width}
+        row |= {"dtype": encoder.dtype, "gflop": cost / 1e9, "accuracy": {}, "best": {}, "near": {}}
+        for n, part in at.items():
+            row["accuracy"][n] = float(part[name].mean())
+            row["best"][n] = float((part.idxmax(axis=1) == name).mean())
+            row["near"][n] = float((part.max(axis=1) - part[name] <= _NEAR).mean())
+        rows.append(row)
+    return rows
+
+
+# -- files ------------------------------------------------------------------------------------
+
+
+def write_encoder_study(
+    cases: Sequence[Case], measured: Sequence[Measured], study: EncoderStudy, out: Path
+) -> tuple[list[str], list[Path]]:
+    """Write ``<name>.json`` and ``.md``; return the findings and the files.
+
+    Args:
+        cases: What was measured.
+        measured: What was found.
+        study: What made them.
+        out: The folder; made when absent.
+    """
+    scores = score_table(cases, measured)
+    chosen = choices(scores)
+    about = vars(study) | {"encoders": [people_name(name) for name in study.encoders]}
+    found = {
+        "study": about,
+        "encoders": encoder_rows(cases, scores),
+        "rules": rule_rows(chosen),
+        "measures": measure_rows(chosen),
+        "ties": tie_rows(cases, measured, scores),
+        "n_tasks": int(scores["task"].nunique()),
+        "n_corpora": int(scores["corpus"].nunique()),
+        "cores": available_cores(),
+        "versions": package_versions(),
+        "code": code_version(),
+    }
+    found["findings"] = findings(found)
+    stem = out / study.name
+    text = json.dumps(found, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    files = {".json": text, ".md": page(found)}
+    written = [write_whole(stem.with_suffix(end), t.encode()) for end, t in files.items()]
+    return found["findings"], written
+
+
+def findings(found: dict[str, Any]) -> list[str]:
+    """Return what was found, as sentences."""
+    lines = []
+    for n in sorted({row["n"] for row in found["rules"]}):
+        own = [row for row in found["rules"] if row["n"] == n]
+        fair = [r for r in own if not r["rule"].startswith("further") and r["rule"] != "random"]
+        best = min(fair, key=lambda row: float(row["same"]))
+        base = next(row for row in own if row["rule"] == BASE)
+        lines.append(
+            f"{n:,} labels: of the rules that see them only, {best['words']} misses least: "
+            f"{_interval(best, 'same')} points; {base['words']} misses {_interval(base, 'same')}"
+        )
+    for row in found["measures"]:
+        if row["n"] == 0:
+            lines.append(
+                f"log loss in place of accuracy ({_ROWS[row['rows']]}): regret "
+                f"{_interval(row, 'same', '+.2f')} points, all sizes together"
+            )
+    for row in found["ties"]:
+        if row["rows"] == "further" and row["measure"] == "log_loss":
+            lines.append(
+                f"{row['n']:,} labels, ties by log loss on further rows: the cheapest that ties is "
+                f"{_interval(row, 'regret')} points below the best, the first "
+                f"{_interval(row, 'first')}, and saves {row['saved']:.0%} of the operations"
+            )
+    return [line.replace("%", " %") for line in lines]
+
+
+_ROWS = {
+    "fifth": "a fifth held out",
+    "left_out": "each row left out",
+    "further": "further labelled rows",
+}
+
+
+_MEASURES = {"correct": "accuracy", "log_loss": "log loss"}
+
+
+def page(found: dict[str, Any]) -> str:
+    """Return findings and tables as Markdown, from the content of the file of figures."""
+    study = found["study"]
+    sizes = [str(n) for n in sorted({row["n"] for row in found["rules"]})]
+    parts = [
+        f"{found['n_tasks']} tasks of {found['n_corpora']} corpora; {study['n_seeds']} samples of "
+        f"each size; evaluation on {study['n_evaluation']:,} rows or fewer; texts cut at "
+        f"{study['max_length']} tokens. In brackets 90 % intervals, from drawing corpora with "
+        "replacement. Regret in points of accuracy.",
+        "\n".join(f"- {line}" for line in found["findings"]),
+        "Encoders, each at its best layer. *Near*: at most one point below the best.",
+        _table(
+            [
+                "encoder", "layers x width", "GFLOP a text",
+                *(f"accuracy, best, near at {n}" for n in sizes),
+                f"at {study['n_train']:,} or all",
+            ],
+            [
+                [
+                    row["encoder"], f"{row['layers']} x {row['width']}", f"{row['gflop']:.1f}",
+                    *(
+                        f"{row['accuracy'][n]:.3f}, {row['best'][n]:.0%}, {row['near'][n]:.0%}"
+                        for n in (*sizes, "most")
+                    ),
+                ]
+                for row in found["encoders"]
+            ],
+        ),
+        "How far is the encoder that a rule picks below the best? *At n*: when heads have n "
+        "labels. *Later*: when all training rows are labelled. *With its layer*: the layer that "
+        "the rule picks, below the best layer of all encoders. *Right*: it picked the best. Of "
+        "equal scores the cheapest encoder's counts. The best of several is a little lucky, for "
+        "all rules alike.",
+        _table(
+            [
+                "labels", "picked by", "regret at n", "later", "with its layer", "right",
+                "at n, against the first",
+            ],
+            [
+                [
+                    f"{row['n']:,}", row["words"],
+                    _interval(row, "same"), _interval(row, "largest"),
+                    _interval(row, "layer") if "layer" in row else "-", f"{row['right']:.0%}",
+                    "" if row["rule"] == BASE else _interval(row, "difference", "+.2f"),
+                ]
+                for row in found["rules"]
+            ],
+        ),
+        "Log loss less accuracy, on the same rows (below 0: log loss picks better).",
+        _table(
+            ["scored rows", "labels", "regret at n", "later", "with its layer"],
+            [
+                [
+                    _ROWS[row["rows"]], f"{row['n']:,}" if row["n"] else "all",
+                    *(_interval(row, name, "+.2f") for name in ("same", "largest", "layer")),
+                ]
+                for row in found["measures"]
+            ],
+        ),
+        "Is a cheaper encoder as good? *Held*: the best encoder is among those that tie.",
+        _table(
+            [
+                "labels", "ties by", "held", "how many tie", "regret of the first",
+                "of the cheapest", "at most a point below", "operations saved",
+            ],
+            [
+                [
+                    f"{row['n']:,}",
+                    f"{_MEASURES[row['measure']]}, {_ROWS[row['rows']]}",
+                    f"{row['held']:.0%}", f"{row['tied']:.1f}", _interval(row, "first"),
+                    _interval(row, "regret"), f"{row['near']:.0%}", f"{row['saved']:.0%}",
+                ]
+                for row in found["ties"]
+            ],
+        ),
+    ]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+def _interval(row: Row, name: str, spec: str = ".2f") -> str:
+    return format(Interval.of(row, name), spec)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return text.replace("%", " %").replace("  %", " %")

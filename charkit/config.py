@@ -135,6 +135,22 @@ def bounded(message: str) -> str:
 RANDOM_PREFIX = "random:"
 """Before an encoder's name: the same shape and tokenizer, random weights."""
 
+APART_PREFIX = "apart:"
+"""Before an encoder's name: the two texts of a pair are encoded apart and compared."""
+
+
+def encoder_prefix(encoder: str) -> str:
+    """Return what stands before the name of an encoder or the path of its folder.
+
+    >>> encoder_prefix("random:apart:minilm"), encoder_prefix("minilm")
+    ('random:apart:', '')
+    """
+    found = ""
+    for prefix in (RANDOM_PREFIX, APART_PREFIX):
+        if encoder.removeprefix(found).startswith(prefix):
+            found += prefix
+    return found
+
 
 def people_name(encoder: str) -> str:
     """Return an encoder's name for people: of a folder given by its whole path, the last part.
@@ -142,7 +158,7 @@ def people_name(encoder: str) -> str:
     >>> people_name("/models/tiny-bert"), people_name("random:/models/tiny-bert")
     ('tiny-bert', 'random:tiny-bert')
     """
-    prefix = RANDOM_PREFIX if encoder.startswith(RANDOM_PREFIX) else ""
+    prefix = encoder_prefix(encoder)
     place = Path(encoder.removeprefix(prefix))
     return prefix + place.name if place.is_absolute() else encoder
 

@@ -34,7 +34,7 @@ def costs_of(pilot: Pilot, encoder: Encoder, max_length: int | None = None) -> d
         max_length: Longest text in tokens. Default: the encoder's own choice.
     """
     length = encoder.text_length(max_length)
-    size = 12 * encoder.n_layers * encoder.width**2 / 1e7
+    size = 12 * encoder.n_layers * encoder.shape.width**2 / 1e7
 
     def seconds(split: Split | None, *, most: int | None = None, longest: int = length) -> float:
         return _TOKEN_S * size * _tokens(split, longest, most)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def text_figures(encoder: Encoder, split: Split) -> TextFigures:
         encoder: Its tokenizer is used.
         split: At least one text.
     """
-    some = split.take(range(min(len(split), LOOKED_AT)))
+    some, encoder = split.take(range(min(len(split), LOOKED_AT))), replace(encoder, apart=False)
     length = encoder.text_length(None)
     tokens = tokenise(encoder, some.texts, some.pairs, max_length=length)
     unknown = encoder.tokenizer.unk_token_id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charkit.config import RANDOM_PREFIX, people_name
+from charkit.config import RANDOM_PREFIX, content_hash, people_name
 from charkit.encoders.declared import declared_notes, log_once
 from charkit.encoders.device import torch_dtype
 from charkit.encoders.files import (
@@ -56,6 +56,9 @@ DEFAULT_MAX_LENGTH = 256
 """Tokens kept of a text unless asked otherwise: the cost of attention grows with the square of
 the length, and the texts of GLUE are shorter. What is cut is counted."""
 
+APART_VERSION = 1
+"""Of the features of a pair whose texts are encoded apart; part of the encoder's fingerprint."""
+
 # Room for the special tokens of a pair and a word of each text.
 _SHORTEST = 8
 
@@ -74,6 +77,8 @@ class Encoder:
         dtype_reason: Why this number format, as text.
         random_seed: The weights are drawn from this seed instead of read (a control).
         revision: The commit on the hub, where it came from there.
+        apart: The two texts of a pair are encoded apart and compared, see
+            `charkit.encoders.run.compared`; else the tokenizer takes them as one text.
     """
 
     name: str
@@ -85,6 +90,7 @@ class Encoder:
     dtype_reason: str = ""
     random_seed: int | None = None
     revision: str | None = None
+    apart: bool = False
 
     @property
     def family(self) -> str:
@@ -98,8 +104,8 @@ class Encoder:
 
     @property
     def width(self) -> int:
-        """Numbers in one state."""
-        return self.shape.width
+        """Numbers in one state; the model's own width is ``shape.width``."""
+        return 4 * self.shape.width + 1 if self.apart else self.shape.width
 
     @property
     def max_length(self) -> int:
@@ -116,7 +122,8 @@ class Encoder:
         """
         if self.random_seed is None:
             check_headers(read_headers(self.folder), read_config(self.folder), self.folder)
-        return fingerprint_folder(self.folder, random_seed=self.random_seed)
+        found = fingerprint_folder(self.folder, random_seed=self.random_seed)
+        return content_hash([found, "apart", APART_VERSION]) if self.apart else found
 
     def notes(self, pooling: str) -> list[str]:
         """Return what the folder declares about its use and charkit does not do."""
@@ -140,6 +147,18 @@ class Encoder:
             )
         return max_length
 
+    def check_pairs(self, pairs: Sequence[str] | None) -> None:
+        """Refuse single texts where the two texts of a pair are encoded apart.
+
+        Raises:
+            UsageError: There are no pairs.
+        """
+        if self.apart and pairs is None:
+            raise UsageError(
+                f"{self.name} compares the two texts of a pair: expected pairs of texts, got "
+                "single texts. Name the second column with --pair, or leave apart: out."
+            )
+
     def operations(self, n_tokens: NDArray[np.integer[Any]]) -> float:
         """Return the floating-point operations of a forward pass over texts, about.
 
@@ -150,11 +169,12 @@ class Encoder:
             n_tokens: Tokens of each text, shape (n_samples,).
         """
         config = read_config(self.folder)
-        inner = first_number(config, "intermediate_size", "hidden_dim") or 4 * self.width
+        width = self.shape.width
+        inner = first_number(config, "intermediate_size", "hidden_dim") or 4 * width
         matrices = 3 if self.family == "modernbert" else 2  # ModernBERT's are gated
-        weights = 4.0 * self.width**2 + matrices * self.width * inner
+        weights = 4.0 * width**2 + matrices * width * inner
         lengths = n_tokens.astype(np.float64)
-        attention = 4.0 * self.width * (lengths**2).sum()
+        attention = 4.0 * width * (lengths**2).sum()
         return float(self.n_layers * (2.0 * weights * lengths.sum() + attention))
 
     def randomised(self, *, seed: int) -> Encoder:

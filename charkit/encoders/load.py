@@ -8,7 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from charkit.config import RANDOM_PREFIX, distinct_names, is_offline, listing, people_name
+from charkit.config import (
+    APART_PREFIX,
+    distinct_names,
+    encoder_prefix,
+    is_offline,
+    listing,
+    people_name,
+)
 from charkit.encoders.device import DeviceChoice, DtypeChoice, choose_device, choose_dtype
 from charkit.encoders.encoder import Encoder, read_shape
 from charkit.encoders.files import CONFIG, no_weights, weight_files
@@ -63,7 +70,8 @@ def load_encoder(
 
     Args:
         name: ``minilm`` (bundled), a folder, a name in `KNOWN_ENCODERS`, or an id on the hub,
-            the last two also as ``name@revision``.
+            the last two also as ``name@revision``. With ``apart:`` before it the two texts of a
+            pair are encoded apart (`charkit.encoders.run.compared`).
         revision: Branch, tag or commit on the hub.
         device: Where to compute; what is asked for by name must exist.
         dtype: What to compute in.
@@ -83,7 +91,7 @@ def load_encoder(
     name = str(os.fspath(name))
     device_name, device_reason = choose_device(device)
     dtype_name, dtype_reason = choose_dtype(dtype, device_name)
-    source = find_source(name, revision=revision)
+    source = find_source(name.removeprefix(APART_PREFIX), revision=revision)
     folder = locate(source, offline=offline)
     return Encoder(
         name=name,
@@ -94,6 +102,7 @@ def load_encoder(
         device_reason=device_reason,
         dtype_reason=dtype_reason,
         revision=folder.name if source.kind == "hub" else None,
+        apart=name.startswith(APART_PREFIX),
     )
 
 
@@ -107,7 +116,7 @@ def fetch_encoder(name: str, *, revision: str | None = None, offline: bool | Non
     that a floating revision comes up to date.
 
     Args:
-        name: As for `load_encoder`.
+        name: As for `load_encoder`, ``apart:`` left out.
         revision: Branch, tag or commit on the hub.
         offline: Refuse to use the network; None reads the environment.
 
@@ -148,9 +157,10 @@ def named_apart(encoders: Sequence[Encoder]) -> tuple[Encoder, ...]:
     A folder that is named by its whole path is called by its last part, or by as many of its last
     parts as make it differ from the others. The same folder written in two ways is one encoder.
     """
-    kept: dict[tuple[object, int | None], Encoder] = {}
+    kept: dict[tuple[object, ...], Encoder] = {}
     for encoder in encoders:
-        first = kept.setdefault((encoder.folder.resolve(), encoder.random_seed), encoder)
+        key = (encoder.folder.resolve(), encoder.random_seed, encoder.apart)
+        first = kept.setdefault(key, encoder)
         if first is not encoder:
             logger.warning(
                 "%s and %s are the same encoder: it is used once",
@@ -158,7 +168,7 @@ def named_apart(encoders: Sequence[Encoder]) -> tuple[Encoder, ...]:
                 people_name(encoder.name),
             )
     found = tuple(kept.values())
-    prefixes = [RANDOM_PREFIX if e.name.startswith(RANDOM_PREFIX) else "" for e in found]
+    prefixes = [encoder_prefix(e.name) for e in found]
     names = distinct_names(
         [people_name(e.name).removeprefix(p) for e, p in zip(found, prefixes, strict=True)],
         [e.folder.resolve().parts for e in found],

@@ -26,7 +26,7 @@ from charkit.durable import write_whole
 from charkit.encoders.declared import note_declared
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.states import FileShard, LayerStates, check_pooling
-from charkit.encoders.tokens import FingerprintedTexts, Tokens, tokenise
+from charkit.encoders.tokens import FingerprintedTexts
 from charkit.errors import VanishedError
 from charkit.manifest import Clock, run_manifest
 from charkit.store import Store
@@ -57,8 +57,12 @@ def states_config(
     """Return what determines the states; its `content_hash` is their key in the store.
 
     Batches, device and shards are left out: they change the states only by rounding.
+
+    Raises:
+        UsageError: The pooling is not known, or pairs are expected.
     """
     check_pooling(pooling)
+    encoder.check_pairs(split.pairs)
     note_declared(encoder.folder, name=people_name(encoder.name), pooling=pooling)
     return {
         "kind": KIND,
@@ -227,15 +231,7 @@ class _ShardWriter:
                 conditions.append((count, made))
                 self.progress("encode", first + count, total)
                 continue
-            rows = slice(first, first + count)
-            tokens = tokenise(
-                self.runner.encoder,
-                split.texts[rows],
-                None if split.pairs is None else split.pairs[rows],
-                max_length=self.max_length,
-                first=first,
-            )
-            self._write_shard(path, tokens, first, total)
+            self._write_shard(path, split, slice(first, first + count), total)
             conditions.append((count, self._conditions()))
         return conditions
 
@@ -252,21 +248,30 @@ class _ShardWriter:
         }
         return json.dumps(found, sort_keys=True)
 
-    def _write_shard(self, path: Path, tokens: Tokens, first: int, total: int) -> None:
-        done = first
+    def _write_shard(self, path: Path, split: FingerprintedTexts, rows: slice, total: int) -> None:
+        from charkit.encoders.run import encode_rows
+
+        done = rows.start
 
         def advance(n: int) -> None:
             nonlocal done
             done += n
             self.progress("encode", done, total)
 
-        states = self.runner.run(tokens, advance=advance)
+        shard = encode_rows(
+            self.runner,
+            split.texts[rows],
+            None if split.pairs is None else split.pairs[rows],
+            max_length=self.max_length,
+            first=rows.start,
+            advance=advance,
+        )
         dtype = self.runner.encoder.dtype
         tensors: dict[str, NDArray[Any]] = {
-            f"state_{k}": as_stored(layer, dtype=dtype) for k, layer in enumerate(states)
+            f"state_{k}": as_stored(layer, dtype=dtype) for k, layer in enumerate(shard.states)
         }
-        tensors["lengths"] = tokens.lengths.astype(np.int32)
-        tensors["full_lengths"] = tokens.full_lengths.astype(np.int32)
+        tensors["lengths"] = shard.lengths.astype(np.int32)
+        tensors["full_lengths"] = shard.full_lengths.astype(np.int32)
         about = {_DIGEST: _digest(tensors), _CONDITIONS: self._conditions()}
         # safetensors writes several entries in an order of chance: one keeps the bytes the same
         write_whole(path, save(tensors, {_ABOUT: json.dumps(about, sort_keys=True)}))

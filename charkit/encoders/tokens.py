@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.foreign import foreign
-from charkit.errors import DataError
+from charkit.errors import DataError, UsageError
 
 IntArray = NDArray[np.int64]
 
@@ -121,8 +121,14 @@ def tokenise(
 
     Raises:
         DataError: A text gives no token at all.
+        UsageError: The encoder takes the texts of a pair apart.
     """
     tokenizer = encoder.tokenizer
+    if encoder.apart and pairs is not None:
+        raise UsageError(
+            f"{encoder.name} encodes the texts of a pair apart: expected an encoder that reads "
+            "them as one text, for Fisher embeddings and fine-tuning. Leave apart: out."
+        )
     if not len(texts):
         none = np.zeros(0, np.int64)
         return Tokens(none.astype(np.int32), None, none, none, pad_id=0)

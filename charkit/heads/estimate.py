@@ -194,7 +194,7 @@ def encode_seconds(encoder: Encoder, tokens: float, rate: float) -> float:
         tokens: Number of tokens.
         rate: From `matmul_rate`, for the encoder's device and dtype.
     """
-    operations = 24.0 * encoder.n_layers * encoder.width**2 * tokens
+    operations = 24.0 * encoder.n_layers * encoder.shape.width**2 * tokens
     return operations / (rate * ENCODE_EFFICIENCY.get(encoder.dtype, 0.3))
 
 

@@ -162,7 +162,8 @@ def answer_of(
     layer = reader.layer
     outside = known.model.outside(found.rows)
     case = Case(pilot, found, encoder.name, known.doubt, outside, layer)
-    answer = reader.answer(encoder, case, notes=(*sample.notes, *pilot.notes()))
+    paired = encoder.pair_notes() if sample.train.pairs is not None else ()
+    answer = reader.answer(encoder, case, notes=(*sample.notes, *pilot.notes(), *paired))
     if right is not None:
         answer = replace(answer, zero_shot=reader.zero_shot(right, layer))
     if known.learners is not None:

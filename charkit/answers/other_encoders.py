@@ -31,6 +31,14 @@ def other_encoder(encoder: Encoder, transfer: Transfer) -> Verdict:
             "its intervals must be is not known",
             "refusal",
         )
+    if encoder.apart:
+        return Verdict(
+            "other_encoder",
+            f"{name} compares the two texts of a pair, and the metamodel learned from pairs read "
+            "as one text: how wide its intervals must be is not known. 'charkit sweep' measures "
+            "what the layers reach with the labels you have",
+            "refusal",
+        )
     sizes = {"n_layers": encoder.n_layers, "width": encoder.width}
     for what, (low, high) in transfer.shapes.items():
         if not FEWEST * low < sizes[what] <= MOST * high:

@@ -99,7 +99,9 @@ class Stages:
     def rows(self) -> pd.DataFrame:
         """Return the evidence, one row a layer, without the keys of names."""
         _ = self.states
-        fisher = self._fisher() if self.pilot.n_used else None
+        # a Fisher embedding is of the weights that read one text
+        embedded = self.pilot.n_used and not self.encoder.apart
+        fisher = self._fisher() if embedded else None
         rows = self._heads[0]
         if fisher is not None:
             rows = rows.assign(**fisher_columns(fisher, self.encoder.n_layers))

@@ -18,8 +18,8 @@ Encoders = Annotated[
     typer.Option(
         "--encoder",
         "-e",
-        help="minilm (bundled), a folder, NAME@REVISION on the hub, or random:NAME for its "
-        "shape with random weights. May be repeated.",
+        help="minilm (bundled), a folder, NAME@REVISION on the hub, random:NAME for its shape "
+        "with random weights, or apart:NAME to encode the texts of a pair apart. May be repeated.",
     ),
 ]
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charkit.config import RANDOM_PREFIX, content_hash, people_name
+from charkit.config import APART_PREFIX, RANDOM_PREFIX, content_hash, people_name
 from charkit.encoders.declared import declared_notes, log_once
 from charkit.encoders.device import torch_dtype
 from charkit.encoders.files import (
@@ -158,6 +158,17 @@ class Encoder:
                 f"{self.name} compares the two texts of a pair: expected pairs of texts, got "
                 "single texts. Name the second column with --pair, or leave apart: out."
             )
+
+    def pair_notes(self) -> list[str]:
+        """Return what else to try where the texts are pairs that it reads as one text."""
+        name = people_name(self.name)
+        if self.apart or self.random_seed is not None:
+            return []
+        return [
+            f"{name} reads the texts of a pair as one text; where labels depend on how alike the "
+            f"two are, heads do far better on {APART_PREFIX}{name}. 'charkit encoders' compares "
+            f"both: -e {name} -e {APART_PREFIX}{name}"
+        ]
 
     def operations(self, n_tokens: NDArray[np.integer[Any]]) -> float:
         """Return the floating-point operations of a forward pass over texts, about.

@@ -132,6 +132,11 @@ def announce(*plans: SweepPlan) -> None:
         return
     from charkit.heads.estimate import estimate  # measures this machine
 
+    encoders = [encoder for plan in plans for encoder in plan.encoders]
+    pairs = any(task.card.pairs for plan in plans for task in plan.tasks)
+    if pairs and not any(encoder.apart for encoder in encoders):
+        for line in (line for encoder in encoders for line in encoder.pair_notes()):
+            note(line)
     for plan in plans:
         if plan.missing(plan.jobs):
             for line in estimate(plan).lines():

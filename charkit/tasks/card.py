@@ -28,7 +28,7 @@ from charkit.tasks.sources import is_utf8, refuse_columns
 from charkit.tasks.task import Metric, Split, Task
 
 # Changes with what is read from a file: a card of another reading is made again.
-_FORMAT = 5
+_FORMAT = 6
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class TaskCard:
         description: Lines for people: sizes, class counts, what was guessed or dropped.
         n_unseen: Classes that only evaluation rows have.
         notes: What was guessed, split, dropped or counted while loading.
+        pairs: Whether a text has a second one.
     """
 
     name: str
@@ -71,6 +72,7 @@ class TaskCard:
     notes: tuple[str, ...] = ()
     lengths: tuple[tuple[int, int, int], ...] = ()
     labelled_evaluation: bool = True
+    pairs: bool = False
 
     def chars_within(self, longest: int) -> int:
         """Return the characters of all rows, of each at most the first ``longest``."""
@@ -111,6 +113,7 @@ class TaskCard:
             notes=task.notes,
             lengths=lengths,
             labelled_evaluation=evaluation is None or evaluation.labels is not None,
+            pairs=task.train.pairs is not None,
         )
 
 

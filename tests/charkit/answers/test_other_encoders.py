@@ -15,9 +15,9 @@ ROWS = (
 MEASURED = Transfer("m", 1.2, ("a", "b"), 14, {"n_layers": (3, 12), "width": (384, 768)}, {}, ROWS)
 
 
-def encoder(n_layers=12, width=768, random_seed=None):
+def encoder(n_layers=12, width=768, random_seed=None, apart=False):
     return SimpleNamespace(
-        name="/models/bert", n_layers=n_layers, width=width, random_seed=random_seed
+        name="/models/bert", n_layers=n_layers, width=width, random_seed=random_seed, apart=apart
     )
 
 
@@ -51,3 +51,9 @@ def test_an_encoder_far_from_those_measured_is_refused(n_layers, width, words):
 
 def test_random_weights_are_refused():
     assert other_encoder(encoder(random_seed=0), MEASURED).grave
+
+
+def test_pairs_encoded_apart_are_refused():
+    verdict = other_encoder(encoder(apart=True), MEASURED)
+    assert verdict.grave
+    assert "compares the two texts" in verdict.sentence

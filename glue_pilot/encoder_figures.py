@@ -14,7 +14,7 @@ from charkit.config import people_name
 from charkit.durable import write_whole
 from charkit.heads.encoder_choice import best_encoders
 from charkit.manifest import available_cores, code_version, package_versions
-from glue_pilot.encoder_study import MEAN_OF_LAYERS, Case, EncoderStudy, Measured
+from glue_pilot.encoder_study import Case, EncoderStudy, Measured, score_table
 from glue_pilot.stats import Interval, resampled, resampled_share
 
 Row = dict[str, Any]
@@ -45,33 +45,6 @@ PAIRS = {
 """Rows scored -> the two rules that differ in the measure only."""
 
 _NEAR = 0.01  # a point of accuracy: smaller differences are within the error of 500 rows
-
-
-def score_table(cases: Sequence[Case], measured: Sequence[Measured]) -> pd.DataFrame:
-    """Return one row a case and layer: accuracy, and each rule's score, the larger the better.
-
-    Columns: ``task``, ``corpus``, ``encoder``, ``n``, ``seed``, ``layer``, ``accuracy``, and those
-    of `RULES` but ``random``; NaN where a rule does not look. Encoders come in the order of their
-    cost, in operations of a text of the longest length.
-    """
-    tables = []
-    for case, found in zip(cases, measured, strict=True):
-        source = case.source
-        table = found.layers[found.layers["layer"] != MEAN_OF_LAYERS].copy()
-        if case.seed >= 0:
-            for part in PAIRS:
-                for measure in ("accuracy", "log_loss"):
-                    column = "correct" if measure == "accuracy" else measure
-                    table[f"{part}_{measure}"] = found.values(part, column).mean(1)
-            last = table["layer"] == source.encoder.n_layers
-            table["last_layer"] = table["left_out_log_loss"].where(last)
-            mean = found.layers["layer"] == MEAN_OF_LAYERS
-            table["h_score"] = float(found.layers.loc[mean, "h_score"].iloc[0])
-        table["largest"] = source.encoder.operations(np.array([case.study.max_length]))
-        about: Row = {"task": source.task, "corpus": source.corpus}
-        about |= {"encoder": people_name(source.encoder.name), "n": case.n, "seed": case.seed}
-        tables.append(table.assign(**about))
-    return pd.concat(tables, ignore_index=True)
 
 
 def choices(scores: pd.DataFrame) -> pd.DataFrame:
@@ -149,23 +122,21 @@ def rule_rows(chosen: pd.DataFrame) -> list[Row]:
 
 
 def measure_rows(chosen: pd.DataFrame) -> list[Row]:
-    """Return the regret by log loss less that by accuracy, on the same rows, in points."""
-    means = chosen.groupby(["rule", "n", "task", "corpus"])[["same", "largest", "layer"]].mean()
+    """Return the regret by log loss less that by accuracy, on the same rows, in points.
+
+    With ``n`` 0 all sizes together: a task counts by the mean over sizes.
+    """
+    names = ["same", "largest", "layer"]
+    means = chosen.groupby(["rule", "n", "task", "corpus"])[names].mean()
     rows = []
     for part, (first, second) in PAIRS.items():
-        difference = (means.loc[first] - means.loc[second]).reset_index()
-        for n, own in difference.groupby("n"):
+        by_size = (means.loc[first] - means.loc[second]).reset_index()
+        both = by_size.groupby(["task", "corpus"])[names].mean().reset_index().assign(n=0)
+        for n, own in pd.concat([by_size, both]).groupby("n"):
             row: Row = {"n": int(n), "rows": part}
-            for name in ("same", "largest", "layer"):
+            for name in names:
                 row |= _points(own[name], list(own["corpus"])).row(name)
             rows.append(row)
-        both = difference.groupby("task").agg(
-            {"corpus": "first", "same": "mean", "largest": "mean", "layer": "mean"}
-        )
-        row = {"n": 0, "rows": part}
-        for name in ("same", "largest", "layer"):
-            row |= _points(both[name], list(both["corpus"])).row(name)
-        rows.append(row)
     return rows
 
 
@@ -236,25 +207,51 @@ def tie_rows(
     return found
 
 
-def encoder_rows(cases: Sequence[Case], scores: pd.DataFrame) -> list[Row]:
-    """Return one row an encoder, the cheapest first: size, and how often it is the best."""
-    reached = scores.groupby(["task", "n", "seed", "encoder", "layer"])["accuracy"].mean()
-    means = reached.groupby(level=["task", "n", "encoder", "layer"]).mean()
+def accuracies(scores: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the accuracy of every encoder's best layer, a mean over samples.
+
+    Returns:
+        By size as text, and ``most`` for all training rows: a row a task, a column an encoder.
+    """
+    means = scores.groupby(["task", "n", "encoder", "layer"])["accuracy"].mean()
     best = means.groupby(level=["task", "n", "encoder"]).max().unstack("encoder")
     sizes = sorted(scores[scores["seed"] >= 0]["n"].unique())
     most = scores[scores["seed"] < 0].groupby("task")["n"].first()
     at: dict[str, pd.DataFrame] = {str(n): best.xs(n, level="n") for n in sizes}
-    at["most"] = pd.DataFrame([best.loc[task, n] for task, n in most.items()])
+    return at | {"most": pd.DataFrame({task: best.loc[task, n] for task, n in most.items()}).T}
+
+
+def by_task(scores: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
+    """Return task -> size -> encoder -> accuracy of its best layer; see `accuracies`."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for n, part in accuracies(scores).items():
+        for task, row in part.iterrows():
+            found.setdefault(str(task), {})[n] = {str(k): float(v) for k, v in row.items()}
+    return found
+
+
+def encoder_rows(cases: Sequence[Case], scores: pd.DataFrame) -> list[Row]:
+    """Return one row an encoder, the cheapest first: size, how often it is the best, gain.
+
+    The gain is on the cheapest encoder, in points.
+    """
+    at = accuracies(scores)
+    corpora = scores.groupby("task")["corpus"].first()
+    encoders = dict.fromkeys(case.source.encoder for case in cases)
+    first = people_name(next(iter(encoders)).name)
     rows = []
-    for encoder in dict.fromkeys(case.source.encoder for case in cases):
+    for encoder in encoders:
         name = people_name(encoder.name)
         cost = encoder.operations(np.array([cases[0].study.max_length]))
         row: Row = {"encoder": name, "layers": encoder.n_layers, "width": encoder.width}
         row |= {"dtype": encoder.dtype, "gflop": cost / 1e9, "accuracy": {}, "best": {}, "near": {}}
+        row["gain"] = {}
         for n, part in at.items():
             row["accuracy"][n] = float(part[name].mean())
             row["best"][n] = float((part.idxmax(axis=1) == name).mean())
             row["near"][n] = float((part.max(axis=1) - part[name] <= _NEAR).mean())
+            gains = part[name] - part[first]
+            row["gain"][n] = _points(gains, list(corpora[part.index])).row("gain")
         rows.append(row)
     return rows
 
@@ -279,6 +276,7 @@ def write_encoder_study(
     found = {
         "study": about,
         "encoders": encoder_rows(cases, scores),
+        "tasks": by_task(scores),
         "rules": rule_rows(chosen),
         "measures": measure_rows(chosen),
         "ties": tie_rows(cases, measured, scores),
@@ -344,21 +342,22 @@ def page(found: dict[str, Any]) -> str:
         f"{study['max_length']} tokens. In brackets 90 % intervals, from drawing corpora with "
         "replacement. Regret in points of accuracy.",
         "\n".join(f"- {line}" for line in found["findings"]),
-        "Encoders, each at its best layer. *Near*: at most one point below the best.",
+        "Encoders, each at its best layer. *Gain*: on the first, in points. *Near*: at most one "
+        "point below the best.",
         _table(
             [
-                "encoder", "layers x width", "GFLOP a text",
-                *(f"accuracy, best, near at {n}" for n in sizes),
-                f"at {study['n_train']:,} or all",
+                "encoder", "layers x width", "GFLOP a text", "labels", "accuracy", "gain",
+                "the best", "near",
             ],
             [
                 [
-                    row["encoder"], f"{row['layers']} x {row['width']}", f"{row['gflop']:.1f}",
-                    *(
-                        f"{row['accuracy'][n]:.3f}, {row['best'][n]:.0%}, {row['near'][n]:.0%}"
-                        for n in (*sizes, "most")
-                    ),
+                    row["encoder"], f"{row['layers']} x {row['width']:,}", f"{row['gflop']:.1f}",
+                    f"{int(n):,}" if n != "most" else f"all, at most {study['n_train']:,}",
+                    f"{row['accuracy'][n]:.3f}",
+                    _interval(row["gain"][n], "gain", "+.1f"),
+                    f"{row['best'][n]:.0%}", f"{row['near'][n]:.0%}",
                 ]
+                for n in (*sizes, "most")
                 for row in found["encoders"]
             ],
         ),
@@ -409,6 +408,25 @@ def page(found: dict[str, Any]) -> str:
                 for row in found["ties"]
             ],
         ),
+        "<details><summary>Accuracy on every task, each encoder at its best layer</summary>",
+        _table(
+            [
+                "task",
+                *(f"{row['encoder']}, {n}" for n in (*sizes, "all") for row in found["encoders"]),
+            ],
+            [
+                [
+                    task,
+                    *(
+                        f"{at[n][row['encoder']]:.3f}" if n in at else "-"
+                        for n in (*sizes, "most")
+                        for row in found["encoders"]
+                    ),
+                ]
+                for task, at in sorted(found["tasks"].items())
+            ],
+        ),
+        "</details>",
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
 

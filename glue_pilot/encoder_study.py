@@ -358,3 +358,30 @@ def _scored(
             "log_loss": loss.ravel(),
         }
     )
+
+
+def score_table(cases: Sequence[Case], measured: Sequence[Measured]) -> pd.DataFrame:
+    """Return one row a case and layer: accuracy, and each rule's score, the larger the better.
+
+    Columns: ``task``, ``corpus``, ``encoder``, ``n``, ``seed``, ``layer``, ``accuracy``, and those
+    of `glue_pilot.encoder_figures.RULES` but ``random``; NaN where a rule does not look. Encoders come in the order of their
+    cost, in operations of a text of the longest length.
+    """
+    tables = []
+    for case, found in zip(cases, measured, strict=True):
+        source = case.source
+        table = found.layers[found.layers["layer"] != MEAN_OF_LAYERS].copy()
+        if case.seed >= 0:
+            for part in PARTS:
+                for measure in ("accuracy", "log_loss"):
+                    column = "correct" if measure == "accuracy" else measure
+                    table[f"{part}_{measure}"] = found.values(part, column).mean(1)
+            last = table["layer"] == source.encoder.n_layers
+            table["last_layer"] = table["left_out_log_loss"].where(last)
+            mean = found.layers["layer"] == MEAN_OF_LAYERS
+            table["h_score"] = float(found.layers.loc[mean, "h_score"].iloc[0])
+        table["largest"] = source.encoder.operations(np.array([case.study.max_length]))
+        about: dict[str, Any] = {"task": source.task, "corpus": source.corpus}
+        about |= {"encoder": people_name(source.encoder.name), "n": case.n, "seed": case.seed}
+        tables.append(table.assign(**about))
+    return pd.concat(tables, ignore_index=True)

@@ -13,6 +13,7 @@ EVALUATE := $(if $(SMOKE),glue_pilot/evaluate_smoke.toml,$(if $(TASKS),glue_pilo
 TUNED := $(if $(SMOKE),glue_pilot/tuned_smoke.toml,$(if $(TASKS),glue_pilot/tuned.toml,glue_pilot/tuned_smoke.toml))
 QUALITY := $(if $(SMOKE),glue_pilot/quality_smoke.toml,$(if $(TASKS),glue_pilot/quality.toml,glue_pilot/quality_smoke.toml))
 ENCODER_STUDY := $(if $(SMOKE),glue_pilot/encoders_smoke.toml,$(if $(TASKS),glue_pilot/encoders.toml,glue_pilot/encoders_smoke.toml))
+PAIR_STUDY := $(if $(SMOKE),glue_pilot/pairs_smoke.toml,$(if $(TASKS),glue_pilot/pairs.toml,glue_pilot/pairs_smoke.toml))
 METADATA_NAME := $(if $(filter %/metadata.toml,$(METADATA)),metadata,metadata_smoke)
 TABLES ?= results
 ENCODERS ?=
@@ -48,7 +49,7 @@ endef
 
 .DEFAULT_GOAL := help
 .PHONY: experiment-layers experiment-classifier experiment-sensitivity experiment-siblings experiment-clusters experiment-distinction experiment-norm experiment-distance experiment-experts experiment-intermediate experiment-failures \
-  help setup demo pilot plan embeddings metadata metadata-tuned metamodel learners scorecard encoder-transfer encoder-study next-study evaluate-study quality-study experiments report notebook toy test test-wheel test-faults test-ray test-slurm lint types check wheel bench bench-fisher bench-estimate bench-scale bench-gpu bench-tables docs site house clean
+  help setup demo pilot plan embeddings metadata metadata-tuned metamodel learners scorecard encoder-transfer encoder-study pair-study next-study evaluate-study quality-study experiments report notebook toy test test-wheel test-faults test-ray test-slurm lint types check wheel bench bench-fisher bench-estimate bench-scale bench-gpu bench-tables docs site house clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-24s %s\n", $$1, $$2}'
@@ -160,6 +161,9 @@ quality-study: setup ## Check recall of classes and share of wrong labels on TAS
 
 encoder-study: setup ## Which rule picks the best encoder? ENCODERS="minilm FOLDER ..." TASKS=folder (an hour; SMOKE=1 a minute; DRY=1)
 	$(BIN)/python -m glue_pilot encoder-study $(ENCODER_STUDY) $(if $(TASKS),--tasks $(TASKS)) $(foreach e,$(ENCODERS),-e $(e)) $(ARITHMETIC) $(if $(DRY),--dry-run)
+
+pair-study: setup ## Are the texts of a pair better read as one, or apart? TASKS=folder (a quarter hour; SMOKE=1 a minute; DRY=1)
+	$(BIN)/python -m glue_pilot encoder-study $(PAIR_STUDY) $(if $(TASKS),--tasks $(TASKS)) $(foreach e,$(ENCODERS),-e $(e)) $(ARITHMETIC) $(if $(DRY),--dry-run)
 
 experiments: setup ## All experiments, one after the other (an hour; SMOKE=1 six minutes); OVER='n=128;512'
 	$(RUN_EXPERIMENT) all

@@ -144,6 +144,8 @@ ANSWER = ("<!-- answer: begin -->", "<!-- answer: end -->")
 AGAIN = ("<!-- again: begin -->", "<!-- again: end -->")
 QUALITY = ("<!-- quality: begin -->", "<!-- quality: end -->")
 STUDY = ("<!-- study: begin -->", "<!-- study: end -->")
+ENCODERS = ("<!-- which encoder: begin -->", "<!-- which encoder: end -->")
+PAIRS = ("<!-- pairs: begin -->", "<!-- pairs: end -->")
 TRANSFER = ("<!-- other encoders: begin -->", "<!-- other encoders: end -->")
 SCALE = ("<!-- scale: begin -->", "<!-- scale: end -->")
 FAULTS = ("<!-- faults: begin -->", "<!-- faults: end -->")
@@ -281,6 +283,19 @@ def estimate_page() -> str:
     page = with_grown(page, details=True)
     found = ROOT / "results" / "quality.md"
     return _replaced(page, found.read_text(encoding="utf-8"), QUALITY) if found.is_file() else page
+
+
+def encoders_page() -> str:
+    """Return the page of encoders with what `make encoder-study` measured, of the files kept here."""
+    from glue_pilot.encoder_figures import page
+
+    text = (HERE / "encoders.md").read_text(encoding="utf-8")
+    for name, marks in (("encoders", ENCODERS), ("pairs", PAIRS)):
+        place = HERE / f"{name}.json"
+        if place.is_file():
+            found = json.loads(place.read_text(encoding="utf-8"))
+            text = _replaced(text, f"\n{page(found)}\n", marks)
+    return text
 
 
 def transfer_block(transfer: Transfer) -> str:
@@ -685,6 +700,15 @@ PAGES = {
 }
 
 
+def _write_encoders() -> None:
+    """Keep the figures of the studies of encoders, where they were made, and write their page."""
+    for name in ("encoders", "pairs"):
+        found = ROOT / "results" / f"{name}.json"
+        if found.is_file():
+            shutil.copy(found, HERE)
+    (HERE / "encoders.md").write_text(encoders_page(), encoding="utf-8")
+
+
 def main() -> None:
     """Write all pages; those of studies only where their results are."""
     for name, page in PAGES.items():
@@ -695,6 +719,7 @@ def main() -> None:
         for name in PICTURES:
             shutil.copy(ROOT / "results" / "figures" / f"{name}.svg", HERE / "img")
     _write_study()
+    _write_encoders()
     if (ROOT / "results" / "scorecard.md").is_file():
         (HERE / "img").mkdir(exist_ok=True)
         (HERE / "scorecard.md").write_text(scorecard_page(), encoding="utf-8")

@@ -237,11 +237,10 @@ def encoder_rows(cases: Sequence[Case], scores: pd.DataFrame) -> list[Row]:
     """
     at = accuracies(scores)
     corpora = scores.groupby("task")["corpus"].first()
-    encoders = dict.fromkeys(case.source.encoder for case in cases)
-    first = people_name(next(iter(encoders)).name)
+    encoders = {people_name(c.source.encoder.name): c.source.encoder for c in cases}
+    first = next(iter(encoders))
     rows = []
-    for encoder in encoders:
-        name = people_name(encoder.name)
+    for name, encoder in encoders.items():
         cost = encoder.operations(np.array([cases[0].study.max_length]))
         row: Row = {"encoder": name, "layers": encoder.n_layers, "width": encoder.width}
         row |= {"dtype": encoder.dtype, "gflop": cost / 1e9, "accuracy": {}, "best": {}, "near": {}}

@@ -23,7 +23,7 @@ from charkit.config import Progress, content_hash, no_progress, people_name
 from charkit.encoders import Encoder, encode_to_store
 from charkit.encoders.load import named_apart
 from charkit.encoders.stream import open_states
-from charkit.errors import DataError, UsageError
+from charkit.errors import DataError, MissingError, UsageError
 from charkit.heads.estimate import encode_seconds, heads_seconds, matmul_rate, n_tokens
 from charkit.heads.out_of_fold import SampleHeads, fit_sample_heads
 from charkit.heads.records import write_table
@@ -149,6 +149,12 @@ def load_sources(
         DataError: A part of a task has no class labels.
         UsageError: Two encoders are the same.
     """
+    absent = [name for name in study.tasks if "/" not in name]
+    if root is None and absent:
+        raise MissingError(
+            f"{study.name} needs a folder of tasks: expected one with {absent[0]}/, got none. "
+            "Name it with TASKS=... or --tasks."
+        )
     distinct = named_apart(encoders)
     if len(distinct) < len(encoders):
         raise UsageError("encoders: expected each of them once, got some twice. Leave them out.")
@@ -364,8 +370,8 @@ def score_table(cases: Sequence[Case], measured: Sequence[Measured]) -> pd.DataF
     """Return one row a case and layer: accuracy, and each rule's score, the larger the better.
 
     Columns: ``task``, ``corpus``, ``encoder``, ``n``, ``seed``, ``layer``, ``accuracy``, and those
-    of `glue_pilot.encoder_figures.RULES` but ``random``; NaN where a rule does not look. Encoders come in the order of their
-    cost, in operations of a text of the longest length.
+    of `glue_pilot.encoder_figures.RULES` but ``random``; NaN where a rule does not look. Encoders
+    come in the order of their cost, in operations of a text of the longest length.
     """
     tables = []
     for case, found in zip(cases, measured, strict=True):

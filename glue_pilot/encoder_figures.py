@@ -149,7 +149,8 @@ def tie_rows(
 ) -> list[Row]:
     """Return what the cheapest of the encoders that tie costs and saves, by rows and measure.
 
-    Ties are those of `charkit encoders`: with 90 % confidence the best encoder is among them.
+    Ties are those of `charkit encoders`: with 90 % confidence the best encoder is among them. None
+    where all encoders cost the same.
 
     Returns:
         Per n, part and measure: ``held``, how often the best encoder was among the ties;
@@ -167,10 +168,10 @@ def tie_rows(
             groups.setdefault(key, []).append((case, found))
     rows = []
     for (task, n, seed), group in groups.items():
-        if seed:  # one sample a task: a comparison of all layers takes seconds
+        cost = [c.source.encoder.operations(np.array([c.study.max_length])) for c, _ in group]
+        if seed or len(set(cost)) == 1:  # one sample a task: a comparison takes seconds
             continue
         own = reached[task, n]
-        cost = [c.source.encoder.operations(np.array([c.study.max_length])) for c, _ in group]
         names = [people_name(c.source.encoder.name) for c, _ in group]
         for part in ("left_out", "further"):
             for measure in ("correct", "log_loss"):
@@ -190,7 +191,8 @@ def tie_rows(
                     }
                 )  # fmt: skip
     found = []
-    for (n, part, measure), own in pd.DataFrame(rows).groupby(["n", "rows", "measure"]):
+    table = pd.DataFrame(rows, columns=list(rows[0]) if rows else ["n", "rows", "measure"])
+    for (n, part, measure), own in table.groupby(["n", "rows", "measure"]):
         corpora = list(own["corpus"])
         row: Row = {
             "n": int(n),
@@ -271,9 +273,8 @@ def write_encoder_study(
     """
     scores = score_table(cases, measured)
     chosen = choices(scores)
-    about = vars(study) | {"encoders": [people_name(name) for name in study.encoders]}
     found = {
-        "study": about,
+        "study": vars(study) | {"encoders": [people_name(name) for name in study.encoders]},
         "encoders": encoder_rows(cases, scores),
         "tasks": by_task(scores),
         "rules": rule_rows(chosen),
@@ -296,6 +297,12 @@ def write_encoder_study(
 def findings(found: dict[str, Any]) -> list[str]:
     """Return what was found, as sentences."""
     lines = []
+    for row in found["encoders"][1:]:
+        text = "; ".join(
+            f"{_interval(gain, 'gain', '+.1f')} with {'all' if n == 'most' else n} labels"
+            for n, gain in row["gain"].items()
+        )
+        lines.append(f"{row['encoder']} less {found['encoders'][0]['encoder']}: {text}")
     for n in sorted({row["n"] for row in found["rules"]}):
         own = [row for row in found["rules"] if row["n"] == n]
         fair = [r for r in own if not r["rule"].startswith("further") and r["rule"] != "random"]
@@ -310,13 +317,6 @@ def findings(found: dict[str, Any]) -> list[str]:
             lines.append(
                 f"log loss in place of accuracy ({_ROWS[row['rows']]}): regret "
                 f"{_interval(row, 'same', '+.2f')} points, all sizes together"
-            )
-    for row in found["ties"]:
-        if row["rows"] == "further" and row["measure"] == "log_loss":
-            lines.append(
-                f"{row['n']:,} labels, ties by log loss on further rows: the cheapest that ties is "
-                f"{_interval(row, 'regret')} points below the best, the first "
-                f"{_interval(row, 'first')}, and saves {row['saved']:.0%} of the operations"
             )
     return [line.replace("%", " %") for line in lines]
 
@@ -378,6 +378,7 @@ def page(found: dict[str, Any]) -> str:
                     "" if row["rule"] == BASE else _interval(row, "difference", "+.2f"),
                 ]
                 for row in found["rules"]
+                if found["ties"] or row["rule"] != "largest"
             ],
         ),
         "Log loss less accuracy, on the same rows (below 0: log loss picks better).",
@@ -391,22 +392,7 @@ def page(found: dict[str, Any]) -> str:
                 for row in found["measures"]
             ],
         ),
-        "Is a cheaper encoder as good? *Held*: the best encoder is among those that tie.",
-        _table(
-            [
-                "labels", "ties by", "held", "how many tie", "regret of the first",
-                "of the cheapest", "at most a point below", "operations saved",
-            ],
-            [
-                [
-                    f"{row['n']:,}",
-                    f"{_MEASURES[row['measure']]}, {_ROWS[row['rows']]}",
-                    f"{row['held']:.0%}", f"{row['tied']:.1f}", _interval(row, "first"),
-                    _interval(row, "regret"), f"{row['near']:.0%}", f"{row['saved']:.0%}",
-                ]
-                for row in found["ties"]
-            ],
-        ),
+        *_ties_parts(found["ties"]),
         "<details><summary>Accuracy on every task, each encoder at its best layer</summary>",
         _table(
             [
@@ -428,6 +414,30 @@ def page(found: dict[str, Any]) -> str:
         "</details>",
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
+
+
+def _ties_parts(rows: Sequence[Row]) -> list[str]:
+    """Return the table of ties with its explanation; nothing where no encoder is cheaper."""
+    if not rows:
+        return []
+    return [
+        "Is a cheaper encoder as good? *Held*: the best encoder is among those that tie.",
+        _table(
+            [
+                "labels", "ties by", "held", "how many tie", "regret of the first",
+                "of the cheapest", "at most a point below", "operations saved",
+            ],
+            [
+                [
+                    f"{row['n']:,}",
+                    f"{_MEASURES[row['measure']]}, {_ROWS[row['rows']]}",
+                    f"{row['held']:.0%}", f"{row['tied']:.1f}", _interval(row, "first"),
+                    _interval(row, "regret"), f"{row['near']:.0%}", f"{row['saved']:.0%}",
+                ]
+                for row in rows
+            ],
+        ),
+    ]  # fmt: skip
 
 
 def _interval(row: Row, name: str, spec: str = ".2f") -> str:

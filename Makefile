@@ -96,8 +96,8 @@ metamodel: setup ## Fit the metamodel to the meta-dataset; ENCODERS="minilm NAME
 learners: setup ## Fit what fine-tuning adds to a linear head, corpora left out (ten minutes)
 	$(BIN)/python -m glue_pilot learners --tables metamodel/shipped --ship
 
-scorecard: setup ## Judge the metamodel, every corpus left out, beside its baselines (half an hour)
-	$(BIN)/python -m glue_pilot scorecard $(ALL_TABLES) --name $(METADATA_NAME) $(if $(filter metadata,$(METADATA_NAME)),,--settings results)
+scorecard: setup ## Judge the metamodel, every corpus left out, beside its baselines (half an hour); ROUNDS=1 buying only
+	$(BIN)/python -m glue_pilot scorecard $(if $(ROUNDS),--rounds-of docs/scorecard.json) $(ALL_TABLES) --name $(METADATA_NAME) $(if $(filter metadata,$(METADATA_NAME)),,--settings results)
 
 encoder-transfer: setup ## Judge the metamodel under other encoders: ENCODERS="minilm FOLDER ..." TASKS=folder (an hour)
 	$(foreach e,$(ENCODERS),$(call transfer_tables,$(e)))

@@ -387,11 +387,20 @@ def scorecard(
     settings: Annotated[
         Path | None, typer.Option("--settings", help="Folder of settings.json.")
     ] = None,
+    others: Annotated[
+        Path | None,
+        typer.Option(
+            "--rounds-of",
+            help="Make only the sections on forecasts made again and on buying; the others are "
+            "those of this scorecard.json.",
+        ),
+    ] = None,
     out: Out = Path("results"),
     quiet: o.Quiet = False,
 ) -> None:
     """Judge the metamodel: every corpus left out in turn, every figure beside its baselines."""
     output = o.output_of("table", quiet, verbose=False, log_file=None)
+    from charkit.sealed import read_sealed
     from glue_pilot.metamodel_study import read_metadata, read_settings
     from glue_pilot.scorecard import write_scorecard
     from metamodel.evaluate import evaluate
@@ -399,10 +408,13 @@ def scorecard(
 
     begun = time.monotonic()
     ready_folder(out)
+    advice = "Make the whole scorecard, without --rounds-of."
+    kept = None if others is None else read_sealed(others, str(others), advice=advice)
     data = read_metadata(tables, name)
     with progress_shown(output) as progress:
-        judged = evaluate(data, read_settings(settings or SHIPPED), progress)
-    written = write_scorecard(judged.figures, out, time.monotonic() - begun)
+        found = read_settings(settings or SHIPPED)
+        judged = evaluate(data, found, progress, only_rounds=kept is not None)
+    written = write_scorecard(judged.figures, out, time.monotonic() - begun, others=kept)
     typer.echo(" and ".join(harmless(str(place)) for place in written))
 
 

@@ -71,6 +71,8 @@ def plan_collection(
     for choice in reversed(choices):
         place = int(choice[place])
         path.append(int(totals[place]))
+    bought = [total for total in dict.fromkeys(path) if total > have]  # idle rounds come last
+    path = [*bought, *[path[-1]] * (rounds - len(bought))]
     return CollectionPlan(tuple(path), float(value[0]), float(left[place]))
 
 

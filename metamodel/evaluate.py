@@ -18,7 +18,8 @@ from metamodel.fitting import FitSettings, Problem, problem_of, whole_pilots
 from metamodel.frame import JUDGED_MULTIPLES, WHOLE, ask, judged_pilots
 from metamodel.judging import Asked, Bands, LeftOut, bands_of, leave_out
 from metamodel.model import Settings
-from metamodel.need_figures import collection_of, need_events, needs_of, reliability
+from metamodel.need_figures import need_events, needs_of, reliability
+from metamodel.rounds import forecasts_again, money_of
 from metamodel.rows import MetaData
 from metamodel.scorecard import (
     accuracy_errors,
@@ -78,13 +79,16 @@ class Judgement:
     figures: dict[str, Any]
 
 
-def evaluate(data: MetaData, settings: FitSettings, progress: Progress) -> Judgement:
+def evaluate(
+    data: MetaData, settings: FitSettings, progress: Progress, *, only_rounds: bool = False
+) -> Judgement:
     """Return the scorecard of a way to fit a metamodel.
 
     Args:
         data: The meta-dataset.
         settings: How models are fitted; what is judged is not fitted to the judged corpus.
         progress: Called as ``progress(stage, done, total)``.
+        only_rounds: Make only the sections on forecasts that are made again and on buying.
     """
     n0 = data.evidence["n0"].to_numpy()
     labelled, without = data.part(n0 > 0), data.part(n0 == 0)
@@ -92,7 +96,7 @@ def evaluate(data: MetaData, settings: FitSettings, progress: Progress) -> Judge
     pilots = judged_pilots(labelled, PILOTS)
     frame, asked = ask(pilots, labelled)
     main = None
-    for name, model, names in rivals(settings.labelled):
+    for name, model, names in rivals(settings.labelled)[: 1 if only_rounds else None]:
         quick = name not in ("metamodel", "shrunk")
         found = _leave_out(problem, asked, model, settings, names, name, progress, quick=quick)
         frame[name] = found.mean
@@ -102,7 +106,13 @@ def evaluate(data: MetaData, settings: FitSettings, progress: Progress) -> Judge
     choice = layer_scores(labelled, problem, frame, asked, settings, progress)
     frame["difference"] = choice
     frame["recommended"] = _recommended(frame)
-    figures = _figures(frame, main, bands, pilots)
+    rounds = {
+        "again": forecasts_again(frame, bands),
+        "money": money_of(frame, bands, pilots, lambda k, n: progress("buying in rounds", k, n)),
+    }
+    if only_rounds:
+        return Judgement(frame, main, bands, rounds)
+    figures = _figures(frame, main, bands, pilots) | rounds
     figures["evaluation"] = evaluation_figures(labelled, problem, settings, progress)
     figures["unlabelled"] = unlabelled_figures(without, settings, progress)
     figures["corpora"] = errors_by_corpora(
@@ -223,7 +233,6 @@ def _figures(
         "needs_recommended": needs_of(need_events(frame, main, bands, chosen)),
         "reliability": reliability(events["metamodel"], events["reached"]),
         "intervals": _intervals(frame, bands),
-        "collection": collection_of(frame, main, bands, chosen),
         "layers": _layer_figures(frame, pilots),
     }
 

@@ -1,4 +1,4 @@
-"""How well the probability of a target is predicted for every budget, and what buying by it costs.
+"""How well the probability of a target is predicted for every budget.
 
 Targets are fixed before the outcome is known: the accuracy on the sample and 2, 5 or 10 points
 more, and 70, 80 and 90 %. An event is "reached with at most N labels", N each doubling of the
@@ -19,10 +19,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from metamodel.collection import plan_collection
 from metamodel.folds import corpus_folds
 from metamodel.judging import Bands, LeftOut
-from metamodel.needs import LEAST_PROBABILITY, first_size, need_distribution
+from metamodel.needs import LEAST_PROBABILITY, need_distribution
 from metamodel.scorecard import paired, share_by_task
 
 FloatArray = NDArray[np.float64]
@@ -34,10 +33,6 @@ CURVES = ("law", "pow2")
 """Baselines that get the metamodel's own spread around their curve."""
 
 CONSTANT = 4.0
-PENALTY = 100.0
-"""Cost of missing a target in labels, as a multiple of the labels that there are."""
-
-ROUNDS = (1, 3)
 _BINS = 5
 _FOLDS = 10
 _NEWTON_STEPS = 25
@@ -66,11 +61,6 @@ class _Case:
         """Return the probability of a target at every size, spread around a curve, (n, n_grid)."""
         curve = self.curves[name]
         return need_distribution(self.grid, curve, self.spread, self.quantiles, target).reached
-
-    def draws(self, name: str, target: FloatArray) -> FloatArray:
-        """Return equally likely needs, infinity for never, (n, n_draws)."""
-        curve = self.curves[name]
-        return need_distribution(self.grid, curve, self.spread, self.quantiles, target).draws()
 
 
 def _case(frame: pd.DataFrame, main: LeftOut, bands: Bands, rows: NDArray[np.bool_]) -> _Case:
@@ -262,66 +252,3 @@ def reliability(predicted: pd.Series, happened: pd.Series) -> list[dict[str, flo
 
 def _by_task(values: pd.Series, events: pd.DataFrame) -> float:
     return float(values.groupby(events["task"]).mean().mean()) if len(values) else float("nan")
-
-
-def collection_of(
-    frame: pd.DataFrame, main: LeftOut, bands: Bands, rows: NDArray[np.bool_]
-) -> list[dict[str, Any]]:
-    """Return what buying labels costs for the accuracy on the sample and 5 points more.
-
-    The need is read off the outcomes at the doublings, by log size between them. Each method plans
-    by its distribution of needs; buying ends when the target is reached, or
-    with the plan. Costs are in pilots: labels bought, and `PENALTY` pilots where the target was
-    reached later, but within 32 times the pilot.
-
-    Args:
-        frame: From `metamodel.frame.ask`; all multiples of a row of evidence, in order.
-        main: The metamodel's predictions.
-        bands: Its intervals.
-        rows: Which rows count, all multiples of a pilot's layer alike.
-
-    Returns:
-        Columns method, rounds, ``missed`` (share of tasks' pilots that ended below the target),
-        ``bought`` (mean labels beyond the pilot, in pilots), ``regret`` (mean cost above that of
-        who knows the need, in pilots), ``pilots``.
-    """
-    case = _case(frame, main, bands, rows)
-    target = case.last + MORE[1]
-    known = np.where(np.isfinite(case.truth), case.truth, 0.0)[:, case.places]
-    needed = first_size(np.array(DOUBLINGS, np.float64), np.maximum.accumulate(known, 1), target)
-    real = np.isfinite(needed) & (target < 1)
-    need = needed[real]
-    collected = {name: case.draws(name, target)[real] for name in ("metamodel", *CURVES)}
-    collected["always_4_times"] = np.full((int(real.sum()), 1), CONSTANT)
-    tasks, table = case.tasks[real], []
-    for name, draws in collected.items():
-        for rounds in ROUNDS:
-            bought = np.array([_bought(d, n, rounds) for d, n in zip(draws, need, strict=True)])
-            missed = bought < need
-            lost = (bought - need) * ~missed + (PENALTY + bought - need) * missed
-            table.append(
-                {
-                    "method": name,
-                    "rounds": rounds,
-                    "missed": share_by_task(missed, tasks) if len(need) else float("nan"),
-                    "bought": _mean(bought - 1, tasks),
-                    "regret": _mean(lost, tasks),
-                    "pilots": len(need),
-                }
-            )
-    return table
-
-
-def _mean(values: FloatArray, tasks: NDArray[Any]) -> float:
-    return float(pd.Series(values).groupby(tasks).mean().mean()) if len(values) else float("nan")
-
-
-def _bought(draws: FloatArray, need: float, rounds: int) -> float:
-    """Return what there is when the need is met, or at the end of the plan."""
-    scale = 1000.0  # plans count whole labels
-    plan = plan_collection(
-        draws * scale, have=int(scale), price=1.0, penalty=PENALTY * scale, rounds=rounds
-    )
-    totals = np.array(plan.totals) / scale
-    enough = totals[totals >= need - 1e-9]
-    return float(enough[0] if len(enough) else totals[-1])

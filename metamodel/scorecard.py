@@ -60,6 +60,15 @@ METHOD_NAMES = {
     "cross_validated_accuracy": "left-out accuracy",
     "left_out_loss": "left-out loss",
     "chance": "a guess",
+    "once": "metamodel, its first plan kept",
+    "law_drawn": "power law, least squares of the log error, bootstrap draws",
+    "pow2_drawn": "power law, 2 parameters, bootstrap draws",
+    "pow3_drawn": "power law, 3 parameters, bootstrap draws",
+    "double": "double until reached",
+    "buy_500": "500 labels",
+    "buy_1000": "1,000 labels",
+    "a_class": "100 labels a class",
+    "none": "buy none",
 }
 """Methods of a scorecard, as people call them."""
 

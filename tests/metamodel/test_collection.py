@@ -80,3 +80,10 @@ def test_bad_input_is_refused(kwargs):
     given = {"needed": [10.0], "have": 0, "price": 1.0, "penalty": 10.0} | kwargs
     with pytest.raises(ValueError, match="expected"):
         plan_collection(given.pop("needed"), **given)
+
+
+def test_rounds_in_which_nothing_is_bought_come_last():
+    plan = plan_collection([300.0] * 10, have=64, price=1, penalty=10_000, rounds=3)
+    assert plan.totals == (300, 300, 300)
+    plan = plan_collection([300.0] * 10, have=64, price=1, penalty=10, rounds=2)
+    assert plan.totals == (64, 64)

@@ -24,7 +24,7 @@ def test_every_section_is_there(judged):
     figures = judged[1].figures
     assert set(figures) == {
         *("accuracy", "accuracy_recommended", "needs", "needs_recommended", "intervals"),
-        *("collection", "layers", "evaluation", "unlabelled", "reliability"),
+        *("again", "money", "layers", "evaluation", "unlabelled", "reliability"),
         *("gains", "gains_recommended", "corpora"),
     }
     assert all(figures.values())

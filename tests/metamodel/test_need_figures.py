@@ -7,7 +7,6 @@ from metamodel.judging import Asked, Bands, LeftOut
 from metamodel.need_figures import (
     DOUBLINGS,
     climatology,
-    collection_of,
     need_events,
     needs_of,
     reliability,
@@ -94,7 +93,6 @@ def test_rows_that_do_not_count_are_left_out():
     frame, main, bands, _ = judged()
     kept = (frame["task"] != "t3").to_numpy()
     assert "t3" not in set(need_events(frame, main, bands, kept)["task"])
-    assert {row["pilots"] for row in collection_of(frame, main, bands, kept)} == {11}
 
 
 def test_reliability_is_the_share_that_happened_in_each_fifth():
@@ -124,28 +122,8 @@ def test_climatology_is_calibrated_on_corpora_left_out():
     assert np.abs(climatology(table) - chance).mean() < 0.03
 
 
-def test_who_knows_the_need_buys_nearly_just_that():
-    table = {(r["method"], r["rounds"]): r for r in collection_of(*judged(spread=0.001))}
-    assert {rounds for _, rounds in table} == {1, 3}
-    for rounds in (1, 3):
-        own = table["metamodel", rounds]
-        assert own["missed"] == 0
-        assert own["regret"] < 0.6
-        assert table["pow2", rounds]["missed"] == 1
-        assert own["regret"] < table["always_4_times", rounds]["regret"]
-
-
-def test_more_rounds_of_buying_do_not_cost_more():
-    table = {
-        r["rounds"]: r for r in collection_of(*judged(spread=0.02)) if r["method"] == "metamodel"
-    }
-    assert table[3]["regret"] <= table[1]["regret"]
-    assert table[3]["missed"] <= table[1]["missed"] <= 0.2
-
-
 def test_where_no_target_is_within_reach_figures_are_unknown():
     frame, main, bands, rows = judged()
     frame["truth"] = 0.3
-    assert {row["pilots"] for row in collection_of(frame, main, bands, rows)} == {0}
     table = by_method(need_events(frame, main, bands, rows))
     assert np.isnan(table["metamodel"]["unreachable_though_reached"])

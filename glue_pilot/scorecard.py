@@ -169,7 +169,7 @@ def _again(rows: list[dict[str, Any]]) -> list[str]:
         [
             *(f"{r['n']:,}", r["n0"], _number(r["error"]), f"{r['bias']:+.1f}"),
             *(_share(r["covered"]), _number(r["width"]), _share(r["inside"])),
-            _interval(r["better"], r["low"], r["high"]) if r["better"] else "",
+            _interval(r, ("better", "low", "high"), 1) if r["better"] else "",
             r["tasks"],
         ]
         for r in rows
@@ -186,6 +186,8 @@ def _again(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _buying(rows: list[dict[str, Any]]) -> list[str]:
+    if not rows:
+        return []
     table = pd.DataFrame(rows)
     cases, tasks = (int(table[name].max()) for name in ("cases", "tasks"))
     lines = [
@@ -195,10 +197,11 @@ def _buying(rows: list[dict[str, Any]]) -> list[str]:
         "points more; 70, 80, 90 %; none reached with the 64. A method plans, buys, the real head",
         "is trained, and where the target is not reached it forecasts again, from the largest",
         "pilot with at most the labels bought. Labels end with the task's own (at most 4,096);",
-        f"{_share(table['beyond'].max())} of the targets are beyond them and cost the penalty whatever",
-        "is bought. Regret: mean cost above that of who knows the need, in prices of a label; in",
-        "brackets the share of targets missed. Last rows: regret less the metamodel's, with a",
-        "paired 90 % interval; the best is chosen by column after the outcome, which favours it.",
+        f"{_share(table['beyond'].max())} of the targets are beyond them and cost the penalty",
+        "whatever is bought. Regret: mean cost above that of who knows the need, in prices of a",
+        "label; in brackets the share of targets missed. Last rows: regret less the metamodel's,",
+        "with a paired 90 % interval; the best is chosen by column after the outcome, which",
+        "favours it. Bootstrap draws: the pilot's own points drawn again from binomials.",
         "",
     ]
     for rounds, part in table.groupby("rounds"):
@@ -216,16 +219,19 @@ def _buying(rows: list[dict[str, Any]]) -> list[str]:
             cells = []
             for penalty in penalties:
                 own = part[(part["penalty"] == penalty) & part["method"].isin(names)]
-                best = own.loc[own["regret"].idxmin()]
-                ends = f"{best['worse_low']:+,.0f} to {best['worse_high']:+,.0f}"
-                cells.append(f"{best['worse']:+,.0f} ({ends}): {_name(best['method'])}")
+                best = rows[int(own["regret"].idxmin())]
+                shown = _interval(best, ("worse", "worse_low", "worse_high"), 0)
+                cells.append(f"{shown}: {_name(best['method'])}")
             body.append([f"best {kind} less the metamodel", *cells])
         lines += [*_table(head, body), ""]
     return lines
 
 
-def _interval(value: float, low: float, high: float) -> str:
-    return f"{value:+.1f} ({low:+.1f} to {high:+.1f})"
+def _interval(row: dict[str, Any], names: tuple[str, str, str], digits: int) -> str:
+    """Return a difference with its interval; without it where there are too few corpora."""
+    value, low, high = (row[name] for name in names)
+    ends = "" if low is None else f" ({low:+,.{digits}f} to {high:+,.{digits}f})"
+    return f"{value:+,.{digits}f}{ends}"
 
 
 def _without_labels(rows: list[dict[str, Any]]) -> list[str]:

@@ -191,9 +191,9 @@ def money_of(
     Returns:
         One row a penalty, number of rounds and method: ``regret`` (mean cost above that of who
         knows the need, in prices of a label), ``missed`` (mean share below the target), ``bought``
-        (mean labels), ``beyond`` (share of targets beyond the task's labels), each a mean within a task, then over tasks; ``worse``, ``worse_low``,
-        ``worse_high`` (regret less the metamodel's, with a paired 90 % interval), ``cases``,
-        ``tasks``.
+        (mean labels), ``beyond`` (share of targets beyond the task's labels), each a mean within a
+        task, then over tasks; ``worse``, ``worse_low``, ``worse_high`` (regret less the
+        metamodel's, with a paired 90 % interval), ``cases``, ``tasks``.
     """
     buyers = _buyers(frame, bands, pilots)
     rows = []

@@ -59,6 +59,16 @@ def test_fit_judge_and_read(tables, tmp_path):
     methods = {row["method"] for row in said["figures"]["accuracy"]}
     assert {"metamodel", "last", "law", "shrunk", "mean", "tier_curve"} <= methods <= set(NAMES)
     assert all(NAMES[m] in page for m in methods)
+    again = CliRunner().invoke(
+        app,
+        f"scorecard --rounds-of {tmp_path / 'scorecard.json'} --tables {tables} --name small "
+        f"--settings {tmp_path} --out {tmp_path / 'again'} --quiet".split(),
+    )
+    assert again.exit_code == 0, again.output
+    later = json.loads((tmp_path / "again" / "scorecard.json").read_text())
+    assert later["figures"] == said["figures"]
+    assert later["made_later"]["sections"] == ["again", "money"]
+    assert later["code"] == said["code"]
 
 
 def test_a_missing_table_or_setting_says_what_to_run(tmp_path):

@@ -199,9 +199,10 @@ def _buying(rows: list[dict[str, Any]]) -> list[str]:
         "pilot with at most the labels bought. Labels end with the task's own (at most 4,096);",
         f"{_share(table['beyond'].max())} of the targets are beyond them and cost the penalty",
         "whatever is bought. Regret: mean cost above that of who knows the need, in prices of a",
-        "label; in brackets the share of targets missed. Last rows: regret less the metamodel's,",
-        "with a paired 90 % interval; the best is chosen by column after the outcome, which",
-        "favours it. Bootstrap draws: the pilot's own points drawn again from binomials.",
+        "label; in brackets the share of targets missed. Bootstrap draws: the pilot's own points",
+        "drawn again from binomials; the other law has the metamodel's spread. Last rows: regret",
+        "less the metamodel's, with a paired 90 % interval; the best is chosen by column after the",
+        "outcome, which favours it.",
         "",
     ]
     for rounds, part in table.groupby("rounds"):

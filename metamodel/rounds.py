@@ -100,7 +100,7 @@ def forecasts_again(frame: pd.DataFrame, bands: Bands) -> list[dict[str, Any]]:
                     "bias": _mean(off, task),
                     "covered": _mean(own["covered"], task),
                     "width": _mean(100 * (own["high"] - own["low"]), task),
-                    "inside": _mean(own["inside"], task) if known.all() else None,
+                    "inside": _mean(own["inside"][known], task) if known.any() else None,
                     "better": better,
                     "low": low,
                     "high": high,

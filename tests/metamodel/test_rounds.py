@@ -81,6 +81,7 @@ def test_draws_without_a_later_pilot_are_left_out():
     rows = forecasts_again(frame[kept].reset_index(drop=True), part)
     assert {r["tasks"] for r in rows if r["n"] == 512} == {7}
     assert {r["tasks"] for r in rows if r["n"] == 256} == {8}
+    assert [r["inside"] for r in rows if r["n"] == 256] == [1, 1]  # of the seven that have it
 
 
 @pytest.fixture(scope="module")

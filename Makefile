@@ -93,7 +93,7 @@ metamodel: setup ## Fit the metamodel to the meta-dataset; ENCODERS="minilm NAME
 	$(foreach e,$(ENCODERS),$(call encoder_tables,$(e)))
 	$(BIN)/python -m glue_pilot metamodel $(ALL_TABLES) --name $(METADATA_NAME) $(if $(filter metadata,$(METADATA_NAME)),--ship,--trials 2)
 
-learners: setup ## Fit what fine-tuning adds to a linear head, corpora left out (ten minutes)
+learners: setup ## Fit what fine-tuning adds to a linear head, corpora left out (two minutes)
 	$(BIN)/python -m glue_pilot learners --tables metamodel/shipped --ship
 
 scorecard: setup ## Judge the metamodel, every corpus left out, beside its baselines (half an hour); ROUNDS=1 buying only

@@ -20,10 +20,10 @@ from metamodel.evaluate import FOLDS, Progress, layer_scores
 from metamodel.features import LABELLED, at_sizes, describe
 from metamodel.fitting import FitSettings, problem_of
 from metamodel.folds import corpus_folds, corpus_weights
-from metamodel.frame import WHOLE
+from metamodel.frame import COMPARED, WHOLE, check_learner_outcomes, mean_gains
 from metamodel.intervals import ends_of, fit_band
 from metamodel.judging import Asked, leave_out
-from metamodel.learners import PROBE, Gain, Learner, Learners, gain_features
+from metamodel.learners import Gain, Learner, Learners, gain_features
 from metamodel.ridge import fit_ridge
 from metamodel.rows import MetaData
 from metamodel.scorecard import paired
@@ -37,20 +37,19 @@ JUDGED_PILOTS, JUDGED_MULTIPLE = (64, 256), 4
 APART = 0.02
 """Two learners differ where their accuracies are more than two points apart."""
 
-COMPARED = ("concat", "setfit", "tuned")
-"""Learners that are predicted, the simplest first; others of the table are controls."""
-
-OUTCOMES = ("encoder", "task", "corpus", "learner", "n_train", "accuracy", "failed")
-"""Columns that are read of the table of outcomes."""
-
-_FEW = ("log_n", "log_n_class", "log_classes", "probe", "probe_2")
-_MORE = (*_FEW, "loss", "law_slope", "own_oof", "alignment_64", "rank_entropy", "random", "knn")
-SETS: dict[str, tuple[str, ...]] = {
-    "few": _FEW,
-    "more": _MORE,
-    "all": (*_MORE, "margin", "alignment_4", "spectral_noise", "decay", "class_gap", "state_shift"),
+GROUPS: dict[str, tuple[str, ...]] = {
+    "classes": ("log_classes", "log_n_class", "label_entropy"),
+    "the linear head": ("probe", "probe_2", "loss", "margin", "own_oof", "knn", "h_score"),
+    "the sample's curve": ("law_slope", "curve_500"),
+    "spectrum": ("rank_entropy", "decay", "class_gap", "spectral_noise", "state_shift"),
+    "alignment": ("alignment_4", "alignment_64"),
+    "words and length": ("random",),  # what a head on the random encoder reads
+    "Fisher norms": (
+        *("fisher_norm", "fisher_low", "fisher_mid", "fisher_high", "fisher_own"),
+        *("fisher_spread", "fisher_trivial"),
+    ),
 }
-"""Features that may move a gain."""
+"""Features that may move a gain: each group is tried by itself, then all together."""
 
 PENALTIES = (300.0, 1000.0, 3000.0)
 _OUTER, _INNER = 10, 4  # parts that corpora are left out in
@@ -66,7 +65,8 @@ class Way:
     penalty: float = 0.0
 
 
-WAYS = (Way(), *(Way(names, penalty) for names in SETS.values() for penalty in PENALTIES))
+_ALL = tuple(name for names in GROUPS.values() for name in names)
+WAYS = (Way(), *(Way(names, p) for names in (*GROUPS.values(), _ALL) for p in PENALTIES))
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,43 +113,6 @@ class GainRows:
         table = self.table[places].reset_index(drop=True)
         known = self.known[places].reset_index(drop=True)
         return GainRows(table, known, self.gains.loc[sorted(set(table["corpus"]))])
-
-
-def check_learner_outcomes(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of outcomes when it can be used.
-
-    Raises:
-        ValueError: A column is missing, an accuracy is out of range, or there is no linear head.
-    """
-    missing = [name for name in OUTCOMES if name not in table]
-    if missing:
-        raise ValueError(f"columns are missing: expected {missing}, got {list(table.columns)}.")
-    known = table["accuracy"].dropna()
-    if not known.between(0, 1).all():
-        raise ValueError(f"accuracy: expected 0 to 1, got {known.min():g} to {known.max():g}.")
-    if PROBE not in set(table["learner"]):
-        raise ValueError(
-            f"learner: expected {PROBE!r} among them, got {sorted(table['learner'].unique())}."
-        )
-    return table
-
-
-def mean_gains(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """Return columns encoder, task, corpus, learner, n, truth, gain: means over runs.
-
-    Args:
-        outcomes: Keeps `check_learner_outcomes`. A gain is over the linear head of the same task
-            and number of labels. Other learners are left out, and tasks without a head.
-    """
-    keys = ["encoder", "task", "corpus", "n_train"]
-    means = outcomes.groupby([*keys, "learner"])["accuracy"].mean().unstack("learner")
-    others = [name for name in COMPARED if name in means]
-    found = [
-        pd.DataFrame({"learner": name, "truth": means[name], "gain": means[name] - means[PROBE]})
-        for name in others
-    ]
-    table = pd.concat(found).reset_index().dropna(subset=["truth", "gain"])
-    return table.rename(columns={"n_train": "n"})
 
 
 def predicted_heads(
@@ -251,19 +214,35 @@ def left_out(rows: GainRows, way: Way) -> FloatArray:
     return _by_fold(rows, _OUTER, lambda learned: fit_gain(learned, way))
 
 
-def nested(rows: GainRows) -> FloatArray:
-    """Return the same where the way is chosen on inner folds each time."""
-    return _by_fold(rows, _OUTER, lambda learned: fit_gain(learned, choose(learned)))
+def nested(rows: GainRows, ways: Sequence[Way] | None = None) -> FloatArray:
+    """Return the same where one of several ways is chosen on inner folds each time."""
+    return _by_fold(rows, _OUTER, lambda learned: fit_gain(learned, choose(learned, ways)))
 
 
-def choose(rows: GainRows) -> Way:
+def choose(rows: GainRows, ways: Sequence[Way] | None = None) -> Way:
     """Return the way whose gains on corpora left out are least off, every corpus counting alike."""
 
     def error(way: Way) -> float:
         off = np.abs(_by_fold(rows, _INNER, lambda own: fit_gain(own, way)) - rows.gain)
         return float(pd.Series(off).groupby(rows.corpora).mean().mean())
 
-    return min(WAYS, key=error)
+    return min(ways or WAYS, key=error)
+
+
+def _by_group(rows: GainRows) -> list[dict[str, Any]]:
+    """Return what each group of features by itself gains over the mean gain, where it is known."""
+    found = []
+    for name, features in GROUPS.items():
+        known = rows.known[list(features)].notna().any(axis=1).to_numpy()
+        part = rows.take(known)
+        if part.gains.shape[0] < _FEWEST_CORPORA:
+            continue
+        ways = [way for way in WAYS if way.features in ((), features)]
+        base, chosen = left_out(part, Way()), nested(part, ways)
+        gained, low, high = _compare(part, np.abs(base - part.gain) - np.abs(chosen - part.gain))
+        tasks = int(part.table["task"].nunique())
+        found.append({"group": name, "tasks": tasks, "gained": gained, "low": low, "high": high})
+    return found
 
 
 def _by_fold(rows: GainRows, n_folds: int, fit: Callable[[GainRows], Gain]) -> FloatArray:
@@ -337,6 +316,7 @@ def _fit_learner(
         "features": list(way.features),
         "penalty": way.penalty,
         "gained": list(gained),
+        "groups": _by_group(rows),
         "errors": _errors(rows, simple, chosen, judged),
         "winner": _winner(rows, judged),
         "intervals": _covered(rows, features, judged),

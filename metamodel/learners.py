@@ -292,7 +292,9 @@ def gain_features(features: pd.DataFrame, probe: FloatArray) -> pd.DataFrame:
     same = (
         *("log_n", "log_n_class", "log_classes", "loss", "margin", "law_slope", "own_oof", "knn"),
         *("alignment_4", "alignment_64", "spectral_noise", "rank_entropy", "decay", "class_gap"),
-        *("random", "mean_doc", "state_shift", "logme"),
+        *("random", "mean_doc", "state_shift", "logme", "h_score", "label_entropy", "curve_500"),
+        *("fisher_norm", "fisher_low", "fisher_mid", "fisher_high", "fisher_own"),
+        *("fisher_spread", "fisher_trivial"),
     )
     table = features[list(same)].reset_index(drop=True)
     return table.assign(probe=share, probe_2=share**2, room=1 - probe)

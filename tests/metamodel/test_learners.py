@@ -191,6 +191,15 @@ def test_features_are_chosen_where_they_help_and_only_there():
     learner, figures = fit._fit_learner(flat, features, "tuned", [str(c) for c in range(20)])
     assert learner.gain.ridge is None
     assert figures["gained"][1] <= 0
+    assert [row["group"] for row in figures["groups"]] == ["classes", "the linear head"]
+
+
+def test_a_group_of_features_gains_where_gains_depend_on_it():
+    helped, _ = rows_with(lambda c: 0.03 * c)
+    found = {row["group"]: row for row in fit._by_group(helped)}
+    assert found["classes"]["low"] > 0.5
+    assert found["the linear head"]["high"] < 0.1
+    assert found["classes"]["tasks"] == 20
 
 
 @pytest.mark.parametrize(

@@ -205,13 +205,14 @@ def forecast_curve(
         n, rows["low"].to_numpy(), rows["high"].to_numpy(), color=colour, alpha=0.18, linewidth=0
     )
     axes.plot(n, mean, color=colour, linewidth=2.4, zorder=4)
-    dashes = cycle(_CONTROL_DASHES.values())
+    shades = depth_colours([0, 1, 2])
+    looks = cycle(zip((shades[2], shades[0], INK), _CONTROL_DASHES.values(), strict=True))
     lines = [
         axes.plot(
             line["n"].to_numpy(), line["mean"].to_numpy(),
-            color=INK, linewidth=1.3, linestyle=next(dashes), zorder=4, label=safe(name),
+            color=colour, linewidth=1.8, linestyle=dashes, zorder=4, label=safe(name),
         )[0]
-        for name, line in (others or {}).items()
+        for (name, line), (colour, dashes) in zip((others or {}).items(), looks, strict=False)
     ]  # fmt: skip
     if lines:
         axes.legend(handles=lines, loc="lower right", fontsize=SMALL, frameon=False)

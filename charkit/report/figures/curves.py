@@ -215,7 +215,10 @@ def forecast_curve(
         for (name, line), (colour, dashes) in zip((others or {}).items(), looks, strict=False)
     ]  # fmt: skip
     if lines:
-        axes.legend(handles=lines, loc="lower right", fontsize=SMALL, frameon=False)
+        above = (1.0, 0.1)  # the largest class's line, which lies low
+        axes.legend(
+            handles=lines, loc="lower right", bbox_to_anchor=above, fontsize=SMALL, frameon=False
+        )
     if observed is not None and len(observed):
         axes.plot(
             observed["n"].to_numpy(), observed["accuracy"].to_numpy(),

@@ -91,6 +91,7 @@ class EncodersAnswer:
         ranked: The best first.
         failed: Encoders that could not be ranked.
         encoder_notes: What the encoders' folders declare and charkit does not do.
+        ranked_by: What the encoders and their layers are ranked by, ``"log_loss"`` or the metric.
     """
 
     card: TaskCard
@@ -100,10 +101,11 @@ class EncodersAnswer:
     ranked: tuple[RankedEncoder, ...]
     failed: tuple[FailedEncoder, ...]
     encoder_notes: tuple[str, ...] = ()
+    ranked_by: str = ""
 
     @property
     def best(self) -> RankedEncoder:
-        """The encoder with the best mean score."""
+        """The encoder that ranks first."""
         return self.ranked[0]
 
     @property
@@ -142,7 +144,8 @@ class EncodersAnswer:
 
     def lines(self) -> list[str]:
         """Return the answer as text."""
-        head = f"{self.card.name}, {self.n:,} labels, {self.card.n_eval:,} evaluation texts: "
+        head = f"{self.card.name}, {self.n:,} labels, {self.card.n_eval:,} evaluation texts, "
+        head += f"ranked by {metric_name(self.ranked_by)}: "
         lines = [head + (self._ties() if self.signal else "no encoder is above the controls")]
         if self.signal:
             lines += [*self._no_help(), *self._faster()]
@@ -206,6 +209,7 @@ class EncodersAnswer:
             "n_draws": self.n_draws,
             "n_eval": self.card.n_eval,
             "metric": self.metric,
+            "ranked_by": self.ranked_by,
             "best": people_name(self.best.encoder),
             "signal": self.signal,
             "reasons": {people_name(r.encoder): r.verdict.reason for r in self.ranked},

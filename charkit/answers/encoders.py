@@ -6,6 +6,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from charkit.answers.encoder_table import EncodersAnswer, FailedEncoder, RankedEncoder
 from charkit.answers.layers import check_n, plan_layers
 from charkit.config import (
@@ -70,7 +72,8 @@ def rank_encoders(
             Default: all.
         seeds: Draws of the training texts.
         metric: What encoders and layers are ranked by: ``"accuracy"``, ``"f1"``, ``"macro_f1"``,
-            ``"balanced_accuracy"`` or ``"matthews"``. Default: the task's own metric.
+            ``"balanced_accuracy"`` or ``"matthews"``. Default: the log loss of classes, which
+            ranks better (docs/encoders.md); the task's own metric is shown.
         encoding: Pooling and longest text. Default: mean, and each encoder's own choice.
         store: Where results are stored. Default: the user's cache, or $CHARKIT_CACHE.
         executor: Where heads are fitted, such as 4 (processes), ``"ray"`` or ``"slurm"``. Default:
@@ -271,22 +274,28 @@ def _rivals(plan: SweepPlan, compared: LayerComparison) -> Rivals:
 
 def _ranked(runs: Sequence[_Run], failed: Sequence[FailedEncoder]) -> EncodersAnswer:
     first = runs[0].compared
+    losses = [run.compared.log_loss for run in runs]
+    by_loss = runs[0].plan.settings.metric is None and first.log_loss is not None
     choice = best_encoders(
-        [run.compared.values for run in runs],
+        [-loss for loss in losses if loss is not None]
+        if by_loss
+        else [run.compared.values for run in runs],
         layers=[run.compared.choice.layers for run in runs],
         bounds=first.bounds,
     )
     rows = []
     for index, run in enumerate(runs):
         encoder, verdict = run.plan.encoders[0], run.compared.verdict
+        own, layer = run.compared.choice, choice.layer[index]
+        place = own.layers.index(layer)
         assert verdict is not None  # the majority control is among the controls
         rows.append(
             RankedEncoder(
                 encoder=encoder.name,
-                layer=choice.layer[index],
-                score=float(choice.score[index]),
-                low=float(choice.low[index]),
-                high=float(choice.high[index]),
+                layer=layer,
+                score=float(own.score[place]),
+                low=float(own.low[place]),
+                high=float(own.high[place]),
                 tied_with_best=bool(choice.tied_with_best[index]),
                 verdict=verdict,
                 width=encoder.width,
@@ -295,7 +304,7 @@ def _ranked(runs: Sequence[_Run], failed: Sequence[FailedEncoder]) -> EncodersAn
                 frac_truncated=run.frac_truncated,
                 max_length=encoder.text_length(run.plan.settings.max_length),
                 rivals=run.rivals,
-                beside=_beside(run.compared, choice.layer[index]),
+                beside=_beside(run.compared, place, by_loss=by_loss),
             )
         )
     return EncodersAnswer(
@@ -303,15 +312,18 @@ def _ranked(runs: Sequence[_Run], failed: Sequence[FailedEncoder]) -> EncodersAn
         n=first.n,
         n_draws=first.choice.n_draws,
         metric=first.metric,
-        ranked=tuple(sorted(rows, key=lambda row: -row.score)),
+        ranked=tuple(rows[i] for i in np.argsort(-choice.score, kind="stable")),
+        ranked_by="log_loss" if by_loss else first.metric,
         failed=tuple(failed),
     )
 
 
-def _beside(compared: LayerComparison, layer: int) -> dict[str, float]:
-    """Return the other metrics of a layer."""
-    place = compared.choice.layers.index(layer)
-    return {name: float(values[place]) for name, values in compared.beside.items()}
+def _beside(compared: LayerComparison, place: int, *, by_loss: bool) -> dict[str, float]:
+    """Return the other metrics of the layer at a place, the log loss where it ranks."""
+    own = {name: float(values[place]) for name, values in compared.beside.items()}
+    if by_loss and compared.log_loss is not None:
+        own["log_loss"] = float(compared.log_loss[:, place].mean())
+    return own
 
 
 def some_failed(answer: EncodersAnswer) -> CellsFailedError:

@@ -44,7 +44,10 @@ class LayerComparison:
         verdict: Whether there is any signal above the controls; None without a majority control.
         training_helps: Whether the encoder scores above a random one of the same shape by more
             than chance; None without that control.
+        values: One number a draw, layer and row whose mean is the score, (S, L, m).
+        bounds: The smallest and the largest score possible.
         beside: Other metrics, where one class has most evaluation texts: name -> (L,).
+        log_loss: Of every draw, layer and row, nats, (S, L, m); None for regression.
     """
 
     n: int
@@ -55,6 +58,7 @@ class LayerComparison:
     values: NDArray[np.float64]
     bounds: tuple[float, float]
     beside: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    log_loss: NDArray[np.float64] | None = None
 
 
 def compare_layers(result: SweepResult, task: str, encoder: str) -> LayerComparison | None:
@@ -102,7 +106,9 @@ def compare_layers(result: SweepResult, task: str, encoder: str) -> LayerCompari
         name: by_layer[name].mean().reindex(layers).to_numpy(float)
         for name in metrics_beside(largest, metric)
     }
-    return LayerComparison(n, metric, choice, verdict, helps, values, bounds, beside)
+    loss = rows["none"].get("log_loss")
+    log_loss = None if loss is None else np.asarray(loss, np.float64)
+    return LayerComparison(n, metric, choice, verdict, helps, values, bounds, beside, log_loss)
 
 
 def _rows_by_control(result: SweepResult, jobs: list[Job]) -> dict[str, Rows]:

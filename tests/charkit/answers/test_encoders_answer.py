@@ -64,15 +64,25 @@ def test_the_better_encoder_is_first_and_the_blind_one_does_not_tie(answer, enco
     assert not answer.ranked[-1].tied_with_best
     assert not answer.ranked[-1].verdict.signal
     assert answer.failed == ()
-    assert [r.score for r in answer.ranked] == sorted(
-        (r.score for r in answer.ranked), reverse=True
+    assert answer.ranked_by == "log_loss"
+    losses = [row.beside["log_loss"] for row in answer.ranked]
+    assert losses == sorted(losses)
+
+
+def test_a_metric_that_is_asked_for_ranks(encoders, store):
+    names = [str(encoders / "blind"), str(encoders / "reader")]
+    found = rank_encoders(
+        toys.toy_task(n_eval=120), encoder=names, metric="accuracy", store=store, **GIVEN
     )
+    assert found.ranked_by == "accuracy"
+    assert [r.score for r in found.ranked] == sorted((r.score for r in found.ranked), reverse=True)
+    assert "log_loss" not in found.rows()[0]
 
 
 def test_rows_say_what_is_needed(answer):
     row = answer.rows()[0]
     assert list(row) == [
-        "rank", "encoder", "layer", "accuracy", "low", "high", "tied_with_best", "signal",
+        "rank", "encoder", "layer", "accuracy", "low", "high", "log_loss", "tied_with_best", "signal",
         "layers", "width", "gflop_per_text", "rival_logme", "rival_h_score", "rival_knn",
     ]  # fmt: skip
     assert row["low"] <= row["accuracy"] <= row["high"]
@@ -95,7 +105,7 @@ def test_random_weights_that_do_as_well_are_said(answer):
 def test_an_encoder_alone_is_what_layers_says(encoders, store):
     task = toys.toy_task(n_eval=120)
     name = str(encoders / "reader")
-    alone = rank_encoders(task, encoder=[name], n=20, store=store, **GIVEN)
+    alone = rank_encoders(task, encoder=[name], n=20, metric="accuracy", store=store, **GIVEN)
     known = layers(task, encoder=name, n=20, store=store, **GIVEN)
     assert (alone.best.layer, alone.n) == (known.best, 20)
     place = known.choice.layers.index(known.best)

@@ -91,10 +91,10 @@ def test_whole_shards_are_kept_and_broken_ones_redone(
     expected = encode(tiny_encoder, split).to_numpy()
     real, calls = stream._ShardWriter._write_shard, []
 
-    def stops(self, path, tokens, first, total):
-        if first == 20:
+    def stops(self, path, split, rows, total):
+        if rows.start == 20:
             raise KeyboardInterrupt
-        real(self, path, tokens, first, total)
+        real(self, path, split, rows, total)
 
     monkeypatch.setattr(stream._ShardWriter, "_write_shard", stops)
     with pytest.raises(KeyboardInterrupt):
@@ -103,9 +103,9 @@ def test_whole_shards_are_kept_and_broken_ones_redone(
     assert len(shards) == 2
     shards[0].write_bytes(shards[0].read_bytes()[:-5])  # cut off by a crash of the machine
 
-    def counts(self, path, tokens, first, total):
-        calls.append(first)
-        real(self, path, tokens, first, total)
+    def counts(self, path, split, rows, total):
+        calls.append(rows.start)
+        real(self, path, split, rows, total)
 
     monkeypatch.setattr(stream._ShardWriter, "_write_shard", counts)
     stored = encode_to_store(tiny_encoder, split, store=tmp_store)

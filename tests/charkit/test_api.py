@@ -9,6 +9,7 @@ import pytest
 
 import charkit
 from charkit.answers.embed_plan import choose_options
+from charkit.answers.expected import EstimateAnswer
 from charkit.api import fetch
 from charkit.cli.app import app
 from charkit.errors import OfflineError, UnknownNameError, UsageError
@@ -122,7 +123,9 @@ def test_python_takes_what_the_command_takes(name):
         options -= {"layers"}  # of the files: EncodedTask.save takes it
     function = getattr(charkit, FUNCTIONS.get(name, name))
     objects = [charkit.load_task, charkit.load_encoder, charkit.EncodeOptions]
-    objects += {"embed": [choose_options], "sweep": [draws_of]}.get(name, [])
+    compared = EstimateAnswer.compared_with
+    others = {"embed": [choose_options], "sweep": [draws_of], "estimate": [compared]}
+    objects += others.get(name, [])
     arguments = {a for f in (function, *objects) for a in inspect.signature(f).parameters}
     assert {RENAMED.get(option, option) for option in options} <= arguments
 

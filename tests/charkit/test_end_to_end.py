@@ -237,7 +237,11 @@ def test_told_to_stop_it_stops_in_order_and_goes_on_later(ground, tmp_path, numb
     assert "python -m charkit sweep" in messages
     assert "Traceback" not in messages
     again = sweep(data, encoder=encoder, store=Store(tmp_path), **GRID).table
-    pd.testing.assert_frame_equal(again, table, rtol=1e-5)  # other threads: see docs/store.md
+    # other threads: see docs/store.md
+    near_zero = ["gradient_norm"]
+    pd.testing.assert_frame_equal(again[near_zero], table[near_zero], rtol=1e-3)
+    others = [again.drop(columns=near_zero), table.drop(columns=near_zero)]
+    pd.testing.assert_frame_equal(*others, rtol=1e-5)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a folder in use cannot be removed")

@@ -61,6 +61,7 @@ def test_formats_that_are_not_there():
 
 def test_a_ratio_is_measured_once_a_machine(monkeypatch, tmp_path):
     times = []
+    monkeypatch.delenv("ATEN_CPU_CAPABILITY", raising=False)
     monkeypatch.setattr(number_speed, "measure", lambda name: times.append(name) or 3.25)
     assert number_speed.bfloat16_ratio("cpu") == 3.25
     number_speed.bfloat16_ratio.cache_clear()  # as another process

@@ -66,15 +66,14 @@ def choices(scores: pd.DataFrame) -> pd.DataFrame:
     reached = at_n.groupby(level=["task", "n", "encoder"]).max()
     reached_most = most.groupby(level=["task", "encoder"]).max()
     rows = []
-    for (task, n, _), sample in real.groupby(["task", "n", "seed"], sort=False):
+    groups: Any = real.groupby(["task", "n", "seed"], sort=False)
+    for (task, n, _), sample in groups:
         own, own_most, by_layer = reached[task, n], reached_most[task], at_n[task, n]
         common = {"n": n, "task": task, "corpus": sample["corpus"].iloc[0]}
         for rule in RULES:
             if rule == "random":
-                missed = {
-                    "same": own.max() - own.mean(),
-                    "largest": own_most.max() - own_most.mean(),
-                }
+                missed = {"same": own.max() - own.mean()}
+                missed["largest"] = own_most.max() - own_most.mean()
                 rows.append(common | {"rule": rule, "right": 1 / len(own)} | missed)
                 continue
             encoder, layer = _picked(sample, rule)
@@ -94,24 +93,25 @@ def choices(scores: pd.DataFrame) -> pd.DataFrame:
 
 def _picked(sample: pd.DataFrame, rule: str) -> tuple[str, int]:
     """Return the encoder and the layer of the largest score, the first of equals."""
-    best = sample.loc[sample[rule].idxmax()]
+    best: Any = sample.iloc[int(sample[rule].argmax())]
     if rule in ("largest", "h_score"):
         own = sample[sample["encoder"] == best["encoder"]]
-        best = own.loc[own["left_out_log_loss"].idxmax()]
+        best = own.iloc[int(own["left_out_log_loss"].argmax())]
     return str(best["encoder"]), int(best["layer"])
 
 
 def rule_rows(chosen: pd.DataFrame) -> list[Row]:
     """Return the regret of every rule at every n, in points, and what it saves on `BASE`."""
     names = ["same", "largest", "layer", "right"]
-    means = chosen.groupby(["n", "rule", "task", "corpus"])[names].mean().reset_index("corpus")
+    grouped = chosen.groupby(["n", "rule", "task", "corpus"])[names].mean()
+    means: Any = grouped.reset_index("corpus")
     rows = []
-    for n in sorted(chosen["n"].unique()):
+    for n in sorted(map(int, chosen["n"].unique())):
         base = means.loc[n, BASE]
         for rule, words in RULES.items():
             part = means.loc[n, rule]
             corpora = list(part["corpus"])
-            row: Row = {"n": int(n), "rule": rule, "words": words, "tasks": len(part)}
+            row: Row = {"n": n, "rule": rule, "words": words, "tasks": len(part)}
             for name in names[:3]:
                 if part[name].notna().all():
                     row |= _points(part[name], corpora).row(name)
@@ -132,7 +132,8 @@ def measure_rows(chosen: pd.DataFrame) -> list[Row]:
     for part, (first, second) in PAIRS.items():
         by_size = (means.loc[first] - means.loc[second]).reset_index()
         both = by_size.groupby(["task", "corpus"])[names].mean().reset_index().assign(n=0)
-        for n, own in pd.concat([by_size, both]).groupby("n"):
+        sizes: Any = pd.concat([by_size, both]).groupby("n")
+        for n, own in sizes:
             row: Row = {"n": int(n), "rows": part}
             for name in names:
                 row |= _points(own[name], list(own["corpus"])).row(name)
@@ -190,23 +191,19 @@ def tie_rows(
                         "saved": 1 - cost[cheapest] / cost[first], "near": missed <= _NEAR,
                     }
                 )  # fmt: skip
-    found = []
+    ties: list[Row] = []
     table = pd.DataFrame(rows, columns=list(rows[0]) if rows else ["n", "rows", "measure"])
-    for (n, part, measure), own in table.groupby(["n", "rows", "measure"]):
+    parts: Any = table.groupby(["n", "rows", "measure"])
+    for (n, part, measure), own in parts:
         corpora = list(own["corpus"])
-        row: Row = {
-            "n": int(n),
-            "rows": part,
-            "measure": measure,
-            "tied": float(own["tied"].mean()),
-        }
+        row: Row = {"n": int(n), "rows": part, "measure": measure}
+        row["tied"] = float(own["tied"].mean())
         row |= resampled_share(own["held"].to_numpy(bool), corpora).row("held")
-        row |= _points(own["regret"], corpora).row("regret") | _points(own["first"], corpora).row(
-            "first"
-        )
+        row |= _points(own["regret"], corpora).row("regret")
+        row |= _points(own["first"], corpora).row("first")
         row |= {"saved": float(own["saved"].mean()), "near": float(own["near"].mean())}
-        found.append(row)
-    return found
+        ties.append(row)
+    return ties
 
 
 def accuracies(scores: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -219,8 +216,9 @@ def accuracies(scores: pd.DataFrame) -> dict[str, pd.DataFrame]:
     best = means.groupby(level=["task", "n", "encoder"]).max().unstack("encoder")
     sizes = sorted(scores[scores["seed"] >= 0]["n"].unique())
     most = scores[scores["seed"] < 0].groupby("task")["n"].first()
-    at: dict[str, pd.DataFrame] = {str(n): best.xs(n, level="n") for n in sizes}
-    return at | {"most": pd.DataFrame({task: best.loc[task, n] for task, n in most.items()}).T}
+    at = {str(n): pd.DataFrame(best.xs(n, level="n")) for n in sizes}
+    of_most = {str(task): best.loc[(str(task), n)] for task, n in most.items()}
+    return at | {"most": pd.DataFrame(of_most).T}
 
 
 def by_task(scores: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
@@ -273,7 +271,7 @@ def write_encoder_study(
     """
     scores = score_table(cases, measured)
     chosen = choices(scores)
-    found = {
+    found: dict[str, Any] = {
         "study": vars(study) | {"encoders": [people_name(name) for name in study.encoders]},
         "encoders": encoder_rows(cases, scores),
         "tasks": by_task(scores),
@@ -286,12 +284,13 @@ def write_encoder_study(
         "versions": package_versions(),
         "code": code_version(),
     }
-    found["findings"] = findings(found)
+    lines = findings(found)
+    found["findings"] = lines
     stem = out / study.name
     text = json.dumps(found, indent=1, sort_keys=True, allow_nan=False) + "\n"
     files = {".json": text, ".md": page(found)}
     written = [write_whole(stem.with_suffix(end), t.encode()) for end, t in files.items()]
-    return found["findings"], written
+    return lines, written
 
 
 def findings(found: dict[str, Any]) -> list[str]:

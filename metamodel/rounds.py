@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from metamodel.collection import plan_collection
 from metamodel.extrapolate import FAMILIES, fit_curves, fit_log_law
-from metamodel.features import CURVE_SHARES
 from metamodel.judging import Bands
 from metamodel.need_figures import FIXED, MORE
 from metamodel.needs import first_size, need_distribution
+from metamodel.schema import CURVE_SHARES
 from metamodel.scorecard import paired
 
 FloatArray = NDArray[np.float64]
@@ -211,15 +211,16 @@ def money_of(
     names.append("beyond")
     table = pd.DataFrame(rows, columns=names)
     found = []
-    for (penalty, n_rounds), part in table.groupby(["penalty", "rounds"], sort=False):
+    groups: Any = table.groupby(["penalty", "rounds"], sort=False)
+    for (penalty, n_rounds), part in groups:
         own = {str(m): p.reset_index(drop=True) for m, p in part.groupby("method", sort=False)}
         for method, p in own.items():
             worse = p["regret"] - own["metamodel"]["regret"]
             mean, low, high = paired(worse, p["task"], p["corpus"])
             found.append(
                 {
-                    "penalty": float(str(penalty)),
-                    "rounds": int(str(n_rounds)),
+                    "penalty": float(penalty),
+                    "rounds": int(n_rounds),
                     "method": method,
                     **{
                         n: _mean(p[n].astype(float), p["task"])

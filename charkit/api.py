@@ -17,8 +17,8 @@ from charkit.encoders.states import LayerStates
 from charkit.encoders.stream import encode_to_store
 from charkit.entry import StoreProblem
 from charkit.escape import csv_text
-from charkit.heads.findings import CUT_SHARE, cut_words
 from charkit.heads.grid import Source
+from charkit.heads.result import CUT_SHARE, cut_words
 from charkit.store import Store
 from charkit.tasks import Task, load_task
 from charkit.tasks.card import LazyTask

@@ -26,6 +26,7 @@ from typing import Any
 from charkit.config import Progress, no_progress
 from charkit.durable import (
     ELSEWHERE,
+    Locks,
     default_root,
     named_place,
     rename,
@@ -47,7 +48,6 @@ from charkit.entry import (
 )
 from charkit.errors import MissingError, UnknownNameError, UsageError
 from charkit.listing import list_kind, note_entry
-from charkit.locks import Locks
 
 logger = logging.getLogger(__name__)
 

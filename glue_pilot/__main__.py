@@ -157,7 +157,7 @@ def embeddings(
     from charkit.encoders import load_encoder
     from charkit.store import Store
     from glue_pilot.config import read_toml
-    from glue_pilot.embeddings import build_library, write_norms
+    from glue_pilot.matrices import build_library, write_norms
     from glue_pilot.samples import EmbeddingStudy, embed_study, load_known_tasks
 
     begun = time.monotonic()
@@ -167,7 +167,7 @@ def embeddings(
     known = load_known_tasks(spec.tasks, tasks)
     loaded = load_encoder(spec.encoder, device=device, dtype=dtype)
     if dry_run:
-        from glue_pilot.costs import embeddings_hours
+        from glue_pilot.metadata_card import embeddings_hours
 
         rows = embeddings_hours(spec, known, loaded)
         output.rows(rows, key="sizes", extra={"notes": [loaded.device_reason, loaded.dtype_reason]})
@@ -194,8 +194,8 @@ def embeddings(
 def _metadata_plan(
     spec: MetadataStudy, bases: Sequence[Task], store: Store, output: Output
 ) -> None:
-    from glue_pilot.costs import metadata_hours
     from glue_pilot.metadata import plan_rows
+    from glue_pilot.metadata_card import metadata_hours
 
     loaded = spec.load_encoder()
     notes = [

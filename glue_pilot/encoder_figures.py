@@ -12,7 +12,7 @@ import pandas as pd
 
 from charkit.config import people_name
 from charkit.durable import write_whole
-from charkit.heads.encoder_choice import best_encoders
+from charkit.heads.compare import best_encoders
 from charkit.manifest import available_cores, code_version, package_versions
 from glue_pilot.encoder_study import Case, EncoderStudy, Measured, score_table
 from glue_pilot.stats import Interval, resampled, resampled_share

@@ -12,7 +12,7 @@ import pandas as pd
 from charkit.durable import write_whole
 from charkit.heads.records import write_table
 from charkit.report.figures.canvas import save_figure
-from glue_pilot.embeddings import write_csv
+from glue_pilot.matrices import write_csv
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -17,13 +17,21 @@ from charkit.manifest import available_cores
 from charkit.parallel import ExecutorChoice, check_failures, executor_from, run_jobs
 from charkit.store import Store
 from charkit.tasks import Task
-from glue_pilot import bases as base_stage
-from glue_pilot import pilot_evidence, pilot_fisher, truth
-from glue_pilot.bases import Base, BaseWork, read_base, run_base
-from glue_pilot.metadata_study import MetadataStudy
-from glue_pilot.pilot_evidence import EvidenceWork, run_evidence
-from glue_pilot.pilot_fisher import FisherWork, fisher_work, run_fisher
-from glue_pilot.pilots import blinded, by_draw, pilots_of
+from glue_pilot import metadata_study as base_stage
+from glue_pilot import truth
+from glue_pilot.metadata_study import Base, BaseWork, MetadataStudy, read_base, run_base
+from glue_pilot.pilots import (
+    EVIDENCE_KIND,
+    FISHER_KIND,
+    EvidenceWork,
+    FisherWork,
+    blinded,
+    by_draw,
+    fisher_work,
+    pilots_of,
+    run_evidence,
+    run_fisher,
+)
 from glue_pilot.truth import TruthWork, run_truth
 from metamodel.schema import check_evidence, check_outcomes
 
@@ -84,16 +92,16 @@ def make_metadata(
     outcomes = truth_work(study, [base for _, base in kept], store)
     _run(run_truth, outcomes, store, truth.KIND, "outcomes", executor, progress)
     embedded, evidence = pilot_work(study, kept, store)
-    _run(run_fisher, embedded, store, pilot_fisher.KIND, "embeddings", executor, progress)
-    _run(run_evidence, evidence, store, pilot_evidence.KIND, "evidence", executor, progress)
+    _run(run_fisher, embedded, store, FISHER_KIND, "embeddings", executor, progress)
+    _run(run_evidence, evidence, store, EVIDENCE_KIND, "evidence", executor, progress)
     return Metadata(
         evidence=check_evidence(read_evidence(store, evidence)),
         outcomes=check_outcomes(read_outcomes(store, outcomes)),
         seconds={
             "tasks": _seconds(store, base_stage.KIND, work),
             "outcomes": _seconds(store, truth.KIND, outcomes),
-            "embeddings": _seconds(store, pilot_fisher.KIND, embedded),
-            "evidence": _seconds(store, pilot_evidence.KIND, evidence),
+            "embeddings": _seconds(store, FISHER_KIND, embedded),
+            "evidence": _seconds(store, EVIDENCE_KIND, evidence),
         },
     )
 
@@ -188,7 +196,7 @@ def read_outcomes(store: Store, work: Sequence[TruthWork]) -> pd.DataFrame:
 
 def read_evidence(store: Store, work: Sequence[EvidenceWork]) -> pd.DataFrame:
     """Return the evidence of all variants as one table; what the store lacks is left out."""
-    return _joined(store, work, pilot_evidence.KIND, "evidence.parquet", SORT_EVIDENCE)
+    return _joined(store, work, EVIDENCE_KIND, "evidence.parquet", SORT_EVIDENCE)
 
 
 def _joined(
@@ -223,8 +231,8 @@ def plan_rows(study: MetadataStudy, tasks: Sequence[Task], store: Store) -> list
     embedded, evidence = pilot_work(study, kept, store)
     stages: list[tuple[str, str, Sequence[Any]]] = [
         ("outcomes", truth.KIND, truth_work(study, [base for _, base in kept], store)),
-        ("embeddings", pilot_fisher.KIND, embedded),
-        ("evidence", pilot_evidence.KIND, evidence),
+        ("embeddings", FISHER_KIND, embedded),
+        ("evidence", EVIDENCE_KIND, evidence),
     ]
     unknown = f"and those of {len(todo)} tasks not made yet" if todo else ""
     rows = [_plan_row("tasks", len(work), len(todo), "")]

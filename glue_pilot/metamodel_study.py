@@ -19,10 +19,9 @@ from charkit.encoders import load_encoder
 from charkit.errors import DataError, MissingError
 from charkit.heads.records import write_table
 from charkit.manifest import available_cores, code_version, package_versions
-from metamodel.files import metamodel_text
 from metamodel.fitting import FitSettings, fit_metamodel
 from metamodel.model import Settings
-from metamodel.predict import SHIPPED, load_shipped
+from metamodel.predict import SHIPPED, load_shipped, metamodel_text
 from metamodel.rows import MetaData, join_tables
 from metamodel.schema import SchemaError
 

@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from charkit.answers.policy import Band
-from charkit.answers.query import STRATEGIES
+from charkit.answers.query import STRATEGIES, Band
 
 AUTO = "auto"
 """On each corpus, the policy that was best on the others."""

@@ -68,7 +68,7 @@ def write_next_study(
 
 
 def policy_file(found: Findings, study: NextStudy) -> bytes:
-    """Return the policy as `charkit.answers.policy` reads it."""
+    """Return the policy as `charkit.answers.query` reads it."""
     source = (
         f"make next-study: {len(found.corpora)} corpora, {study.n_seeds} pools of "
         f"{study.n_pool:,} texts each, layer {study.layer} of {study.encoder}"

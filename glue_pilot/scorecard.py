@@ -12,9 +12,17 @@ from charkit.durable import write_whole
 from charkit.manifest import available_cores, code_version, package_versions
 from charkit.report.figures.canvas import save_figure
 from charkit.sealed import sealed_json
-from glue_pilot import scorecard_corpora
-from glue_pilot.scorecard_encoders import encoders_section
-from glue_pilot.scorecard_summary import PICTURE, columns, gains_figure, gains_table, sentences
+from glue_pilot.scorecard_summary import (
+    CORPORA_PLOT,
+    PICTURE,
+    columns,
+    corpora_figure,
+    corpora_section,
+    encoders_section,
+    gains_figure,
+    gains_table,
+    sentences,
+)
 from metamodel.rounds import LAWS, RULES
 from metamodel.scorecard import METHOD_NAMES, OURS
 
@@ -50,8 +58,8 @@ def write_scorecard(
     pictures = save_figure(gains_figure(drawn), out / "figures" / PICTURE) if drawn else []
     learned = said["figures"].get("corpora", [])
     if learned:
-        place = out / "figures" / scorecard_corpora.PICTURE
-        save_figure(scorecard_corpora.corpora_figure(learned), place)
+        place = out / "figures" / CORPORA_PLOT
+        save_figure(corpora_figure(learned), place)
     return [
         *pictures[:1],
         write_whole(out / "scorecard.json", sealed_json(said)),
@@ -78,7 +86,7 @@ def scorecard_page(figures: dict[str, Any]) -> str:
         [*_evaluation(figures["evaluation"]), ""],
         ["## Which layer", "", *_layers(figures["layers"]), ""],
         _without_labels(figures["unlabelled"]),
-        scorecard_corpora.corpora_section(figures.get("corpora", [])),
+        corpora_section(figures.get("corpora", [])),
         encoders_section(figures.get("encoders", [])),
     )
     return "\n".join([*(line for section in sections for line in section), ""])

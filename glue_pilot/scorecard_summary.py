@@ -1,11 +1,14 @@
-"""What a scorecard opens with: one plot and five sentences, made from its numbers."""
+"""What a scorecard opens with, and its sections on corpora and encoders that were left out."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+
+from charkit.config import people_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -180,3 +183,126 @@ def gains_figure(rows: _Rows) -> Figure:
     table = pd.DataFrame(own)[["n0", "multiple", "error", "best", "best_error", "low", "high"]]
     drawn: Figure = keep_numbers(figure, table)
     return drawn
+
+
+CORPORA_PLOT = "scorecard_corpora"
+
+_CorporaRows = Sequence[Mapping[str, Any]]
+
+
+def corpora_section(rows: _CorporaRows) -> list[str]:
+    """Return the section as lines of Markdown; nothing where the scorecard is an old one.
+
+    Args:
+        rows: From `metamodel.leave_out.errors_by_corpora`.
+    """
+    if not rows:
+        return []
+    table = pd.DataFrame(list(rows))
+    sizes = sorted(table["n0"].unique())
+    body = []
+    for corpora, own in table.groupby("corpora"):
+        errors = own.set_index("n0")["error"]
+        body.append([str(corpora), *(f"{errors[n0]:.2f}" for n0 in sizes), f"{errors.mean():.2f}"])
+    law = table.groupby("n0")["law"].first()
+    body.append(["power law", *(f"{law[n0]:.2f}" for n0 in sizes), f"{law.mean():.2f}"])
+    head = ["corpora learned from", *(f"{n0} labels" for n0 in sizes), "mean"]
+    return [
+        "",
+        "## Corpora learned from",
+        "",
+        f"![Error by the number of corpora learned from](img/{CORPORA_PLOT}.svg)",
+        "",
+        "Mean error at 2, 4 and 8 times the labels on corpora left out in six parts, all layers,",
+        "by the number of corpora that the metamodel learned from (drawn by chance, at most 300",
+        "rows of each; the last number is all that are not left out).",
+        "",
+        f"| {' | '.join(head)} |",
+        "|" + "---|" * len(head),
+        *(f"| {' | '.join(cells)} |" for cells in body),
+    ]
+
+
+def corpora_figure(rows: _CorporaRows) -> Figure:
+    """Draw the error by the number of corpora learned from, a line a pilot size.
+
+    Args:
+        rows: From `metamodel.leave_out.errors_by_corpora`, at least one.
+    """
+    from charkit.report.figures.canvas import FAINT, INK, NORMAL, SMALL, blank, keep_numbers
+
+    table = pd.DataFrame(list(rows))
+    counts = sorted(table["corpora"].unique())
+    figure, axes = blank(
+        title="Error by the number of corpora learned from",
+        caption="Mean absolute error in points at 2, 4 and 8 times the labels of the pilot, on "
+        "corpora left out. Dashed: the power law through the pilot's own curve, which learns from "
+        "no other task.",
+        height=2.6,
+        left=0.7,
+        right=1.0,
+    )
+    for n0, own in table.groupby("n0"):
+        axes.plot(own["corpora"], own["error"], "o-", color=INK, markersize=4, linewidth=1.2)
+        axes.axhline(own["law"].iloc[0], color=FAINT, linestyle="--", linewidth=1.0)
+        last = own.iloc[-1]
+        axes.annotate(
+            f"{n0} labels", (last["corpora"], last["error"]), xytext=(6, 0),
+            textcoords="offset points", size=SMALL, color=INK, va="center",
+        )  # fmt: skip
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(counts, [str(n) for n in counts], size=SMALL)
+    axes.minorticks_off()
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("corpora learned from", size=NORMAL, color=INK)
+    axes.set_ylabel("error in points", size=NORMAL, color=INK)
+    drawn: Figure = keep_numbers(figure, table)
+    return drawn
+
+
+COLUMNS = {
+    "encoder_left_out": "**metamodel**, encoder left out",
+    "metamodel": "metamodel, encoder seen",
+    "last": "last value",
+    "pow3": "power law, 3 parameters",
+    "median3": "median of the three",
+}
+"""Method of `metamodel.leave_out.METHODS` -> what the page calls it."""
+
+
+def encoders_section(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the section as lines of Markdown; nothing where there is one encoder.
+
+    Args:
+        rows: From `metamodel.leave_out.encoders_left_out`.
+    """
+    if not rows:
+        return []
+    head = ["encoder", "labels", *COLUMNS.values(), "rows covered", "mean width", "tasks"]
+    return [
+        "",
+        "## Another encoder",
+        "",
+        "Every encoder left out in turn, together with the corpus that is asked about; beside it",
+        "the metamodel that saw the encoder on other corpora. Errors as above; intervals are those",
+        "of the metamodel that did not see the encoder.",
+        "",
+        f"| {' | '.join(head)} |",
+        "|" + "---|" * len(head),
+        *(f"| {' | '.join(_cells(row))} |" for row in rows),
+    ]
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    return [
+        people_name(row["encoder"]),
+        f"{row['n0']} x {row['multiple']}",
+        *(_number(row[method], 1) for method in COLUMNS),
+        f"{100 * row['covered']:.0f} %",
+        _number(row["width"], 3),
+        str(row["tasks"]),
+    ]
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"

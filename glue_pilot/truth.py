@@ -21,8 +21,7 @@ from charkit.heads.scores import predicted_classes, row_log_loss
 from charkit.heads.softmax import fit_softmax
 from charkit.store import Store
 from charkit.tasks.nested import nested_order
-from glue_pilot.bases import Base, kept
-from glue_pilot.metadata_study import MetadataStudy
+from glue_pilot.metadata_study import Base, MetadataStudy, kept
 from glue_pilot.variants import Variant, has_two_classes
 
 KIND = "metadata_truth"

@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from metamodel.folds import corpus_folds, corpus_weights
 from metamodel.ridge import Ridge, fit_ridge
+from metamodel.rows import corpus_folds, corpus_weights
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -11,12 +11,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from metamodel.choice import centre, differences_left_out, layer_features
-from metamodel.corpora_judging import errors_by_corpora
-from metamodel.encoder_judging import encoders_left_out
 from metamodel.features import LABELLED, NAMES, TEXTLESS, TIERS, WITHOUT_LABELS, up_to
 from metamodel.fitting import FitSettings, Problem, problem_of, whole_pilots
-from metamodel.frame import JUDGED_MULTIPLES, WHOLE, ask, judged_pilots
-from metamodel.judging import Asked, Bands, LeftOut, bands_of, leave_out
+from metamodel.leave_out import (
+    JUDGED_MULTIPLES,
+    WHOLE,
+    Asked,
+    Bands,
+    LeftOut,
+    ask,
+    bands_of,
+    encoders_left_out,
+    errors_by_corpora,
+    judged_pilots,
+    leave_out,
+)
 from metamodel.model import Settings
 from metamodel.need_figures import need_events, needs_of, reliability
 from metamodel.rounds import forecasts_again, money_of
@@ -66,7 +75,7 @@ class Judgement:
     """What was asked, and what each method said.
 
     Attributes:
-        frame: From `metamodel.frame.ask`, with a column a method, and ``recommended``: whether
+        frame: From `metamodel.leave_out.ask`, with a column a method, and ``recommended``: whether
             the metamodel recommends the layer.
         main: The metamodel's own predictions.
         bands: Its intervals.

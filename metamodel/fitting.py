@@ -11,13 +11,11 @@ from numpy.typing import NDArray
 
 from metamodel.choice import LayerChoice, fit_choice
 from metamodel.features import LABELLED, NAMES, TEXTLESS, WITHOUT_LABELS, at_sizes, describe
-from metamodel.folds import at_most
 from metamodel.forecaster import Forecaster, fit_forecaster
 from metamodel.model import Settings
-from metamodel.predict import Metamodel
-from metamodel.rows import MetaData
+from metamodel.predict import Metamodel, see
+from metamodel.rows import MetaData, at_most
 from metamodel.schema import PILOT_KEY
-from metamodel.seen import see
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from metamodel.folds import corpus_folds, corpus_weights
 from metamodel.intervals import Band, fit_band
 from metamodel.model import Mixture, Settings, anchor_of, fit_mixture
+from metamodel.rows import corpus_folds, corpus_weights
 
 FloatArray = NDArray[np.float64]
 

@@ -17,8 +17,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from metamodel.conformal import group_threshold, row_threshold
-from metamodel.folds import corpus_folds, corpus_weights
 from metamodel.ridge import Ridge, fit_ridge, ridge_from
+from metamodel.rows import corpus_folds, corpus_weights
 
 FloatArray = NDArray[np.float64]
 

@@ -19,13 +19,19 @@ from numpy.typing import NDArray
 from metamodel.evaluate import FOLDS, Progress, layer_scores
 from metamodel.features import LABELLED, at_sizes, describe
 from metamodel.fitting import FitSettings, problem_of
-from metamodel.folds import corpus_folds, corpus_weights
-from metamodel.frame import COMPARED, WHOLE, check_learner_outcomes, mean_gains
 from metamodel.intervals import ends_of, fit_band
-from metamodel.judging import Asked, leave_out
-from metamodel.learners import Gain, Learner, Learners, gain_features
+from metamodel.learners import (
+    COMPARED,
+    Gain,
+    Learner,
+    Learners,
+    check_learner_outcomes,
+    gain_features,
+    mean_gains,
+)
+from metamodel.leave_out import WHOLE, Asked, leave_out
 from metamodel.ridge import fit_ridge
-from metamodel.rows import MetaData
+from metamodel.rows import MetaData, corpus_folds, corpus_weights
 from metamodel.scorecard import paired
 
 FloatArray = NDArray[np.float64]

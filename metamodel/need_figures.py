@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from metamodel.folds import corpus_folds
-from metamodel.judging import Bands, LeftOut
+from metamodel.leave_out import Bands, LeftOut
 from metamodel.needs import LEAST_PROBABILITY, need_distribution
+from metamodel.rows import corpus_folds
 from metamodel.scorecard import paired, share_by_task
 
 FloatArray = NDArray[np.float64]
@@ -98,7 +98,7 @@ def need_events(
     """Return one row a pilot's layer, target and doubling: what happened, what was predicted.
 
     Args:
-        frame: From `metamodel.frame.ask`; all multiples of a row of evidence, in order.
+        frame: From `metamodel.leave_out.ask`; all multiples of a row of evidence, in order.
         main: The metamodel's predictions.
         bands: Its intervals.
         rows: Which rows count, all multiples of a pilot's layer alike.

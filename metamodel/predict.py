@@ -1,11 +1,18 @@
-"""The metamodel: evidence of a pilot in, accuracies, label needs, layers and doubts out."""
+"""The metamodel: evidence of a pilot in; accuracies, label needs, layers and doubts out.
+
+It is kept as one JSON file: no code in it, and a hash over its content. The ranges of what it has
+seen are part of it, so that it can report when evidence is unlike all of it.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +21,74 @@ from numpy.typing import NDArray
 from metamodel.choice import LayerChoice
 from metamodel.features import FEATURES, at_sizes, describe
 from metamodel.forecaster import Forecaster
-from metamodel.model import anchor_of
+from metamodel.intervals import band_from
+from metamodel.model import anchor_of, mixture_from_texts
 from metamodel.needs import NeedDistribution, need_distribution
-from metamodel.seen import Seen
+from metamodel.ridge import ridge_from
+
+WORDS: dict[str, str] = {
+    "n0": "labels",
+    "n_classes": "classes",
+    "majority": "share of the largest class",
+    "rank_participation": "participation ratio of the texts' states",
+    "rank_entropy": "entropy rank of the texts' states",
+    "decay": "decay of the texts' spectrum",
+    "top_share": "share of the leading direction",
+    "state_shift": "distance of the unlabelled texts",
+    "fisher_norm": "norm of the Fisher embedding (log)",
+    "fisher_near": "distance to the nearest known task",
+}
+"""Columns of the evidence that are looked at, and what they are called."""
+
+_NO_LIMIT = frozenset({"n0"})
+"""More labels than any pilot had are no reason for doubt: the sample's own curve is surer then."""
+
+_ROOM = 0.05  # of the range: what lies so little outside is not worth a word
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Ranges of what was seen, one value a pilot: the mean over its layers.
+
+    Attributes:
+        ranges: Column -> smallest and largest.
+    """
+
+    ranges: dict[str, tuple[float, float]]
+
+    def outside(self, evidence: pd.DataFrame) -> list[str]:
+        """Return as text which values of a pilot lie outside.
+
+        Args:
+            evidence: All layers of one pilot, columns of `metamodel.schema.EVIDENCE`.
+        """
+        said = []
+        for name, (low, high) in self.ranges.items():
+            value = float(evidence[name].mean())
+            room = _ROOM * (high - low)
+            above = value > high + room and name not in _NO_LIMIT
+            if np.isfinite(value) and (above or value < low - room):
+                said.append(
+                    f"{WORDS[name]} {_number(value)} (seen: {_number(low)} to {_number(high)})"
+                )
+        return said
+
+
+def see(evidence: pd.DataFrame, pilot: pd.Series) -> Seen:
+    """Return the ranges of some evidence.
+
+    Args:
+        evidence: Columns of `metamodel.schema.EVIDENCE`.
+        pilot: Which pilot each row belongs to.
+    """
+    means = evidence[list(WORDS)].groupby(pilot.to_numpy()).mean()
+    known = means.columns[means.notna().any()]
+    return Seen({str(n): (float(means[n].min()), float(means[n].max())) for n in known})
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == round(value) else f"{value:.3g}"
+
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -276,6 +348,84 @@ def load_shipped() -> Metamodel:
         FileNotFoundError: It is not there.
         ValueError: It is damaged or of another version.
     """
-    from metamodel.files import read_metamodel
-
     return read_metamodel(SHIPPED / "metamodel.json")
+
+
+FORMAT = 2
+_FORECASTERS = ("labelled", "textless", "unlabelled", "evaluation")
+
+
+def metamodel_text(model: Metamodel) -> str:
+    """Return a metamodel as the text of its file."""
+    content = {
+        "format": FORMAT,
+        "encoders": list(model.encoders),
+        "seen": {name: list(ends) for name, ends in model.seen.ranges.items()},
+        "choice": {"ridge": model.choice.ridge.to_dict(), "tie": list(model.choice.tie)},
+        **{name: _forecaster(getattr(model, name)) for name in _FORECASTERS},
+    }
+    return _json({"sha256": _hash(content), **content}) + "\n"
+
+
+def metamodel_from(text: str) -> Metamodel:
+    """Return the metamodel of a text.
+
+    Raises:
+        ValueError: It is not what `metamodel_text` wrote, or another version did.
+    """
+    try:
+        content: dict[str, Any] = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}.") from None
+    stored = content.pop("sha256", None) if isinstance(content, dict) else None
+    if stored is None:
+        raise ValueError("no metamodel: expected an object with a sha256, got something else.")
+    if content.get("format") != FORMAT:
+        raise ValueError(f"format: expected {FORMAT}, got {content.get('format')!r}.")
+    if stored != _hash(content):
+        raise ValueError("its content was changed: expected the sha256 that it names.")
+    try:
+        return _metamodel(content)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"a part is missing or of another kind: {error!r}.") from error
+
+
+def read_metamodel(path: str | Path) -> Metamodel:
+    """Read a metamodel.
+
+    Raises:
+        FileNotFoundError: The file is not there.
+        ValueError: It is no metamodel, was changed, or is of another version.
+    """
+    try:
+        text = Path(path).read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:  # its own form would show the whole file
+        raise ValueError(f"not text in UTF-8: {error}.") from None
+    return metamodel_from(text)
+
+
+def _metamodel(content: dict[str, Any]) -> Metamodel:
+    choice = content["choice"]
+    level, slope = choice["tie"]
+    return Metamodel(
+        encoders=tuple(content["encoders"]),
+        **{name: _forecaster_from(content[name]) for name in _FORECASTERS},
+        choice=LayerChoice(ridge_from(choice["ridge"]), (level, slope)),
+        seen=Seen({name: (low, high) for name, (low, high) in content["seen"].items()}),
+    )
+
+
+def _forecaster(model: Forecaster) -> dict[str, Any]:
+    return {"mixture": model.mixture.to_texts(), **model.band.to_dict()}
+
+
+def _forecaster_from(given: dict[str, Any]) -> Forecaster:
+    return Forecaster(mixture_from_texts(given["mixture"]), band_from(given))
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, sort_keys=True, allow_nan=False, separators=(",", ":"))
+
+
+def _hash(content: dict[str, Any]) -> str:
+    return hashlib.sha256(_json(content).encode()).hexdigest()

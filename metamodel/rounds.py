@@ -19,11 +19,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from metamodel.collection import plan_collection
 from metamodel.extrapolate import FAMILIES, fit_curves, fit_log_law
-from metamodel.judging import Bands
+from metamodel.leave_out import Bands
 from metamodel.need_figures import FIXED, MORE
-from metamodel.needs import first_size, need_distribution
+from metamodel.needs import first_size, need_distribution, plan_collection
 from metamodel.schema import CURVE_SHARES
 from metamodel.scorecard import paired
 
@@ -58,7 +57,7 @@ def forecasts_again(frame: pd.DataFrame, bands: Bands) -> list[dict[str, Any]]:
     """Return how forecasts for the same number of labels do, made with ever more labels.
 
     Args:
-        frame: From `metamodel.frame.ask`, with columns ``metamodel`` and ``recommended``; only the
+        frame: From `metamodel.leave_out.ask`, with columns ``metamodel`` and ``recommended``; only the
             layer that each pilot recommends counts.
         bands: Intervals of its rows.
 
@@ -182,7 +181,7 @@ def money_of(
     penalty, whether or not it can be reached.
 
     Args:
-        frame: From `metamodel.frame.ask`, with columns ``metamodel`` and ``recommended``; all
+        frame: From `metamodel.leave_out.ask`, with columns ``metamodel`` and ``recommended``; all
             multiples of a row of evidence, in order.
         bands: Intervals of its rows.
         pilots: The evidence that was asked about, in the same order.

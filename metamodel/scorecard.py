@@ -81,7 +81,7 @@ def accuracy_errors(
     """Return one row a method, pilot size and multiple: mean absolute error, share within 3 points.
 
     Args:
-        frame: From `metamodel.frame.ask`, with a column a method.
+        frame: From `metamodel.leave_out.ask`, with a column a method.
         methods: Columns.
         multiples: Of the pilots' labels.
     """
@@ -116,7 +116,7 @@ def gains(
     """Return one row a pilot size, multiple and group of tasks: the best baseline and the gain.
 
     Args:
-        frame: From `metamodel.frame.ask`, with columns ``n_classes``, ``method`` and baselines.
+        frame: From `metamodel.leave_out.ask`, with columns ``n_classes``, ``method`` and baselines.
         method: Column of what is compared.
         baselines: Columns; the one with the smallest error of the row is taken, which favours it.
         multiples: Of the pilots' labels.

@@ -22,11 +22,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from metamodel.forecaster import Forecaster
-from metamodel.frame import mean_outcomes
-from metamodel.predict import SHIPPED, Metamodel
+from metamodel.leave_out import mean_outcomes
+from metamodel.predict import SHIPPED, Metamodel, Seen, see
 from metamodel.rows import MetaData
 from metamodel.schema import PILOT_KEY
-from metamodel.seen import Seen, see
 
 FloatArray = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
@@ -52,7 +51,7 @@ class Transfer:
         encoders: The encoders that it never saw.
         corpora: Corpora that it never saw, which were asked about.
         shapes: Smallest and largest number of layers, and width, of these encoders.
-        ranges: Ranges of the evidence under these encoders, as in `metamodel.seen.Seen`.
+        ranges: Ranges of the evidence under these encoders, as in `metamodel.predict.Seen`.
         figures: One row an encoder, see `transfer_figures`.
     """
 

@@ -18,8 +18,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from metamodel.features import LABELLED
 from metamodel.fitting import MOST_ROWS, FitSettings, problem_of
-from metamodel.frame import ask, judged_pilots
-from metamodel.judging import leave_out
+from metamodel.leave_out import ask, judged_pilots, leave_out
 from metamodel.model import Settings
 from metamodel.rows import MetaData
 from metamodel.scorecard import accuracy_errors

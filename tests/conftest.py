@@ -154,7 +154,7 @@ def tampered_metamodel(spoil_metamodel):
 
 @pytest.fixture
 def metamodel_of_another_version(spoil_metamodel):
-    from metamodel.files import FORMAT
+    from metamodel.predict import FORMAT
 
     spoil_metamodel(f'"format":{FORMAT}', '"format":0')
 

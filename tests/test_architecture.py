@@ -27,7 +27,7 @@ HEAVY = {
 
 FLOORS = {
     "errors": 0, "config": 0, "lazy": 0,
-    "cached": 1, "durable": 1, "escape": 1, "entry": 1, "listing": 1, "locks": 1, "manifest": 1, "parallel": 1,
+    "cached": 1, "durable": 1, "escape": 1, "entry": 1, "listing": 1, "manifest": 1, "parallel": 1,
     "sealed": 1, "store": 1,
     "progress": 1,
     "tasks": 2,

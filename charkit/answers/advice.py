@@ -11,12 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charkit.answers.adequacy import Adequacy, adequacy
-from charkit.answers.candidates import fresh_rows
 from charkit.answers.kept_values import kept_values
 from charkit.answers.next_labels import compared_layer
 from charkit.answers.pilot import Pilot, looked_at
-from charkit.answers.policy import shipped_bands, strategy_for
-from charkit.answers.query import Strategy, choose_rows
+from charkit.answers.query import Strategy, choose_rows, fresh_rows, shipped_bands, strategy_for
 from charkit.config import Progress, content_hash, no_progress, staged
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.stream import encode_to_store

@@ -19,7 +19,7 @@ from charkit.answers.quantities import exact_percent, percent, rough, span
 from charkit.config import listing, printable
 from charkit.errors import MissingError
 from charkit.sealed import read_sealed, reading
-from charkit.tasks.checks import row_keys, without_repeats
+from charkit.tasks.assemble import row_keys, without_repeats
 from charkit.tasks.task import Task, hash_strings
 
 ANSWER = "answer.json"

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from charkit.answers.embed_key import KIND, VARIATIONAL
-from charkit.answers.embed_plan import EmbedPlan
+from charkit.answers.embed import KIND, VARIATIONAL
+from charkit.answers.embedding import EmbedPlan
 from charkit.answers.fitted import KIND as HEADS
 from charkit.answers.token_cache import KIND as TOKENS
 from charkit.answers.token_cache import cache_config

@@ -17,7 +17,7 @@ from charkit.config import people_name
 from charkit.fisher import TaskEmbedding, distance, save_embedding
 from charkit.fisher.intervals import group_norm_intervals
 from charkit.fisher.stability import STABLE
-from charkit.heads.findings import CUT_SHARE, cut_words
+from charkit.heads.result import CUT_SHARE, cut_words
 
 METRIC = "cosine"
 """The distance from the training texts to the other sample; see `charkit.fisher.DISTANCES`."""

@@ -13,8 +13,8 @@ import pandas as pd
 from charkit.config import RANDOM_PREFIX, people_name
 from charkit.errors import CharkitError
 from charkit.heads.choice import SignalTest
-from charkit.heads.findings import CUT_SHARE, cut_words
 from charkit.heads.records import metric_name
+from charkit.heads.result import CUT_SHARE, cut_words
 from charkit.heads.transferability import Rivals
 from charkit.tasks.card import TaskCard
 

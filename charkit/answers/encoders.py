@@ -22,10 +22,9 @@ from charkit.encoders.encoder import Encoder
 from charkit.encoders.load import EncoderChoice, LazyEncoder, loaded, named_apart
 from charkit.encoders.stream import encode_to_store
 from charkit.errors import CellsFailedError, CharkitError, DataError, UsageError
-from charkit.heads.compare import LayerComparison, compare_layers
-from charkit.heads.encode_jobs import rows_used
-from charkit.heads.encoder_choice import best_encoders
+from charkit.heads.compare import LayerComparison, best_encoders, compare_layers
 from charkit.heads.grid import RANDOM_ENCODER_SEED, Source, SweepPlan
+from charkit.heads.job import rows_used
 from charkit.heads.sweep import announce, run_sweep, train_part
 from charkit.heads.transferability import Rivals, rival_scores
 from charkit.parallel import ExecutorChoice

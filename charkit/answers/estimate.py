@@ -15,19 +15,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from charkit.answers.advice import advise
-from charkit.answers.class_outlook import class_outlook
+from charkit.answers.classes import class_outlook, label_quality, left_out_of_layer
 from charkit.answers.earlier import digests_of
 from charkit.answers.expected import EstimateAnswer
-from charkit.answers.label_quality import label_quality
 from charkit.answers.learner_table import (
     PROBE,
     learner_table,
     left_out_reason,
     with_zero_shot,
 )
-from charkit.answers.left_out import left_out_of_layer
 from charkit.answers.pilot import Pilot, PilotEvidence, make_pilot, pilot_evidence
-from charkit.answers.pilot_costs import costs_of
+from charkit.answers.pilot_stages import costs_of
 from charkit.answers.quantities import Interval, LabelsNeeded, LeftOut, Purchase
 from charkit.answers.question import Question, ask
 from charkit.answers.shipped import Predictor, Shipped, shipped_models
@@ -314,7 +312,7 @@ class _Reader:
         costs, target = self.question.costs, self.question.target
         if costs is None or target is None:
             return None
-        from metamodel.collection import plan_collection
+        from metamodel.needs import plan_collection
 
         plan = plan_collection(
             self.model.draws(

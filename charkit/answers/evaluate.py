@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from charkit.answers.candidates import MOST_LABELLED, candidates, load_pool
 from charkit.answers.evaluation_labels import TestLabels, read_test_labels
 from charkit.answers.evaluation_plan import (
     DIGITS,
@@ -19,6 +18,7 @@ from charkit.answers.evaluation_plan import (
     rows_table,
 )
 from charkit.answers.pool_evaluation import PoolEvaluation, class_scores, outlook
+from charkit.answers.query import MOST_LABELLED, candidates, load_pool
 from charkit.config import Progress, content_hash, no_progress, note, staged
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.load import EncoderChoice, loaded
@@ -28,8 +28,8 @@ from charkit.errors import DataError, MissingError, UsageError
 from charkit.heads.active_testing import make_strata, pool_accuracy
 from charkit.heads.grid import Source
 from charkit.store import Store
+from charkit.tasks.assemble import without_repeats
 from charkit.tasks.card import LazyTask
-from charkit.tasks.checks import without_repeats
 from charkit.tasks.nested import nested_order
 from charkit.tasks.rows import OnBadRows
 from charkit.tasks.task import Split, Task

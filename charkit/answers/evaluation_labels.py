@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from charkit.answers.candidates import row_words
 from charkit.answers.evaluation_plan import ENDING, TestPlan
+from charkit.answers.query import row_words
 from charkit.config import listing
 from charkit.errors import DataError
 from charkit.tasks.columns import Columns, choose_columns

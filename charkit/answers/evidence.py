@@ -12,18 +12,38 @@ from numpy.typing import NDArray
 
 from charkit.answers.fisher_evidence import FisherEvidence as FisherEvidence
 from charkit.answers.fisher_evidence import fisher_evidence as fisher_evidence
-from charkit.answers.pilot_limits import GATHERING
 from charkit.config import Progress, no_progress
 from charkit.errors import DataError, UsageError
-from charkit.heads.alignment import Alignment, label_alignment, shrunk_shares
-from charkit.heads.influence import balanced_accuracy, macro_f1
+from charkit.heads.alignment import (
+    Alignment,
+    label_alignment,
+    predict_accuracy,
+    ridge_error_curve,
+    shrunk_shares,
+)
+from charkit.heads.design import Spectrum, class_gap, make_spectrum, spectrum_shape
+from charkit.heads.influence import (
+    SampleHeads,
+    balanced_accuracy,
+    fit_sample_heads,
+    macro_f1,
+    shuffled_accuracy,
+)
 from charkit.heads.label_free import label_free_accuracy
-from charkit.heads.out_of_fold import SampleHeads, fit_sample_heads, shuffled_accuracy
 from charkit.heads.pilot_curve import circular_parts, part_scores
 from charkit.heads.sample_scores import sample_scores
-from charkit.heads.spectral_accuracy import predict_accuracy, ridge_error_curve
-from charkit.heads.spectrum import Spectrum, class_gap, make_spectrum, spectrum_shape
 from charkit.parallel.jobs import threads_limited
+
+GATHERING = "gather evidence"
+LOOKING = "look for a signal"
+
+MOST_FOR_CONTROLS = 512
+"""Labelled texts that the random encoder and the signal test read."""
+
+MOST_FISHER_TEXTS = 128
+FISHER_MAX_LENGTH = 128
+"""As in the shipped library: embeddings of longer texts could not be compared with it."""
+
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from charkit.answers.advice import Advice
-from charkit.answers.class_outlook import ClassOutlook
+from charkit.answers.classes import ClassOutlook, LabelQuality
 from charkit.answers.earlier import ANSWER, Earlier, compare, read_earlier
-from charkit.answers.label_quality import LabelQuality
 from charkit.answers.learner_table import LearnerTable
 from charkit.answers.quantities import (
     Interval,

@@ -85,7 +85,7 @@ def fit_heads(
         layers: 0 to L, or negative from the end.
         kind: Classification or regression.
         n_classes: For classification.
-        strengths: Grid to choose from; default `charkit.heads.strength.default_strengths`.
+        strengths: Grid to choose from; default `charkit.heads.leave_one_out.default_strengths`.
 
     Returns:
         Layer, 0 to L -> its head.

@@ -14,9 +14,8 @@ from charkit.encoders.load import EncoderChoice
 from charkit.errors import DataError, UsageError
 from charkit.heads.choice import LayerChoice, SignalTest
 from charkit.heads.compare import compare_layers
-from charkit.heads.findings import CUT_SHARE, NO_HELP, cut_words, ties
 from charkit.heads.grid import ALL_CONTROLS, Source, SweepPlan, SweepSettings, plan_sweep
-from charkit.heads.result import SweepResult
+from charkit.heads.result import CUT_SHARE, NO_HELP, SweepResult, cut_words, ties
 from charkit.heads.sweep import announce, run_sweep
 from charkit.parallel import ExecutorChoice
 from charkit.store import Store

@@ -13,9 +13,18 @@ import numpy as np
 import pandas as pd
 
 from charkit.answers.adequacy import Adequacy, adequacy
-from charkit.answers.candidates import FORMULA, candidates, known_labels, load_pool
-from charkit.answers.policy import shipped_bands, strategy_for
-from charkit.answers.query import STRATEGIES, Choice, Strategy, choose_rows
+from charkit.answers.query import (
+    FORMULA,
+    STRATEGIES,
+    Choice,
+    Strategy,
+    candidates,
+    choose_rows,
+    known_labels,
+    load_pool,
+    shipped_bands,
+    strategy_for,
+)
 from charkit.config import Progress, no_progress, note, people_name, staged
 from charkit.durable import write_whole
 from charkit.encoders.encoder import Encoder

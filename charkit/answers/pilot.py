@@ -30,7 +30,7 @@ from charkit.entry import read_run
 from charkit.heads.grid import RANDOM_ENCODER_SEED
 from charkit.manifest import Clock, package_versions, run_manifest
 from charkit.store import Store
-from charkit.tasks.checks import row_keys, without_repeats
+from charkit.tasks.assemble import row_keys, without_repeats
 from charkit.tasks.nested import nested_order
 from charkit.tasks.task import Split, Task
 
@@ -175,7 +175,7 @@ class PilotEvidence:
     Attributes:
         rows: One row a layer, the columns of `metamodel.schema`.
         left_out: What heads make of each label left out, row by row; empty without labels. See
-            `charkit.answers.left_out.left_out_table`.
+            `charkit.answers.classes.left_out_table`.
         signal: Whether heads are above the controls; None without labels.
         labelled_texts: How the tokenizer takes the labelled texts; None without.
         unlabelled_texts: The same of the unlabelled ones.

@@ -1,21 +1,12 @@
-"""The stages of a pilot's evidence, each kept in the store as soon as it is finished.
+"""The stages of a pilot's meta-features, each kept in the store as soon as it is finished.
 
-===========  ===============================================================  ====================
-stage        what is kept                                                     depends on
-===========  ===============================================================  ====================
-states       pooled states of all layers (`charkit.encoders.stream`)          texts, encoder
-``fisher``   metrics of the Fisher embeddings                                 states, library
-``heads``    one row a layer: heads, spectra, label-free estimates            states
-``random``   accuracy on the states of a random encoder                       texts, encoder's shape
-``signal``   whether there is anything to learn                               states
-===========  ===============================================================  ====================
-
-A run that was stopped does the unfinished stage again, and none of those before.
+Its Fisher embeddings are one of them: some labelled texts, some others, under the head of all
+labels. How long each stage takes is known roughly, for one bar over all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,22 +17,34 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from charkit.answers.evidence import fisher_columns, gather_evidence, random_accuracy
-from charkit.answers.fisher_evidence import FisherEvidence
+from charkit.answers.advice import CHOOSING
+from charkit.answers.classes import left_out_table
+from charkit.answers.evidence import (
+    FISHER_MAX_LENGTH,
+    GATHERING,
+    LOOKING,
+    MOST_FISHER_TEXTS,
+    MOST_FOR_CONTROLS,
+    fisher_columns,
+    gather_evidence,
+    random_accuracy,
+)
+from charkit.answers.fisher_evidence import FisherEvidence, fisher_evidence
 from charkit.answers.kept_values import kept_values, number
-from charkit.answers.left_out import left_out_table
-from charkit.answers.pilot_fisher import last_head, pilot_fisher
-from charkit.answers.pilot_limits import GATHERING, LOOKING, MOST_FOR_CONTROLS
+from charkit.answers.library import shipped_library
+from charkit.answers.pilot import Pilot
 from charkit.answers.pilot_signal import PilotSignal, pilot_signal
 from charkit.answers.text_figures import TextFigures, text_figures
 from charkit.cached import cached
-from charkit.config import Progress, staged
+from charkit.config import Progress, no_progress, staged
 from charkit.durable import write_whole
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.states import LayerStates
 from charkit.encoders.stream import encode_to_store
+from charkit.fisher import FisherOptions, Head, TaskEmbedding, fisher_embeddings, make_head
 from charkit.heads.grid import RANDOM_ENCODER_SEED
-from charkit.heads.out_of_fold import SampleHeads, fit_sample_heads
+from charkit.heads.influence import SampleHeads, fit_sample_heads
+from charkit.heads.softmax import fit_softmax
 from charkit.manifest import Clock, run_manifest
 from charkit.parallel.jobs import threads_limited
 from charkit.store import Store
@@ -50,6 +53,130 @@ from charkit.tasks.task import Split
 
 if TYPE_CHECKING:
     from charkit.answers.pilot import Pilot
+
+
+@threads_limited(1)
+def last_head(states: LayerStates, labelled: Split, n_classes: int) -> Head:
+    """Return the head that labelled texts give the last layer, its strength chosen.
+
+    Args:
+        states: Pooled states of the texts.
+        labelled: The texts with class codes.
+        n_classes: How many classes there are.
+    """
+    codes = np.array(labelled.labels, np.int64)
+    fitted = fit_softmax(states.layer(-1)[None], codes, n_classes)
+    return make_head(fitted.weights[0].numpy(), fitted.bias[0].numpy())
+
+
+def pilot_fisher(
+    encoder: Encoder,
+    head: Head,
+    labelled: Split,
+    unlabelled: Split | None,
+    *,
+    corpus: str,
+    max_length: int,
+    progress: Progress = no_progress,
+) -> FisherEvidence:
+    """Embed some texts of both kinds, and place them among the known tasks of other corpora.
+
+    Args:
+        encoder: The encoder.
+        head: On its last layer.
+        labelled: Labelled texts; at most 128 are embedded, stratified.
+        unlabelled: Other texts, of which as many are drawn; None for none.
+        corpus: Known tasks of this corpus are left out.
+        max_length: Longest text in tokens; at most 128 are embedded.
+        progress: Called as ``progress(stage, done, total)``.
+    """
+    labels = np.array(labelled.labels, np.int64)
+    first = nested_order(labels, seed=0, kind="classification")[:MOST_FISHER_TEXTS]
+    splits = {"labelled": labelled.take(first)}
+    if unlabelled is not None:
+        drawn = np.random.default_rng(0).permutation(len(unlabelled))[:MOST_FISHER_TEXTS]
+        splits["unlabelled"] = unlabelled.take(drawn)
+    layer = encoder.n_layers
+    options = FisherOptions(estimator="sketch", max_length=min(max_length, FISHER_MAX_LENGTH))
+    found = {
+        what: fisher_embeddings(
+            encoder,
+            Split(split.texts, split.pairs),
+            {layer: head},
+            options=options,
+            progress=staged(progress, f"embed {what} texts"),
+        )[layer]
+        for what, split in splits.items()
+    }
+    own = found["labelled"]
+    known = _known_tasks(encoder, own, corpus)
+    return fisher_evidence(own, evaluation=found.get("unlabelled"), library=known)
+
+
+def _known_tasks(encoder: Encoder, own: TaskEmbedding, corpus: str) -> list[TaskEmbedding]:
+    """Return the library's embeddings of other corpora, at the size nearest to the sample's."""
+    library = shipped_library(encoder.fingerprint)
+    if library is None or own.max_length != FISHER_MAX_LENGTH:
+        return []
+    entries = library.matching(own, n=library.near_size(own.n_samples))
+    return [e.embedding for e in entries if e.corpus != corpus]
+
+
+# Seconds on one core of 2023, measured with the bundled encoder (6 layers of width 384); a bar
+# needs their proportions only.
+_LETTERS_OF_TOKEN = 4.0
+_TOKEN_S = 2.5e-4  # 1e7 parameters
+_FISHER_PASSES = 3.0
+_HEAD_S = 4e-8  # a row, class, direction and layer
+_START_S = {"read": 3.0, "random": 0.7, "signal": 0.3, "choose": 0.7, "last": 0.5}
+
+
+def costs_of(pilot: Pilot, encoder: Encoder, max_length: int | None = None) -> dict[str, float]:
+    """Return the stages of an estimate in the order of work, with seconds that they may take.
+
+    Args:
+        pilot: The sample.
+        encoder: The encoder.
+        max_length: Longest text in tokens. Default: the encoder's own choice.
+    """
+    length = encoder.text_length(max_length)
+    size = 12 * encoder.n_layers * encoder.shape.width**2 / 1e7
+
+    def seconds(split: Split | None, *, most: int | None = None, longest: int = length) -> float:
+        return _TOKEN_S * size * _tokens(split, longest, most)
+
+    short = min(length, FISHER_MAX_LENGTH)
+    labelled, other = pilot.labelled, pilot.unlabelled
+    fisher = {
+        f"embed {what} texts": _FISHER_PASSES * seconds(part, most=MOST_FISHER_TEXTS, longest=short)
+        for what, part in (("labelled", labelled), ("unlabelled", other))
+    }
+    heads = _HEAD_S * pilot.n_used * max(pilot.n_classes, 2) * min(pilot.n_used, encoder.width)
+    costs = {
+        "encode labelled texts": seconds(labelled) + _START_S["read"],
+        "encode unlabelled texts": seconds(other),
+        **fisher,
+        GATHERING: heads * (encoder.n_layers + 1) + _START_S["last"],
+        "encode some texts, random encoder": seconds(labelled, most=MOST_FOR_CONTROLS)
+        + _START_S["random"],
+        LOOKING: _START_S["signal"],
+        "encode texts to choose from": 0.0,
+        CHOOSING: _START_S["choose"],
+        "answer": _START_S["last"],
+    }
+    return costs
+
+
+def _tokens(split: Split | None, longest: int, most: int | None) -> float:
+    if split is None:
+        return 0.0
+    texts: Sequence[str] = split.texts[:most]
+    pairs: Sequence[str] = () if split.pairs is None else split.pairs[:most]
+    letters = [len(text) for text in texts]
+    for place, text in enumerate(pairs):
+        letters[place] += len(text)
+    return sum(min(count / _LETTERS_OF_TOKEN + 2, longest) for count in letters)
+
 
 KIND = "evidence_stage"
 FORMAT_VERSION = 2
@@ -60,7 +187,7 @@ SEEDS = {"random_encoder": RANDOM_ENCODER_SEED}
 
 _ROWS = "rows.parquet"
 LEFT_OUT = "left_out.parquet"
-"""File of `charkit.answers.left_out.left_out_table`; empty without labels."""
+"""File of `charkit.answers.classes.left_out_table`; empty without labels."""
 
 
 @dataclass(frozen=True)

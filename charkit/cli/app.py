@@ -11,19 +11,15 @@ import typer
 
 from charkit import __version__
 from charkit.cli import options as o
-from charkit.cli.cache import cache_app, verify
 from charkit.cli.compare import distances, nearest
 from charkit.cli.comparing_encoders import encoders
 from charkit.cli.embedding import embed
+from charkit.cli.ending import INTERRUPTED, end_quickly, guarded_streams, process_ends_with_command
 from charkit.cli.estimating import estimate
-from charkit.cli.evaluating import evaluate
-from charkit.cli.labelling import next_labels
-from charkit.cli.machine import doctor, fetch
+from charkit.cli.labelling import evaluate, next_labels
+from charkit.cli.machine import cache_app, doctor, fetch, report, verify
 from charkit.cli.probe import encode, layers
-from charkit.cli.reporting import report
 from charkit.cli.show import reported, show_error
-from charkit.cli.stopping import INTERRUPTED, end_quickly, process_ends_with_command
-from charkit.cli.streams import guarded_streams
 from charkit.cli.sweeping import sweep
 from charkit.errors import MissingError, UnknownNameError, UsageError
 

@@ -13,9 +13,9 @@ from charkit.cli.show import Output, progress_shown, ready_file, reported, whole
 from charkit.errors import RefusalError, UsageError
 
 if TYPE_CHECKING:
-    from charkit.answers.embed_key import Options
-    from charkit.answers.embed_plan import EmbedPlan
+    from charkit.answers.embed import Options
     from charkit.answers.embedded import EmbeddedTask
+    from charkit.answers.embedding import EmbedPlan
 
 SHORT_PARTS = {"q": "query", "k": "key", "v": "value", "o": "attention_out"}
 
@@ -140,7 +140,7 @@ class EstimatorOptions:
         Raises:
             UsageError: The estimator is not known, or does not take an option that was given.
         """
-        from charkit.answers.embed_plan import choose_options
+        from charkit.answers.embedding import choose_options
         from charkit.fisher.layout import DEFAULT_PARTS
 
         given = asdict(self) | asdict(encode)
@@ -171,8 +171,8 @@ def embed(
     Example: charkit embed reviews.csv --text body --label stars --out reviews.safetensors
     """
     output = show.output()
-    from charkit.answers.embed_plan import plan_embedding
     from charkit.answers.embedding import embed as embed_task
+    from charkit.answers.embedding import plan_embedding
 
     read, split, more = texts.chosen()
     given: dict[str, Any] = {

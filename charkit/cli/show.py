@@ -20,8 +20,15 @@ from typing import Any, Literal, ParamSpec
 import typer
 
 from charkit import __version__
-from charkit.cli.foreign import explained, note_stage, wants_traceback
-from charkit.cli.stopping import INTERRUPTED, Stop, program, stoppable
+from charkit.cli.ending import (
+    INTERRUPTED,
+    Stop,
+    explained,
+    note_stage,
+    program,
+    stoppable,
+    wants_traceback,
+)
 from charkit.config import NOTES, Progress, bounded, no_progress
 from charkit.errors import CharkitError, MissingError, UsageError
 from charkit.escape import csv_text, harmless

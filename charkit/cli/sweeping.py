@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from charkit.encoders.load import LazyEncoder
     from charkit.heads.grid import SweepPlan
-    from charkit.heads.machines import Machines
+    from charkit.heads.plan import Machines
     from charkit.heads.result import SweepResult
     from charkit.parallel import Shard
     from charkit.store import Store
@@ -102,7 +102,7 @@ class PlanOptions:
         Raises:
             UsageError: They are given without a dry run, or a price without them.
         """
-        from charkit.heads.machines import Machines
+        from charkit.heads.plan import Machines
         from charkit.parallel import Processes, executor_from
 
         if self.machines is not None and not self.dry_run:

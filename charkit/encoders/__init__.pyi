@@ -1,8 +1,8 @@
 from charkit.encoders.encoder import Encoder as Encoder
-from charkit.encoders.known import KNOWN_ENCODERS as KNOWN_ENCODERS
 from charkit.encoders.load import fetch_encoder as fetch_encoder
 from charkit.encoders.load import load_encoder as load_encoder
 from charkit.encoders.run import encode as encode
+from charkit.encoders.shape import KNOWN_ENCODERS as KNOWN_ENCODERS
 from charkit.encoders.states import LayerStates as LayerStates
 from charkit.encoders.states import StateDifference as StateDifference
 from charkit.encoders.states import compare_states as compare_states

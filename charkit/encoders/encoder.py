@@ -16,21 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charkit.config import APART_PREFIX, RANDOM_PREFIX, content_hash, people_name
-from charkit.encoders.declared import declared_notes, log_once
 from charkit.encoders.device import torch_dtype
 from charkit.encoders.files import (
     CONFIG,
     SENTENCEPIECE,
     TOKENIZER_CONFIG,
     VOCABULARIES,
+    declared_notes,
     fingerprint_folder,
+    log_once,
     only_these,
     read_json,
     tokenizer_files,
 )
 from charkit.encoders.foreign import AGAIN, foreign
-from charkit.encoders.known import BLOCKS
 from charkit.encoders.shape import (
+    BLOCKS,
     Shape,
     check_architecture,
     first_number,

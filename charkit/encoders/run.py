@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from charkit.config import Pooling, Progress, no_progress, people_name
-from charkit.encoders.declared import note_declared
 from charkit.encoders.encoder import Encoder
+from charkit.encoders.files import note_declared
 from charkit.encoders.states import LayerStates, MemoryShard, check_pooling
 from charkit.encoders.tokens import IntArray, Texts, Tokens, next_batch, tokenise
 from charkit.errors import DataError, MissingError, UsageError

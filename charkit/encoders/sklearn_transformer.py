@@ -13,9 +13,9 @@ from sklearn.utils.validation import check_is_fitted
 from charkit.config import Pooling
 from charkit.encoders.device import DeviceChoice, DtypeChoice
 from charkit.encoders.encoder import Encoder
-from charkit.encoders.known import BUNDLED_NAME
 from charkit.encoders.load import load_encoder
 from charkit.encoders.run import encode
+from charkit.encoders.shape import BUNDLED_NAME
 from charkit.encoders.states import resolve_layer
 from charkit.errors import DataError
 from charkit.tasks.task import Split

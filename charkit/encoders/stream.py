@@ -23,8 +23,8 @@ from safetensors.numpy import save
 from charkit.cached import cached
 from charkit.config import Pooling, Progress, content_hash, no_progress, people_name
 from charkit.durable import write_whole
-from charkit.encoders.declared import note_declared
 from charkit.encoders.encoder import Encoder
+from charkit.encoders.files import note_declared
 from charkit.encoders.states import FileShard, LayerStates, check_pooling
 from charkit.encoders.tokens import FingerprintedTexts
 from charkit.errors import VanishedError

@@ -13,8 +13,7 @@ from safetensors import safe_open
 from charkit.config import printable
 from charkit.encoders.files import WEIGHTS, no_weights, weight_files, weight_map
 from charkit.encoders.foreign import AGAIN, foreign
-from charkit.encoders.known import BLOCKS
-from charkit.encoders.shape import first_number
+from charkit.encoders.shape import BLOCKS, first_number
 from charkit.errors import DataError, MissingError
 
 if TYPE_CHECKING:

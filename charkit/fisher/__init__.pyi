@@ -13,11 +13,11 @@ from charkit.fisher.files import load_embedding as load_embedding
 from charkit.fisher.files import save_embedding as save_embedding
 from charkit.fisher.forward import TokenStates as TokenStates
 from charkit.fisher.forward import cache_states as cache_states
-from charkit.fisher.head import Head as Head
-from charkit.fisher.head import make_head as make_head
 from charkit.fisher.intervals import DistanceInterval as DistanceInterval
 from charkit.fisher.intervals import corrected_pairwise as corrected_pairwise
 from charkit.fisher.intervals import distance_interval as distance_interval
+from charkit.fisher.labels import Head as Head
+from charkit.fisher.labels import make_head as make_head
 from charkit.fisher.layout import PARTS as PARTS
 from charkit.fisher.layout import Slice as Slice
 from charkit.fisher.options import FisherOptions as FisherOptions

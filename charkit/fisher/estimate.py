@@ -15,8 +15,7 @@ from charkit.encoders import Encoder
 from charkit.errors import DataError, UsageError
 from charkit.fisher.embedding import TaskEmbedding
 from charkit.fisher.forward import TokenStates, frozen
-from charkit.fisher.head import Head
-from charkit.fisher.labels import LabelPlan, check_labels, plan_labels
+from charkit.fisher.labels import Head, LabelPlan, check_labels, plan_labels
 from charkit.fisher.layout import chosen_layers, head_layer_number
 from charkit.fisher.options import DEFAULT_OPTIONS, FisherOptions, FisherTexts, check_options
 from charkit.fisher.passes import Pass, Request, Sums

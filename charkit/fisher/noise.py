@@ -35,11 +35,9 @@ from charkit.encoders import Encoder
 from charkit.encoders.run import model_inputs, pool
 from charkit.encoders.tokens import Tokens
 from charkit.fisher.forward import IntArray, TokenStates, run_between
-from charkit.fisher.head import Head
-from charkit.fisher.labels import LabelDraws, cotangents, plan_labels
+from charkit.fisher.labels import Head, LabelDraws, cotangents, plan_labels
 from charkit.fisher.layout import Job, Layout, block_of, projects_positions, splits_rows
-from charkit.fisher.rows import wide_dtype
-from charkit.fisher.tape import Tape
+from charkit.fisher.tape import Tape, wide_dtype
 
 
 @dataclass(frozen=True)

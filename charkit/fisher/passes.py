@@ -15,8 +15,7 @@ from charkit.encoders import Encoder
 from charkit.encoders.run import free_memory, is_out_of_memory, model_inputs, pool, smaller_budget
 from charkit.encoders.tokens import Tokens, tokenise
 from charkit.fisher.forward import TokenStates, batches, choose_budget, run_between
-from charkit.fisher.head import Head
-from charkit.fisher.labels import LabelDraws, LabelPlan, cotangents
+from charkit.fisher.labels import Head, LabelDraws, LabelPlan, cotangents
 from charkit.fisher.layout import (
     Layout,
     Slice,
@@ -26,9 +25,8 @@ from charkit.fisher.layout import (
     splits_rows,
 )
 from charkit.fisher.options import FisherOptions, FisherTexts
-from charkit.fisher.rows import wide_dtype
 from charkit.fisher.stability import N_GROUPS, deal_groups, group_products, stability_of
-from charkit.fisher.tape import Tape
+from charkit.fisher.tape import Tape, wide_dtype
 
 _PIECES = {"cpu": 16}  # what fits in a processor's cache
 _PIECE = 256  # on an accelerator: few kernels, and little memory

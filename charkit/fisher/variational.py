@@ -52,7 +52,7 @@ from charkit.fisher.distances import trivial_embedding
 from charkit.fisher.embedding import TaskEmbedding
 from charkit.fisher.estimate import fisher_embedding
 from charkit.fisher.forward import IntArray, TokenStates, batches, choose_budget, frozen
-from charkit.fisher.head import Head
+from charkit.fisher.labels import Head
 from charkit.fisher.layout import check_parts, make_layout, projects_positions
 from charkit.fisher.noise import Curvature, PerturbedRows
 from charkit.fisher.options import (

@@ -3,7 +3,7 @@
 Both questions look at several layers on one evaluation sample, where the luckiest looks best.
 So both answers are simultaneous over the layers: the largest of several studentised gains is
 compared with the largest that chance would give, rows and training draws varying together
-(`charkit.heads.crossed`).
+(`charkit.heads.intervals`).
 """
 
 from __future__ import annotations
@@ -15,9 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charkit.errors import UsageError
-from charkit.heads.crossed import CrossedMeans, crossed_means
 from charkit.heads.influence import row_values
-from charkit.heads.intervals import LEVEL, FloatArray, normal_quantile, share_interval
+from charkit.heads.intervals import (
+    LEVEL,
+    CrossedMeans,
+    FloatArray,
+    crossed_means,
+    normal_quantile,
+    share_interval,
+)
 
 Gains = Mapping[str, FloatArray]
 """Measure -> (S, L, m): by how much each row speaks for a head against one without texts."""

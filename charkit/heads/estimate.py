@@ -12,10 +12,9 @@ import torch
 
 from charkit.encoders.device import torch_dtype
 from charkit.encoders.encoder import Encoder
-from charkit.heads.encode_jobs import expected_share
 from charkit.heads.grid import SweepPlan
-from charkit.heads.machines import Machines
-from charkit.heads.plan import Job, usable_sizes
+from charkit.heads.job import expected_share
+from charkit.heads.plan import Job, Machines, usable_sizes
 from charkit.manifest import available_cores
 from charkit.tasks import Split
 from charkit.tasks.card import LazyTask

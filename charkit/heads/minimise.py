@@ -23,8 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from charkit.heads.design import Design
-from charkit.heads.symmetric import eigenvectors
+from charkit.heads.design import Design, eigenvectors
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Args:
         strength: One strength to use as it is; None chooses from ``strengths``.
-        strengths: The grid; None is ``charkit.heads.strength.default_strengths(n)``.
+        strengths: The grid; None is ``charkit.heads.leave_one_out.default_strengths(n)``.
         tolerance: Relative gap to the smallest objective.
 
     Attributes:

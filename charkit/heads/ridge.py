@@ -32,7 +32,7 @@ from charkit.heads.design import (
     make_design,
     to_tensor,
 )
-from charkit.heads.strength import default_strengths
+from charkit.heads.leave_one_out import default_strengths
 
 # A leverage of 1 would divide by zero; float32 has no digits of 1 - leverage below a millionth.
 _SMALLEST_REMAINDER = 1e-6

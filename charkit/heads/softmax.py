@@ -30,7 +30,7 @@ from charkit.heads.design import (
     make_design,
     to_tensor,
 )
-from charkit.heads.strength import Choice, default_strengths, solve_path
+from charkit.heads.leave_one_out import Choice, default_strengths, solve_path
 
 TOLERANCE = 2e-5
 """Default relative objective gap; in the benchmark the true gap reached twice that."""

@@ -22,7 +22,6 @@ from charkit.encoders.load import EncoderChoice
 from charkit.encoders.stream import KIND as STATES
 from charkit.encoders.stream import encode_to_store, states_config
 from charkit.errors import CellsFailedError, DataError, VanishedError
-from charkit.heads.encode_jobs import EncodeWork, RowsUsed, encode_elsewhere, rows_used
 from charkit.heads.estimate import heads_seconds
 from charkit.heads.grid import (
     ALL_CONTROLS,
@@ -32,7 +31,15 @@ from charkit.heads.grid import (
     SweepSettings,
     plan_sweep,
 )
-from charkit.heads.job import Work, failed_cells, run_job
+from charkit.heads.job import (
+    EncodeWork,
+    RowsUsed,
+    Work,
+    encode_elsewhere,
+    failed_cells,
+    rows_used,
+    run_job,
+)
 from charkit.heads.plan import Job, several
 from charkit.heads.records import concat, read_table, rescored, to_frame
 from charkit.heads.result import SweepResult

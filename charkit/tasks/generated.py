@@ -26,9 +26,8 @@ from charkit.errors import UnknownNameError, UsageError
 from charkit.tasks.grammar.acceptability import ACCEPTABILITY
 from charkit.tasks.grammar.core import Dice, Grammar, Sentence
 from charkit.tasks.grammar.cues import SENTIMENT, TOPIC
-from charkit.tasks.grammar.meaning import ENTAILMENT, PARAPHRASE
+from charkit.tasks.grammar.meaning import ENTAILMENT, PARAPHRASE, SIMILARITY
 from charkit.tasks.grammar.reference import COREFERENCE, QUESTION_ANSWERING
-from charkit.tasks.grammar.similarity import SIMILARITY
 from charkit.tasks.task import LabelArray, Split, Task
 
 GRAMMARS: dict[str, Grammar] = {

@@ -13,8 +13,14 @@ from typing import Any, Literal, get_args
 
 from charkit.config import TaskKind
 from charkit.errors import DataError, UnknownNameError, UsageError
-from charkit.tasks.assemble import Request, assemble
-from charkit.tasks.checks import check_pairs, explained_by, rare_class_notes, text_notes
+from charkit.tasks.assemble import (
+    Request,
+    assemble,
+    check_pairs,
+    explained_by,
+    rare_class_notes,
+    text_notes,
+)
 from charkit.tasks.columns import Columns, choose_columns, choose_texts, match_columns
 from charkit.tasks.generated import load_generated
 from charkit.tasks.hub import glue_order

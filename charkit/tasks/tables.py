@@ -11,13 +11,12 @@ from pathlib import Path
 
 from charkit.errors import DataError, UnknownNameError
 from charkit.tasks.files.arrow import read_arrow, read_parquet
-from charkit.tasks.files.content import read_content
+from charkit.tasks.files.content import read_content, read_lines
 from charkit.tasks.files.delimited import read_delimited
 from charkit.tasks.files.encoding import decode
 from charkit.tasks.files.export_tables import settle
 from charkit.tasks.files.json_rows import read_json
 from charkit.tasks.files.table import RawTable
-from charkit.tasks.files.text_lines import read_lines
 
 __all__ = ["ADVICE", "FORMATS", "RawTable", "format_of", "read_table", "stem_of"]
 

@@ -16,8 +16,7 @@ from charkit.errors import UsageError
 from charkit.fisher import Head, TaskEmbedding, make_head, pairwise
 from charkit.tasks import Task
 from glue_pilot import figures
-from glue_pilot.experiments.base import Experiment, Workspace
-from glue_pilot.experiments.common import share_texts, siblings, study_of
+from glue_pilot.experiments.base import Experiment, Workspace, share_texts, siblings, study_of
 from glue_pilot.experiments.heads import embed_under, head_accuracy, stopped_heads
 from glue_pilot.findings import Finding, bullets, listed, md_table
 from glue_pilot.samples import KnownTask, drawn_sample, embed_sample

@@ -33,7 +33,13 @@ from charkit.report.figures.distances import (
 )
 from charkit.report.figures.map import distance_map, place_labels
 from glue_pilot import figures
-from glue_pilot.experiments.base import Experiment, Workspace
+from glue_pilot.experiments.base import (
+    Experiment,
+    Workspace,
+    embedded_samples,
+    known_tasks,
+    study_of,
+)
 from glue_pilot.experiments.clusters_agreement import (
     FIVES,
     agreement_row,
@@ -41,7 +47,6 @@ from glue_pilot.experiments.clusters_agreement import (
     fives_row,
     joins_first,
 )
-from glue_pilot.experiments.common import embedded_samples, known_tasks, study_of
 from glue_pilot.findings import Finding, bullets, listed, md_table
 from glue_pilot.matrices import CENTRED, COSINE, LOG_RATIO, FloatArray, method_matrices
 from glue_pilot.samples import Sample, label_word

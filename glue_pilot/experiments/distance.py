@@ -16,8 +16,7 @@ from charkit.errors import UsageError
 from charkit.fisher import TaskEmbedding, pairwise
 from charkit.tasks import Split, Task
 from glue_pilot import figures
-from glue_pilot.experiments.base import Experiment, Workspace
-from glue_pilot.experiments.common import known_tasks, study_of
+from glue_pilot.experiments.base import Experiment, Workspace, known_tasks, study_of
 from glue_pilot.experiments.distance_shifts import Shift, make_shifts, score_head, transfer_table
 from glue_pilot.findings import Finding, blocks, bullets, md_table
 from glue_pilot.matrices import CENTRED, COSINE, LOG_RATIO

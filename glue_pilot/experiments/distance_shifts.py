@@ -19,8 +19,7 @@ from charkit.errors import DataError, UsageError
 from charkit.fisher import Head, TaskEmbedding, pairwise
 from charkit.fisher.distances import MIN_REFERENCE
 from charkit.tasks import Split, Task, make_subset, nested_order
-from glue_pilot.experiments.base import Workspace
-from glue_pilot.experiments.common import embedded_samples
+from glue_pilot.experiments.base import Workspace, embedded_samples
 from glue_pilot.matrices import FISHER_METRICS, FloatArray, last_embeddings
 from glue_pilot.samples import EmbeddingStudy, KnownTask, Sample, sample_states
 

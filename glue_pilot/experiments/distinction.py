@@ -14,8 +14,13 @@ from charkit.errors import UsageError
 from charkit.fisher import TaskEmbedding, pairwise
 from charkit.fisher.distances import MIN_REFERENCE
 from glue_pilot import figures
-from glue_pilot.experiments.base import Experiment, Workspace
-from glue_pilot.experiments.common import embedded_samples, known_tasks, study_of
+from glue_pilot.experiments.base import (
+    Experiment,
+    Workspace,
+    embedded_samples,
+    known_tasks,
+    study_of,
+)
 from glue_pilot.findings import Finding, blocks, bullets, md_table
 from glue_pilot.matrices import (
     CENTRED,

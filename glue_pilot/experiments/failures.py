@@ -39,9 +39,8 @@ from glue_pilot.experiments.failures_cases import (
 from glue_pilot.findings import Finding, bullets, md_table
 from glue_pilot.metamodel_study import SHIPPED_NAME, read_metadata, read_settings
 from glue_pilot.stats import Interval, resampled_share
-from metamodel.files import metamodel_text, read_metamodel
 from metamodel.fitting import fit_metamodel
-from metamodel.predict import SHIPPED, load_shipped
+from metamodel.predict import SHIPPED, load_shipped, metamodel_text, read_metamodel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,17 +12,20 @@ from charkit.encoders import Encoder, load_encoder
 from charkit.errors import DataError, UsageError
 from charkit.heads.sweep import sweep
 from glue_pilot import figures
-from glue_pilot.experiments.base import Experiment, Workspace
-from glue_pilot.experiments.common import study_of
+from glue_pilot.experiments.base import Experiment, Workspace, study_of
 from glue_pilot.experiments.layers_gaps import (
     ELSEWHERE,
+    LAST,
     METRICS,
+    MIXES,
+    SINGLE,
     DrawnTasks,
     gap_ends,
     gap_table,
+    mix_table,
+    mixes_of_task,
     regret_table,
 )
-from glue_pilot.experiments.layers_mixes import LAST, MIXES, SINGLE, mix_table, mixes_of_task
 from glue_pilot.findings import Finding, blocks, bullets, md_table
 from glue_pilot.samples import KnownTask, draw_sample, embed_sample
 from glue_pilot.stats import Interval, Labelled, compare

@@ -14,10 +14,15 @@ from charkit.answers.embed import embed_kept
 from charkit.encoders import Encoder, load_encoder
 from charkit.errors import UsageError
 from glue_pilot import figures
-from glue_pilot.embeddings import norm_rows
-from glue_pilot.experiments.base import Experiment, Workspace
-from glue_pilot.experiments.common import embedded_samples, known_tasks, study_of
+from glue_pilot.experiments.base import (
+    Experiment,
+    Workspace,
+    embedded_samples,
+    known_tasks,
+    study_of,
+)
 from glue_pilot.findings import Finding, blocks, bullets, md_table
+from glue_pilot.matrices import norm_rows
 from glue_pilot.samples import EmbeddingStudy, Sample
 from glue_pilot.stats import Interval, compare, resampled_median, spearman
 
@@ -147,7 +152,7 @@ def size_rows(held: pd.DataFrame) -> pd.DataFrame:
     """Return the norms of every task by sample size, last head, all layers, first draw.
 
     Args:
-        held: From `glue_pilot.embeddings.norm_rows`.
+        held: From `glue_pilot.matrices.norm_rows`.
 
     Returns:
         One row a task and size: ``task``, ``corpus``, ``n``, ``n_samples``, ``l2``,

@@ -18,8 +18,7 @@ from charkit.fisher.distance_formulas import FORMULAS, Frame, log_shares
 from charkit.fisher.distances import EPSILON, raised
 from charkit.store import Store
 from glue_pilot import figures
-from glue_pilot.experiments.base import Experiment, Workspace
-from glue_pilot.experiments.common import study_of
+from glue_pilot.experiments.base import Experiment, Workspace, study_of
 from glue_pilot.experiments.heads import RULES, embed_under, rule_head
 from glue_pilot.findings import Finding, bullets, listed, md_table
 from glue_pilot.samples import EmbeddingStudy, KnownTask, drawn_sample, embed_sample

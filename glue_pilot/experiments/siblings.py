@@ -12,9 +12,7 @@ import pandas as pd
 from charkit.encoders import load_encoder
 from charkit.errors import UsageError
 from glue_pilot import figures
-from glue_pilot.embeddings import norm_rows
-from glue_pilot.experiments.base import Experiment, Workspace
-from glue_pilot.experiments.common import embedded_samples, study_of
+from glue_pilot.experiments.base import Experiment, Workspace, embedded_samples, study_of
 from glue_pilot.experiments.siblings_tables import (
     CHOSEN,
     RELATIONS,
@@ -32,7 +30,7 @@ from glue_pilot.experiments.siblings_tables import (
     spell,
 )
 from glue_pilot.findings import Finding, blocks, bullets, md_table
-from glue_pilot.matrices import COSINE, LOG_RATIO, Choice, default_choices, every_matrix
+from glue_pilot.matrices import COSINE, LOG_RATIO, Choice, default_choices, every_matrix, norm_rows
 from glue_pilot.relabelled import embed_relabelled
 from glue_pilot.samples import sample_states
 from glue_pilot.stats import Interval, Labelled, compare

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import charkit
-from charkit.answers.embed_plan import choose_options
+from charkit.answers.embedding import choose_options
 from charkit.answers.expected import EstimateAnswer
 from charkit.api import fetch
 from charkit.cli.app import app

@@ -139,7 +139,7 @@ def test_cores_are_counted_where_there_is_no_affinity(monkeypatch):
 def test_a_system_without_sighup_and_signal_masks_serves(monkeypatch):
     import signal
 
-    from charkit.cli.stopping import stoppable
+    from charkit.cli.ending import stoppable
 
     monkeypatch.delattr(signal, "SIGHUP", raising=False)
     monkeypatch.delattr(signal, "pthread_sigmask", raising=False)

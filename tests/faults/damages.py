@@ -154,7 +154,7 @@ def _readers(out: Path) -> list[tuple[Path, Load, int]]:
     shutil.copy(Path(library.__file__).with_name("next_policy.json"), policy)
     found.append((policy, lambda p: read_sealed(p, p.name, advice=""), 50))
     if shipped.is_file():
-        from metamodel.files import metamodel_text, read_metamodel
+        from metamodel.predict import metamodel_text, read_metamodel
 
         copy = out / "metamodel.json"
         shutil.copy(shipped, copy)

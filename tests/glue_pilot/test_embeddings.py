@@ -16,9 +16,9 @@ from charkit.errors import MissingError, UnknownNameError, UsageError
 from charkit.fisher import pairwise
 from charkit.store import Store
 from glue_pilot.config import read_toml
-from glue_pilot.embeddings import build_library, write_norms
 from glue_pilot.experiments.base import Workspace
 from glue_pilot.experiments.siblings import EXPERIMENT, SiblingSettings
+from glue_pilot.matrices import build_library, write_norms
 from glue_pilot.relabelled import labellings
 from glue_pilot.samples import (
     EmbeddingStudy,

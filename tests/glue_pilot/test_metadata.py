@@ -19,13 +19,19 @@ from charkit.heads.softmax import fit_softmax
 from charkit.store import Store
 from charkit.tasks import Split
 from charkit.tasks.nested import nested_order
-from glue_pilot import metadata, pilot_evidence
+from glue_pilot import metadata, pilots
 from glue_pilot.__main__ import app
-from glue_pilot.bases import BaseWork, read_base, run_base
-from glue_pilot.costs import n_tokens
 from glue_pilot.metadata import join_metadata, make_metadata, plan_rows
-from glue_pilot.metadata_card import count, count_joined, write_metadata
-from glue_pilot.metadata_study import MetadataStudy, load_bases, load_studies, read_metadata_study
+from glue_pilot.metadata_card import count, count_joined, n_tokens, write_metadata
+from glue_pilot.metadata_study import (
+    BaseWork,
+    MetadataStudy,
+    load_bases,
+    load_studies,
+    read_base,
+    read_metadata_study,
+    run_base,
+)
 from metamodel.schema import SchemaError, check_evidence, check_outcomes
 
 
@@ -188,11 +194,11 @@ def test_no_evaluation_label_reaches_the_evidence(study, bases, tmp_path):
 def test_known_tasks_of_the_same_corpus_are_not_looked_at(monkeypatch):
     entries = [SimpleNamespace(corpus=corpus, embedding=corpus) for corpus in ("a", "b", "a", "c")]
     library = SimpleNamespace(near_size=lambda n: 128, matching=lambda one, n: entries)
-    monkeypatch.setattr(pilot_evidence, "_library", lambda fingerprint: library)
+    monkeypatch.setattr(pilots, "_library", lambda fingerprint: library)
     seen = {}
-    monkeypatch.setattr(pilot_evidence, "fisher_evidence", lambda one, **given: seen.update(given))
+    monkeypatch.setattr(pilots, "fisher_evidence", lambda one, **given: seen.update(given))
     work = SimpleNamespace(base=SimpleNamespace(corpus="a"), encoder_fingerprint="x")
-    pilot_evidence._fisher(work, (SimpleNamespace(n_samples=100), None))
+    pilots._fisher(work, (SimpleNamespace(n_samples=100), None))
     assert seen["library"] == ["b", "c"]
 
 

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from charkit.answers.policy import Band, shipped_bands
-from charkit.answers.query import STRATEGIES
+from charkit.answers.query import STRATEGIES, Band, shipped_bands
 from charkit.errors import DataError, MissingError, UnknownNameError
 from glue_pilot import next_study as module
 from glue_pilot.next_findings import (
@@ -23,8 +22,7 @@ from glue_pilot.next_findings import (
     policy_words,
 )
 from glue_pilot.next_report import page, policy_file, write_next_study
-from glue_pilot.next_simulation import simulate
-from glue_pilot.next_study import load_next_tasks, read_next_study, run_next_study
+from glue_pilot.next_study import load_next_tasks, read_next_study, run_next_study, simulate
 
 HERE = Path(module.__file__).parent
 BUDGETS = (4, 8, 16)

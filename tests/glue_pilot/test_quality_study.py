@@ -9,8 +9,7 @@ import pytest
 
 from charkit.errors import MissingError
 from glue_pilot import quality_study as module
-from glue_pilot.quality_figures import class_rows, forecast_rows, noise_rows
-from glue_pilot.quality_report import write_quality_study
+from glue_pilot.quality_report import class_rows, forecast_rows, noise_rows, write_quality_study
 from glue_pilot.quality_study import (
     Case,
     Measured,

@@ -3,7 +3,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 import pytest
 
-from metamodel.collection import plan_collection
+from metamodel.needs import plan_collection
 
 
 def expected_cost(totals, draws, have, price, penalty):

@@ -6,12 +6,11 @@ import pandas as pd
 import pytest
 from meta_samples import make_tables
 
-from glue_pilot.scorecard_corpora import corpora_figure, corpora_section
-from metamodel import corpora_judging
-from metamodel.corpora_judging import errors_by_corpora
+from glue_pilot.scorecard_summary import corpora_figure, corpora_section
+from metamodel import leave_out
 from metamodel.features import LABELLED
 from metamodel.fitting import FitSettings, problem_of
-from metamodel.frame import ask, judged_pilots
+from metamodel.leave_out import ask, errors_by_corpora, judged_pilots
 from metamodel.model import Settings
 from metamodel.rows import join_tables
 
@@ -22,7 +21,7 @@ def rows():
     frame, asked = ask(judged_pilots(data, (64, 128)), data, (2, 4, 8))
     steps = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(corpora_judging, "COUNTS", (2, 99))
+        patch.setattr(leave_out, "COUNTS", (2, 99))
         found = errors_by_corpora(
             problem_of(data),
             frame,

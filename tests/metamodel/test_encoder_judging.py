@@ -3,10 +3,9 @@ import pandas as pd
 import pytest
 from meta_samples import make_tables
 
-from metamodel.encoder_judging import METHODS, encoders_left_out
 from metamodel.evaluate import evaluate
 from metamodel.fitting import FitSettings, problem_of
-from metamodel.frame import ask, judged_pilots
+from metamodel.leave_out import METHODS, ask, encoders_left_out, judged_pilots
 from metamodel.model import Settings
 from metamodel.rows import join_tables
 

@@ -4,7 +4,7 @@ import json
 import pytest
 from meta_samples import pilot_of, toy_data, toy_metamodel
 
-from metamodel.files import FORMAT, metamodel_from, metamodel_text, read_metamodel
+from metamodel.predict import FORMAT, metamodel_from, metamodel_text, read_metamodel
 
 
 @pytest.fixture(scope="module")

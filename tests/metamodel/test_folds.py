@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from metamodel.folds import at_most, corpus_folds, corpus_weights
+from metamodel.rows import at_most, corpus_folds, corpus_weights
 
 CORPORA = np.repeat(["a", "b", "c", "d", "e"], [100, 40, 30, 5, 5])
 

@@ -6,9 +6,8 @@ from meta_samples import toy_data
 
 from metamodel.features import NAMES
 from metamodel.fitting import problem_of
-from metamodel.frame import ask, judged_pilots
 from metamodel.intervals import fit_band
-from metamodel.judging import bands_of, leave_out
+from metamodel.leave_out import ask, bands_of, judged_pilots, leave_out
 from metamodel.model import Settings
 
 OWN = "corpus02"

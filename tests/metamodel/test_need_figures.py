@@ -2,8 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metamodel.frame import MULTIPLES
-from metamodel.judging import Asked, Bands, LeftOut
+from metamodel.leave_out import MULTIPLES, Asked, Bands, LeftOut
 from metamodel.need_figures import (
     DOUBLINGS,
     climatology,

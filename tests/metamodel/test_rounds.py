@@ -2,8 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metamodel.frame import MULTIPLES
-from metamodel.judging import Bands
+from metamodel.leave_out import MULTIPLES, Bands
 from metamodel.rounds import (
     LADDER,
     METHODS,

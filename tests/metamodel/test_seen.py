@@ -3,7 +3,7 @@ import pytest
 from meta_samples import pilot_of, toy_data
 
 from metamodel.fitting import pilot_numbers
-from metamodel.seen import WORDS, Seen, see
+from metamodel.predict import WORDS, Seen, see
 
 
 @pytest.fixture(scope="module")

@@ -29,10 +29,8 @@ from charkit.report.pages.curves import (
     task_class,
     value_span,
 )
-from charkit.report.pages.html import data, flat, minus, plain, render, value_text
-from charkit.report.pages.pictures import put_inside
-from charkit.report.pages.run_data import Experiment, Picture, RunFolder, read_run
-from charkit.report.pages.scorecard import scorecard_tables
+from charkit.report.pages.html import data, flat, minus, plain, put_inside, render, value_text
+from charkit.report.pages.run_data import Experiment, Picture, RunFolder, read_run, scorecard_tables
 from charkit.report.pages.words import question_of, sentences_of, short_of, warnings_of
 from charkit.sealed import reading
 from metamodel.scorecard import METHOD_NAMES, OURS

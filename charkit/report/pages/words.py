@@ -9,8 +9,7 @@ from statistics import median
 from charkit.report.figures.means import layer_range
 from charkit.report.pages.curves import TaskCurve, by_encoder, rough, share_of_gain, tasks_led
 from charkit.report.pages.html import first_sentence
-from charkit.report.pages.run_data import Experiment, RunFolder
-from charkit.report.pages.scorecard import coverage_words, error_of
+from charkit.report.pages.run_data import Experiment, RunFolder, coverage_words, error_of
 from metamodel.scorecard import OURS
 
 _FISHER = "no_fisher"

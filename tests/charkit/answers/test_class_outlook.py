@@ -1,10 +1,17 @@
 import numpy as np
 import pytest
 
-from charkit.answers.class_outlook import SHOWN, class_outlook
-from charkit.answers.label_quality import FEWEST, contradictions, label_quality
-from charkit.answers.left_out import LeftOutRows, left_out_of_layer, left_out_table
-from charkit.heads.out_of_fold import fit_sample_heads
+from charkit.answers.classes import (
+    FEWEST,
+    SHOWN,
+    LeftOutRows,
+    class_outlook,
+    contradictions,
+    label_quality,
+    left_out_of_layer,
+    left_out_table,
+)
+from charkit.heads.influence import fit_sample_heads
 from charkit.tasks import Split
 from charkit.tasks.task import Places
 

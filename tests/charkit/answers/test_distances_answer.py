@@ -9,12 +9,11 @@ import pandas as pd
 import pytest
 from known_tasks import make_embedding
 
-from charkit.answers import reference
-from charkit.answers.distances import compare_tasks
+from charkit.answers import distances as reference
+from charkit.answers.distances import UNITS, choose_measure, compare_tasks
 from charkit.answers.gather import Sampling, gather, layer_words
 from charkit.answers.library import LibraryEntry, write_library
 from charkit.answers.nearest import nearest_tasks
-from charkit.answers.reference import UNITS, choose_measure
 from charkit.errors import CellsFailedError, MissingError, UnknownNameError, UsageError
 from charkit.fisher import DISTANCES, pairwise, save_embedding
 from charkit.fisher.intervals import corrected_pairwise

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 import charkit
 from charkit.answers.embed_estimate import estimate_embedding
-from charkit.answers.embed_plan import choose_options, plan_embedding
+from charkit.answers.embedding import choose_options, plan_embedding
 from charkit.cli.app import app
 from charkit.encoders import load_encoder
 from charkit.encoders.tokens import tokenise

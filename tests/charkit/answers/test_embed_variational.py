@@ -10,7 +10,7 @@ import pytest
 
 import charkit
 from charkit.answers.embed import embed_kept, embed_task
-from charkit.answers.embed_plan import choose_options
+from charkit.answers.embedding import choose_options
 from charkit.answers.variational_fits import FitFigures
 from charkit.encoders import load_encoder
 from charkit.errors import DataError, RefusalError, UnknownNameError, UsageError

@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 from known_tasks import make_embedding
 
-from charkit.answers.library import Library, LibraryEntry, load_library, write_library
-from charkit.answers.log_bytes import coded, decoded
+from charkit.answers.library import (
+    Library,
+    LibraryEntry,
+    coded,
+    decoded,
+    load_library,
+    write_library,
+)
 from charkit.errors import DataError, MissingError, UsageError
 from charkit.fisher import pairwise
 

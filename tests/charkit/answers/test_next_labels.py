@@ -8,11 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charkit import next_labels
-from charkit.answers import candidates as module
-from charkit.answers.candidates import load_pool
+from charkit.answers import query as module
 from charkit.answers.next_labels import NextLabels, quoted
-from charkit.answers.policy import Band, labels_a_class, shipped_bands, strategy_for
-from charkit.answers.query import BY_HEAD, STRATEGIES
+from charkit.answers.query import (
+    BY_HEAD,
+    STRATEGIES,
+    Band,
+    labels_a_class,
+    load_pool,
+    shipped_bands,
+    strategy_for,
+)
 from charkit.errors import DataError, MissingError, UsageError
 from charkit.tasks import generated_task
 from charkit.tasks.card import lazy_task

@@ -10,7 +10,7 @@ from known_tasks import make_embedding
 
 from charkit.answers.gather import Gathered
 from charkit.answers.library import Library, LibraryEntry
-from charkit.answers.ranking import rank_library
+from charkit.answers.nearest import rank_library
 from charkit.errors import UsageError
 
 

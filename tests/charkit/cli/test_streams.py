@@ -10,9 +10,8 @@ import sys
 import pytest
 import typer
 
-from charkit.cli.foreign import UNEXPECTED, explained
+from charkit.cli.ending import UNEXPECTED, Guarded, explained
 from charkit.cli.show import reported
-from charkit.cli.streams import Guarded
 from charkit.config import bounded, listing
 from charkit.errors import DataError
 from charkit.escape import cell_text, csv_text, harmless

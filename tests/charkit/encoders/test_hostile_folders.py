@@ -13,7 +13,7 @@ import pytest
 from hostile_folders import FOLDERS, TEXTS, edit, every_kind, save, tensors
 from tiny_families import Texts
 
-from charkit.encoders import declared, encode, load_encoder
+from charkit.encoders import encode, files, load_encoder
 from charkit.encoders.foreign import foreign
 from charkit.errors import CharkitError, DataError, MissingError
 
@@ -26,7 +26,7 @@ def states_of(folder: Path) -> np.ndarray:
 
 @pytest.fixture
 def copy(tiny_bert, tmp_path, monkeypatch):
-    monkeypatch.setattr(declared, "_noted", set())
+    monkeypatch.setattr(files, "_noted", set())
     return Path(shutil.copytree(tiny_bert, tmp_path / "copy"))
 
 

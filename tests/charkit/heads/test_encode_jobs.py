@@ -7,7 +7,7 @@ import pytest
 
 from charkit.encoders import load_encoder
 from charkit.errors import CellsFailedError
-from charkit.heads.encode_jobs import EncodeWork, encode_elsewhere, run_encode
+from charkit.heads.job import EncodeWork, encode_elsewhere, run_encode
 from charkit.heads.sweep import sweep
 from charkit.parallel import InProcess, Processes
 from charkit.store import Store

@@ -3,7 +3,7 @@ import pytest
 
 from charkit.errors import UsageError
 from charkit.heads.choice import best_layers
-from charkit.heads.encoder_choice import best_encoders
+from charkit.heads.compare import best_encoders
 
 
 def right(shares, *, n_draws=5, n_rows=200, seed=0):

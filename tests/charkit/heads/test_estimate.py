@@ -11,7 +11,7 @@ from charkit.errors import UnknownNameError, UsageError
 from charkit.heads import estimate as cost
 from charkit.heads.estimate import estimate
 from charkit.heads.grid import SweepSettings, plan_sweep
-from charkit.heads.machines import GPU_SHARE, KINDS, Machines
+from charkit.heads.plan import GPU_SHARE, KINDS, Machines
 from charkit.heads.sweep import in_passes, run_sweep, weighed
 from charkit.progress import Rate
 from charkit.tasks import generated_task

@@ -9,8 +9,8 @@ from charkit.config import EncodeOptions, layer_list
 from charkit.errors import CellsFailedError
 from charkit.heads import job as job_module
 from charkit.heads.compare import compare_layers
-from charkit.heads.findings import ties
 from charkit.heads.grid import SweepSettings, plan_sweep
+from charkit.heads.result import ties
 from charkit.heads.sweep import sweep
 from charkit.store import Store
 from charkit.tasks import Split, Task

@@ -4,6 +4,9 @@ import torch
 
 from charkit.heads.design import make_design
 from charkit.heads.leave_one_out import (
+    PENALTIES,
+    SCANNED_ROWS,
+    default_strengths,
     equivalent_weight,
     joint_weight,
     left_out_logits,
@@ -12,7 +15,6 @@ from charkit.heads.leave_one_out import (
 )
 from charkit.heads.minimise import Problem, class_covariance, evaluate, minimise, prior_weights
 from charkit.heads.softmax import fit_softmax
-from charkit.heads.strength import PENALTIES, SCANNED_ROWS, default_strengths
 
 
 def sample(n, width, n_classes, *, noise=1.0, seed=0):

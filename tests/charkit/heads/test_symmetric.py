@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from charkit.heads.symmetric import eigenvectors
+from charkit.heads.design import eigenvectors
 
 WHOLE = torch.linalg.eigh
 

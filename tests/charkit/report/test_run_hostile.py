@@ -8,11 +8,9 @@ from run_folders import SCORECARD, SVG, sweep_table, write_run
 
 from charkit.errors import DataError
 from charkit.report.pages.curves import curves_of
-from charkit.report.pages.html import html_of
-from charkit.report.pages.pictures import data_uri, put_inside, shrunk
+from charkit.report.pages.html import data_uri, html_of, put_inside, shrunk
 from charkit.report.pages.run import run_html
-from charkit.report.pages.run_data import read_run
-from charkit.report.pages.scorecard import coverage_words, error_of
+from charkit.report.pages.run_data import coverage_words, error_of, read_run
 from charkit.report.pages.words import data_words
 
 BARE = SVG.replace('viewBox="0 0 300 200"', "")

@@ -28,11 +28,9 @@ from charkit.errors import DataError, MissingError, UsageError
 from charkit.heads.records import write_table
 from charkit.report.figures.means import Lead
 from charkit.report.pages.curves import curves_of, reach, rough, share_of_gain
-from charkit.report.pages.html import first_sentence, html_of
-from charkit.report.pages.pictures import data_uri, put_inside, shrunk
+from charkit.report.pages.html import data_uri, first_sentence, html_of, put_inside, shrunk
 from charkit.report.pages.run import run_html, write_report
-from charkit.report.pages.run_data import Picture, read_run
-from charkit.report.pages.scorecard import error_of, scorecard_tables
+from charkit.report.pages.run_data import Picture, error_of, read_run, scorecard_tables
 from charkit.report.pages.words import data_words, fisher_words, layer_words, sentences_of
 
 VOID = {"meta", "link", "input", "line", "path", "rect", "circle", "br", "img"}

@@ -6,8 +6,8 @@ import pytest
 
 from charkit.errors import DataError, UsageError
 from charkit.tasks import generated_task
+from charkit.tasks.assemble import without_repeats
 from charkit.tasks.card import lazy_task, load_sample
-from charkit.tasks.checks import without_repeats
 from charkit.tasks.load import load_task
 from charkit.tasks.task import Split
 

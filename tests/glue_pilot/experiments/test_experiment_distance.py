@@ -11,8 +11,7 @@ from charkit.errors import UsageError
 from charkit.fisher import make_head
 from charkit.store import Store
 from charkit.tasks import generated_task
-from glue_pilot.experiments.base import Workspace
-from glue_pilot.experiments.common import known_tasks, study_of
+from glue_pilot.experiments.base import Workspace, known_tasks, study_of
 from glue_pilot.experiments.distance import (
     EXPERIMENT,
     DistanceSettings,

@@ -12,17 +12,19 @@ from charkit.errors import DataError, UsageError
 from charkit.fisher import TaskEmbedding
 from charkit.fisher.layout import Slice
 from charkit.tasks import load_task
-from glue_pilot.experiments.base import Workspace
-from glue_pilot.experiments.common import share_texts, siblings
+from glue_pilot.experiments.base import Workspace, share_texts, siblings
 from glue_pilot.experiments.layers import EXPERIMENT, LayersSettings, finding
 from glue_pilot.experiments.layers_gaps import (
     ELSEWHERE,
+    MIXES,
+    SINGLE,
+    compare_mixes,
     gap_table,
+    mix_table,
     regret_table,
     triple_measures,
     triples,
 )
-from glue_pilot.experiments.layers_mixes import MIXES, SINGLE, compare_mixes, mix_table
 from glue_pilot.samples import KnownTask
 
 SENTIMENT, TOPIC = (

@@ -26,7 +26,9 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 PENALTY = 300.0
+# Of the depth: a polynomial of degree 4 turns at most three times between first and last layer.
 _POWERS = (1, 2, 3, 4)
+# Only against division by zero, where all layers of a pilot agree.
 _LEAST = 1e-9
 
 

@@ -55,6 +55,7 @@ QUICK_FOLDS, QUICK_ROWS = 6, 300
 """The same, and rows of a corpus, for methods that are no baseline: a row a method, for comparison
 only."""
 
+# Labelled test rows whose own error is shown beside: what labelling them would give instead.
 ROWS = (8, 16, 32, 64, 100, 128)
 
 SHRUNK = (

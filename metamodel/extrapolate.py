@@ -30,9 +30,12 @@ FAMILIES: tuple[Family, ...] = get_args(Family)
 
 FloatArray = NDArray[np.float64]
 
+# Beyond these no curve shows more: at 0.01 an error falls by 3 % over five doublings, at 3 to an
+# eighth in one.
 _EXPONENTS = (0.01, 3.0)
 _HALVES = (0.05, 100.0)  # h of mmf4, in multiples of the smallest and the largest size
 _POINTS = {1: 65, 2: 25}  # grid points an axis, by the number of axes
+# A grid shrinks to 3 / 8 a round: after nine the logarithms of parameters are known to 4e-5.
 _ROUNDS = 9
 
 

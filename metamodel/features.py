@@ -29,6 +29,7 @@ MANY_CLASSES = 9
 is too low by 10 to 28 points, so the accuracy of heads on 80 % of the sample takes its place."""
 
 _LEAST_GAP = 0.05  # a share of the way from chance to 1 means nothing when that way is shorter
+# Curves fitted at once: bounds the memory, changes no number.
 _CHUNK = 4096
 
 

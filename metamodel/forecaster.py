@@ -15,6 +15,7 @@ from metamodel.rows import corpus_folds, corpus_weights
 
 FloatArray = NDArray[np.float64]
 
+# As in `metamodel.features`: a share of a shorter way from chance to 1 means nothing.
 _LEAST_GAP = 0.05
 
 

@@ -22,6 +22,7 @@ from metamodel.rows import corpus_folds, corpus_weights
 
 FloatArray = NDArray[np.float64]
 
+# The level that the README promises; the scorecard shows how often it holds.
 LEVEL = 0.9
 ENDS = (0.05, 0.95)
 """Probabilities of the ends of a 90 % interval."""
@@ -35,7 +36,9 @@ _READ = (
 )
 _LEAST = 0.005  # half a point: no head's accuracy is known better
 _PENALTY = 100.0
+# Each model of the spread learns from nine corpora in ten, nearly as many as the one that is kept.
 _FOLDS = 10
+# An odd number, so that the median is one of them; steps of a hundredth, half of them at the ends.
 _N_QUANTILES = 99
 
 

@@ -164,6 +164,7 @@ WHOLE = "all"
 MULTIPLES: tuple[float, ...] = tuple(2 ** (k / 2) for k in range(11))
 """1 to 32 in half doublings."""
 
+# What people ask: one to three doublings; and 32, the largest that is asked about.
 JUDGED_MULTIPLES = (2, 4, 8, 32)
 
 
@@ -261,6 +262,7 @@ COUNTS = (5, 10, 20, 40)
 DRAWS = 2
 """Draws of the corpora, where not all are taken."""
 
+# As in `metamodel.tune`: the settings that are used here were chosen at these sizes.
 PILOTS_BY_CORPORA = (64, 128, 256)
 BY_CORPORA = (2, 4, 8)
 

@@ -32,6 +32,7 @@ FloatArray = NDArray[np.float64]
 LEAST_PROBABILITY = 0.5
 """Targets that are reached with less are called not reachable: missing them is likelier."""
 
+# Quantiles of the needs, in steps of a hundredth.
 _N_DRAWS = 100
 
 
@@ -151,6 +152,7 @@ def _crossing(logs: FloatArray, reached: FloatArray, share: float) -> float:
     return float(np.exp(logs[place - 1] + min(part, 1.0) * (logs[place] - logs[place - 1])))
 
 
+# Totals that are compared: steps of 0.4 % of the probability. The time grows with the square.
 _GRID = 256
 
 

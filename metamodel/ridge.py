@@ -25,6 +25,7 @@ _CLIP = 4.0  # in deviations: what lies further out is no better known for it
 _PRODUCTS = ("log_ratio", "log_n0")
 _NEAR = 1.5  # in doublings: standard deviation of the weight of samples of another size
 _LEAST = 0.1  # samples of a size with less weight are left out
+# Of robust weights: the first from residuals of equal weights, the second from its own.
 _ROUNDS = 2
 _SMALL = 0.02  # residuals below it all count alike
 

@@ -19,7 +19,9 @@ from metamodel.intervals import LEVEL
 FloatArray = NDArray[np.float64]
 
 CLOSE = 0.03
+# The 5 % end of an interval then lies at 5 +- 0.5 % (one deviation, sqrt(0.05 * 0.95 / 2000)).
 _RESAMPLES = 2000
+# From three corpora a bootstrap has ten different resamples: too few for the ends of an interval.
 _FEWEST_CORPORA = 4
 
 METHOD_NAMES = {

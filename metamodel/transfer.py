@@ -36,8 +36,10 @@ FILE = "transfer.json"
 UNREAD: tuple[str, ...] = ("fisher_near", "fisher_near_5")
 """Evidence that other encoders lack: distances to a library of the encoder's own."""
 
+# As in `metamodel.tune`.
 MULTIPLES = (2, 4, 8)
 LEVEL = 0.9
+# Only against division by zero, where a column never varies.
 _LEAST = 1e-6
 
 

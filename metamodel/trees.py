@@ -30,6 +30,7 @@ IntArray = NDArray[np.int64]
 
 _CATEGORICAL, _DEFAULT_LEFT, _MISSING_ZERO, _MISSING_NAN = 1, 2, 4, 8
 _ZERO = float(np.float32(1e-35))  # LightGBM takes numbers up to this for zero
+# Rows walked through the trees at once: bounds the memory, changes no number.
 _CHUNK = 512
 
 

@@ -25,6 +25,7 @@ from metamodel.scorecard import accuracy_errors
 
 PILOTS = (64, 128, 256)
 MULTIPLES = (2, 4, 8)
+# Fewer parts than the scorecard has: only differences between trials count.
 _FOLDS = 5
 _FIRST: tuple[dict[str, float | str], ...] = (
     {"share_ridge": 1.0, "anchor": "oof", "penalty": 100.0},

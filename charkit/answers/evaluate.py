@@ -343,6 +343,7 @@ def cost_lines(
     return rows
 
 
+# English text under the wordpieces of BERT; only an estimate of time depends on it.
 LETTERS_OF_TOKEN = 4.0
 
 

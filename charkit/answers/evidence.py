@@ -40,6 +40,7 @@ LOOKING = "look for a signal"
 MOST_FOR_CONTROLS = 512
 """Labelled texts that the random encoder and the signal test read."""
 
+# A bound on time: a text costs about three passes through the encoder.
 MOST_FISHER_TEXTS = 128
 FISHER_MAX_LENGTH = 128
 """As in the shipped library: embeddings of longer texts could not be compared with it."""
@@ -57,6 +58,7 @@ ALIGNED = (4, 16, 64)
 RANDOM_PENALTIES = (30.0, 3.0, 0.3)
 
 _STEPS = len(PARTS) + 3  # the heads of the sample, scores and controls, each size, the rest
+# Only against the logarithm of zero; float32 probabilities end long before.
 _LOSS_FLOOR = 1e-12
 _FEWEST_FOR_SPECTRUM = 4
 

@@ -38,8 +38,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DEVIATIONS = 1.6448536269514722  # half a 90 % interval of the normal distribution
+# A choice: the largest ones, few enough to be read.
 _SHOWN_CONTRIBUTIONS = 5
 _MOST_LINES = 6  # of the summary
+# Less than this rounds to 0.0 points.
 _SMALL_POINTS = 0.05
 
 

@@ -25,6 +25,7 @@ from charkit.tasks.task import Task
 
 KIND = "task_heads"
 FORMAT_VERSION = 2
+# Heads of four fifths of the labels: their accuracy is a little below that of the head of all.
 N_FOLDS = 5
 
 

@@ -31,6 +31,7 @@ from charkit.fisher.distances import EPSILON
 from charkit.fisher.embedding import TaskEmbedding, check_comparable
 from charkit.fisher.layout import Slice
 
+# Steps between the codes 1 and 255; code 0 means zero.
 _LEVELS = 254
 
 

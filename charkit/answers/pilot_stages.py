@@ -126,6 +126,7 @@ def _known_tasks(encoder: Encoder, own: TaskEmbedding, corpus: str) -> list[Task
 # needs their proportions only.
 _LETTERS_OF_TOKEN = 4.0
 _TOKEN_S = 2.5e-4  # 1e7 parameters
+# One pass forward, and one back that costs twice as much.
 _FISHER_PASSES = 3.0
 _HEAD_S = 4e-8  # a row, class, direction and layer
 _START_S = {"read": 3.0, "random": 0.7, "signal": 0.3, "choose": 0.7, "last": 0.5}

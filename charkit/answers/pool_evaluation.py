@@ -23,7 +23,9 @@ IntArray = NDArray[np.int64]
 FEWEST_A_CLASS = 5
 """Test labels of each class that macro-F1 and balanced accuracy need to be shown."""
 
+# The 5 % end of an interval then lies at 5 +- 0.5 % (one deviation, sqrt(0.05 * 0.95 / 2000)).
 DRAWS = 2_000
+# Fewer labels saved than one in twenty are not worth a line.
 _WORTH_A_LINE = 1.05
 
 

@@ -36,6 +36,8 @@ _STEPS = 20
 """Accuracies that are drawn from the posterior, at the middles of equal parts: the quantiles of
 the number of labels change by less than their second digit with more."""
 
+# Both parameters of Jeffreys' prior of a share (Brown, Cai and DasGupta 2001, Interval estimation
+# for a binomial proportion): its intervals cover nearly what they promise at any share.
 _JEFFREYS = 0.5
 
 

@@ -227,6 +227,8 @@ def _regrets(scores: FloatArray) -> FloatArray:
 
 Places = NDArray[np.int64]
 
+States = NDArray[np.float32]
+
 KIND = "experiment_mixes"
 _FORMAT = 1
 SINGLE, LAST = "best single layer", "last layer"
@@ -303,7 +305,7 @@ def mixes_of_task(
 
 
 def _compared(
-    sample: Task, sizes: list[int], draws: int, states: FloatArray, held_out: FloatArray
+    sample: Task, sizes: list[int], draws: int, states: States, held_out: States
 ) -> list[dict[str, Any]]:
     """Compare the methods on every draw of every size."""
     assert sample.evaluation is not None
@@ -323,7 +325,7 @@ def _compared(
 
 
 def compare_mixes(
-    features: FloatArray, labels: Places, n_classes: int, held_out: FloatArray, truth: Places
+    features: States, labels: Places, n_classes: int, held_out: States, truth: Places
 ) -> list[dict[str, Any]]:
     """Fit a head by each method and score it; layer 0, the embeddings, takes part.
 
@@ -363,15 +365,15 @@ def compare_mixes(
     return [{"method": m, "accuracy": a, "layers": k} for m, a, k in found]
 
 
-def _accuracy(heads: SoftmaxHeads, held_out: FloatArray, truth: Places, place: int) -> float:
+def _accuracy(heads: SoftmaxHeads, held_out: States, truth: Places, place: int) -> float:
     outputs = np.asarray(held_out[place]) @ heads.weights[place].numpy().T
     outputs = outputs + heads.bias[place].numpy()
     return float((predicted_classes(outputs[None])[0] == truth).mean())
 
 
 def _learned(
-    rows: FloatArray, labels: Places, n_classes: int, loss: NDArray[np.float64]
-) -> FloatArray:
+    rows: States, labels: Places, n_classes: int, loss: NDArray[np.float64]
+) -> States:
     """Return the weights of layers in the learned mix, (layers,); they add to 1."""
     own = np.eye(len(rows), dtype=np.float32)
     best = int(np.nanargmin(loss))

@@ -2,24 +2,37 @@
 
 Each stage writes one entry a base task or a variant into the store and skips what is there, so a
 stopped run goes on where it was.
+
+Outcomes: how well heads do on a variant's evaluation rows, by layer, size and draw.
+
+The heads are the sweep's: softmax regression on one layer, its strength chosen inside the training
+sample. Sizes of a draw are nested. At the size of the whole variant all draws are the same rows,
+so there is one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from charkit.config import Progress, content_hash, no_progress
+from charkit.encoders.stream import open_states
+from charkit.heads.records import write_table
+from charkit.heads.scores import predicted_classes, row_log_loss
+from charkit.heads.softmax import fit_softmax
 from charkit.manifest import available_cores
 from charkit.parallel import ExecutorChoice, check_failures, executor_from, run_jobs
 from charkit.store import Store
 from charkit.tasks import Task
+from charkit.tasks.nested import nested_order
 from glue_pilot import metadata_study as base_stage
-from glue_pilot import truth
-from glue_pilot.metadata_study import Base, BaseWork, MetadataStudy, read_base, run_base
+from glue_pilot.metadata_study import Base, BaseWork, MetadataStudy, kept, read_base, run_base
 from glue_pilot.pilots import (
     EVIDENCE_KIND,
     FISHER_KIND,
@@ -32,8 +45,128 @@ from glue_pilot.pilots import (
     run_evidence,
     run_fisher,
 )
-from glue_pilot.truth import TruthWork, run_truth
+from glue_pilot.variants import Variant, has_two_classes
 from metamodel.schema import check_evidence, check_outcomes
+
+TRUTH_KIND = "metadata_truth"
+_FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class TruthWork:
+    """The outcomes of one variant.
+
+    Attributes:
+        base: Its base task; the variants of it are not needed here.
+        variant: Its rows.
+        study: Sizes and draws.
+        root: The store's folder.
+    """
+
+    base: Base
+    variant: Variant
+    study: MetadataStudy
+    root: Path
+
+    @property
+    def cells(self) -> list[tuple[int, int]]:
+        """Size and draw of every set of heads, small sizes first."""
+        return outcome_cells(self.variant, self.study)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What determines the outcomes; its `content_hash` is their key in the store."""
+        return {
+            "kind": TRUTH_KIND,
+            "format": _FORMAT,
+            "task": self.base.task,
+            "corpus": self.base.corpus,
+            "variant": self.variant.fingerprint,
+            "train_states": self.base.train_states,
+            "evaluation_states": self.base.evaluation_states,
+            "cells": [list(cell) for cell in self.cells],
+        }
+
+    @property
+    def cost(self) -> float:
+        """Work in head-rows."""
+        n_classes = self.variant.n_classes
+        return sum((size + 200.0) * max(2, n_classes) for size, _ in self.cells)
+
+
+def outcome_cells(variant: Variant, study: MetadataStudy) -> list[tuple[int, int]]:
+    """Return size and draw of every set of heads; the whole variant comes last, once.
+
+    Draws of one class are left out: there is no head to train.
+    """
+    whole = len(variant.train_rows)
+    sizes = [n for n in sorted(study.sizes) if max(2, variant.n_classes) <= n < whole]
+    cells = [(n, seed) for n in sizes for seed in range(study.n_draws(variant.name, n))]
+    labels = variant.train_labels
+    kept = [cell for cell in cells if has_two_classes(labels, n=cell[0], seed=cell[1])]
+    return [*kept, (whole, 0)]
+
+
+def run_truth(work: TruthWork) -> str:
+    """Compute a variant's outcomes unless the store has them; return their key."""
+    store = Store(work.root)
+    return kept(
+        store, TRUTH_KIND, work.config,
+        lambda folder: write_table(compute_outcomes(work, store), folder / "outcomes.parquet"),
+        seeds={"draws": max(seed for _, seed in work.cells) + 1},
+        fingerprints={"variant": work.variant.fingerprint},
+    )  # fmt: skip
+
+
+def compute_outcomes(work: TruthWork, store: Store) -> pd.DataFrame:
+    """Return one row a head: the columns of `metamodel.schema.OUTCOMES`."""
+    base, variant = work.base, work.variant
+    train = open_states(store, base.train_states)
+    features = train.to_numpy()[:, variant.train_rows]
+    held_out = open_states(store, base.evaluation_states).to_numpy()[:, variant.evaluation_rows]
+    rows: list[dict[str, Any]] = []
+    for size, seed in work.cells:
+        order = nested_order(variant.train_labels, seed=seed, kind="classification")[:size]
+        accuracy, loss = _scores(variant, features[:, order], order, held_out)
+        rows += [
+            {
+                "encoder": train.encoder,
+                "control": "none",
+                "task": base.task,
+                "corpus": base.corpus,
+                "subset": variant.name,
+                "layer": layer,
+                "n_train": size,
+                "seed": seed,
+                "n_classes": variant.n_classes,
+                "n_eval": len(variant.evaluation_rows),
+                "score": accuracy[layer],
+                "accuracy": accuracy[layer],
+                "log_loss": loss[layer],
+            }
+            for layer in range(len(features))
+        ]
+    return pd.DataFrame(rows)
+
+
+def _scores(
+    variant: Variant,
+    features: NDArray[np.float32],
+    order: NDArray[np.int64],
+    held_out: NDArray[np.float32],
+) -> tuple[list[float], list[float]]:
+    """Return accuracy and mean log loss of each layer's head on the evaluation rows."""
+    heads = fit_softmax(features, variant.train_labels[order], variant.n_classes)
+    labels = variant.evaluation_labels
+    accuracy, loss = [], []
+    for layer in range(len(features)):
+        logits = held_out[layer] @ heads.weights[layer].numpy().T + heads.bias[layer].numpy()
+        predicted = np.exp(logits - logits.max(1, keepdims=True))[None]
+        predicted /= predicted.sum(2, keepdims=True)
+        accuracy.append(float((predicted_classes(predicted)[0] == labels).mean()))
+        loss.append(float(row_log_loss(predicted, labels)[0].mean()))
+    return accuracy, loss
+
 
 SORT_EVIDENCE = ["task", "subset", "n0", "seed", "layer"]
 SORT_OUTCOMES = ["task", "subset", "n_train", "seed", "layer"]
@@ -90,7 +223,7 @@ def make_metadata(
     made = [(w.task, read_base(store, content_hash(w.config))) for w in work]
     kept = [(task, base) for task, base in made if base.variants]
     outcomes = truth_work(study, [base for _, base in kept], store)
-    _run(run_truth, outcomes, store, truth.KIND, "outcomes", executor, progress)
+    _run(run_truth, outcomes, store, TRUTH_KIND, "outcomes", executor, progress)
     embedded, evidence = pilot_work(study, kept, store)
     _run(run_fisher, embedded, store, FISHER_KIND, "embeddings", executor, progress)
     _run(run_evidence, evidence, store, EVIDENCE_KIND, "evidence", executor, progress)
@@ -99,7 +232,7 @@ def make_metadata(
         outcomes=check_outcomes(read_outcomes(store, outcomes)),
         seconds={
             "tasks": _seconds(store, base_stage.KIND, work),
-            "outcomes": _seconds(store, truth.KIND, outcomes),
+            "outcomes": _seconds(store, TRUTH_KIND, outcomes),
             "embeddings": _seconds(store, FISHER_KIND, embedded),
             "evidence": _seconds(store, EVIDENCE_KIND, evidence),
         },
@@ -191,7 +324,7 @@ def _run(
 
 def read_outcomes(store: Store, work: Sequence[TruthWork]) -> pd.DataFrame:
     """Return the outcomes of all variants as one table; what the store lacks is left out."""
-    return _joined(store, work, truth.KIND, "outcomes.parquet", SORT_OUTCOMES)
+    return _joined(store, work, TRUTH_KIND, "outcomes.parquet", SORT_OUTCOMES)
 
 
 def read_evidence(store: Store, work: Sequence[EvidenceWork]) -> pd.DataFrame:
@@ -230,7 +363,7 @@ def plan_rows(study: MetadataStudy, tasks: Sequence[Task], store: Store) -> list
     kept = [(task, base) for task, base in made if base.variants]
     embedded, evidence = pilot_work(study, kept, store)
     stages: list[tuple[str, str, Sequence[Any]]] = [
-        ("outcomes", truth.KIND, truth_work(study, [base for _, base in kept], store)),
+        ("outcomes", TRUTH_KIND, truth_work(study, [base for _, base in kept], store)),
         ("embeddings", FISHER_KIND, embedded),
         ("evidence", EVIDENCE_KIND, evidence),
     ]

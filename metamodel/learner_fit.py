@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from metamodel.evaluate import FOLDS, Progress, layer_scores
 from metamodel.features import LABELLED, at_sizes, describe
 from metamodel.fitting import FitSettings, problem_of
-from metamodel.intervals import ends_of, fit_band
+from metamodel.forecaster import ends_of, fit_band
 from metamodel.learners import (
     COMPARED,
     Gain,

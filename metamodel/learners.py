@@ -22,7 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from metamodel.features import at_sizes, describe
-from metamodel.intervals import ENDS, Band, band_from
+from metamodel.forecaster import ENDS, Band, band_from
 from metamodel.needs import need_distribution
 from metamodel.predict import SHIPPED
 from metamodel.ridge import Ridge, ridge_from

@@ -21,8 +21,7 @@ from metamodel.conformal import coverage
 from metamodel.extrapolate import FAMILIES
 from metamodel.features import LABELLED, Described, at_sizes, describe
 from metamodel.fitting import FitSettings, Problem
-from metamodel.forecaster import fit_model, predict_accuracy
-from metamodel.intervals import ends_of, fit_band
+from metamodel.forecaster import ends_of, fit_band, fit_model, predict_accuracy
 from metamodel.model import Settings
 from metamodel.rows import MetaData, at_most, corpus_folds
 from metamodel.schema import PILOT_KEY

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from metamodel.choice import LayerChoice
 from metamodel.features import FEATURES, at_sizes, describe
-from metamodel.forecaster import Forecaster
-from metamodel.intervals import band_from
+from metamodel.forecaster import Forecaster, band_from
 from metamodel.model import anchor_of, mixture_from_texts
 from metamodel.needs import NeedDistribution, need_distribution
 from metamodel.ridge import ridge_from

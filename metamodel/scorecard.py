@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from metamodel.conformal import coverage, group_threshold
 from metamodel.features import MANY_CLASSES
-from metamodel.intervals import LEVEL
+from metamodel.forecaster import LEVEL
 
 FloatArray = NDArray[np.float64]
 

@@ -30,8 +30,7 @@ from charkit.heads.influence import (
     shuffled_accuracy,
 )
 from charkit.heads.label_free import label_free_accuracy
-from charkit.heads.pilot_curve import circular_parts, part_scores
-from charkit.heads.sample_scores import sample_scores
+from charkit.heads.sample_scores import circular_parts, part_scores, sample_scores
 from charkit.parallel.jobs import threads_limited
 
 GATHERING = "gather evidence"

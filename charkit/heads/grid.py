@@ -26,7 +26,7 @@ from charkit.heads.plan import (
 from charkit.parallel import Shard
 from charkit.store import Store
 from charkit.tasks.card import LazyTask, TaskCard
-from charkit.tasks.frames import is_data
+from charkit.tasks.tables import is_data
 from charkit.tasks.task import Metric
 
 logger = logging.getLogger(__name__)

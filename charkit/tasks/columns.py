@@ -10,9 +10,8 @@ from typing import Any
 
 from charkit.config import listing
 from charkit.errors import DataError, UsageError
-from charkit.tasks.files.table import LABEL_NAMES, TEXT_NAMES
+from charkit.tasks.files.table import LABEL_NAMES, TEXT_NAMES, RawTable
 from charkit.tasks.looks import shown
-from charkit.tasks.tables import RawTable
 
 PAIR_NAMES = (
     ("text", "text_pair"),

@@ -13,11 +13,10 @@ from charkit.errors import MissingError, UnknownNameError, UsageError
 from charkit.tasks import hub
 from charkit.tasks.columns import same_key
 from charkit.tasks.folder import corpus_of, find_parts, part_word, read_part
-from charkit.tasks.frames import data_table, parts_of
 from charkit.tasks.generated import generated_names
 from charkit.tasks.hub import GLUE_NAMES, HUB_NAME, GlueSpec, spec_of_folder
 from charkit.tasks.rows import OnBadRows
-from charkit.tasks.tables import RawTable, format_of, read_table, stem_of
+from charkit.tasks.tables import RawTable, data_table, format_of, parts_of, read_table, stem_of
 
 
 @dataclass(frozen=True)

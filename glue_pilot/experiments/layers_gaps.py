@@ -371,9 +371,7 @@ def _accuracy(heads: SoftmaxHeads, held_out: States, truth: Places, place: int) 
     return float((predicted_classes(outputs[None])[0] == truth).mean())
 
 
-def _learned(
-    rows: States, labels: Places, n_classes: int, loss: NDArray[np.float64]
-) -> States:
+def _learned(rows: States, labels: Places, n_classes: int, loss: NDArray[np.float64]) -> States:
     """Return the weights of layers in the learned mix, (layers,); they add to 1."""
     own = np.eye(len(rows), dtype=np.float32)
     best = int(np.nanargmin(loss))

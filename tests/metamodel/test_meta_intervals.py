@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metamodel.intervals import fit_band, fit_spread
+from metamodel.forecaster import fit_band, fit_spread
 
 
 def errors_of(seed=0, n_corpora=30, rows=60, corpus_scale=0.0):

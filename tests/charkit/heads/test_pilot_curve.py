@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from charkit.errors import UsageError
-from charkit.heads.pilot_curve import circular_parts, part_scores
+from charkit.heads.sample_scores import circular_parts, part_scores
 from charkit.heads.softmax import fit_softmax
 
 

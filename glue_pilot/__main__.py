@@ -316,7 +316,8 @@ def evaluate_study(
     """Compare ways to know a pool's accuracy by few test labels; stopped, it goes on later."""
     output = o.output_of("table", quiet, verbose=False, log_file=None)
     from charkit.store import Store
-    from glue_pilot.evaluate_cases import all_cases, load_sources, measure_all, read_evaluate_study
+    from glue_pilot.config import read_toml
+    from glue_pilot.evaluate_cases import EvaluateStudy, all_cases, load_sources, measure_all
     from glue_pilot.evaluate_study import (
         figures,
         findings,
@@ -326,7 +327,7 @@ def evaluate_study(
     )
 
     begun = time.monotonic()
-    spec = read_evaluate_study(study)
+    spec = read_toml(study, EvaluateStudy)
     ready_folder(out)
     store = o.store_at(cache_dir) or Store()
     with progress_shown(output) as progress:

@@ -39,7 +39,6 @@ from charkit.store import Store
 from charkit.tasks import Task, load_task
 from charkit.tasks.nested import nested_order
 from charkit.tasks.task import Split
-from glue_pilot.config import read_toml
 
 KIND = "evaluate_cases"
 _FORMAT = 2
@@ -77,18 +76,6 @@ class EvaluateStudy:
     same: tuple[str, ...]
     shifted: tuple[str, ...]
     renamed: tuple[str, ...]
-
-
-def read_evaluate_study(path: str | Path) -> EvaluateStudy:
-    """Read a study from a TOML file whose keys are the fields of `EvaluateStudy`.
-
-    Raises:
-        MissingError: There is no such file.
-        DataError: It is not TOML.
-        UnknownNameError: A key is not known.
-        UsageError: A value has the wrong type, or a needed one is missing.
-    """
-    return read_toml(path, EvaluateStudy)
 
 
 @dataclass(frozen=True, eq=False)

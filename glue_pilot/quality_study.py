@@ -32,7 +32,6 @@ from charkit.store import Store
 from charkit.tasks import load_task
 from charkit.tasks.nested import nested_order
 from charkit.tasks.task import Split
-from glue_pilot.config import read_toml
 
 KIND = "quality_case"
 _FORMAT = 1
@@ -70,18 +69,6 @@ class QualityStudy:
     n_changed: float
     most_changed: int
     tasks: tuple[str, ...]
-
-
-def read_quality_study(path: str | Path) -> QualityStudy:
-    """Read a study from a TOML file whose keys are the fields of `QualityStudy`.
-
-    Raises:
-        MissingError: There is no such file.
-        DataError: It is not TOML.
-        UnknownNameError: A key is not known.
-        UsageError: A value has the wrong type, or a needed one is missing.
-    """
-    return read_toml(path, QualityStudy)
 
 
 @dataclass(frozen=True, eq=False)

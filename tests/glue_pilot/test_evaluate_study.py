@@ -9,6 +9,7 @@ import pytest
 from charkit.errors import DataError, MissingError
 from charkit.store import Store
 from glue_pilot import evaluate_cases as module
+from glue_pilot.config import read_toml
 from glue_pilot.evaluate_cases import (
     Case,
     EvaluateStudy,
@@ -19,7 +20,6 @@ from glue_pilot.evaluate_cases import (
     groups,
     load_sources,
     measure_all,
-    read_evaluate_study,
 )
 from glue_pilot.evaluate_study import (
     METHODS,
@@ -114,7 +114,7 @@ def test_the_results_are_written_as_json_table_and_page(study_rows, tmp_path):
 
 def test_the_studies_that_come_with_it_can_be_read():
     for name in ("evaluate.toml", "evaluate_smoke.toml"):
-        study = read_evaluate_study(HERE / name)
+        study = read_toml(HERE / name, EvaluateStudy)
         assert all(len(members) > 1 for _, members in groups(study))
         named = {line.partition(": ")[0] for line in study.renamed}
         assert named <= {task for _, members in groups(study) for task in members}

@@ -9,6 +9,7 @@ import pytest
 
 from charkit.errors import MissingError
 from glue_pilot import quality_study as module
+from glue_pilot.config import read_toml
 from glue_pilot.quality_report import class_rows, forecast_rows, noise_rows, write_quality_study
 from glue_pilot.quality_study import (
     Case,
@@ -17,7 +18,6 @@ from glue_pilot.quality_study import (
     Source,
     load_sources,
     made_wrong,
-    read_quality_study,
 )
 
 HERE = Path(module.__file__).parent
@@ -99,7 +99,7 @@ def test_what_is_written(cases, tmp_path):
 
 def test_studies_that_are_there_can_be_read_and_need_their_tasks(tmp_store, monkeypatch):
     for name in ("quality.toml", "quality_smoke.toml"):
-        assert read_quality_study(HERE / name).tasks
+        assert read_toml(HERE / name, QualityStudy).tasks
     monkeypatch.setattr(module, "load_encoder", lambda name: None)
     with pytest.raises(MissingError, match="folder of tasks"):
         load_sources(STUDY, None, tmp_store)

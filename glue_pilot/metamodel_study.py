@@ -88,7 +88,7 @@ def write_metamodel(
     model = fit_metamodel(data, settings, encoders=encoders)
     place = write_whole(out / "metamodel.json", metamodel_text(model).encode())
     said = {"settings": asdict(settings), "trials": list(trials), "encoders": names, **_made()}
-    write_whole(out / "settings.json", _json(said))
+    write_whole(out / "settings.json", (json.dumps(said, indent=1, sort_keys=True) + "\n").encode())
     return place
 
 
@@ -224,7 +224,3 @@ def write_learners(
 
 def _made() -> dict[str, Any]:
     return {"versions": package_versions(), "code": code_version(), "cores": available_cores()}
-
-
-def _json(content: Any) -> bytes:
-    return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()

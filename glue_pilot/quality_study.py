@@ -31,7 +31,6 @@ from charkit.parallel.jobs import threads_limited
 from charkit.store import Store
 from charkit.tasks import load_task
 from charkit.tasks.nested import nested_order
-from charkit.tasks.task import Split
 
 KIND = "quality_case"
 _FORMAT = 1
@@ -156,16 +155,12 @@ def load_sources(
         drawn = np.random.default_rng(0).permutation(len(part))[: study.n_evaluation]
         parts = task.train.take(np.sort(order)), part.take(np.sort(drawn))
         states = [encode_to_store(encoder, split, store=store).key for split in parts]
-        codes = [_codes(split) for split in parts]
+        codes = [np.array(split.labels, np.int64) for split in parts]
         found.append(
             Source(name, task.corpus, task.n_classes, (states[0], states[1]), codes[0], codes[1])
         )
     progress("read and encode tasks", len(study.tasks), len(study.tasks))
     return found
-
-
-def _codes(split: Split) -> IntArray:
-    return np.array(split.labels, np.int64)
 
 
 def all_cases(study: QualityStudy, sources: Sequence[Source]) -> list[Case]:

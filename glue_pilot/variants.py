@@ -238,7 +238,7 @@ def _class_specs(task: Task, rng: np.random.Generator, smallest_train: int) -> l
     for size in wanted:
         chosen = _enough_rows(rng.permutation(n), size, counts, 1.2 * smallest_train)
         if len(chosen) < n:
-            specs.append("classes:" + _names(task, sorted(chosen)))
+            specs.append("classes:" + _joined([task.class_names[c] for c in sorted(chosen)]))
     return list(dict.fromkeys(specs))
 
 
@@ -271,10 +271,6 @@ def _imbalance_specs(task: Task) -> list[str]:
     if task.n_classes > 5:
         return []
     return [f"imbalance:{share:g}" for share in (0.1, 0.3) if share < 1 / task.n_classes]
-
-
-def _names(task: Task, classes: Sequence[int]) -> str:
-    return _joined([task.class_names[c] for c in classes])
 
 
 def _joined(names: Sequence[str]) -> str:

@@ -325,7 +325,9 @@ def nearest(
         library = load_library(library)
     if is_embedding(task):
         gathered = read_embedding(task, layers=sampling.options.layers)
-        library = _fitting(library, gathered.embedding.encoder, _fingerprint(gathered))
+        library = _fitting(
+            library, gathered.embedding.encoder, gathered.embedding.encoder_fingerprint
+        )
     else:
         encoder = sampling.load()
         library = _fitting(library, encoder.name, encoder.fingerprint)
@@ -343,10 +345,6 @@ def nearest(
         )
     size = library.near_size(gathered.embedding.n_samples)
     return rank_library(gathered, library, size=size, metric=metric)
-
-
-def _fingerprint(gathered: Gathered) -> str:
-    return gathered.embedding.encoder_fingerprint
 
 
 def _fitting(library: Library | None, encoder: str, fingerprint: str) -> Library:

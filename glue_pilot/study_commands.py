@@ -29,10 +29,11 @@ def quality_study(
     """Check the recall of classes with more labels, and the share of wrong labels; resumable."""
     output = o.output_of("table", quiet, verbose=False, log_file=None)
     from charkit.store import Store
+    from glue_pilot.config import read_toml
     from glue_pilot.quality_report import write_quality_study
-    from glue_pilot.quality_study import all_cases, load_sources, measure_all, read_quality_study
+    from glue_pilot.quality_study import QualityStudy, all_cases, load_sources, measure_all
 
-    spec = read_quality_study(study)
+    spec = read_toml(study, QualityStudy)
     ready_folder(out)
     store = o.store_at(cache_dir) or Store()
     with progress_shown(output) as progress:

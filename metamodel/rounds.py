@@ -57,7 +57,7 @@ def forecasts_again(frame: pd.DataFrame, bands: Bands) -> list[dict[str, Any]]:
     """Return how forecasts for the same number of labels do, made with ever more labels.
 
     Args:
-        frame: From `metamodel.leave_out.ask`, with columns ``metamodel`` and ``recommended``; only the
+        frame: From `ask`, with columns ``metamodel`` and ``recommended``; only the
             layer that each pilot recommends counts.
         bands: Intervals of its rows.
 

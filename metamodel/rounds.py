@@ -211,14 +211,14 @@ def money_of(
     table = pd.DataFrame(rows, columns=names)
     found = []
     groups: Any = table.groupby(["penalty", "rounds"], sort=False)
-    for (penalty, n_rounds), part in groups:
+    for (cost, n_rounds), part in groups:
         own = {str(m): p.reset_index(drop=True) for m, p in part.groupby("method", sort=False)}
         for method, p in own.items():
             worse = p["regret"] - own["metamodel"]["regret"]
             mean, low, high = paired(worse, p["task"], p["corpus"])
             found.append(
                 {
-                    "penalty": float(penalty),
+                    "penalty": float(cost),
                     "rounds": int(n_rounds),
                     "method": method,
                     **{

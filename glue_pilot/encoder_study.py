@@ -25,7 +25,7 @@ from charkit.encoders.load import named_apart
 from charkit.encoders.stream import open_states
 from charkit.errors import DataError, MissingError, UsageError
 from charkit.heads.estimate import encode_seconds, heads_seconds, matmul_rate, n_tokens
-from charkit.heads.influence import SampleHeads, fit_sample_heads
+from charkit.heads.out_of_fold import SampleHeads, fit_sample_heads
 from charkit.heads.records import write_table
 from charkit.heads.transferability import h_score, log_evidence
 from charkit.manifest import Clock, run_manifest

@@ -24,7 +24,7 @@ from charkit.config import Progress, no_progress
 from charkit.encoders import encode_to_store, load_encoder
 from charkit.encoders.stream import open_states
 from charkit.errors import DataError, MissingError
-from charkit.heads.influence import SampleHeads, fit_sample_heads
+from charkit.heads.out_of_fold import SampleHeads, fit_sample_heads
 from charkit.heads.records import write_table
 from charkit.manifest import Clock, run_manifest
 from charkit.parallel.jobs import threads_limited

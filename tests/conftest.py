@@ -18,6 +18,9 @@ from skipped import (  # noqa: F401
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # threads of several workers would fight for cores
+    _n_workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _n_workers)))
 
 NUMBERS = os.environ.get("CHARKIT_DTYPE") or "float32"
 """What ``auto`` takes in every test: no test depends on what this machine multiplies fast."""

@@ -24,7 +24,7 @@ from charkit.heads.scores import APART, Shares, class_means, log_odds, recalls
 from charkit.tasks.task import Split
 
 if TYPE_CHECKING:
-    from charkit.heads.influence import SampleHeads
+    from charkit.heads.out_of_fold import SampleHeads
 
 IntArray = NDArray[np.int64]
 

@@ -25,7 +25,7 @@ from charkit.answers.learner_table import (
     with_zero_shot,
 )
 from charkit.answers.pilot import Pilot, PilotEvidence, make_pilot, pilot_evidence
-from charkit.answers.pilot_stages import costs_of
+from charkit.answers.pilot_costs import costs_of
 from charkit.answers.quantities import Interval, LabelsNeeded, LeftOut, Purchase
 from charkit.answers.question import Question, ask
 from charkit.answers.shipped import Predictor, Shipped, shipped_models

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from charkit.answers.fisher_evidence import FisherEvidence as FisherEvidence
 from charkit.answers.fisher_evidence import fisher_evidence as fisher_evidence
+from charkit.answers.pilot_limits import GATHERING
 from charkit.config import Progress, no_progress
 from charkit.errors import DataError, UsageError
 from charkit.heads.alignment import (
@@ -22,28 +23,11 @@ from charkit.heads.alignment import (
     shrunk_shares,
 )
 from charkit.heads.design import Spectrum, class_gap, make_spectrum, spectrum_shape
-from charkit.heads.influence import (
-    SampleHeads,
-    balanced_accuracy,
-    fit_sample_heads,
-    macro_f1,
-    shuffled_accuracy,
-)
+from charkit.heads.influence import balanced_accuracy, macro_f1
 from charkit.heads.label_free import label_free_accuracy
+from charkit.heads.out_of_fold import SampleHeads, fit_sample_heads, shuffled_accuracy
 from charkit.heads.sample_scores import circular_parts, part_scores, sample_scores
 from charkit.parallel.jobs import threads_limited
-
-GATHERING = "gather evidence"
-LOOKING = "look for a signal"
-
-MOST_FOR_CONTROLS = 512
-"""Labelled texts that the random encoder and the signal test read."""
-
-# A bound on time: a text costs about three passes through the encoder.
-MOST_FISHER_TEXTS = 128
-FISHER_MAX_LENGTH = 128
-"""As in the shipped library: embeddings of longer texts could not be compared with it."""
-
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -30,8 +30,8 @@ from torch import Tensor
 
 from charkit.errors import UsageError
 from charkit.heads.design import chunk_size, make_design
-from charkit.heads.influence import TOLERANCE, raw_heads
 from charkit.heads.minimise import Problem, minimise, prior_weights
+from charkit.heads.out_of_fold import TOLERANCE, raw_heads
 from charkit.tasks.nested import nested_order
 
 FloatArray = NDArray[np.float64]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from charkit.errors import DataError
 from charkit.heads.active_testing import logistic, logits
-from charkit.heads.influence import SampleHeads, fit_sample_heads
+from charkit.heads.out_of_fold import SampleHeads, fit_sample_heads
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from charkit.encoders import Encoder, encode
 from charkit.errors import UnknownNameError, UsageError
-from charkit.heads.influence import SampleHeads, fit_sample_heads
+from charkit.heads.out_of_fold import SampleHeads, fit_sample_heads
 from charkit.heads.scores import predicted_classes, row_log_loss
 from charkit.learners.contrastive import SetFitted, check_setfit, fit_setfit
 from charkit.learners.tuning import Recipe, Tuned, fine_tune

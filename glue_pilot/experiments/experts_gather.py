@@ -18,7 +18,7 @@ from charkit.encoders import Encoder, LayerStates, encode, encode_to_store, load
 from charkit.encoders.device import DeviceChoice
 from charkit.errors import DataError, UsageError
 from charkit.fisher import FisherOptions, TaskEmbedding, TextEmbedding, text_embedding
-from charkit.heads.influence import fit_sample_heads
+from charkit.heads.out_of_fold import fit_sample_heads
 from charkit.heads.transferability import log_evidence
 from charkit.manifest import Clock, run_manifest
 from charkit.store import Store

@@ -11,7 +11,7 @@ from charkit.answers.classes import (
     left_out_of_layer,
     left_out_table,
 )
-from charkit.heads.influence import fit_sample_heads
+from charkit.heads.out_of_fold import fit_sample_heads
 from charkit.tasks import Split
 from charkit.tasks.task import Places
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from charkit.errors import DataError, UsageError
-from charkit.heads.influence import fit_sample_heads, shuffled_accuracy
+from charkit.heads.out_of_fold import fit_sample_heads, shuffled_accuracy
 from charkit.heads.softmax import fit_softmax
 
 

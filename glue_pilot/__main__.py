@@ -17,7 +17,7 @@ from charkit.escape import harmless
 from charkit.parallel import Shard
 from glue_pilot.experiment_commands import experiment
 from glue_pilot.learner_commands import learners
-from glue_pilot.study_commands import encoder_study, quality_study
+from glue_pilot.study_commands import ManyTasks, encoder_study, evaluate_study, quality_study
 from glue_pilot.tuned_command import metadata_tuned
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ app = typer.Typer(
 
 app.command()(experiment)
 app.command("quality-study")(quality_study)
+app.command("evaluate-study")(evaluate_study)
 app.command("encoder-study")(encoder_study)
 app.command()(learners)
 app.command("metadata-tuned")(metadata_tuned)
@@ -124,9 +125,6 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be comp
 
 EmbeddingsFile = Annotated[
     Path, typer.Argument(help="A study of embeddings, such as glue_pilot/embeddings.toml.")
-]
-ManyTasks = Annotated[
-    Path | None, typer.Option("--tasks", help="Folder with MANIFEST.json and a folder a task.")
 ]
 OtherEncoder = Annotated[
     str | None,
@@ -302,43 +300,6 @@ def next_study(
         typer.echo(harmless(line))
     seconds = time.monotonic() - begun
     output.note(f"{len(steps):,} steps in {seconds:.0f} s; {len(written)} files in {out}")
-
-
-@app.command("evaluate-study")
-@reported
-def evaluate_study(
-    study: Annotated[Path, typer.Argument(help="A study, such as glue_pilot/evaluate.toml.")],
-    tasks: ManyTasks = None,
-    out: Out = Path("results"),
-    cache_dir: o.CacheDir = None,
-    quiet: o.Quiet = False,
-) -> None:
-    """Compare ways to know a pool's accuracy by few test labels; stopped, it goes on later."""
-    output = o.output_of("table", quiet, verbose=False, log_file=None)
-    from charkit.store import Store
-    from glue_pilot.config import read_toml
-    from glue_pilot.evaluate_cases import EvaluateStudy, all_cases, load_sources, measure_all
-    from glue_pilot.evaluate_study import (
-        figures,
-        findings,
-        floor_of,
-        simulate,
-        write_evaluate_study,
-    )
-
-    begun = time.monotonic()
-    spec = read_toml(study, EvaluateStudy)
-    ready_folder(out)
-    store = o.store_at(cache_dir) or Store()
-    with progress_shown(output) as progress:
-        cases = all_cases(spec, load_sources(spec, tasks, store, progress=progress))
-        measured = measure_all(cases, store, progress=progress)
-        rows = simulate(cases, measured, spec.budgets, spec.n_draws, progress=progress)
-    found, floor = figures(rows), floor_of(cases, measured, 30)
-    written = write_evaluate_study(rows, found, floor, spec, out)
-    for line in findings(found, floor):
-        typer.echo(harmless(line))
-    output.note(f"{len(cases)} cases in {time.monotonic() - begun:.0f} s; {len(written)} files")
 
 
 Tables = Annotated[

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from charkit.cached import cached
-from charkit.config import Progress, content_hash, no_progress, people_name
+from charkit.config import content_hash, people_name
 from charkit.encoders import Encoder, encode_to_store
 from charkit.encoders.load import named_apart
 from charkit.encoders.stream import open_states
@@ -260,18 +260,6 @@ class Measured:
         own = self.rows[self.rows["part"] == part]
         sign = -1.0 if measure == "log_loss" else 1.0
         return sign * own[measure].to_numpy(np.float64).reshape(own["layer"].nunique(), -1)
-
-
-def measure_all(
-    cases: Sequence[Case], store: Store, *, progress: Progress = no_progress
-) -> list[Measured]:
-    """Return all cases, making those that the store lacks; stop it at any time."""
-    found = []
-    for done, case in enumerate(cases):
-        progress("encode, fit heads", done, len(cases))
-        found.append(measure(case, store))
-    progress("encode, fit heads", len(cases), len(cases))
-    return found
 
 
 def measure(case: Case, store: Store) -> Measured:

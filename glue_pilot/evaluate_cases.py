@@ -16,7 +16,6 @@ via optimal transport" (COT and COTT).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from charkit.cached import cached
-from charkit.config import Progress, no_progress, staged
+from charkit.config import Progress, no_progress
 from charkit.encoders import encode_to_store, load_encoder
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.stream import open_states
@@ -338,19 +337,6 @@ def _measure(case: Case, store: Store) -> Measured:
         ),
         facts,
     )
-
-
-def measure_all(
-    cases: Sequence[Case], store: Store, *, progress: Progress = no_progress
-) -> list[Measured]:
-    """Return all cases, making those that the store lacks; stop it at any time."""
-    found = []
-    report = staged(progress, "cases")
-    for done, case in enumerate(cases):
-        report("fit heads", done, len(cases))
-        found.append(measure(case, store))
-    report("fit heads", len(cases), len(cases))
-    return found
 
 
 FloatArray = NDArray[np.float64]

@@ -174,18 +174,6 @@ def all_cases(study: QualityStudy, sources: Sequence[Source]) -> list[Case]:
     ]
 
 
-def measure_all(
-    cases: Sequence[Case], store: Store, *, progress: Progress = no_progress
-) -> list[Measured]:
-    """Return all cases, making those that the store lacks; stop it at any time."""
-    found = []
-    for done, case in enumerate(cases):
-        progress("fit heads", done, len(cases))
-        found.append(measure(case, store))
-    progress("fit heads", len(cases), len(cases))
-    return found
-
-
 def measure(case: Case, store: Store) -> Measured:
     """Return a case from the store, making it when it is absent."""
 

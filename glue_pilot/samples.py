@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -25,6 +26,9 @@ from charkit.parallel import (
 )
 from charkit.store import Store
 from charkit.tasks import Split, Task, load_task, nested_order
+
+C = TypeVar("C")
+M = TypeVar("M")
 
 MANIFEST = "MANIFEST.json"
 
@@ -346,3 +350,26 @@ def sample_states(
 ) -> LayerStates:
     """Return the pooled states of a sample's training texts, from the store."""
     return encode_to_store(encoder, sample.task.train, store=store, max_length=study.max_length)
+
+
+def measure_each(
+    cases: Sequence[C],
+    measure: Callable[[C, Store], M],
+    store: Store,
+    *,
+    progress: Progress = no_progress,
+) -> list[M]:
+    """Return what is measured of each case; stop it at any time, what the store has stays.
+
+    Args:
+        cases: The cases of a study.
+        measure: Return a case from the store, making it when it is absent.
+        store: Where cases are kept.
+        progress: Called before each case and at the end.
+    """
+    found = []
+    for done, case in enumerate(cases):
+        progress("measure cases", done, len(cases))
+        found.append(measure(case, store))
+    progress("measure cases", len(cases), len(cases))
+    return found

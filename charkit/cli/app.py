@@ -119,6 +119,8 @@ def _run() -> int:
     try:
         app(prog_name="charkit")  # also for python -m charkit: completion scripts hold this name
     except SystemExit as end:
+        if isinstance(end.code, str):  # as Python does with the text of sys.exit
+            typer.echo(end.code, err=True)
         return end.code if isinstance(end.code, int) else int(bool(end.code))
     except KeyboardInterrupt:
         return INTERRUPTED

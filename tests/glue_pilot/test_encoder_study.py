@@ -23,11 +23,11 @@ from glue_pilot.encoder_study import (
     all_cases,
     load_sources,
     measure,
-    measure_all,
     plan_rows,
     read_encoder_study,
     score_table,
 )
+from glue_pilot.samples import measure_each
 
 HERE = Path(module.__file__).parent
 TINY = """
@@ -122,7 +122,7 @@ def test_a_study_runs_resumes_and_writes(study, encoders, tmp_store, tmp_path, m
     planned = plan_rows(cases, tmp_store)
     assert [row["to do"] for row in planned] == [10, 10]
     assert all(row["hours"] > 0 for row in planned)
-    measured = measure_all(cases, tmp_store)
+    measured = measure_each(cases, measure, tmp_store)
     assert [row["to do"] for row in plan_rows(cases, tmp_store)] == [0, 0]
     monkeypatch.setattr(module, "_measure", None)  # everything is in the store
     assert measure(cases[0], tmp_store).layers.equals(measured[0].layers)

@@ -19,7 +19,7 @@ from glue_pilot.evaluate_cases import (
     all_cases,
     groups,
     load_sources,
-    measure_all,
+    measure,
 )
 from glue_pilot.evaluate_study import (
     METHODS,
@@ -31,6 +31,7 @@ from glue_pilot.evaluate_study import (
     simulate,
     write_evaluate_study,
 )
+from glue_pilot.samples import measure_each
 
 HERE = Path(module.__file__).parent
 TINY = EvaluateStudy(
@@ -135,12 +136,12 @@ def test_the_road_from_tasks_to_cases_and_what_is_kept(tmp_path, tiny_bert):
     study, store = replace(TINY, encoder=str(tiny_bert)), Store(tmp_path)
     cases = all_cases(study, load_sources(study, None, store))
     assert [case.shifted for case in cases] == [False, True, True]
-    first = measure_all(cases, store)
+    first = measure_each(cases, measure, store)
     for case, found in zip(cases, first, strict=True):
         assert len(found.pool) == 60
         assert found.facts["n_labelled"] == 32
         assert case.n_labelled == 32
         assert found.pool["expected"].between(0, 1).all()
         assert set(WITHOUT) - {"expected"} <= set(found.facts)
-    again = measure_all(cases, store)
+    again = measure_each(cases, measure, store)
     assert all(a.pool.equals(b.pool) for a, b in zip(first, again, strict=True))

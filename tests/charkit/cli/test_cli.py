@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from charkit import __version__
+from charkit.cli import app as cli_app
 from charkit.cli.app import app
 from charkit.cli.show import Output, set_up_logging, whole_numbers
 from charkit.errors import UsageError
@@ -395,3 +396,12 @@ def test_log_file_that_cannot_be_written(reviews, tmp_path):
     result = run("sweep", reviews, "--log-file", tmp_path / "no" / "log", cache=tmp_path)
     assert result.exit_code == 4
     assert "log file" in result.stderr
+
+
+def test_the_text_that_a_library_exits_with_is_shown(monkeypatch, capsys):
+    def end(**_):
+        sys.exit("no such device")
+
+    monkeypatch.setattr(cli_app, "app", end)
+    assert cli_app._run() == 1
+    assert capsys.readouterr().err == "no such device\n"

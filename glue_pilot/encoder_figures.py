@@ -15,6 +15,7 @@ from charkit.durable import write_whole
 from charkit.heads.compare import best_encoders
 from charkit.manifest import available_cores, code_version, package_versions
 from glue_pilot.encoder_study import Case, EncoderStudy, Measured, score_table
+from glue_pilot.findings import blocks, bullets, md_table
 from glue_pilot.stats import Interval, resampled, resampled_share
 
 Row = dict[str, Any]
@@ -334,116 +335,108 @@ def page(found: dict[str, Any]) -> str:
     """Return findings and tables as Markdown, from the content of the file of figures."""
     study = found["study"]
     sizes = [str(n) for n in sorted({row["n"] for row in found["rules"]})]
-    parts = [
+    text = blocks(
         f"{found['n_tasks']} tasks of {found['n_corpora']} corpora; {study['n_seeds']} samples of "
         f"each size; evaluation on {study['n_evaluation']:,} rows or fewer; texts cut at "
         f"{study['max_length']} tokens. In brackets 90 % intervals, from drawing corpora with "
         "replacement. Regret in points of accuracy.",
-        "\n".join(f"- {line}" for line in found["findings"]),
+        bullets(*found["findings"]),
         "Encoders, each at its best layer. *Gain*: on the first, in points. *Near*: at most one "
         "point below the best.",
-        _table(
-            [
-                "encoder", "layers x width", "GFLOP a text", "labels", "accuracy", "gain",
-                "the best", "near",
-            ],
-            [
-                [
-                    row["encoder"], f"{row['layers']} x {row['width']:,}", f"{row['gflop']:.1f}",
-                    f"{int(n):,}" if n != "most" else f"all, at most {study['n_train']:,}",
-                    f"{row['accuracy'][n]:.3f}",
-                    _interval(row["gain"][n], "gain", "+.1f"),
-                    f"{row['best'][n]:.0%}", f"{row['near'][n]:.0%}",
-                ]
-                for n in (*sizes, "most")
-                for row in found["encoders"]
-            ],
-        ),
+        _encoders_table(found, sizes),
         "How far is the encoder that a rule picks below the best? *At n*: when heads have n "
         "labels. *Later*: when all training rows are labelled. *With its layer*: the layer that "
         "the rule picks, below the best layer of all encoders. *Right*: it picked the best. Of "
         "equal scores the cheapest encoder's counts. The best of several is a little lucky, for "
         "all rules alike.",
-        _table(
-            [
-                "labels", "picked by", "regret at n", "later", "with its layer", "right",
-                "at n, against the first",
-            ],
-            [
-                [
-                    f"{row['n']:,}", row["words"],
-                    _interval(row, "same"), _interval(row, "largest"),
-                    _interval(row, "layer") if "layer" in row else "-", f"{row['right']:.0%}",
-                    "" if row["rule"] == BASE else _interval(row, "difference", "+.2f"),
-                ]
-                for row in found["rules"]
-                if found["ties"] or row["rule"] != "largest"
-            ],
-        ),
+        _rules_table(found),
         "Log loss less accuracy, on the same rows (below 0: log loss picks better).",
-        _table(
-            ["scored rows", "labels", "regret at n", "later", "with its layer"],
-            [
-                [
-                    _ROWS[row["rows"]], f"{row['n']:,}" if row["n"] else "all",
-                    *(_interval(row, name, "+.2f") for name in ("same", "largest", "layer")),
-                ]
-                for row in found["measures"]
-            ],
-        ),
-        *_ties_parts(found["ties"]),
+        _measures_table(found),
+        _ties_part(found["ties"]),
         "<details><summary>Accuracy on every task, each encoder at its best layer</summary>",
-        _table(
-            [
-                "task",
-                *(f"{row['encoder']}, {n}" for n in (*sizes, "all") for row in found["encoders"]),
-            ],
-            [
-                [
-                    task,
-                    *(
-                        f"{at[n][row['encoder']]:.3f}" if n in at else "-"
-                        for n in (*sizes, "most")
-                        for row in found["encoders"]
-                    ),
-                ]
-                for task, at in sorted(found["tasks"].items())
-            ],
-        ),
+        _tasks_table(found, sizes),
         "</details>",
-    ]  # fmt: skip
-    return "\n\n".join(parts) + "\n"
+    )
+    return text.replace("%", " %").replace("  %", " %") + "\n"
 
 
-def _ties_parts(rows: Sequence[Row]) -> list[str]:
+def _encoders_table(found: dict[str, Any], sizes: Sequence[str]) -> str:
+    most = f"all, at most {found['study']['n_train']:,}"
+    return md_table(
+        {
+            "encoder": row["encoder"],
+            "layers x width": f"{row['layers']} x {row['width']:,}",
+            "GFLOP a text": f"{row['gflop']:.1f}",
+            "labels": f"{int(n):,}" if n != "most" else most,
+            "accuracy": f"{row['accuracy'][n]:.3f}",
+            "gain": _interval(row["gain"][n], "gain", "+.1f"),
+            "the best": f"{row['best'][n]:.0%}",
+            "near": f"{row['near'][n]:.0%}",
+        }
+        for n in (*sizes, "most")
+        for row in found["encoders"]
+    )
+
+
+def _rules_table(found: dict[str, Any]) -> str:
+    return md_table(
+        {
+            "labels": f"{row['n']:,}",
+            "picked by": row["words"],
+            "regret at n": _interval(row, "same"),
+            "later": _interval(row, "largest"),
+            "with its layer": _interval(row, "layer") if "layer" in row else "-",
+            "right": f"{row['right']:.0%}",
+            "at n, against the first": ""
+            if row["rule"] == BASE
+            else _interval(row, "difference", "+.2f"),
+        }
+        for row in found["rules"]
+        if found["ties"] or row["rule"] != "largest"
+    )
+
+
+def _measures_table(found: dict[str, Any]) -> str:
+    columns = {"regret at n": "same", "later": "largest", "with its layer": "layer"}
+    return md_table(
+        {"scored rows": _ROWS[row["rows"]], "labels": f"{row['n']:,}" if row["n"] else "all"}
+        | {head: _interval(row, name, "+.2f") for head, name in columns.items()}
+        for row in found["measures"]
+    )
+
+
+def _ties_part(rows: Sequence[Row]) -> str:
     """Return the table of ties with its explanation; nothing where no encoder is cheaper."""
-    if not rows:
-        return []
-    return [
-        "Is a cheaper encoder as good? *Held*: the best encoder is among those that tie.",
-        _table(
-            [
-                "labels", "ties by", "held", "how many tie", "regret of the first",
-                "of the cheapest", "at most a point below", "operations saved",
-            ],
-            [
-                [
-                    f"{row['n']:,}",
-                    f"{_MEASURES[row['measure']]}, {_ROWS[row['rows']]}",
-                    f"{row['held']:.0%}", f"{row['tied']:.1f}", _interval(row, "first"),
-                    _interval(row, "regret"), f"{row['near']:.0%}", f"{row['saved']:.0%}",
-                ]
-                for row in rows
-            ],
-        ),
-    ]  # fmt: skip
+    table = md_table(
+        {
+            "labels": f"{row['n']:,}",
+            "ties by": f"{_MEASURES[row['measure']]}, {_ROWS[row['rows']]}",
+            "held": f"{row['held']:.0%}",
+            "how many tie": f"{row['tied']:.1f}",
+            "regret of the first": _interval(row, "first"),
+            "of the cheapest": _interval(row, "regret"),
+            "at most a point below": f"{row['near']:.0%}",
+            "operations saved": f"{row['saved']:.0%}",
+        }
+        for row in rows
+    )
+    about = "Is a cheaper encoder as good? *Held*: the best encoder is among those that tie."
+    return blocks(about, table) if rows else ""
+
+
+def _tasks_table(found: dict[str, Any], sizes: Sequence[str]) -> str:
+    """Return the accuracy of every encoder on every task, at every size and with all rows."""
+    columns = {
+        f"{row['encoder']}, {'all' if n == 'most' else n}": (n, row["encoder"])
+        for n in (*sizes, "most")
+        for row in found["encoders"]
+    }
+    return md_table(
+        {"task": task}
+        | {head: f"{at[n][e]:.3f}" if n in at else "-" for head, (n, e) in columns.items()}
+        for task, at in sorted(found["tasks"].items())
+    )
 
 
 def _interval(row: Row, name: str, spec: str = ".2f") -> str:
     return format(Interval.of(row, name), spec)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return text.replace("%", " %").replace("  %", " %")

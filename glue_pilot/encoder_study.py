@@ -39,7 +39,7 @@ KIND = "encoder_case"
 _FORMAT = 1
 
 # Rows that are encoded at once: a study of more rows reuses the states of a smaller one.
-_BLOCK = 1024
+_BLOCK = 512
 
 PARTS = ("left_out", "fifth", "further")
 """Rows that a rule may score heads on: the sample's own, each left out in turn; a fifth of the

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from skactiveml.classifier import SklearnClassifier
-from skactiveml.pool import Badge, MaxHerding, ProbCover, TypiClust, UncertaintySampling
+from skactiveml.pool import Badge, MaxHerding, ProbCover, TypiClust
 
 from charkit.heads.probe import LinearProbe
 
@@ -31,7 +31,7 @@ def query(
         features: Unit vectors, (n_rows, width).
         labels: Class codes, NaN where there is none, (n_rows,).
         n: How many.
-        strategy: One of `charkit.answers.query.STRATEGIES` but ``random``.
+        strategy: One of `charkit.answers.query.STRATEGIES` but ``margin`` and ``random``.
         n_classes: How many classes there are.
         seed: Of all chance.
 
@@ -58,6 +58,4 @@ def _make(strategy: str, n_classes: int, seed: int) -> tuple[Any, dict[str, Any]
         # the kernel's width is 1 for unit vectors, as its authors set it
         return MaxHerding(metric_dict={"gamma": 1.0}, random_state=seed), {}
     head = SklearnClassifier(LinearProbe(tolerance=_LOOSE), random_state=seed)
-    if strategy == "margin":
-        return UncertaintySampling(method="margin_sampling", random_state=seed), {"clf": head}
     return Badge(random_state=seed), {"clf": head}

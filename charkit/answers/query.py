@@ -1,4 +1,4 @@
-"""Which rows of a pool to label next: scikit-activeml's strategies on an encoder's states.
+"""Which rows of a pool to label next: strategies on an encoder's states, most by scikit-activeml.
 
 ==============  ================================================================================
 ``typiclust``   the densest text of each cluster without a label (Hacohen and others 2022)
@@ -38,6 +38,8 @@ seconds and 2 GB here, and grows with the square."""
 
 MOST_LABELLED = 2_048
 """Of more labelled texts this number is drawn, as `charkit estimate` does."""
+
+_LOOSE = 1e-3  # relative gap of the objective: the order of margins needs no more
 
 FORMULA = frozenset("=+-@")
 """What a spreadsheet takes for the beginning of a formula."""
@@ -248,16 +250,46 @@ def _queried(
     asked = min(n, int(np.isnan(labels[kept]).sum()))
     rows, utility = np.zeros(0, np.int64), np.zeros(0)
     if asked:
-        found, utilities = _activeml().query(
-            features[kept], labels[kept], n=asked, strategy=strategy, n_classes=n_classes, seed=seed
-        )
+        if strategy == "margin":
+            found, utility = _least_sure(features, codes, asked)
+        else:
+            found, utilities = _activeml().query(
+                features[kept],
+                labels[kept],
+                n=asked,
+                strategy=strategy,
+                n_classes=n_classes,
+                seed=seed,
+            )
+            utility = np.asarray(utilities, np.float64)[np.arange(asked), found]
         rows = kept[np.asarray(found, np.int64)] - len(codes)
-        utility = np.asarray(utilities, np.float64)[np.arange(asked), found]
     rest = np.setdiff1d(np.arange(len(pool)), rows)
     last = np.random.default_rng(seed).permutation(rest)[: n - asked]
     return Choice(
         np.concatenate([rows, last]), np.concatenate([utility, np.full(len(last), np.nan)])
     )
+
+
+def _least_sure(features: FloatArray, codes: NDArray[Any], n: int) -> tuple[IntArray, FloatArray]:
+    """Return the n rows that a head separates least between two classes, and 1 less the margin.
+
+    The head is trained on the first rows, which have codes. Of equal margins the first row counts.
+    """
+    import torch  # here: a second answer needs no head
+
+    from charkit.heads.softmax import fit_softmax
+
+    names, known = np.unique(codes, return_inverse=True)
+    labelled, pool = features[: len(codes)], features[len(codes) :]
+    head = fit_softmax(
+        labelled[None], known.astype(np.int64), len(names), tolerance=_LOOSE, dtype=torch.float64
+    )
+    logits = pool @ head.weights[0].numpy().T + head.bias[0].numpy()
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    largest = np.sort(powers / powers.sum(1, keepdims=True), 1)[:, -2:]
+    unsure = 1 - (largest[:, 1] - largest[:, 0])
+    found = np.argsort(-unsure, kind="stable")[:n]
+    return found + len(codes), unsure[found]
 
 
 def _distinct(features: FloatArray) -> IntArray:
@@ -274,7 +306,7 @@ def _activeml() -> Any:
             raise
         raise MissingError(
             "scikit-activeml is not installed: expected it for this strategy. Run: pip install "
-            '"charkit[next]", or use --strategy random.'
+            '"charkit[next]", or use --strategy margin or random.'
         ) from None
     return activeml
 

@@ -84,7 +84,9 @@ def test_texts_that_are_all_labelled_already_leave_nothing_to_choose(read, encod
 
 @pytest.mark.usefixtures("without_activeml")
 def test_without_the_package_it_says_what_is_missing(said):
-    advice = said(60, 30)
+    assert said(60, 30).next.strategy == "margin"
+    advice = said(20, 0, n_eval=30)
+    assert advice.next.strategy == "maxherding"
     assert advice.next.places == ()
     assert "charkit[next]" in advice.next.sentence
     assert advice.adequacy is not None

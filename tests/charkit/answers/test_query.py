@@ -101,10 +101,29 @@ def test_bad_questions_are_refused(clouds):
         choose_rows(labelled, codes, pool[:0], n=3, strategy="random", n_classes=3)
 
 
-def test_without_scikit_activeml_only_chance_is_left(clouds, without_activeml):
+def test_margin_chooses_as_scikit_activeml_does(clouds):
+    pool = pytest.importorskip("skactiveml.pool")
+    from skactiveml.classifier import SklearnClassifier
+
+    from charkit.heads.probe import LinearProbe
+
+    labelled, codes, texts, _ = clouds
+    both = np.concatenate([labelled, texts]).astype(np.float64)
+    both -= both.mean(0)
+    both /= np.linalg.norm(both, axis=1, keepdims=True)
+    labels = np.concatenate([codes.astype(float), np.full(len(texts), np.nan)])
+    head = SklearnClassifier(LinearProbe(tolerance=1e-3), random_state=0)
+    theirs = pool.UncertaintySampling(method="margin_sampling", random_state=0).query(
+        both, labels, clf=head, batch_size=20
+    )
+    assert choose(clouds, "margin", n=20).rows.tolist() == (theirs - len(codes)).tolist()
+
+
+def test_without_scikit_activeml_margin_and_chance_are_left(clouds, without_activeml):
     with pytest.raises(MissingError, match=r"charkit\[next\]"):
         choose(clouds, "typiclust")
     assert len(choose(clouds, "random").rows) == 7
+    assert len(choose(clouds, "margin").rows) == 7
 
 
 def test_equal_texts_break_nothing():

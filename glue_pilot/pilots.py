@@ -4,7 +4,8 @@ A pilot is the beginning of one nested draw of a variant's training rows, and un
 evaluation texts. Work on pilots is handed out blind: the labels of the evaluation rows do not
 leave `blinded`, so nothing that is computed from a pilot can depend on them.
 
-Evidence of pilots: what `charkit estimate` would know of them, one row a pilot and layer.
+Evidence of pilots: what `charkit estimate` would know of them, one row a pilot and layer, and the
+metrics of their Fisher embeddings.
 
 Two leaks are shut: work is blind (`glue_pilot.pilots`), and of the library of known tasks only
 those of other corpora are looked at.
@@ -25,7 +26,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from charkit.answers.evidence import BESIDE, gather_evidence
-from charkit.answers.fisher_evidence import FisherEvidence, fisher_evidence
 from charkit.answers.library import SHIPPED, Library, shipped_library
 from charkit.durable import sha256_file
 from charkit.encoders.stream import open_states
@@ -44,6 +44,7 @@ from charkit.store import Store
 from charkit.tasks import Split, Task
 from charkit.tasks.nested import nested_order
 from charkit.tasks.task import hash_strings
+from glue_pilot.fisher_evidence import FisherEvidence, fisher_columns, fisher_evidence
 from glue_pilot.metadata_study import Base, MetadataStudy, kept
 from glue_pilot.variants import Variant, has_two_classes
 
@@ -374,8 +375,9 @@ def _evidence(
         n_classes=variant.n_classes,
         seed=pilot.seed,
         random_states=random if pilot.n0 else None,
-        fisher=fisher,
     )
+    if fisher is not None:
+        table = table.assign(**fisher_columns(fisher, len(states) - 1))
     table = table.drop(columns=list(BESIDE))
     table.insert(0, "seed", pilot.seed)
     return table

@@ -10,8 +10,6 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from charkit.answers.fisher_evidence import FisherEvidence as FisherEvidence
-from charkit.answers.fisher_evidence import fisher_evidence as fisher_evidence
 from charkit.answers.pilot_limits import GATHERING
 from charkit.config import Progress, no_progress
 from charkit.errors import DataError, UsageError
@@ -55,7 +53,6 @@ def gather_evidence(
     n_classes: int,
     seed: int = 0,
     random_states: NDArray[np.floating] | None = None,
-    fisher: FisherEvidence | None = None,
     heads: SampleHeads | None = None,
     progress: Progress = no_progress,
 ) -> pd.DataFrame:
@@ -69,7 +66,6 @@ def gather_evidence(
         seed: Of inner splits, shuffled labels and clusters.
         random_states: States of the labelled texts at the last layer of a random encoder,
             (n0, width).
-        fisher: Figures of the pilot's Fisher embedding.
         heads: Those of the labelled texts; None: they are fitted here.
         progress: Called as ``progress("gather evidence", done, total)``.
 
@@ -105,8 +101,6 @@ def gather_evidence(
         )
         if random_states is not None:
             columns["random_accuracy"] = random_accuracy(random_states, whole, n_classes)
-    if fisher is not None:
-        columns |= fisher_columns(fisher, n_layers)
     progress(GATHERING, _STEPS, _STEPS)
     table = pd.DataFrame(columns, index=range(n_layers + 1))
     whole_numbers = ["n0", "layer", "n_layers", "n_classes", "n_unlabelled", "width"]
@@ -321,27 +315,3 @@ def random_accuracy(random_states: NDArray[np.floating], labels: IntArray, n_cla
     heads = fit_sample_heads(rows, torch.from_numpy(labels), n_classes, penalties=RANDOM_PENALTIES)
     accuracy = _left_out_columns(heads, labels).get("oof_accuracy")
     return float("nan") if accuracy is None else float(np.asarray(accuracy)[0])
-
-
-def fisher_columns(fisher: FisherEvidence, n_layers: int) -> Columns:
-    """Return the columns of a pilot's Fisher embedding.
-
-    Args:
-        fisher: Its metrics.
-        n_layers: Layers of the encoder; rows are 0 to ``n_layers``.
-    """
-    own = np.full(n_layers + 1, np.nan)
-    count = min(n_layers, len(fisher.by_layer))
-    own[1 : count + 1] = fisher.by_layer[:count]
-    return {
-        "fisher_norm": fisher.norm,
-        "fisher_low": fisher.low,
-        "fisher_mid": fisher.mid,
-        "fisher_high": fisher.high,
-        "fisher_own": own,
-        "fisher_spread": fisher.spread,
-        "fisher_trivial": fisher.trivial,
-        "fisher_shift": fisher.shift,
-        "fisher_near": fisher.near,
-        "fisher_near_5": fisher.near_5,
-    }

@@ -1,9 +1,8 @@
 """From a labelled sample to the evidence that the metamodel reads: one row a layer.
 
 Texts are encoded into the store, once by the encoder and once by a random one of the same shape
-as a control; a Fisher embedding of a small sample is made; the rest is heads and algebra. The
-evidence is kept under the hash of all that determines it, and so is each of its stages
-(`charkit.answers.pilot_stages`).
+as a control; the rest is heads and algebra. The evidence is kept under the hash of all that
+determines it, and so is each of its stages (`charkit.answers.pilot_stages`).
 """
 
 from __future__ import annotations
@@ -19,12 +18,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from charkit.answers.library import SHIPPED, shipped_library
 from charkit.answers.pilot_signal import PilotSignal as PilotSignal
 from charkit.answers.text_figures import TextFigures
 from charkit.cached import cached
 from charkit.config import Progress, no_progress
-from charkit.durable import sha256_file, write_whole
+from charkit.durable import write_whole
 from charkit.encoders.encoder import Encoder
 from charkit.entry import read_run
 from charkit.heads.grid import RANDOM_ENCODER_SEED
@@ -38,7 +36,7 @@ if TYPE_CHECKING:
     from charkit.answers.pilot_stages import Stages
 
 KIND = "evidence"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 FEW = 64
 """Fewer labels than this are few: the answer leans on other tasks more than on their own curve."""
@@ -209,7 +207,7 @@ def pilot_evidence(
     Args:
         pilot: The sample.
         encoder: The encoder.
-        store: Where states, embeddings and evidence are kept.
+        store: Where states and evidence are kept.
         max_length: Longest text in tokens. Default: the encoder's own choice.
         progress: Called as ``progress(stage, done, total)``.
 
@@ -237,8 +235,6 @@ def pilot_evidence(
 
 def _config(pilot: Pilot, encoder: Encoder, max_length: int | None) -> dict[str, Any]:
     """Return what determines the evidence."""
-    library = shipped_library(encoder.fingerprint)
-    known = set() if library is None else {entry.corpus for entry in library.entries}
     return {
         "kind": KIND,
         "format": FORMAT_VERSION,
@@ -248,11 +244,7 @@ def _config(pilot: Pilot, encoder: Encoder, max_length: int | None) -> dict[str,
         "max_length": encoder.text_length(max_length),
         "labelled": pilot.labelled.fingerprint,
         "n_classes": pilot.n_classes,
-        "corpus": pilot.corpus if pilot.corpus in known else "",  # others leave nothing out
         "unlabelled": "" if pilot.unlabelled is None else pilot.unlabelled.text_fingerprint,
-        "library": "none, so no shift"
-        if library is None
-        else sha256_file(SHIPPED / f"{library.name}.safetensors"),
     }
 
 

@@ -6,13 +6,7 @@ from collections.abc import Sequence
 
 from charkit.answers.advice import CHOOSING
 from charkit.answers.pilot import Pilot
-from charkit.answers.pilot_limits import (
-    FISHER_MAX_LENGTH,
-    GATHERING,
-    LOOKING,
-    MOST_FISHER_TEXTS,
-    MOST_FOR_CONTROLS,
-)
+from charkit.answers.pilot_limits import GATHERING, LOOKING, MOST_FOR_CONTROLS
 from charkit.encoders.encoder import Encoder
 from charkit.tasks.task import Split
 
@@ -20,8 +14,6 @@ from charkit.tasks.task import Split
 # needs their proportions only.
 _LETTERS_OF_TOKEN = 4.0
 _TOKEN_S = 2.5e-4  # 1e7 parameters
-# One pass forward, and one back that costs twice as much.
-_FISHER_PASSES = 3.0
 _HEAD_S = 4e-8  # a row, class, direction and layer
 _START_S = {"read": 3.0, "random": 0.7, "signal": 0.3, "choose": 0.7, "last": 0.5}
 
@@ -37,20 +29,14 @@ def costs_of(pilot: Pilot, encoder: Encoder, max_length: int | None = None) -> d
     length = encoder.text_length(max_length)
     size = 12 * encoder.n_layers * encoder.shape.width**2 / 1e7
 
-    def seconds(split: Split | None, *, most: int | None = None, longest: int = length) -> float:
-        return _TOKEN_S * size * _tokens(split, longest, most)
+    def seconds(split: Split | None, *, most: int | None = None) -> float:
+        return _TOKEN_S * size * _tokens(split, length, most)
 
-    short = min(length, FISHER_MAX_LENGTH)
     labelled, other = pilot.labelled, pilot.unlabelled
-    fisher = {
-        f"embed {what} texts": _FISHER_PASSES * seconds(part, most=MOST_FISHER_TEXTS, longest=short)
-        for what, part in (("labelled", labelled), ("unlabelled", other))
-    }
     heads = _HEAD_S * pilot.n_used * max(pilot.n_classes, 2) * min(pilot.n_used, encoder.width)
-    costs = {
+    return {
         "encode labelled texts": seconds(labelled) + _START_S["read"],
         "encode unlabelled texts": seconds(other),
-        **fisher,
         GATHERING: heads * (encoder.n_layers + 1) + _START_S["last"],
         "encode some texts, random encoder": seconds(labelled, most=MOST_FOR_CONTROLS)
         + _START_S["random"],
@@ -59,7 +45,6 @@ def costs_of(pilot: Pilot, encoder: Encoder, max_length: int | None = None) -> d
         CHOOSING: _START_S["choose"],
         "answer": _START_S["last"],
     }
-    return costs
 
 
 def _tokens(split: Split | None, longest: int, most: int | None) -> float:

@@ -1,13 +1,9 @@
-"""The stages of a pilot's meta-features, each kept in the store as soon as it is finished.
-
-Its Fisher embeddings are one of them: some labelled texts, some others, under the head of all
-labels.
-"""
+"""The stages of a pilot's meta-features, each kept in the store as soon as it is finished."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,34 +14,20 @@ import torch
 from numpy.typing import NDArray
 
 from charkit.answers.classes import left_out_table
-from charkit.answers.evidence import (
-    fisher_columns,
-    gather_evidence,
-    random_accuracy,
-)
-from charkit.answers.fisher_evidence import FisherEvidence, fisher_evidence
+from charkit.answers.evidence import gather_evidence, random_accuracy
 from charkit.answers.kept_values import kept_values, number
-from charkit.answers.library import shipped_library
 from charkit.answers.pilot import Pilot
-from charkit.answers.pilot_limits import (
-    FISHER_MAX_LENGTH,
-    GATHERING,
-    LOOKING,
-    MOST_FISHER_TEXTS,
-    MOST_FOR_CONTROLS,
-)
+from charkit.answers.pilot_limits import GATHERING, LOOKING, MOST_FOR_CONTROLS
 from charkit.answers.pilot_signal import PilotSignal, pilot_signal
 from charkit.answers.text_figures import TextFigures, text_figures
 from charkit.cached import cached
-from charkit.config import Progress, no_progress, staged
+from charkit.config import Progress, staged
 from charkit.durable import write_whole
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.states import LayerStates
 from charkit.encoders.stream import encode_to_store
-from charkit.fisher import FisherOptions, Head, TaskEmbedding, fisher_embeddings, make_head
 from charkit.heads.grid import RANDOM_ENCODER_SEED
 from charkit.heads.out_of_fold import SampleHeads, fit_sample_heads
-from charkit.heads.softmax import fit_softmax
 from charkit.manifest import Clock, run_manifest
 from charkit.parallel.jobs import threads_limited
 from charkit.store import Store
@@ -56,75 +38,8 @@ if TYPE_CHECKING:
     from charkit.answers.pilot import Pilot
 
 
-@threads_limited(1)
-def last_head(states: LayerStates, labelled: Split, n_classes: int) -> Head:
-    """Return the head that labelled texts give the last layer, its strength chosen.
-
-    Args:
-        states: Pooled states of the texts.
-        labelled: The texts with class codes.
-        n_classes: How many classes there are.
-    """
-    codes = np.array(labelled.labels, np.int64)
-    fitted = fit_softmax(states.layer(-1)[None], codes, n_classes)
-    return make_head(fitted.weights[0].numpy(), fitted.bias[0].numpy())
-
-
-def pilot_fisher(
-    encoder: Encoder,
-    head: Head,
-    labelled: Split,
-    unlabelled: Split | None,
-    *,
-    corpus: str,
-    max_length: int,
-    progress: Progress = no_progress,
-) -> FisherEvidence:
-    """Embed some texts of both kinds, and place them among the known tasks of other corpora.
-
-    Args:
-        encoder: The encoder.
-        head: On its last layer.
-        labelled: Labelled texts; at most 128 are embedded, stratified.
-        unlabelled: Other texts, of which as many are drawn; None for none.
-        corpus: Known tasks of this corpus are left out.
-        max_length: Longest text in tokens; at most 128 are embedded.
-        progress: Called as ``progress(stage, done, total)``.
-    """
-    labels = np.array(labelled.labels, np.int64)
-    first = nested_order(labels, seed=0, kind="classification")[:MOST_FISHER_TEXTS]
-    splits = {"labelled": labelled.take(first)}
-    if unlabelled is not None:
-        drawn = np.random.default_rng(0).permutation(len(unlabelled))[:MOST_FISHER_TEXTS]
-        splits["unlabelled"] = unlabelled.take(drawn)
-    layer = encoder.n_layers
-    options = FisherOptions(estimator="sketch", max_length=min(max_length, FISHER_MAX_LENGTH))
-    found = {
-        what: fisher_embeddings(
-            encoder,
-            Split(split.texts, split.pairs),
-            {layer: head},
-            options=options,
-            progress=staged(progress, f"embed {what} texts"),
-        )[layer]
-        for what, split in splits.items()
-    }
-    own = found["labelled"]
-    known = _known_tasks(encoder, own, corpus)
-    return fisher_evidence(own, evaluation=found.get("unlabelled"), library=known)
-
-
-def _known_tasks(encoder: Encoder, own: TaskEmbedding, corpus: str) -> list[TaskEmbedding]:
-    """Return the library's embeddings of other corpora, at the size nearest to the sample's."""
-    library = shipped_library(encoder.fingerprint)
-    if library is None or own.max_length != FISHER_MAX_LENGTH:
-        return []
-    entries = library.matching(own, n=library.near_size(own.n_samples))
-    return [e.embedding for e in entries if e.corpus != corpus]
-
-
 KIND = "evidence_stage"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 FEW_CLASSES = 20
 
@@ -171,12 +86,7 @@ class Stages:
     def rows(self) -> pd.DataFrame:
         """Return the evidence, one row a layer, without the keys of names."""
         _ = self.states
-        # a Fisher embedding is of the weights that read one text
-        embedded = self.pilot.n_used and not self.encoder.apart
-        fisher = self._fisher() if embedded else None
         rows = self._heads[0]
-        if fisher is not None:
-            rows = rows.assign(**fisher_columns(fisher, self.encoder.n_layers))
         if self.pilot.n_used:
             rows["random_accuracy"] = self._random()
         return rows
@@ -214,26 +124,6 @@ class Stages:
     @cached_property
     def _codes(self) -> NDArray[np.int64]:
         return np.array(self.pilot.labelled.labels, np.int64)
-
-    def _fisher(self) -> FisherEvidence:
-        def make() -> dict[str, Any]:
-            states = self.labelled
-            assert states is not None
-            found = pilot_fisher(
-                self.encoder,
-                last_head(states, self.pilot.labelled, self.pilot.n_classes),
-                self.pilot.labelled,
-                self.pilot.unlabelled,
-                corpus=self.pilot.corpus,
-                max_length=self.config["max_length"],
-                progress=self.progress,
-            )
-            return asdict(found)
-
-        found = self._values("fisher", make)
-        by_layer = tuple(number(value) for value in found.pop("by_layer"))
-        rest = {name: number(value) for name, value in found.items()}
-        return FisherEvidence(by_layer=by_layer, **rest)
 
     @cached_property
     def _heads(self) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -7,11 +7,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import glue_pilot
 from charkit.errors import MissingError, UnknownNameError, UsageError
 from charkit.tasks import load_task
+from glue_pilot.fisher_evidence import FisherEvidence, fisher_columns
 from glue_pilot.metadata_study import cut_task, load_bases, read_metadata_study
 from glue_pilot.pilots import BlindVariant, Pilot, blinded, by_draw, fisher_pilots_of, pilots_of
 from glue_pilot.variants import make_variants
@@ -111,3 +113,10 @@ def test_a_pilot_of_one_class_is_none(study, variant):
         assert all(len(set(blind.sample(p)[1])) >= 2 for p in found)
         n_left_out += 2 * small.pilot_draws[0] - len(found)
     assert n_left_out > 0
+
+
+def test_fisher_metrics_stand_in_every_row_the_layer_its_own():
+    fisher = FisherEvidence(-4, -1, -0.5, -0.2, (-0.7, -0.3), 0.2, 0.1, 0.3, 0.4, 0.6)
+    found = pd.DataFrame({"layer": range(3)}).assign(**fisher_columns(fisher, 2))
+    assert found["fisher_norm"].tolist() == [-4, -4, -4]
+    np.testing.assert_array_equal(found["fisher_own"], [np.nan, -0.7, -0.3])

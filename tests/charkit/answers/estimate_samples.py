@@ -45,7 +45,6 @@ def rows(n0=100, **columns) -> pd.DataFrame:
         "state_shift": 0.05,
         "class_shift": 0.02,
         "confidence_gap": 0.01,
-        "fisher_shift": 0.05,
     }
     return pd.DataFrame(values | columns)
 

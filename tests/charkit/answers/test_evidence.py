@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from charkit.answers.evidence import FisherEvidence, gather_evidence
+from charkit.answers.evidence import gather_evidence
 from charkit.errors import DataError, UsageError
 
 WIDTH = 16
@@ -119,14 +119,6 @@ def test_constant_states_and_one_common_state() -> None:
     states = np.ones((2, 20, WIDTH), np.float32)
     found = gather_evidence(states, np.arange(20) % 2, states, n_classes=2)
     assert not np.isinf(found.to_numpy(np.float64)).any()
-
-
-def test_fisher_figures_stand_in_every_row() -> None:
-    states, labels, others, _ = _pilot(n=16)
-    fisher = FisherEvidence(-4, -1, -0.5, -0.2, (-0.7, -0.3), 0.2, 0.1, 0.3, 0.4, 0.6)
-    found = gather_evidence(states, labels, others, n_classes=3, fisher=fisher)
-    assert found["fisher_norm"].tolist() == [-4, -4, -4]
-    np.testing.assert_array_equal(found["fisher_own"], [np.nan, -0.7, -0.3])
 
 
 def test_bad_input_is_refused() -> None:

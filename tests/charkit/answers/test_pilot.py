@@ -26,9 +26,9 @@ def test_one_row_a_layer_with_what_can_be_known(encoder, tmp_store):
     assert rows["layer"].tolist() == [0, 1, 2]
     assert (rows["n0"] == 60).all()
     assert (rows["n_unlabelled"] == 40).all()
-    known = ["oof_accuracy", "curve_500", "random_accuracy", "atc", "fisher_norm"]
+    known = ["oof_accuracy", "curve_500", "random_accuracy", "atc"]
     assert rows[known].notna().all(axis=None)
-    assert rows["fisher_shift"].isna().all(), "no library centres the distances"
+    assert rows.filter(like="fisher").isna().all(axis=None), "the metamodel reads none"
     assert found.signal is not None
     assert charkit.verify(store=tmp_store) == []
 
@@ -104,12 +104,12 @@ def test_real_pilots_show_a_signal_where_there_is_one(
     assert not found.labelled_texts.foreign
 
 
-@pytest.mark.parametrize("stage", ["pilot_fisher", "gather_evidence", "pilot_signal"])
+@pytest.mark.parametrize("stage", ["gather_evidence", "pilot_signal"])
 def test_a_stopped_run_resumes_at_its_stage(encoder, tmp_store, tmp_path, stage, monkeypatch):
     from charkit.answers import pilot_stages
     from charkit.store import Store
 
-    order = ["pilot_fisher", "gather_evidence", "random_accuracy", "pilot_signal"]
+    order = ["gather_evidence", "random_accuracy", "pilot_signal"]
     calls = []
     for name in order:
         real = getattr(pilot_stages, name)

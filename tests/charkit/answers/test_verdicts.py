@@ -68,7 +68,7 @@ def test_little_outside_is_a_warning_and_much_is_grave():
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("state_shift", 0.9), ("class_shift", 0.8), ("confidence_gap", 0.4), ("fisher_shift", 0.6)],
+    [("state_shift", 0.9), ("class_shift", 0.8), ("confidence_gap", 0.4)],
 )
 def test_evaluation_texts_unlike_the_sample_are_noticed(column, value):
     assert not said(found=evidence(**{column: value}))["shift"].grave

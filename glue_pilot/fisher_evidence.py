@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -94,6 +95,30 @@ def fisher_evidence(
         near=float(near[0]),
         near_5=float(near[-1]),
     )
+
+
+def fisher_columns(fisher: FisherEvidence, n_layers: int) -> dict[str, Any]:
+    """Return the columns of a pilot's Fisher embedding.
+
+    Args:
+        fisher: Its metrics.
+        n_layers: Layers of the encoder; rows are 0 to ``n_layers``.
+    """
+    own = np.full(n_layers + 1, np.nan)
+    count = min(n_layers, len(fisher.by_layer))
+    own[1 : count + 1] = fisher.by_layer[:count]
+    return {
+        "fisher_norm": fisher.norm,
+        "fisher_low": fisher.low,
+        "fisher_mid": fisher.mid,
+        "fisher_high": fisher.high,
+        "fisher_own": own,
+        "fisher_spread": fisher.spread,
+        "fisher_trivial": fisher.trivial,
+        "fisher_shift": fisher.shift,
+        "fisher_near": fisher.near,
+        "fisher_near_5": fisher.near_5,
+    }
 
 
 def _layer_squares(embedding: TaskEmbedding) -> np.ndarray:

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charkit import __version__
@@ -290,9 +289,6 @@ def _store(store: Store | None) -> str:
         store.root.mkdir(parents=True, exist_ok=True)
         probe = write_whole(store.root / f".doctor-{os.getpid()}", b"")
         probe.unlink()
-    free = shutil.disk_usage(_existing(store.root)).free
+    existing = next(p for p in (store.root, *store.root.parents) if p.exists())
+    free = shutil.disk_usage(existing).free
     return f"{store.root}, {free / 1e9:.1f} GB free"
-
-
-def _existing(path: Path) -> Path:
-    return next(p for p in (path, *path.parents) if p.exists())

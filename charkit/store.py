@@ -287,7 +287,8 @@ class Store:
                 return existing
             folder = self.partial(kind, key)
             try:
-                _empty(folder)
+                shutil.rmtree(folder)
+                folder.mkdir()
                 for name, data in files.items():
                     write_whole(folder / name, data)
                 return self.commit(kind, key, folder, manifest_fields)
@@ -410,8 +411,3 @@ def _clear_way(target: Path) -> None:
         target.unlink()  # the store writes nothing elsewhere
     elif target.exists() and not target.is_dir():
         rename(target, target.with_name(f"{target.name}~{secrets.token_hex(4)}"))
-
-
-def _empty(folder: Path) -> None:
-    shutil.rmtree(folder)
-    folder.mkdir()

@@ -284,9 +284,11 @@ def write_evaluate_study(
         The files written.
     """
     stem = out / study.name
+    table = found.astype(object).where(found.notna(), None)
+    plain = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
     numbers = {
         "study": {**vars(study)},
-        "figures": _plain(found),
+        "figures": plain,
         "floor": floor,
         "findings": findings(found, floor),
         "cores": available_cores(),
@@ -299,11 +301,6 @@ def write_evaluate_study(
         ".md": page(found, floor, study),
     }
     return [write_whole(stem.with_suffix(end), text.encode()) for end, text in files.items()]
-
-
-def _plain(found: pd.DataFrame) -> list[dict[str, Any]]:
-    table = found.astype(object).where(found.notna(), None)
-    return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
 
 
 def _row(found: pd.DataFrame, shifted: bool, n: int, method: str) -> pd.Series[Any] | None:

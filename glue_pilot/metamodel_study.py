@@ -87,7 +87,8 @@ def write_metamodel(
     encoders = [load_encoder(name).fingerprint for name in names]
     model = fit_metamodel(data, settings, encoders=encoders)
     place = write_whole(out / "metamodel.json", metamodel_text(model).encode())
-    said = {"settings": asdict(settings), "trials": list(trials), "encoders": names, **_made()}
+    made = {"versions": package_versions(), "code": code_version(), "cores": available_cores()}
+    said = {"settings": asdict(settings), "trials": list(trials), "encoders": names, **made}
     write_whole(out / "settings.json", (json.dumps(said, indent=1, sort_keys=True) + "\n").encode())
     return place
 
@@ -220,7 +221,3 @@ def write_learners(
         for learner in found.learners
     ]
     return write_whole(out / FILE, learners_text(found).encode()), rows
-
-
-def _made() -> dict[str, Any]:
-    return {"versions": package_versions(), "code": code_version(), "cores": available_cores()}

@@ -133,7 +133,12 @@ def _candidates(task: Task, seed: int, smallest_train: int) -> Iterator[Variant]
     """Yield variants, the more telling ones first."""
     yield _variant(make_subset(task, "all", seed=seed, fewest=FEWEST_ROWS))
     rng = np.random.default_rng([seed, int(task.fingerprint[:8], 16)])
-    specs = _alternating(_class_specs(task, rng, smallest_train), _merge_specs(task, rng))
+    specs = [
+        spec
+        for pair in zip_longest(_class_specs(task, rng, smallest_train), _merge_specs(task, rng))
+        for spec in pair
+        if spec is not None
+    ]
     specs += _imbalance_specs(task)
     yield from _made(task, specs[: len(specs) // 2], seed)
     yield from (_noisy(task, share, seed) for share in NOISES[:2])
@@ -148,10 +153,6 @@ def _candidates(task: Task, seed: int, smallest_train: int) -> Iterator[Variant]
     yield from _made(task, specs[len(specs) // 2 :], seed)
     yield from (_noisy(task, share, seed) for share in NOISES[2:])
     yield from _made(task, ["length:medium"], seed)
-
-
-def _alternating(one: Sequence[str], other: Sequence[str]) -> list[str]:
-    return [spec for pair in zip_longest(one, other) for spec in pair if spec is not None]
 
 
 def _made(task: Task, specs: Sequence[str], seed: int) -> Iterator[Variant]:

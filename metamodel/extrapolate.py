@@ -115,7 +115,11 @@ def fit_curves(
     half = (high - low) / 2
     best: tuple[FloatArray, FloatArray, FloatArray] | None = None
     for _ in range(_ROUNDS):
-        theta = np.clip(centre[:, None, :] + half * _cube(count, len(low)), low, high)
+        # A regular grid of [-1, 1]^n_axes, (count^n_axes, n_axes).
+        n_axes = len(low)
+        axis = np.linspace(-1, 1, count)
+        cube = np.stack(np.meshgrid(*[axis] * n_axes, indexing="ij"), -1).reshape(-1, n_axes)
+        theta = np.clip(centre[:, None, :] + half * cube, low, high)
         shape = _shape(family, theta[:, :, None, :], n / unit)
         floor, drop, loss = _linear_part(shape, errors[:, None], w[:, None], family != "pow2")
         place = loss.argmin(1)
@@ -187,12 +191,6 @@ def _range(family: Family, n: FloatArray) -> tuple[FloatArray, FloatArray]:
         low.append(np.log(n.min() * _HALVES[0]))
         high.append(np.log(n.max() * _HALVES[1]))
     return np.array(low), np.array(high)
-
-
-def _cube(count: int, n_axes: int) -> FloatArray:
-    """Return a regular grid of [-1, 1]^n_axes, (count^n_axes, n_axes)."""
-    axis = np.linspace(-1, 1, count)
-    return np.stack(np.meshgrid(*[axis] * n_axes, indexing="ij"), -1).reshape(-1, n_axes)
 
 
 def _shape(family: Family, theta: FloatArray, n: FloatArray) -> FloatArray:

@@ -187,7 +187,10 @@ def describe(evidence: pd.DataFrame) -> Described:
     majority = frame["majority"].to_numpy(np.float64)
     chance = np.where(np.isfinite(majority), majority, 1 / n_classes)
     n0 = frame["n0"].to_numpy(np.float64)
-    curve = _trusted_curve(frame, n_classes)
+    # The pilot's own curve, (n_rows, n_shares), without points that are wrong.
+    curve = frame[list(CURVE_SHARES)].to_numpy(np.float64).copy()
+    others = np.isfinite(curve[:, :-1]).sum(1) >= 2
+    curve[(n_classes > MANY_CLASSES) & others, -1] = np.nan
     known = np.isfinite(curve).sum(1) >= 2
     described = Described(
         fixed=pd.DataFrame(index=frame.index),
@@ -304,17 +307,6 @@ def _fixed(frame: pd.DataFrame, described: Described) -> pd.DataFrame:
     columns["average_confidence"] = gap("average_confidence")
     same = [name for name in NAMES if name in frame.columns and name not in columns]
     return pd.DataFrame(columns | {name: own(name) for name in same})
-
-
-def _trusted_curve(frame: pd.DataFrame, n_classes: FloatArray) -> FloatArray:
-    """Return the pilot's own curve, (n_rows, n_shares), without points that are wrong.
-
-    With many classes the last one (leave-one-out) is left out where two others are known.
-    """
-    curve = frame[list(CURVE_SHARES)].to_numpy(np.float64).copy()
-    others = np.isfinite(curve[:, :-1]).sum(1) >= 2
-    curve[(n_classes > MANY_CLASSES) & others, -1] = np.nan
-    return curve
 
 
 def _last(frame: pd.DataFrame, n_classes: FloatArray) -> FloatArray:

@@ -193,7 +193,11 @@ def plan_collection(
     """
     draws = np.sort(np.asarray(needed, np.float64).ravel())
     _check(draws, have, price, penalty, rounds)
-    totals = _candidates(draws, have)
+    # Totals worth considering: what is in hand, and (quantiles of) what may be needed.
+    useful = np.ceil(draws[np.isfinite(draws) & (draws > have)])
+    if len(useful) > _GRID:
+        useful = np.quantile(useful, np.linspace(0, 1, _GRID), method="higher")
+    totals = np.unique(np.r_[float(have), useful])
     left = 1 - np.searchsorted(draws, totals, side="right") / len(draws)
     # value[j]: expected further cost, times the probability of being here, with totals[j] in hand
     value = penalty * left
@@ -210,14 +214,6 @@ def plan_collection(
     bought = [total for total in dict.fromkeys(path) if total > have]  # idle rounds come last
     path = [*bought, *[path[-1]] * (rounds - len(bought))]
     return CollectionPlan(tuple(path), float(value[0]), float(left[place]))
-
-
-def _candidates(draws: FloatArray, have: int) -> FloatArray:
-    """Return totals worth considering: what is in hand, and (quantiles of) what may be needed."""
-    useful = np.ceil(draws[np.isfinite(draws) & (draws > have)])
-    if len(useful) > _GRID:
-        useful = np.quantile(useful, np.linspace(0, 1, _GRID), method="higher")
-    return np.unique(np.r_[float(have), useful])
 
 
 def _check(draws: FloatArray, have: int, price: float, penalty: float, rounds: int) -> None:

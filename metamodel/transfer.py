@@ -215,7 +215,8 @@ def transfer_figures(table: pd.DataFrame, known: Sequence[str]) -> list[dict[str
         row["covered"] = float((scores <= 1).groupby(own["task"]).mean().mean())
         row["factor"], row["covered_wide"] = float(factor), float(by_task.mean())
         row["tasks_covered"] = float((by_task >= LEVEL - 1e-12).mean())
-        row["regret"] = _regret(recommended)
+        below = 100 * (recommended["best"] - recommended["truth"])
+        row["regret"] = float(below.groupby(recommended["task"]).mean().mean())
         rows.append(row)
     return rows
 
@@ -223,11 +224,6 @@ def transfer_figures(table: pd.DataFrame, known: Sequence[str]) -> list[dict[str
 def _mean_error(rows: pd.DataFrame, method: str) -> float:
     off = 100 * (rows["truth"] - rows[method]).abs()
     return float(off.groupby(rows["task"]).mean().mean())
-
-
-def _regret(rows: pd.DataFrame) -> float:
-    below = 100 * (rows["best"] - rows["truth"])
-    return float(below.groupby(rows["task"]).mean().mean())
 
 
 def measure_transfer(

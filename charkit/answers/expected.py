@@ -285,15 +285,12 @@ class EstimateAnswer:
         return f"{line}; {verb.format(layer_list(others))}."
 
     def _drove(self) -> list[str]:
-        rows = self._largest()
+        rows = self.contributions
+        rows = rows[rows["points"].abs() >= _SMALL_POINTS].head(_SHOWN_CONTRIBUTIONS)
         if rows.empty:
             return []
         parts = [f"{r.feature}{_value(r.value)} ({r.points:+.1f})" for r in rows.itertuples()]
         return [f"What moved the answer away from chance, in points: {'; '.join(parts)}"]
-
-    def _largest(self) -> pd.DataFrame:
-        rows = self.contributions
-        return rows[rows["points"].abs() >= _SMALL_POINTS].head(_SHOWN_CONTRIBUTIONS)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the answer as JSON can hold it, unknown numbers as None."""

@@ -162,7 +162,12 @@ def gather(
         except CharkitError as error:
             logger.info("%s is left out: %s", source_words(source), error)
             failed.append(Failure(source_words(source), error))
-    alike, odd = _comparable(_named_apart(found))
+    # A name that was there before gets a number.
+    named_apart = [
+        replace(one, name=name, embedding=replace(one.embedding, name=name))
+        for one, name in zip(found, labels([one.name for one in found]), strict=True)
+    ]
+    alike, odd = _comparable(named_apart)
     return alike, [*failed, *odd]
 
 
@@ -242,14 +247,6 @@ def layer_words(layers: Sequence[int]) -> str:
     if list(layers) == list(range(layers[0], layers[-1] + 1)):
         return f"layers {layers[0]}-{layers[-1]}"
     return f"layers {', '.join(map(str, layers))}"
-
-
-def _named_apart(found: Sequence[Gathered]) -> list[Gathered]:
-    """Return them with a number after every name that was there before."""
-    return [
-        replace(one, name=name, embedding=replace(one.embedding, name=name))
-        for one, name in zip(found, labels([one.name for one in found]), strict=True)
-    ]
 
 
 def _comparable(found: Sequence[Gathered]) -> tuple[list[Gathered], list[Failure]]:

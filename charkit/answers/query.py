@@ -244,7 +244,11 @@ def _queried(
     n_classes: int,
     seed: int,
 ) -> Choice:
-    features = _unit(np.concatenate([labelled.reshape(-1, pool.shape[1]), pool]))
+    # Rows of unit length about the common mean; the centre has no direction.
+    features = np.concatenate([labelled.reshape(-1, pool.shape[1]), pool])
+    centred = features.astype(np.float64) - features.mean(0, dtype=np.float64)
+    length = np.linalg.norm(centred, axis=1, keepdims=True)
+    features = np.asarray(centred / np.where(length > 0, length, 1))
     labels = np.concatenate([codes.astype(np.float64), np.full(len(pool), np.nan)])
     kept = np.arange(len(features)) if strategy in BY_HEAD else _distinct(features)
     asked = min(n, int(np.isnan(labels[kept]).sum()))
@@ -309,13 +313,6 @@ def _activeml() -> Any:
             '"charkit[next]", or use --strategy margin or random.'
         ) from None
     return activeml
-
-
-def _unit(features: NDArray[Any]) -> FloatArray:
-    """Return rows of unit length about the common mean; the centre has no direction."""
-    centred = features.astype(np.float64) - features.mean(0, dtype=np.float64)
-    length = np.linalg.norm(centred, axis=1, keepdims=True)
-    return np.asarray(centred / np.where(length > 0, length, 1))
 
 
 FILE = "next_policy.json"

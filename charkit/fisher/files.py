@@ -74,7 +74,9 @@ def load_embedding(path: str | Path) -> TaskEmbedding:
                 f"{about.get('format')!r}. Embed the task again."
             )
         _check_seal(source, about, arrays, advice)
-        facts: dict[str, Any] = {k: _real(v) for k, v in about["facts"].items()}
+        facts: dict[str, Any] = {
+            k: (float("nan") if v is None else v) for k, v in about["facts"].items()
+        }
         slices = tuple(Slice(*entry) for entry in about["slices"])
         return TaskEmbedding(
             values=arrays["values"],
@@ -105,7 +107,3 @@ def _check_seal(
 
 def _plain(value: object) -> object:
     return None if isinstance(value, float) and np.isnan(value) else value
-
-
-def _real(value: object) -> object:
-    return float("nan") if value is None else value

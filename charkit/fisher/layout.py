@@ -301,7 +301,7 @@ class _Builder:
                 continue  # ModernBERT's first layer has no norm before its attention
             kind, wanted = self._wanted(site, module, part)
             for rows in wanted:
-                size = _length(rows)
+                size = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
                 target = Target(rows, slice(self._next, self._next + size))
                 kind.setdefault((layer, site.path), []).append(target)
                 self._next += size
@@ -335,10 +335,6 @@ class _Builder:
             )
             for place in places
         }
-
-
-def _length(rows: Rows) -> int:
-    return rows.stop - rows.start if isinstance(rows, slice) else len(rows)
 
 
 # -- layers whose weights have Fisher information: 1 to L; 0, the embeddings, is none of them -----

@@ -246,16 +246,13 @@ class Tape:
             n_out, call.n_in = module.weight.shape
             cheaper = gram_is_cheaper(inputs.shape[1], n_out=n_out, n_in=call.n_in)
             if cheaper and not self._several:
-                call.kernel = self._shared_gram(inputs)
+                # K; query, key and value read the same tensor and share it.
+                if self._last is None or self._last[0] is not inputs:
+                    self._last = (inputs, gram(inputs.detach()))
+                call.kernel = self._last[1]
             else:
                 call.inputs = inputs.detach()
         return call
-
-    def _shared_gram(self, inputs: Tensor) -> Gram:
-        """Return K; query, key and value read the same tensor and share it."""
-        if self._last is None or self._last[0] is not inputs:
-            self._last = (inputs, gram(inputs.detach()))
-        return self._last[1]
 
     def _arrived(self, call: _Call, gradient: Tensor) -> None:
         if self._several:

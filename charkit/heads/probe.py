@@ -58,13 +58,16 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 "y has one class: expected labels of at least 2 classes, "
                 f"got only {self.classes_[0]!r}"
             )
+        import torch
+
+        torch_type = torch.float64 if rows.dtype == np.float64 else torch.float32
         heads = fit_softmax(
             rows[None],
             codes.astype(np.int64),
             len(self.classes_),
             strengths=self.strengths if self.strength is None else (self.strength,),
             tolerance=self.tolerance,
-            dtype=_torch_type(rows.dtype),
+            dtype=torch_type,
         )
         self.coef_, self.intercept_ = heads.weights[0].numpy(), heads.bias[0].numpy()
         if len(self.classes_) == 2:
@@ -98,9 +101,3 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         codes = (logits > 0).astype(int) if logits.ndim == 1 else logits.argmax(1)
         predicted: NDArray[Any] = self.classes_[codes]
         return predicted
-
-
-def _torch_type(dtype: np.dtype[Any]) -> Any:
-    import torch
-
-    return torch.float64 if dtype == np.float64 else torch.float32

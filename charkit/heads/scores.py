@@ -109,7 +109,10 @@ def classification_scores(
     losses = mean_interval(
         row_log_loss(probabilities, labels), largest=-float(np.log(PROBABILITY_FLOOR)), level=level
     )
-    brier = mean_interval(_row_brier(probabilities, labels), largest=2.0, level=level)
+    squares = np.einsum("bmc,bmc->bm", probabilities, probabilities, dtype=np.float64)
+    own = probabilities[:, np.arange(labels.size), labels].astype(np.float64)
+    row_brier = np.asarray(np.maximum(squares - 2 * own + 1, 0.0))
+    brier = mean_interval(row_brier, largest=2.0, level=level)
     return {
         **_named("accuracy", accuracy, wilson_interval(accuracy, n_rows, level=level)),
         **_named("f1", *_f1_scores(predicted, labels, n_classes, level)),
@@ -286,12 +289,6 @@ def _matthews_scores(
     variance = np.where(no_association, 1 / labels.size, estimate.variance)
     low, high = share_interval((1 + estimate.value) / 2, variance / 4, labels.size, level=level)
     return estimate.value, (2 * low - 1, 2 * high - 1)
-
-
-def _row_brier(probabilities: NDArray[np.floating], labels: IntArray) -> FloatArray:
-    squares = np.einsum("bmc,bmc->bm", probabilities, probabilities, dtype=np.float64)
-    own = probabilities[:, np.arange(labels.size), labels].astype(np.float64)
-    return np.asarray(np.maximum(squares - 2 * own + 1, 0.0))
 
 
 def _checked_labels(labels: IntArray, probabilities: NDArray[np.floating]) -> IntArray:

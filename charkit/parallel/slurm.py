@@ -97,7 +97,11 @@ class Slurm:
         with as_driver((home, *needs.folders[1:])) as driver, _job_folder(home) as folder:
             submitter = _submitter(folder, self.partition, needs)
             array = _Array(function, jobs, needs.n_threads, submitter, driver)
-            n_slots = max(1, _n_cores(self.partition) // needs.n_threads)
+            # Cores of the nodes of a partition that are not down.
+            chosen = () if self.partition is None else ("-p", self.partition)
+            counts = [line.split("/") for line in _ask("sinfo", "-h", "-o", "%C", *chosen).split()]
+            n_cores = sum(int(allocated) + int(idle) for allocated, idle, _, _ in counts)
+            n_slots = max(1, n_cores // needs.n_threads)
             yield from array.run(min(_MOST_TASKS, _TASKS_A_SLOT * n_slots, len(jobs)))
 
 
@@ -108,13 +112,6 @@ def _check_partition(name: str) -> None:
             f"Slurm has no partition {name!r}: expected one of {', '.join(found) or 'none'}. "
             "'sinfo' shows them."
         )
-
-
-def _n_cores(partition: str | None) -> int:
-    """Return how many cores the nodes of a partition have that are not down."""
-    chosen = () if partition is None else ("-p", partition)
-    counts = [line.split("/") for line in _ask("sinfo", "-h", "-o", "%C", *chosen).split()]
-    return sum(int(allocated) + int(idle) for allocated, idle, _, _ in counts)
 
 
 def _ask(*command: str) -> str:

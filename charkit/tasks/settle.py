@@ -281,7 +281,7 @@ class _Labels:
         """Read numbers as training writes them; note names that are hardly different."""
         new = {v for v in set(values) if v is not None} - set(seen)
         new = {v for v in new if str(v) not in seen}
-        amounts = all(is_number(s) for s in seen) and not all(_is_whole(s) for s in seen)
+        amounts = all(is_number(s) for s in seen) and not all(float(s).is_integer() for s in seen)
         if not new or len(seen) > _MOST_SEEN or self.kind == "regression" or amounts:
             return values
         number_of = {float(s): s for s in seen if is_number(s)}
@@ -377,10 +377,6 @@ class _Labels:
             self.notes.append(
                 f"{self._what}: {sum(found.values()):,} rows with {listed} have no label"
             )
-
-
-def _is_whole(value: str) -> bool:
-    return float(value).is_integer()
 
 
 def _is_whole_number(value: Any) -> bool:

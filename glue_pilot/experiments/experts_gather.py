@@ -342,7 +342,9 @@ def _target(
     embeddings, texts = {}, {}
     for n in settings.sizes:
         part = _sample(known.task, n, settings.n_eval)
-        layers = _probe_layers(settings, encoder, n)
+        # The layers of heads: all where probes are compared, else the last.
+        first = 1 if n == settings.n else encoder.n_layers
+        layers = tuple(range(first, encoder.n_layers + 1))
         embeddings[n] = embed_probe(part, encoder, layers, workspace)
         states = encode_to_store(
             encoder, part.train, store=workspace.store, max_length=_probe_length(encoder)
@@ -373,12 +375,6 @@ def _sample(task: Task, n: int, n_eval: int) -> Task:
     drawn = draw_sample(task, n=n, draw=0, n_eval=n_eval)
     assert drawn is not None  # draw 0 always is
     return drawn
-
-
-def _probe_layers(settings: ExpertSettings, encoder: Encoder, n: int) -> tuple[int, ...]:
-    """Return the layers of heads: all where probes are compared, else the last."""
-    first = 1 if n == settings.n else encoder.n_layers
-    return tuple(range(first, encoder.n_layers + 1))
 
 
 def _probe_length(encoder: Encoder) -> int:

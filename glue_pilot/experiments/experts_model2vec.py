@@ -118,7 +118,11 @@ def left_out_distances(
     corpora = np.array(known.corpora)
     names = sorted(set(known.corpora))
     outside = np.stack([corpora != name for name in names])  # (G, n_tasks)
-    basis = _basis(np.concatenate([known.tasks, known.models]))
+    # Orthonormal columns that span the rows of a matrix, (size, rank).
+    _, sizes, right = np.linalg.svd(
+        np.concatenate([known.tasks, known.models]), full_matrices=False
+    )
+    basis = np.asarray(right[sizes > sizes[0] * 1e-10].T)
     points = [torch.from_numpy(x @ basis) for x in (known.tasks, known.models)]
     wanted = torch.from_numpy(soft_labels(known.errors, known.allowed, alpha=alpha))
     allowed = torch.from_numpy(known.allowed)
@@ -207,9 +211,3 @@ def _chosen_penalties(
             loss[a, column] += found[row, ~outside[b]].mean()
             loss[b, column] += found[row, ~outside[a]].mean()
     return torch.tensor(penalties, dtype=torch.float64)[torch.from_numpy(loss.argmin(1))]
-
-
-def _basis(vectors: FloatArray) -> FloatArray:
-    """Return orthonormal columns that span the rows of a matrix, (size, rank)."""
-    _, sizes, right = np.linalg.svd(vectors, full_matrices=False)
-    return np.asarray(right[sizes > sizes[0] * 1e-10].T)

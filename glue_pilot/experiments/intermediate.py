@@ -96,7 +96,8 @@ def rank_scores(score: FloatArray, accuracy: FloatArray) -> dict[str, float]:
         Vu and others 2020 (NDCG, average rank of the best), Poth and others 2021 "What to
         pre-train on?" (regret).
     """
-    relevance = _relevance(accuracy)
+    width = np.ptp(accuracy)
+    relevance = np.asarray((accuracy - accuracy.min()) / width if width else np.ones(len(accuracy)))
     places: FloatArray = np.asarray(pd.Series(score).rank(method="average"), np.float64)
     gains = 1 / np.log2(np.arange(1, len(score) + 1) + 1)
     order = np.argsort(score, kind="stable")
@@ -128,11 +129,6 @@ def _best_of_first(places: FloatArray, accuracy: FloatArray, k: int) -> float:
     share = [comb(len(tied) - 1 - i, drawn - 1) / comb(len(tied), drawn) for i in range(len(tied))]
     floor = sure.max(initial=-np.inf)
     return float(np.maximum(tied, floor) @ np.array(share))
-
-
-def _relevance(accuracy: FloatArray) -> FloatArray:
-    width = np.ptp(accuracy)
-    return np.asarray((accuracy - accuracy.min()) / width if width else np.ones(len(accuracy)))
 
 
 def _ratio(gained: float, relevance: FloatArray) -> float:

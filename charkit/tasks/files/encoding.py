@@ -174,7 +174,8 @@ def _by_bytes(high: bytes) -> str | None:
 def _east_asian(raw: bytes) -> str | None:
     """Return the encoding that gives the most frequent kinds of characters, if one fits."""
     scores = {}
-    begin = max(0, _first_high(raw) - 200)
+    found = _HIGH_RUN.search(raw)
+    begin = max(0, (found.start() if found else 0) - 200)
     sample = raw[begin : begin + 60_000]
     sample = sample[sample.find(b"\n") + 1 if begin else 0 : sample.rfind(b"\n") + 1 or None]
     for codec, name in _MANY_BYTES.items():
@@ -187,11 +188,6 @@ def _east_asian(raw: bytes) -> str | None:
             scores[name] = sum(_frequency(c, name) for c in beyond) / len(beyond)
     best = max(scores, key=lambda name: scores[name], default=None)
     return best if best is not None and scores[best] > 0.5 else None
-
-
-def _first_high(raw: bytes) -> int:
-    found = _HIGH_RUN.search(raw)
-    return found.start() if found else 0
 
 
 def _frequency(c: str, name: str) -> float:

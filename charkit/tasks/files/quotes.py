@@ -86,7 +86,8 @@ def _usual_values(grid: Grid) -> list[_Usual]:
 
 def _holds_rows(span: Span, usual: list[_Usual], width: int, delimiter: str) -> bool:
     lines = [line.split(delimiter) for line in span.lines]
-    opened = _opened_in(span.lines[0], delimiter)
+    # The column whose field begins in this line and does not end in it.
+    opened = max(0, len(next(csv.reader([span.lines[0]], delimiter=delimiter), [])) - 1)
     inner = [fields for fields, line in zip(lines, span.lines, strict=True) if line][1:-1]
     fits = [fields for fields in inner if len(fields) == width]
 
@@ -108,11 +109,6 @@ def _end_empty(lines: list[list[str]], usual: list[_Usual]) -> bool:
     """Return whether lines end as rows do of which most have no label yet."""
     last = usual[-1]
     return last.often_empty and all(not f[-1].strip() or last.fits(f[-1]) for f in lines)
-
-
-def _opened_in(line: str, delimiter: str) -> int:
-    """Return the column whose field begins in this line and does not end in it."""
-    return max(0, len(next(csv.reader([line], delimiter=delimiter), [])) - 1)
 
 
 def is_written_plainly(grid: Grid) -> bool:

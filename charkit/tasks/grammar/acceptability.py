@@ -35,10 +35,6 @@ _PLACES = phrases(
 )
 
 
-def _plural(noun: str) -> str:
-    return noun + "s"
-
-
 def _present(verb: str, *, singular: bool) -> str:
     if not singular:
         return verb
@@ -49,7 +45,7 @@ def _clause(dice: Dice, fault: str) -> str:
     """Return a clause with at most one fault."""
     singular = dice.chance(0.5)
     adjective, person = dice.pick(_ADJECTIVES), dice.pick(_PEOPLE)
-    noun = person if singular else _plural(person)
+    noun = person if singular else person + "s"
     determiner = dice.pick(("this", "that")) if singular else dice.pick(("these", "those"))
     verb = _present(dice.pick(_VERBS), singular=singular != (fault == "agreement"))
     thing, place = dice.pick(_THINGS), dice.pick(_PLACES)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from charkit.answers.embed import embed_to_store
+from charkit.answers.embed import embed_cached
 from charkit.config import Progress, no_progress
 from charkit.encoders import Encoder
 from charkit.errors import DataError, UnknownNameError, UsageError
@@ -143,14 +143,14 @@ def embed_labelling(
 ) -> Relabelled:
     """Embed texts under one labelling; ``named`` are base, labelling, n and draw."""
     base, labelling, n, draw = named
-    embeddings = embed_to_store(
+    embeddings = embed_cached(
         task,
         encoder,
         head_layers=study.heads_at(n, encoder.n_layers),
         options=study.options,
         store=store,
         name=f"{base}: {labelling}, draw {draw}",
-    )
+    ).embeddings
     return Relabelled(base, labelling, n, draw, embeddings, task.train.text_fingerprint)
 
 

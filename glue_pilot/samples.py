@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from charkit.answers.embed import embed_kept
+from charkit.answers.embed import embed_cached
 from charkit.answers.fitted import HeadFigures, heads_to_store
 from charkit.config import Progress, content_hash, no_progress
 from charkit.encoders import Encoder, LayerStates, encode_to_store
@@ -316,7 +316,7 @@ def embed_sample(
 ) -> Sample:
     """Embed one sample under heads at every layer, or at the last where it is large."""
     layers = study.heads_at(n, encoder.n_layers)
-    kept = embed_kept(
+    kept = embed_cached(
         task, encoder, head_layers=layers, options=study.options, store=store, name=known.task.name
     )
     scores = _scores(task, encoder, layers, study.max_length, store)

@@ -131,7 +131,7 @@ def check_cache_layer(cache_layer: int | None, lowest: int, *, n_layers: int) ->
         )
 
 
-__all__ = ["KeptEmbeddings", "embed_kept", "embed_task", "embed_to_store", "fit_heads"]
+__all__ = ["KeptEmbeddings", "embed_cached", "embed_task", "fit_heads"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,7 +273,7 @@ def _fitted(
     )
 
 
-def embed_to_store(
+def embed_cached(
     task: Task,
     encoder: Encoder,
     *,
@@ -285,7 +285,7 @@ def embed_to_store(
     store: Store | None = None,
     name: str | None = None,
     progress: Progress = no_progress,
-) -> dict[int, TaskEmbedding]:
+) -> KeptEmbeddings:
     """Embed a task as `embed_task` does, once: a second call reads the result from the store.
 
     Args:
@@ -305,7 +305,7 @@ def embed_to_store(
         progress: Called as ``progress(stage, done, total)``.
 
     Returns:
-        Layer of the head, 1 to L -> the embedding.
+        The embeddings by layer of the head, their key, and the metrics of the heads.
 
     Raises:
         UsageError: An argument is out of range.
@@ -313,34 +313,6 @@ def embed_to_store(
         RefusalError: A variational search has not converged; the fit is attached.
         MissingError: The store cannot be written.
     """
-    return embed_kept(
-        task,
-        encoder,
-        head_layers=head_layers,
-        split=split,
-        options=options,
-        strengths=strengths,
-        cache_layer=cache_layer,
-        store=store,
-        name=name,
-        progress=progress,
-    ).embeddings
-
-
-def embed_kept(
-    task: Task,
-    encoder: Encoder,
-    *,
-    head_layers: Sequence[int] = (-1,),
-    split: Split | None = None,
-    options: Options = DEFAULT_OPTIONS,
-    strengths: Sequence[float] | None = None,
-    cache_layer: int | None = None,
-    store: Store | None = None,
-    name: str | None = None,
-    progress: Progress = no_progress,
-) -> KeptEmbeddings:
-    """Embed as `embed_to_store` does; return the key and the figures of the heads as well."""
     store = store or Store()
     split = task.train if split is None else split
     config = embeddings_config(

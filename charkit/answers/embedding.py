@@ -17,7 +17,7 @@ from charkit.answers.embed import (
     KeptEmbeddings,
     Options,
     check_cache_layer,
-    embed_kept,
+    embed_cached,
     embeddings_config,
 )
 from charkit.answers.embedded import EmbeddedTask
@@ -164,7 +164,7 @@ class EmbedPlan:
 
     def _kept(self, split: Split, part: str, progress: Progress) -> KeptEmbeddings:
         name = self.task.name if part == "train" else f"{self.task.name} ({part})"
-        return embed_kept(
+        return embed_cached(
             self.task,
             self.encoder,
             head_layers=self.head_layers,

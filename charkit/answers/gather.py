@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from charkit.answers.embed import embed_kept
+from charkit.answers.embed import embed_cached
 from charkit.config import Progress, no_progress, staged_by
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.load import EncoderChoice, loaded
@@ -192,7 +192,7 @@ def embed_one(
         DataError: The task has no labels, or too few classes.
     """
     sample = sample_task(task, min(sampling.n, len(task.train)), seed=sampling.seed)
-    kept = embed_kept(
+    kept = embed_cached(
         sample,
         encoder,
         head_layers=(sampling.head_layer,),

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from charkit.answers.embed import embed_kept
+from charkit.answers.embed import embed_cached
 from charkit.answers.fitted import heads_to_store
 from charkit.encoders import Encoder, encode_to_store, load_encoder
 from charkit.errors import UsageError
@@ -196,7 +196,7 @@ def _embedded(
 
     def embed(part: Split) -> TaskEmbedding:
         rows = range(min(settings.n_embedded, len(part)))
-        kept = embed_kept(
+        kept = embed_cached(
             shift.task,
             encoder,
             head_layers=(encoder.n_layers,),

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from charkit.answers.embed import embed_kept
+from charkit.answers.embed import embed_cached
 from charkit.cached import cached
 from charkit.durable import write_whole
 from charkit.encoders import Encoder, LayerStates, encode, encode_to_store, load_encoder
@@ -360,7 +360,7 @@ def embed_probe(
     options = FisherOptions(
         estimator="sketch", max_length=_probe_length(probe), pooling="cls" if cls else "mean"
     )
-    kept = embed_kept(
+    kept = embed_cached(
         sample, probe, head_layers=layers, options=options, store=workspace.store, name=sample.name
     )
     return kept.embeddings

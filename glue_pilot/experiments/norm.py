@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from charkit.answers.embed import embed_kept
+from charkit.answers.embed import embed_cached
 from charkit.encoders import Encoder, load_encoder
 from charkit.errors import UsageError
 from glue_pilot import figures
@@ -181,7 +181,7 @@ def one_head_rows(
     last, rows = encoder.n_layers, []
     for done, sample in enumerate(chosen):
         workspace.progress("one head", done, len(chosen))
-        kept = embed_kept(
+        kept = embed_cached(
             sample.task,
             encoder,
             head_layers=study.heads_at(n_large, last),

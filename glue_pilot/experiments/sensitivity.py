@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from charkit.answers.embed import embed_kept
+from charkit.answers.embed import embed_cached
 from charkit.encoders import Encoder, load_encoder
 from charkit.errors import UsageError
 from charkit.fisher import FisherOptions, TaskEmbedding
@@ -179,7 +179,7 @@ def _embedded(
             )  # fmt: skip
         else:
             strengths = None if setting.penalty is None else (setting.penalty / settings.n,)
-            yield embed_kept(
+            yield embed_cached(
                 sample, encoder, options=options, strengths=strengths, store=store, name=name
             ).embeddings[last]
 

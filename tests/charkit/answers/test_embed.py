@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from charkit.answers.embed import embed_kept, embed_task, embed_to_store, fit_heads
+from charkit.answers.embed import embed_cached, embed_task, fit_heads
 from charkit.encoders import encode, load_encoder
 from charkit.errors import DataError, UsageError
 from charkit.fisher import FisherOptions, cache_states, fisher_embedding, make_head
@@ -115,13 +115,13 @@ def test_given_heads_are_used(encoder):
 def test_the_store_keeps_embeddings_and_their_heads(encoder, tmp_store, monkeypatch):
     task = task_of()
     plain = embed_task(task, encoder, head_layers=(1, -1))
-    first = embed_kept(task, encoder, head_layers=(1, -1), store=tmp_store)
+    first = embed_cached(task, encoder, head_layers=(1, -1), store=tmp_store)
     assert not first.found
     assert list(first.embeddings) == [1, 2]
     np.testing.assert_allclose(first.embeddings[2].values, plain[2].values, rtol=1e-4)
     monkeypatch.setattr("charkit.answers.embed.fisher_embeddings", None)
     monkeypatch.setattr("charkit.answers.embed.heads_to_store", None)
-    again = embed_kept(task, encoder, head_layers=(2, 1), store=tmp_store, name="other")
+    again = embed_cached(task, encoder, head_layers=(2, 1), store=tmp_store, name="other")
     assert again.found
     assert again.key == first.key
     assert again.embeddings[1].name == "other"
@@ -137,7 +137,7 @@ def test_what_determines_the_result_is_in_the_key(encoder, tmp_store):
     task = task_of()
 
     def key(task=task, head_layers=(2,), strengths=None, split=None, **options):
-        return embed_kept(
+        return embed_cached(
             task, encoder, head_layers=head_layers, strengths=strengths, split=split,
             options=FisherOptions(**options), store=tmp_store,
         ).key  # fmt: skip
@@ -164,9 +164,9 @@ def test_what_determines_the_result_is_in_the_key(encoder, tmp_store):
 
 def test_another_sample_is_embedded_under_the_stored_heads(encoder, tmp_store, monkeypatch):
     task = task_of()
-    trained = embed_kept(task, encoder, store=tmp_store)
+    trained = embed_cached(task, encoder, store=tmp_store)
     monkeypatch.setattr("charkit.answers.fitted.fit_heads_with_figures", None)
-    found = embed_kept(task, encoder, split=task.evaluation, store=tmp_store, cache_layer=0)
+    found = embed_cached(task, encoder, split=task.evaluation, store=tmp_store, cache_layer=0)
     assert found.embeddings[2].head_fingerprint == trained.embeddings[2].head_fingerprint
     assert found.heads == trained.heads
     assert found.embeddings[2].n_samples == len(task.evaluation)
@@ -183,26 +183,26 @@ def test_nothing_is_kept_of_what_is_refused(encoder, tmp_store):
         {"options": FisherOptions(estimator="exactly")},
     ):
         with pytest.raises(UsageError):
-            embed_to_store(task, encoder, store=tmp_store, **wrong)
+            embed_cached(task, encoder, store=tmp_store, **wrong)
     assert tmp_store.entries() == []
 
 
 def test_damaged_embeddings_are_made_again(encoder, tmp_store):
     task = task_of()
-    first = embed_kept(task, encoder, store=tmp_store)
+    first = embed_cached(task, encoder, store=tmp_store)
     file = tmp_store.find("fisher", first.key) / "head-002.safetensors"
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(data)
     assert len(tmp_store.verify()) == 1
-    again = embed_kept(task, encoder, store=tmp_store)
+    again = embed_cached(task, encoder, store=tmp_store)
     assert not again.found
     np.testing.assert_array_equal(again.embeddings[2].values, first.embeddings[2].values)
 
 
 def test_the_score_of_a_head_is_that_of_texts_left_out(encoder, tmp_store):
     task = task_of()
-    figures = embed_kept(task, encoder, store=tmp_store).heads[2]
+    figures = embed_cached(task, encoder, store=tmp_store).heads[2]
     assert figures.converged
     assert figures.left_out_loss > 0
     assert 0 <= figures.score <= 1
@@ -211,11 +211,11 @@ def test_the_score_of_a_head_is_that_of_texts_left_out(encoder, tmp_store):
         "noise", "classification", Split(TEXTS * 4, labels=rng.integers(0, 2, 4 * len(TEXTS))),
         class_names=("a", "b"),
     )  # fmt: skip
-    assert embed_kept(noise, encoder, store=tmp_store).heads[2].score < 0.7
-    real = embed_kept(task_of("regression"), encoder, store=tmp_store).heads[2]
+    assert embed_cached(noise, encoder, store=tmp_store).heads[2].score < 0.7
+    real = embed_cached(task_of("regression"), encoder, store=tmp_store).heads[2]
     assert real.score <= 1
     lonely = Task("two", "classification", Split(TEXTS[:2], labels=[0, 1]), class_names="ab")
-    assert np.isnan(embed_kept(lonely, encoder, store=tmp_store).heads[2].score)
+    assert np.isnan(embed_cached(lonely, encoder, store=tmp_store).heads[2].score)
 
 
 def test_a_smaller_sample_is_the_beginning_of_a_larger_one():
@@ -234,17 +234,21 @@ def test_a_smaller_sample_is_the_beginning_of_a_larger_one():
 def test_cached_layers_are_taken_up(encoder, tmp_store, monkeypatch):
     task, options = task_of(), FisherOptions(layers=(2,))
     plain = embed_task(task, encoder, options=options)[2]
-    kept = embed_to_store(task, encoder, options=options, cache_layer=1, store=tmp_store)[2]
+    kept = embed_cached(task, encoder, options=options, cache_layer=1, store=tmp_store).embeddings[
+        2
+    ]
     np.testing.assert_allclose(kept.values, plain.values, rtol=1e-4)
     assert {e.kind for e in tmp_store.entries()} >= {"token_states"}
     monkeypatch.setattr("charkit.answers.token_cache.cache_states", None)
     other = task_of(n_classes=2)
-    again = embed_to_store(other, encoder, options=options, cache_layer=-2, store=tmp_store)[2]
+    again = embed_cached(
+        other, encoder, options=options, cache_layer=-2, store=tmp_store
+    ).embeddings[2]
     plain = embed_task(other, encoder, options=options)[2]
     np.testing.assert_allclose(again.values, plain.values, rtol=1e-4)
     assert tmp_store.verify() == []
     with pytest.raises(UsageError, match="cache_layer is too high"):
-        embed_to_store(task, encoder, options=options, cache_layer=2, store=tmp_store)
+        embed_cached(task, encoder, options=options, cache_layer=2, store=tmp_store)
 
 
 def test_pairs_are_cached_with_their_segments(encoder, tmp_store):
@@ -252,5 +256,5 @@ def test_pairs_are_cached_with_their_segments(encoder, tmp_store):
     pairs = Split(TEXTS, pairs=TEXTS[::-1], labels=labels)
     task = Task("pairs", "classification", pairs, class_names="ab")
     plain = embed_task(task, encoder)[2]
-    kept = embed_to_store(task, encoder, cache_layer=0, store=tmp_store)[2]
+    kept = embed_cached(task, encoder, cache_layer=0, store=tmp_store).embeddings[2]
     np.testing.assert_allclose(kept.values, plain.values, rtol=1e-4)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import charkit
-from charkit.answers.embed import embed_kept, embed_task
+from charkit.answers.embed import embed_cached, embed_task
 from charkit.answers.embedding import choose_options
 from charkit.answers.variational_fits import FitFigures
 from charkit.encoders import load_encoder
@@ -63,7 +63,7 @@ def test_it_is_kept_with_its_figures(task, encoder, tmp_store, tmp_path):
 
 
 def test_it_is_the_fit_under_the_tasks_head(task, encoder, tmp_store):
-    kept = embed_kept(task, encoder, head_layers=(1, 2), options=OPTIONS, store=tmp_store)
+    kept = embed_cached(task, encoder, head_layers=(1, 2), options=OPTIONS, store=tmp_store)
     plain = embed_task(task, encoder, head_layers=(1, 2), options=OPTIONS, store=tmp_store)
     assert kept.embeddings[1].layers == (1,)
     assert kept.embeddings[2].layers == (1, 2)
@@ -86,7 +86,7 @@ def test_it_is_not_mixed_with_other_estimators(task, encoder, tmp_store):
 def test_what_determines_the_result_is_in_the_key(task, encoder, tmp_store):
     def key(**changes):
         chosen = replace(OPTIONS, layers=(2,), **changes)
-        return embed_kept(task, encoder, options=chosen, store=tmp_store).key
+        return embed_cached(task, encoder, options=chosen, store=tmp_store).key
 
     keys = [key(), key(beta=1e-7), key(n_steps=5), key(seed=1), key(token_budget=300)]
     assert len(set(keys)) == len(keys)
@@ -148,4 +148,4 @@ def test_labels_are_read_by_one_gradient_alone(task, encoder, tmp_store):
     given = replace(OPTIONS, gradient="given", layers=(2,), n_steps=2)
     unlabelled = charkit.Split(task.train.texts)
     with pytest.raises(DataError, match="needs labels"):
-        embed_kept(task, encoder, split=unlabelled, options=given, store=tmp_store)
+        embed_cached(task, encoder, split=unlabelled, options=given, store=tmp_store)

@@ -89,8 +89,12 @@ MEASURED = {
 """Files of benchmarks/results in the page's order -> heading, make target."""
 
 
+WITH_LIMITS = frozenset({"estimate", "scale"})
+"""Files whose figures without a bar say what the machine itself allows."""
+
+
 def benchmarks_page() -> str:
-    """Return the page of all figures of benchmarks/results that have a bar."""
+    """Return the page of all figures of benchmarks/results that have a bar, or are a limit."""
     lines = [
         "# Benchmarks",
         "",
@@ -101,12 +105,14 @@ def benchmarks_page() -> str:
         "  measured in the same run. A floor is what the encoder's own forward and backward passes cost.",
         "- *Ratio*: ours divided by the peer's.",
         "- Seconds depend on the machine. Ratios depend on it less.",
+        "- A row without a bar says what the machine itself allows.",
         "",
     ]
     places = {p.stem: p for p in (ROOT / "benchmarks" / "results").glob("*.json")}
     for stem in sorted(places, key=lambda s: (list(MEASURED).index(s) if s in MEASURED else 99, s)):
         found = json.loads(places[stem].read_text(encoding="utf-8"))
-        if rows := [_figure_row(f, stem) for f in found["figures"] if f["bar"] is not None]:
+        shown = [f for f in found["figures"] if f["bar"] is not None or stem in WITH_LIMITS]
+        if rows := [_figure_row(f, stem) for f in shown]:
             heading, target = MEASURED.get(stem, (stem, "bench"))
             lines += [f"## {heading}", "", measured_on(found["environment"], target), ""]
             lines += [
@@ -121,7 +127,7 @@ def _figure_row(figure: dict[str, Any], stem: str) -> str:
     cells = [_number(figure[name]) for name in ("value", "baseline", "ratio", "bar")]
     name = figure["name"].removeprefix(f"{stem}: ")
     value = f"{cells[0]} {figure['unit']}".rstrip()
-    holds = "yes" if figure["holds"] else "**no**"
+    holds = {None: "", True: "yes", False: "**no**"}[figure["holds"]]
     return f"| {name} | {value} | {' | '.join(cells[1:])} | {holds} |"
 
 

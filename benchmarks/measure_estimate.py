@@ -87,7 +87,7 @@ def main() -> None:
     import_s = processor_of_imports()
     figures = [
         *measure(given.tasks, smoke=given.smoke),
-        figure("importing torch, transformers and pandas alone", import_s, "s"),
+        figure("only importing torch, transformers and pandas", import_s, "s"),
     ]
     print_table(figures)
     if not given.smoke:

@@ -15,9 +15,14 @@ from charkit.cli.show import Output, progress_shown, ready_folder, reported
 from charkit.config import content_hash, people_name
 from charkit.escape import harmless
 from charkit.parallel import Shard
-from glue_pilot.experiment_commands import experiment
-from glue_pilot.learner_commands import learners
-from glue_pilot.study_commands import ManyTasks, encoder_study, evaluate_study, quality_study
+from glue_pilot.study_commands import (
+    ManyTasks,
+    encoder_study,
+    evaluate_study,
+    experiment,
+    learners,
+    quality_study,
+)
 from glue_pilot.tuned_command import metadata_tuned
 
 if TYPE_CHECKING:

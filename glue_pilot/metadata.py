@@ -44,6 +44,7 @@ from glue_pilot.pilots import (
     pilots_of,
     run_evidence,
     run_fisher,
+    work_config,
 )
 from glue_pilot.variants import Variant, has_two_classes
 from metamodel.schema import check_evidence, check_outcomes
@@ -76,16 +77,14 @@ class TruthWork:
     @property
     def config(self) -> dict[str, Any]:
         """What determines the outcomes; its `content_hash` is their key in the store."""
-        return {
-            "kind": TRUTH_KIND,
-            "format": _FORMAT,
-            "task": self.base.task,
-            "corpus": self.base.corpus,
-            "variant": self.variant.fingerprint,
-            "train_states": self.base.train_states,
-            "evaluation_states": self.base.evaluation_states,
-            "cells": [list(cell) for cell in self.cells],
-        }
+        return work_config(
+            TRUTH_KIND,
+            _FORMAT,
+            self.base,
+            self.variant,
+            evaluation_states=self.base.evaluation_states,
+            cells=[list(cell) for cell in self.cells],
+        )
 
     @property
     def cost(self) -> float:

@@ -144,6 +144,21 @@ def by_draw(pilots: Iterable[Pilot]) -> list[tuple[Pilot, ...]]:
     return [tuple(draws[seed]) for seed in sorted(draws)]
 
 
+def work_config(
+    kind: str, version: int, base: Base, variant: Variant | BlindVariant, **more: Any
+) -> dict[str, Any]:
+    """Return what determines an entry on a variant: its texts and states, and `more`."""
+    return {
+        "kind": kind,
+        "format": version,
+        "task": base.task,
+        "corpus": base.corpus,
+        "variant": variant.fingerprint,
+        "train_states": base.train_states,
+        **more,
+    }
+
+
 FISHER_KIND = "metadata_fisher"
 _FISHER_FORMAT = 1
 
@@ -173,17 +188,15 @@ class FisherWork:
     @property
     def config(self) -> dict[str, Any]:
         """What determines the embeddings; its `content_hash` is their key in the store."""
-        return {
-            "kind": FISHER_KIND,
-            "format": _FISHER_FORMAT,
-            "task": self.base.task,
-            "corpus": self.base.corpus,
-            "variant": self.variant.fingerprint,
-            "train_states": self.base.train_states,
-            "pilots": [[p.n0, p.seed] for p in self.pilots],
-            "n_texts": self.study.n_fisher,
-            "max_length": self.study.fisher_max_length,
-        }
+        return work_config(
+            FISHER_KIND,
+            _FISHER_FORMAT,
+            self.base,
+            self.variant,
+            pilots=[[p.n0, p.seed] for p in self.pilots],
+            n_texts=self.study.n_fisher,
+            max_length=self.study.fisher_max_length,
+        )
 
 
 def fisher_work(
@@ -307,19 +320,17 @@ class EvidenceWork:
     def config(self) -> dict[str, Any]:
         """What determines the evidence; its `content_hash` is its key in the store."""
         library = _library(self.encoder_fingerprint)
-        return {
-            "kind": EVIDENCE_KIND,
-            "format": _FORMAT,
-            "task": self.base.task,
-            "corpus": self.base.corpus,
-            "variant": self.variant.fingerprint,
-            "train_states": self.base.train_states,
-            "evaluation_states": self.base.evaluation_states,
-            "random_states": self.base.random_states,
-            "pilots": [[p.n0, p.seed] for p in self.pilots],
-            "embeddings": self.embeddings,
-            "library": None if library is None else _hash_of(library.name),
-        }
+        return work_config(
+            EVIDENCE_KIND,
+            _FORMAT,
+            self.base,
+            self.variant,
+            evaluation_states=self.base.evaluation_states,
+            random_states=self.base.random_states,
+            pilots=[[p.n0, p.seed] for p in self.pilots],
+            embeddings=self.embeddings,
+            library=None if library is None else _hash_of(library.name),
+        )
 
 
 def run_evidence(work: EvidenceWork) -> str:

@@ -1,16 +1,21 @@
-"""Studies of answers: ``python -m glue_pilot quality-study|evaluate-study|encoder-study``."""
+"""``python -m glue_pilot quality-study|evaluate-study|encoder-study|experiment|learners``."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from charkit.cli import options as o
-from charkit.cli.show import progress_shown, ready_folder, reported
+from charkit.cli.show import Output, progress_shown, ready_folder, reported
 from charkit.escape import harmless
+
+NAMES_HELP = "Names of experiments, or 'all'."
+GRID_HELP = "Several values, one run each: 'n=128;512'. Several options: every combination."
+OUTCOMES = "learner_outcomes.parquet"
 
 Study = Annotated[Path, typer.Argument(help="A study, such as glue_pilot/quality.toml.")]
 ManyTasks = Annotated[
@@ -42,9 +47,7 @@ def quality_study(
         cases = all_cases(spec, load_sources(spec, tasks, store, progress=progress))
         measured = measure_each(cases, measure, store, progress=progress)
     lines, written = write_quality_study(cases, measured, spec, out)
-    for line in lines:
-        typer.echo(harmless(line))
-    output.note(f"{len(cases)} cases; {len(written)} files")
+    _finish(output, lines, f"{len(cases)} cases; {len(written)} files")
 
 
 @reported
@@ -93,9 +96,7 @@ def encoder_study(
     with progress_shown(output) as progress:
         measured = measure_each(cases, measure, store, progress=progress)
     lines, written = write_encoder_study(cases, measured, spec, out)
-    for line in lines:
-        typer.echo(harmless(line))
-    output.note(f"{len(cases)} cases; {len(written)} files")
+    _finish(output, lines, f"{len(cases)} cases; {len(written)} files")
 
 
 @reported
@@ -130,6 +131,106 @@ def evaluate_study(
         rows = simulate(cases, measured, spec.budgets, spec.n_draws, progress=progress)
     found, floor = figures(rows), floor_of(cases, measured, 30)
     written = write_evaluate_study(rows, found, floor, spec, out)
-    for line in findings(found, floor):
+    seconds = time.monotonic() - begun
+    note = f"{len(cases)} cases in {seconds:.0f} s; {len(written)} files"
+    _finish(output, findings(found, floor), note)
+
+
+def _finish(output: Output, lines: Iterable[str], note: str) -> None:
+    """Print what a study found, and note its size."""
+    for line in lines:
         typer.echo(harmless(line))
-    output.note(f"{len(cases)} cases in {time.monotonic() - begun:.0f} s; {len(written)} files")
+    output.note(note)
+
+
+@reported
+def experiment(
+    names: Annotated[list[str], typer.Argument(help=NAMES_HELP)],
+    study: Annotated[Path, typer.Option("--study", help="Settings, a table an experiment.")] = Path(
+        __file__
+    ).parent
+    / "experiments.toml",
+    tasks: ManyTasks = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting: 'n=256', 'tasks=mr,subj'. May be repeated."),
+    ] = None,
+    over: Annotated[list[str] | None, typer.Option("--over", help=GRID_HELP)] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder of results.")] = Path("results"),
+    cache_dir: o.CacheDir = None,
+    quiet: o.Quiet = False,
+) -> None:
+    """Run experiments: each writes a table, figures and a finding; a stopped run goes on.
+
+    With --over, the runs' numbers are compared.
+    """
+    output = o.output_of("table", quiet, verbose=False, log_file=None)
+    from charkit.store import Store
+    from glue_pilot.config import parse_change, parse_grid, read_toml, variants
+    from glue_pilot.experiments.base import (
+        NAMES,
+        Workspace,
+        load_experiment,
+        run_experiment,
+        side_by_side,
+    )
+
+    chosen = [load_experiment(name) for name in (NAMES if names == ["all"] else names)]
+    planned = []
+    for one in chosen:
+        given = dict(parse_change(one.settings, change) for change in changes or ())
+        settings = read_toml(study, one.settings, table=one.name, changes=given)
+        grid = [parse_grid(one.settings, text) for text in over or ()]
+        planned.append((one, list(variants(settings, grid))))
+    ready_folder(out)
+    store = o.store_at(cache_dir) or Store()
+    for one, runs in planned:
+        done = []
+        for changed, settings in runs:
+            with progress_shown(output) as progress:
+                workspace = Workspace(store, root=tasks, tables=out, progress=progress)
+                done.append(run_experiment(one, settings, workspace, out=out, changed=changed))
+            typer.echo(harmless(f"{one.question} {done[-1].seconds:.0f} s: {done[-1].files[0]}"))
+            typer.echo(harmless(done[-1].found.text))
+        if len(done) > 1:
+            rows = side_by_side(done).to_dict("records")
+            output.rows([{str(k): v for k, v in row.items()} for row in rows], key="runs", extra={})
+
+
+@reported
+def learners(
+    tables: Annotated[
+        list[Path],
+        typer.Option("--tables", help="Folder of a meta-dataset; several, one an encoder."),
+    ],
+    outcomes: Annotated[
+        Path | None,
+        typer.Option("--outcomes", help="What learners reached. Default: what is shipped."),
+    ] = None,
+    name: Annotated[str, typer.Option("--name", help="Of the tables' files.")] = "metadata",
+    settings: Annotated[
+        Path | None, typer.Option("--settings", help="Folder of settings.json.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder of results.")] = Path("results"),
+    ship: Annotated[bool, typer.Option("--ship", help="Write what comes with the package.")] = (
+        False
+    ),
+    quiet: o.Quiet = False,
+) -> None:
+    """Fit what ways of training add to a linear head, and judge it on corpora left out."""
+    output = o.output_of("table", quiet, verbose=False, log_file=None)
+    from glue_pilot.metamodel_study import read_metadata, read_settings, write_learners
+    from metamodel.predict import SHIPPED
+
+    ready_folder(out)
+    data = read_metadata(tables, name)
+    with progress_shown(output) as progress:
+        place, rows = write_learners(
+            data,
+            outcomes or SHIPPED / OUTCOMES,
+            read_settings(settings or SHIPPED),
+            SHIPPED if ship else out,
+            progress,
+        )
+    output.rows(rows, key="learners", extra={})
+    output.note(f"wrote {harmless(str(place))}")

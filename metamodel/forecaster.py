@@ -164,7 +164,14 @@ def fit_band(
         expected[out] = spread.predict(features[out], mean[out])
     scores = errors / expected
     spread = fit_spread(features, mean, errors, groups)
-    return Band(spread, _threshold(np.abs(scores), groups), _quantiles(scores, groups))
+    # Quantiles of scores, every group weighing alike.
+    _, codes = np.unique(groups, return_inverse=True)
+    weights = 1 / np.bincount(codes)[codes]
+    order = scores.argsort(kind="stable")
+    mass = (weights[order].cumsum() - weights[order] / 2) / weights.sum()
+    steps = (np.arange(_N_QUANTILES) + 0.5) / _N_QUANTILES
+    quantiles = np.asarray(np.interp(steps, mass, scores[order]))
+    return Band(spread, _threshold(np.abs(scores), groups), quantiles)
 
 
 def _threshold(scores: FloatArray, groups: NDArray[np.str_]) -> float:
@@ -174,16 +181,6 @@ def _threshold(scores: FloatArray, groups: NDArray[np.str_]) -> float:
         group_threshold(scores, groups, level=LEVEL, share=TASK_SHARE),
     )
     return float(predicted) if np.isfinite(predicted) else float(scores.max())
-
-
-def _quantiles(scores: FloatArray, groups: NDArray[np.str_]) -> FloatArray:
-    """Return quantiles of scores, every group weighing alike."""
-    _, codes = np.unique(groups, return_inverse=True)
-    weights = 1 / np.bincount(codes)[codes]
-    order = scores.argsort(kind="stable")
-    mass = (weights[order].cumsum() - weights[order] / 2) / weights.sum()
-    steps = (np.arange(_N_QUANTILES) + 0.5) / _N_QUANTILES
-    return np.asarray(np.interp(steps, mass, scores[order]))
 
 
 def _read(features: pd.DataFrame, mean: FloatArray) -> pd.DataFrame:

@@ -73,13 +73,19 @@ def under_other_encoders(model: Metamodel, transfer: Transfer) -> Metamodel:
         model: A metamodel.
         transfer: What was measured with it.
     """
+    ranges = {
+        name: (min(low, transfer.ranges[name][0]), max(high, transfer.ranges[name][1]))
+        if name in transfer.ranges
+        else (low, high)
+        for name, (low, high) in model.seen.ranges.items()
+    }
     return replace(
         model,
         labelled=widened(model.labelled, transfer.widening),
         textless=widened(model.textless, transfer.widening),
         unlabelled=widened(model.unlabelled, transfer.widening),
         evaluation=widened(model.evaluation, transfer.widening),
-        seen=_both(model.seen, transfer.ranges),
+        seen=Seen(ranges),
     )
 
 
@@ -88,14 +94,6 @@ def widened(forecaster: Forecaster, factor: float) -> Forecaster:
     band = forecaster.band
     spread = replace(band.spread, scale=factor * band.spread.scale)
     return replace(forecaster, band=replace(band, spread=spread))
-
-
-def _both(seen: Seen, more: dict[str, tuple[float, float]]) -> Seen:
-    ranges = {
-        name: (min(low, more[name][0]), max(high, more[name][1])) if name in more else (low, high)
-        for name, (low, high) in seen.ranges.items()
-    }
-    return Seen(ranges)
 
 
 def comparable(evidence: pd.DataFrame) -> pd.DataFrame:
@@ -163,21 +161,18 @@ def needed_widening(others: pd.DataFrame, known: pd.DataFrame) -> float:
 
 
 def _quantile(table: pd.DataFrame) -> float:
-    return _weighted_quantile(_scores(table), table["task"].to_numpy(object))
+    scores = _scores(table)
+    codes = pd.factorize(table["task"].to_numpy(object))[0]
+    weights = 1 / np.bincount(codes)[codes]
+    order = scores.argsort(kind="stable")
+    mass = weights[order].cumsum() / weights.sum()
+    return float(scores[order][int(np.searchsorted(mass, LEVEL - 1e-12))])
 
 
 def _scores(table: pd.DataFrame) -> FloatArray:
     off = table["truth"] - table["mean"]
     reach = table["above"].where(off > 0, table["below"])
     return np.asarray(off.abs() / reach.clip(lower=_LEAST), np.float64)
-
-
-def _weighted_quantile(scores: FloatArray, tasks: NDArray[np.object_]) -> float:
-    codes = pd.factorize(tasks)[0]
-    weights = 1 / np.bincount(codes)[codes]
-    order = scores.argsort(kind="stable")
-    mass = weights[order].cumsum() / weights.sum()
-    return float(scores[order][int(np.searchsorted(mass, LEVEL - 1e-12))])
 
 
 def transfer_figures(table: pd.DataFrame, known: Sequence[str]) -> list[dict[str, Any]]:

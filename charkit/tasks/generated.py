@@ -106,8 +106,16 @@ def generated_task(
     knobs = Knobs(difficulty, noise, n_train, n_eval, seed)
     train, evaluation = draw_sentences(grammar, knobs)
     ceiling = grammar_ceiling(grammar, difficulty=difficulty, noise=noise)
+    # The name with the knobs that differ from their defaults; sizes aside.
+    default = Knobs()
+    shown = [
+        f"{knob}{getattr(knobs, knob):g}"
+        for knob in ("difficulty", "noise", "seed")
+        if getattr(knobs, knob) != getattr(default, knob)
+    ]
+    task_name = "-".join((f"generated_{grammar.name}", *shown))
     return Task(
-        name=_task_name(grammar, knobs),
+        name=task_name,
         kind=grammar.kind,
         train=_split(grammar, train, knobs, part=1),
         evaluation=_split(grammar, evaluation, knobs, part=0),
@@ -153,17 +161,6 @@ def _grammar(name: str) -> Grammar:
         known = [f"generated/{known}" for known in GRAMMARS]
         raise UnknownNameError("task", f"generated/{name}", known)
     return GRAMMARS[name]
-
-
-def _task_name(grammar: Grammar, knobs: Knobs) -> str:
-    """Return the name with the knobs that differ from their defaults; sizes aside."""
-    default = Knobs()
-    shown = [
-        f"{knob}{getattr(knobs, knob):g}"
-        for knob in ("difficulty", "noise", "seed")
-        if getattr(knobs, knob) != getattr(default, knob)
-    ]
-    return "-".join((f"generated_{grammar.name}", *shown))
 
 
 def draw_sentences(grammar: Grammar, knobs: Knobs) -> tuple[list[Sentence], list[Sentence]]:

@@ -208,16 +208,13 @@ def _finish(task: Task, part: Subset, fewest: int) -> Subset:
     )
     for rows in (part.train_rows, part.evaluation_rows):
         rows.setflags(write=False)
-    return replace(part, fingerprint=_fingerprint(task, part))
-
-
-def _fingerprint(task: Task, part: Subset) -> str:
     arrays = [part.train_rows, part.evaluation_rows, part.train_labels]
     if part.evaluation_labels is not None:
         arrays.append(part.evaluation_labels)
     parts = [f"{a.dtype.kind}{a.tobytes().hex()}" for a in arrays]
     unseen = ["only in evaluation", *part.unseen_names] if part.unseen_names else []
-    return hash_strings([task.fingerprint, *parts, *part.class_names, *unseen]).hex()
+    fingerprint = hash_strings([task.fingerprint, *parts, *part.class_names, *unseen]).hex()
+    return replace(part, fingerprint=fingerprint)
 
 
 def _renumbered(task: Task, part: Subset, fewest: int) -> Subset:

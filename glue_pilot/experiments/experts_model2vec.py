@@ -71,19 +71,6 @@ class Known:
             )
 
 
-@dataclass(frozen=True, eq=False)
-class Fits:
-    """F fits at once, each without some tasks.
-
-    Attributes:
-        models: Embeddings with their shifts, (F, n_models, rank).
-        gamma: Sharpness, (F,).
-    """
-
-    models: Tensor
-    gamma: Tensor
-
-
 def soft_labels(errors: FloatArray, allowed: BoolArray, *, alpha: float) -> FloatArray:
     """Return softmax(-alpha z) over the models allowed, z their errors in units of their spread.
 
@@ -128,11 +115,11 @@ def left_out_distances(
     allowed = torch.from_numpy(known.allowed)
 
     chosen = _chosen_penalties(points, wanted, allowed, outside, penalties)
-    fits = fit_models(
+    shifted, _ = fit_models(
         points[0], points[1], wanted, allowed, weights=torch.from_numpy(outside), penalty=chosen
     )
     place = np.searchsorted(names, corpora)
-    models = fits.models[torch.from_numpy(place)].numpy()
+    models = shifted[torch.from_numpy(place)].numpy()
     steps = (queries @ basis)[:, None, :] - models
     return np.asarray((steps**2).sum(2)), chosen.numpy()[place]
 
@@ -145,7 +132,7 @@ def fit_models(
     *,
     weights: Tensor,
     penalty: Tensor,
-) -> Fits:
+) -> tuple[Tensor, Tensor]:
     """Learn shifts and sharpness, F times at once on different tasks.
 
     Args:
@@ -155,6 +142,9 @@ def fit_models(
         allowed: Which models compete, the same shape.
         weights: Which tasks each fit learns from, (F, n_tasks).
         penalty: Of each fit, on the mean squared length of the shifts, (F,).
+
+    Returns:
+        Embeddings of the models with their shifts, (F, n_models, rank); sharpness, (F,).
     """
     shift = torch.zeros((len(weights), *models.shape), dtype=torch.float64, requires_grad=True)
     sharp = torch.full((len(weights),), float(np.log(_FIRST_GAMMA)), dtype=torch.float64)
@@ -168,7 +158,7 @@ def fit_models(
         optimiser.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-    return Fits((models + shift).detach(), sharp.exp().detach())
+    return (models + shift).detach(), sharp.exp().detach()
 
 
 def _losses(
@@ -198,7 +188,7 @@ def _chosen_penalties(
     kept = np.stack([outside[a] & outside[b] for a, b in pairs])
     loss = np.zeros((n_groups, len(penalties)))
     for column, penalty in enumerate(penalties):
-        fits = fit_models(
+        shifted, gamma = fit_models(
             points[0],
             points[1],
             wanted,
@@ -206,7 +196,7 @@ def _chosen_penalties(
             weights=torch.from_numpy(kept),
             penalty=torch.full((len(pairs),), penalty, dtype=torch.float64),
         )
-        found = _losses(points[0], fits.models, fits.gamma, wanted, allowed).numpy()
+        found = _losses(points[0], shifted, gamma, wanted, allowed).numpy()
         for row, (a, b) in enumerate(pairs):
             loss[a, column] += found[row, ~outside[b]].mean()
             loss[b, column] += found[row, ~outside[a]].mean()

@@ -89,13 +89,13 @@ def test_fits_at_once_equal_fits_alone():
     weights = torch.ones((2, 8), dtype=torch.bool)
     weights[1, 0] = False
     penalty = torch.tensor([0.1, 1.0], dtype=torch.float64)
-    both = fit_models(*points, wanted, allowed, weights=weights, penalty=penalty)
+    shifted, gamma = fit_models(*points, wanted, allowed, weights=weights, penalty=penalty)
     for k in range(2):
-        alone = fit_models(
+        shifted_alone, gamma_alone = fit_models(
             *points, wanted, allowed, weights=weights[k : k + 1], penalty=penalty[k : k + 1]
         )
-        torch.testing.assert_close(both.models[k], alone.models[0])
-        torch.testing.assert_close(both.gamma[k], alone.gamma[0])
+        torch.testing.assert_close(shifted[k], shifted_alone[0])
+        torch.testing.assert_close(gamma[k], gamma_alone[0])
 
 
 def test_soft_labels_are_the_paper_s():

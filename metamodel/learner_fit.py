@@ -282,11 +282,13 @@ def fit_learners(
     gains = mean_gains(check_learner_outcomes(outcomes))
     gains = gains[gains["encoder"].isin(data.evidence["encoder"].unique())]
     gains = gains[gains["task"].isin(data.evidence["task"].unique())]
+    n_corpora = gains.groupby(["learner", "n"])["corpus"].transform("nunique")
+    gains = gains[n_corpora >= _FEWEST_CORPORA]  # the mean of a few is no mean gain
     corpora = sorted(gains["corpus"].unique())
     if len(corpora) < _FEWEST_CORPORA:
         raise ValueError(
-            f"outcomes of learners: expected {_FEWEST_CORPORA} corpora that the meta-dataset has "
-            f"too, got {len(corpora)}."
+            f"outcomes of learners: expected {_FEWEST_CORPORA} corpora with the same number of "
+            "labels that the meta-dataset has too, got fewer."
         )
     heads, features = predicted_heads(data, gains, settings, progress)
     names = [name for name in COMPARED if name in set(gains["learner"])]
@@ -374,6 +376,7 @@ def _errors(
             "mean_gain": _error(rows, simple, part),
             "features": _error(rows, chosen, part),
             "shipped": _error(rows, judged, part),
+            "true_gain": _error(rows, rows.gain, part),  # what the linear head's own error leaves
         }
         counts = {"n0": n0, "tasks": int(task.nunique())}
         found.append({**counts, **errors, "gained": gained, "low": low, "high": high})

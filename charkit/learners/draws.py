@@ -72,7 +72,7 @@ class Draw:
     def config(self) -> dict[str, Any]:
         """What determines the entry; its `content_hash` is its key in the store."""
         encoder = _loaded(self.encoder)
-        recipe = default_recipe(len(self.train), encoder.width)
+        recipe = default_recipe(len(self.train), encoder.width, self.n_classes)
         pairs = n_iterations(len(self.train))
         more = {"n_iterations": pairs} if "setfit" in self.learners else {}
         return {
@@ -284,7 +284,7 @@ def draw_seconds(draw: Draw) -> float:
     held_out = n_tokens(draw.evaluation, len(draw.evaluation), max_length=length)
     tokens = held_out + n_tokens(draw.train, n, max_length=length)
     if "tuned" in draw.learners:
-        recipe = default_recipe(n, encoder.width)
+        recipe = default_recipe(n, encoder.width, draw.n_classes)
         texts = recipe.n_steps * min(recipe.batch, n)
         tokens += held_out + (1 + _BACKWARD) * n_tokens(draw.train, texts, max_length=length)
     if "setfit" in draw.learners:

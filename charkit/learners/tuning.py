@@ -41,6 +41,9 @@ _STEPS_A_ROOT = 6  # steps are 6 sqrt(n): 48 for 64 texts, whose training loss i
 _FEWEST_PASSES = 3  # over many texts; Devlin et al. (2019) try 2 to 4
 _RATE = 1e-4  # of encoders up to _NARROW wide; wider ones want less (2e-5 to 5e-5, the same)
 _NARROW = 384  # width of MiniLM, the encoder that the rate was tried on
+_HEAD_RATE, _MANY_RATE = 1e-3, 5e-3  # ten times the encoder's; with more than _MANY classes more:
+# a batch has a text of few of them, so the head is far from its training labels when steps end
+_MANY = 20  # classes up to which the lower rate fits the training texts (docs/learners.md)
 _GROUP = 4  # batches whose texts are sorted by length together: less padding, order still random
 
 
@@ -69,16 +72,18 @@ class Recipe:
                 raise UsageError(f"{name}: expected a number above 0, got {value}.")
 
 
-def default_recipe(n_samples: int, width: int) -> Recipe:
-    """Return the recipe for a number of training texts and an encoder's width.
+def default_recipe(n_samples: int, width: int, n_classes: int) -> Recipe:
+    """Return the recipe for a number of training texts, an encoder's width and a task's classes.
 
     Args:
         n_samples: Training texts.
         width: Numbers in a state of the encoder.
+        n_classes: Classes of the task.
     """
     n_steps = max(_STEPS_A_ROOT * n_samples**0.5, _FEWEST_PASSES * n_samples / _BATCH)
     rate = _RATE * min(1.0, _NARROW / width)
-    return Recipe(max(1, round(n_steps)), batch=_BATCH, rate=rate)
+    head_rate = _HEAD_RATE if n_classes <= _MANY else _MANY_RATE
+    return Recipe(max(1, round(n_steps)), batch=_BATCH, rate=rate, head_rate=head_rate)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +167,7 @@ def fine_tune(
     """
     codes = np.array(labels, np.int64)
     check_labels(codes, len(texts.texts), n_classes)
-    recipe = default_recipe(len(codes), encoder.width) if recipe is None else recipe
+    recipe = default_recipe(len(codes), encoder.width, n_classes) if recipe is None else recipe
     length = encoder.text_length(max_length)
     copy = copy_to_train(encoder)
     tokens = tokenise(copy, texts.texts, texts.pairs, max_length=length)

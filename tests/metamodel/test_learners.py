@@ -83,6 +83,8 @@ def test_figures_are_finite_and_the_winner_is_named(fitted):
     assert figures["winner"]["right"] > 0.75
     assert figures["corpora"] == fitted.n_corpora == 16
     assert {row["n0"] for row in figures["errors"]} == {0, 64}
+    both = [fitted.figures[name]["errors"][0] for name in ("concat", "tuned")]
+    assert both[0]["true_gain"] == pytest.approx(both[1]["true_gain"])  # the linear head's error
     assert figures["failed"] == [0, len(outcomes().query("learner == 'tuned'"))]
     assert json.dumps(fitted.figures, allow_nan=False)
 

@@ -125,6 +125,12 @@ def test_the_rate_rises_and_falls():
 
 
 def test_small_samples_get_more_passes():
-    passes = [default_recipe(n, 384).n_steps * 16 / n for n in (16, 64, 256, 1024, 4096)]
+    passes = [default_recipe(n, 384, 2).n_steps * 16 / n for n in (16, 64, 256, 1024, 4096)]
     assert passes == sorted(passes, reverse=True)
-    assert default_recipe(64, 768).rate < default_recipe(64, 384).rate
+    assert default_recipe(64, 768, 2).rate < default_recipe(64, 384, 2).rate
+
+
+def test_heads_of_many_classes_learn_faster():
+    few, many = (default_recipe(256, 384, n_classes) for n_classes in (20, 21))
+    assert replace(few, head_rate=many.head_rate) == many
+    assert many.head_rate > few.head_rate

@@ -91,10 +91,10 @@ class EncodedTask:
         """
         from safetensors.numpy import save
 
-        from charkit.durable import write_whole, writing
+        from charkit.durable import os_errors_as_missing, write_whole
 
         place = Path(folder)
-        with writing(place):
+        with os_errors_as_missing(place):
             place.mkdir(parents=True, exist_ok=True)
             for part, states in self.parts.items():
                 chosen = range(states.n_layers + 1) if layers is None else layers

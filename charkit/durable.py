@@ -109,7 +109,7 @@ def is_full(error: BaseException) -> bool:
 
 
 @contextmanager
-def room(folder: Path) -> Iterator[None]:
+def disk_full_as_error(folder: Path) -> Iterator[None]:
     """Turn a full disk inside the block into a MissingError; let all else pass.
 
     Raises:
@@ -127,13 +127,13 @@ def room(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
+def os_errors_as_missing(folder: Path) -> Iterator[None]:
     """Turn the operating system's refusals inside the block into a MissingError.
 
     Raises:
         MissingError: The disk or a quota is full, or the folder cannot be written.
     """
-    with room(folder):
+    with disk_full_as_error(folder):
         try:
             yield
         except OSError as error:
@@ -146,7 +146,7 @@ def writing(folder: Path) -> Iterator[None]:
             ) from error
 
 
-def sync(path: Path) -> None:
+def fsync(path: Path) -> None:
     """Ask the operating system to bring a file or a folder safely to disk.
 
     Windows cannot open a folder for this, and syncs a file that is open for writing only. Some
@@ -205,7 +205,7 @@ def write_whole(path: Path, data: bytes) -> Path:
         MissingError: The disk is full or the folder cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    with writing(path.parent):
+    with os_errors_as_missing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep_leftovers(path)
         try:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from charkit.config import canonical_json, content_hash
-from charkit.durable import is_leftover, sha256_file, sync
+from charkit.durable import fsync, is_leftover, sha256_file
 from charkit.errors import UsageError
 
 RUN_FILE = "run.json"
@@ -156,7 +156,7 @@ def seal_files(folder: Path) -> dict[str, dict[str, Any]]:
             continue
         if path.is_symlink() or not path.is_file():
             raise UsageError(f"cannot commit {path}: expected plain files only.")
-        sync(path)
+        fsync(path)
         described[path.name] = {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
     return described
 

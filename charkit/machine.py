@@ -281,11 +281,11 @@ def _metamodel() -> str:
 
 
 def _store(store: Store | None) -> str:
-    from charkit.durable import write_whole, writing
+    from charkit.durable import os_errors_as_missing, write_whole
     from charkit.store import Store
 
     store = store or Store()
-    with writing(store.root):
+    with os_errors_as_missing(store.root):
         store.root.mkdir(parents=True, exist_ok=True)
         probe = write_whole(store.root / f".doctor-{os.getpid()}", b"")
         probe.unlink()

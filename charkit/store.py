@@ -28,12 +28,12 @@ from charkit.durable import (
     ELSEWHERE,
     Locks,
     default_root,
+    disk_full_as_error,
+    fsync,
     named_place,
+    os_errors_as_missing,
     rename,
-    room,
-    sync,
     write_whole,
-    writing,
 )
 from charkit.entry import (
     RUN_FILE,
@@ -96,7 +96,7 @@ class Store:
                 would pass a shallow look later.
         """
         folder = self._place(kind, key)
-        with writing(self.root):
+        with os_errors_as_missing(self.root):
             if not folder.is_dir():
                 return None
         if not check_entry(folder, deep=deep):
@@ -193,10 +193,10 @@ class Store:
             MissingError: The store cannot be written, or the disk was full inside the block.
         """
         self._place(kind, key)
-        with writing(self.root):
+        with os_errors_as_missing(self.root):
             lock = self._locks.acquire(kind, key, progress=progress)
         try:
-            with room(self.root):
+            with disk_full_as_error(self.root):
                 yield
         finally:
             lock.release()
@@ -212,7 +212,7 @@ class Store:
         """
         self._place(kind, key)
         folder = self.root / kind / ".partial" / key
-        with writing(self.root):
+        with os_errors_as_missing(self.root):
             (self.root / kind / ".locks").mkdir(parents=True, exist_ok=True)
             for place in (folder.parent, folder):
                 _clear_way(place)
@@ -247,7 +247,7 @@ class Store:
                 "returned. Write the files there."
             )
         fields = plain_fields(key, manifest_fields)
-        with self.lock(kind, key), writing(self.root):
+        with self.lock(kind, key), os_errors_as_missing(self.root):
             if self.find(kind, key, deep=True) is not None:
                 shutil.rmtree(folder, ignore_errors=True)
                 return place
@@ -255,11 +255,11 @@ class Store:
             now = datetime.now(UTC).isoformat(timespec="seconds")
             text = run_text(kind, key, created=now, files=files, fields=fields)
             write_whole(folder / RUN_FILE, text.encode())
-            sync(folder)
+            fsync(folder)
             if os.path.lexists(place) and not place.is_dir():
                 _move(place, place.parent / ".damaged")
             rename(folder, place)
-            sync(place.parent)
+            fsync(place.parent)
             note_entry(place)
         return place
 
@@ -341,7 +341,7 @@ class Store:
                 and not check_entry(entry.path, deep=True)
             ):
                 continue
-            with writing(self.root):
+            with os_errors_as_missing(self.root):
                 if dry_run or self._remove(entry):
                     removed.append(entry)
         if not dry_run:
@@ -356,7 +356,7 @@ class Store:
 
     def _kinds(self, wanted: Collection[str] | None) -> list[str]:
         """Return the kinds that exist; a link, or a folder without ``.locks``, is not ours."""
-        with writing(self.root):
+        with os_errors_as_missing(self.root):
             if not self.root.is_dir():
                 return []
             inside = [p for p in self.root.iterdir() if not p.is_symlink()]

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from charkit.answers.embed import embed_cached
-from charkit.answers.fitted import HeadFigures, heads_to_store
+from charkit.answers.fitted import HeadMetrics, heads_to_store
 from charkit.config import Progress, content_hash, no_progress
 from charkit.encoders import Encoder, LayerStates, encode_to_store
 from charkit.errors import DataError, MissingError, UsageError
@@ -212,7 +212,7 @@ class Sample:
     n: int
     draw: int
     embeddings: dict[int, TaskEmbedding]
-    heads: dict[int, HeadFigures]
+    heads: dict[int, HeadMetrics]
     scores: dict[int, float]
 
 

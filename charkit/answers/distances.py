@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from charkit.answers.gather import Comparable, Failure, Gathered, Sampling, gather, layer_words
+from charkit.answers.gather import Comparable, Failure, Sampling, TaskRecord, format_layers, gather
 from charkit.answers.library import Library, LibraryEntry, shipped_library
 from charkit.config import EncodeOptions, Progress, no_progress
 from charkit.durable import write_whole
@@ -155,7 +155,7 @@ class DistancesAnswer:
 
     matrix: pd.DataFrame
     measure: Measure
-    tasks: tuple[Gathered, ...]
+    tasks: tuple[TaskRecord, ...]
     failures: tuple[Failure, ...] = ()
     corrected: bool = False
 
@@ -204,7 +204,7 @@ class DistancesAnswer:
         encoder = Path(first.encoder).name
         lines = [
             f"{len(self.tasks)} tasks under {encoder}: head at layer {first.head_layer}, weights "
-            f"of {layer_words(self.layers)}, {texts} texts each",
+            f"of {format_layers(self.layers)}, {texts} texts each",
             f"distance: {self.measure.reason}{', less sampling noise' * self.corrected}",
             *self._extremes(),
             *self._doubts(sizes),
@@ -285,7 +285,7 @@ class DistancesAnswer:
         first = self.tasks[0].embedding
         note = (
             f"Encoder {Path(first.encoder).name}, head at layer {first.head_layer}, "
-            f"{layer_words(self.layers)}."
+            f"{format_layers(self.layers)}."
         )
         if self.measure.centre:
             note += f" Centred by {self.measure.centre}."

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from charkit.answers.fitted import (
-    HeadFigures,
+    HeadMetrics,
     fit_heads,
     heads_config,
     heads_to_store,
@@ -21,7 +21,7 @@ from charkit.answers.fitted import (
     read_figures,
 )
 from charkit.answers.token_cache import cache_to_store
-from charkit.answers.variational_fits import FitFigures, fit_each, read_fits, write_fits
+from charkit.answers.variational_fits import FitDiagnostics, fit_each, read_fits, write_fits
 from charkit.cached import cached
 from charkit.config import Progress, no_progress
 from charkit.durable import write_whole
@@ -148,9 +148,9 @@ class KeptEmbeddings:
 
     key: str
     embeddings: dict[int, TaskEmbedding]
-    heads: dict[int, HeadFigures]
+    heads: dict[int, HeadMetrics]
     found: bool
-    fits: dict[int, FitFigures] = field(default_factory=dict)
+    fits: dict[int, FitDiagnostics] = field(default_factory=dict)
 
 
 def embed_task(
@@ -217,7 +217,7 @@ def _estimated(
     states: TokenStates | None,
     name: str,
     progress: Progress,
-) -> tuple[dict[int, TaskEmbedding], dict[int, FitFigures]]:
+) -> tuple[dict[int, TaskEmbedding], dict[int, FitDiagnostics]]:
     """Return the embeddings, and the figures of a search where there was one."""
     if isinstance(options, VariationalOptions):
         return fit_each(

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from charkit.answers.fitted import HeadFigures
-from charkit.answers.variational_fits import FitFigures
+from charkit.answers.fitted import HeadMetrics
+from charkit.answers.variational_fits import FitDiagnostics
 from charkit.config import people_name
 from charkit.fisher import TaskEmbedding, distance, save_embedding
 from charkit.fisher.intervals import group_norm_intervals
@@ -46,12 +46,12 @@ class EmbeddedTask:
     name: str
     sample: str
     embeddings: dict[int, TaskEmbedding]
-    heads: dict[int, HeadFigures]
+    heads: dict[int, HeadMetrics]
     trained: dict[int, TaskEmbedding]
     majority: float
     key: str
     found: bool
-    fits: dict[int, FitFigures] = field(default_factory=dict)
+    fits: dict[int, FitDiagnostics] = field(default_factory=dict)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one row a head, a layer, and ``"all"`` layers together.

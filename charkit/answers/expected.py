@@ -29,7 +29,7 @@ from charkit.answers.quantities import (
 from charkit.answers.verdicts import REFUSED, Verdict
 from charkit.answers.zero_shot import ZeroShot
 from charkit.config import layer_list, people_name
-from charkit.durable import write_whole, writing
+from charkit.durable import os_errors_as_missing, write_whole
 from charkit.escape import csv_of
 from charkit.heads.label_free import equivalent_rows
 from charkit.sealed import sealed_json
@@ -386,7 +386,7 @@ class EstimateAnswer:
         from charkit.report.pages.answer import write_page
 
         place = Path(folder)
-        with writing(place):
+        with os_errors_as_missing(place):
             place.mkdir(parents=True, exist_ok=True)
         whole = self.to_dict()
         files = [write_whole(place / ANSWER, sealed_json(whole))]

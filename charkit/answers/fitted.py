@@ -30,7 +30,7 @@ N_FOLDS = 5
 
 
 @dataclass(frozen=True)
-class HeadFigures:
+class HeadMetrics:
     """How well a head does, and how it was fitted.
 
     Attributes:
@@ -62,7 +62,7 @@ class FittedHead:
     """A head and its figures."""
 
     head: Head
-    figures: HeadFigures
+    figures: HeadMetrics
 
 
 @threads_limited(1)
@@ -132,7 +132,7 @@ def fit_heads_with_figures(
         else:
             loss = float(fitted.scores[place].min())
             score = 1 - loss / float(np.var(labels))
-        figures = HeadFigures(
+        figures = HeadMetrics(
             layer=layer,
             score=score,
             left_out_loss=loss,
@@ -357,12 +357,12 @@ def _read(folder: Path) -> dict[int, FittedHead]:
     return found
 
 
-def plain_figures(figures: HeadFigures) -> dict[str, Any]:
+def plain_figures(figures: HeadMetrics) -> dict[str, Any]:
     """Return figures for JSON: what is not a number becomes None."""
     return {k: None if v != v else v for k, v in asdict(figures).items()}
 
 
-def read_figures(fields: dict[str, Any]) -> HeadFigures:
+def read_figures(fields: dict[str, Any]) -> HeadMetrics:
     """Return what `plain_figures` wrote."""
     values: dict[str, Any] = {k: float("nan") if v is None else v for k, v in fields.items()}
-    return HeadFigures(**values)
+    return HeadMetrics(**values)

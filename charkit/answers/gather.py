@@ -76,7 +76,7 @@ class Sampling:
 
 
 @dataclass(frozen=True, eq=False)
-class Gathered:
+class TaskRecord:
     """One embedding, and what is known of its task.
 
     Attributes:
@@ -127,7 +127,7 @@ def gather(
     sampling: Sampling,
     store: Store | None = None,
     progress: Progress = no_progress,
-) -> tuple[list[Gathered], list[Failure]]:
+) -> tuple[list[TaskRecord], list[Failure]]:
     """Return the embeddings of all sources, and what failed.
 
     What the store has already is not computed again; each embedding is kept as soon as it is
@@ -145,7 +145,7 @@ def gather(
     """
     store = store or Store()
     encoder: Encoder | None = None
-    found: list[Gathered] = []
+    found: list[TaskRecord] = []
     failed: list[Failure] = []
     for source in sources:
         if encoder is None and not is_embedding(source):
@@ -184,7 +184,7 @@ def opened(source: Source) -> Task:
 
 def embed_one(
     task: Task, encoder: Encoder, *, sampling: Sampling, store: Store, progress: Progress
-) -> Gathered:
+) -> TaskRecord:
     """Return the embedding of a sample of a task, from the store where it is there.
 
     Raises:
@@ -202,10 +202,10 @@ def embed_one(
     )
     (layer, embedding), *_ = kept.embeddings.items()
     source = task.source or task.name
-    return Gathered(task.name, source, task.corpus, embedding, kept.heads[layer].score)
+    return TaskRecord(task.name, source, task.corpus, embedding, kept.heads[layer].score)
 
 
-def read_embedding(source: Comparable, *, layers: Sequence[int] | None) -> Gathered:
+def read_embedding(source: Comparable, *, layers: Sequence[int] | None) -> TaskRecord:
     """Return an embedding that is there already, cut to the layers asked for.
 
     Raises:
@@ -217,7 +217,7 @@ def read_embedding(source: Comparable, *, layers: Sequence[int] | None) -> Gathe
     cut = held if layers is None else held.select(layers=layers)
     words = source_words(source)
     name = held.name or Path(words).stem
-    return Gathered(name, words, name, cut)
+    return TaskRecord(name, words, name, cut)
 
 
 def is_embedding(source: Comparable) -> bool:
@@ -236,10 +236,10 @@ def source_words(source: Comparable) -> str:
     return str(source) if isinstance(source, str | Path) else type(source).__name__
 
 
-def layer_words(layers: Sequence[int]) -> str:
+def format_layers(layers: Sequence[int]) -> str:
     """Write layers for a line of text.
 
-    >>> layer_words((3, 4, 5)), layer_words((1, 6)), layer_words((2,))
+    >>> format_layers((3, 4, 5)), format_layers((1, 6)), format_layers((2,))
     ('layers 3-5', 'layers 1, 6', 'layer 2')
     """
     if len(layers) == 1:
@@ -249,10 +249,10 @@ def layer_words(layers: Sequence[int]) -> str:
     return f"layers {', '.join(map(str, layers))}"
 
 
-def _comparable(found: Sequence[Gathered]) -> tuple[list[Gathered], list[Failure]]:
+def _comparable(found: Sequence[TaskRecord]) -> tuple[list[TaskRecord], list[Failure]]:
     """Keep the embeddings that are alike in kind; of several kinds the one with most of them."""
 
-    def kind(one: Gathered) -> tuple[Any, ...]:
+    def kind(one: TaskRecord) -> tuple[Any, ...]:
         e = one.embedding
         return e.encoder_fingerprint, e.head_layer, e.pooling, e.estimand, e.slices
 

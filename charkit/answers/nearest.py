@@ -13,11 +13,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from charkit.answers.gather import (
-    Gathered,
     Sampling,
+    TaskRecord,
     embed_one,
+    format_layers,
     is_embedding,
-    layer_words,
     opened,
     read_embedding,
 )
@@ -69,7 +69,7 @@ class NearestAnswer:
         same: Library tasks that are the very same sample, or nearly.
     """
 
-    task: Gathered
+    task: TaskRecord
     library: Library
     size: int
     metric: str
@@ -98,8 +98,8 @@ class NearestAnswer:
         """Return as sentences what was compared, whether it is known ground, and what to doubt."""
         own = self.task.embedding
         lines = [
-            f"{self.task.name}: {own.n_samples:,} texts, {layer_words(own.layers)} under a head at "
-            f"layer {own.head_layer}, beside {len(self.table)} tasks of the library "
+            f"{self.task.name}: {own.n_samples:,} texts, {format_layers(own.layers)} under a head "
+            f"at layer {own.head_layer}, beside {len(self.table)} tasks of the library "
             f"{self.library.name} at n = {self.size:,}; distance: {self.metric}",
             *(f"the same task as {name}, or nearly: distance 0" for name in self.same),
             self._ground(),
@@ -181,7 +181,7 @@ class NearestAnswer:
 
 
 def rank_library(
-    gathered: Gathered, library: Library, *, size: int, metric: str = "log_ratio"
+    gathered: TaskRecord, library: Library, *, size: int, metric: str = "log_ratio"
 ) -> NearestAnswer:
     """Rank a library's tasks by their distance to an embedding.
 

@@ -23,7 +23,7 @@ DOUBTED_RESIDUAL = 0.1
 
 
 @dataclass(frozen=True)
-class FitFigures:
+class FitDiagnostics:
     """How far a variational search came under one head; see `charkit.fisher.VariationalFit`.
 
     Attributes:
@@ -64,7 +64,7 @@ def fit_each(
     states: TokenStates | None,
     name: str,
     progress: Progress,
-) -> tuple[dict[int, TaskEmbedding], dict[int, FitFigures]]:
+) -> tuple[dict[int, TaskEmbedding], dict[int, FitDiagnostics]]:
     """Fit the noise that weights can bear under each head; each has the layers up to its own.
 
     Args:
@@ -99,19 +99,19 @@ def fit_each(
             progress=progress if len(heads) == 1 else staged_by(progress, f"(head {layer})"),
         )
     figures = {
-        layer: FitFigures(layer, f.residual, options.n_steps, f.prior_share, f.prior_precision)
+        layer: FitDiagnostics(layer, f.residual, options.n_steps, f.prior_share, f.prior_precision)
         for layer, f in fits.items()
     }
     return {layer: f.embedding for layer, f in fits.items()}, figures
 
 
-def write_fits(folder: Path, figures: Mapping[int, FitFigures]) -> None:
+def write_fits(folder: Path, figures: Mapping[int, FitDiagnostics]) -> None:
     """Write figures beside the embeddings of an entry."""
     plain = [asdict(f) for f in figures.values()]
     write_whole(folder / FILE, json.dumps(plain, indent=1, sort_keys=True).encode())
 
 
-def read_fits(folder: Path) -> dict[int, FitFigures]:
+def read_fits(folder: Path) -> dict[int, FitDiagnostics]:
     """Return what `write_fits` wrote; nothing for embeddings that were not searched for."""
     if not (folder / FILE).exists():
         return {}
@@ -119,4 +119,4 @@ def read_fits(folder: Path) -> dict[int, FitFigures]:
     for fields in plain:
         for name in ("prior_share", "prior_precision"):
             fields[name] = {int(k): v for k, v in fields[name].items()}
-    return {fields["head_layer"]: FitFigures(**fields) for fields in plain}
+    return {fields["head_layer"]: FitDiagnostics(**fields) for fields in plain}

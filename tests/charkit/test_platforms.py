@@ -96,10 +96,10 @@ def test_a_file_system_that_cannot_sync_folders_serves(monkeypatch, tmp_path, nu
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(durable.os, "fsync", refuse)
-    durable.sync(tmp_path)
+    durable.fsync(tmp_path)
     (tmp_path / "a").write_bytes(b"")
     with pytest.raises(OSError, match=os.strerror(number)):
-        durable.sync(tmp_path / "a")
+        durable.fsync(tmp_path / "a")
 
 
 def test_no_file_can_be_synced_that_is_open_for_reading_alone(tmp_path):

@@ -25,7 +25,13 @@ from hypothesis import strategies as st
 from charkit import listing
 from charkit.cached import cached
 from charkit.config import content_hash
-from charkit.durable import default_root, is_full, room, write_whole, writing
+from charkit.durable import (
+    default_root,
+    disk_full_as_error,
+    is_full,
+    os_errors_as_missing,
+    write_whole,
+)
 from charkit.errors import DataError, MissingError, UnknownNameError, UsageError
 from charkit.store import Store
 
@@ -824,12 +830,12 @@ def test_errors_that_are_not_the_disks_pass(tmp_path):
     assert is_full(OSError(errno.ENOSPC, ""))
     assert is_full(RuntimeError("I/O error: No space left on device (os error 28)"))
     assert not is_full(RuntimeError("No such file or directory (os error 2)"))
-    for guard in (room, writing):
+    for guard in (disk_full_as_error, os_errors_as_missing):
         with pytest.raises(DataError), guard(tmp_path):
             raise DataError("(os error 28)")
         with pytest.raises(ZeroDivisionError), guard(tmp_path):
             raise ZeroDivisionError
-    with pytest.raises(FileNotFoundError), room(tmp_path):
+    with pytest.raises(FileNotFoundError), disk_full_as_error(tmp_path):
         raise FileNotFoundError(errno.ENOENT, "")
 
 

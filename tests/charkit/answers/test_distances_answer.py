@@ -11,7 +11,7 @@ from known_tasks import make_embedding
 
 from charkit.answers import distances as reference
 from charkit.answers.distances import UNITS, choose_measure, compare_tasks
-from charkit.answers.gather import Sampling, gather, layer_words
+from charkit.answers.gather import Sampling, format_layers, gather
 from charkit.answers.library import LibraryEntry, write_library
 from charkit.answers.nearest import nearest_tasks
 from charkit.errors import CellsFailedError, MissingError, UnknownNameError, UsageError
@@ -173,7 +173,7 @@ def test_everything_is_written(tmp_path):
 
 
 def test_layers_in_words():
-    assert [layer_words(k) for k in ((1, 2, 3), (4,), (1, 3))] == [
+    assert [format_layers(k) for k in ((1, 2, 3), (4,), (1, 3))] == [
         "layers 1-3",
         "layer 4",
         "layers 1, 3",

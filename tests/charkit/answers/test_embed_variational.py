@@ -11,7 +11,7 @@ import pytest
 import charkit
 from charkit.answers.embed import embed_cached, embed_task
 from charkit.answers.embedding import choose_options
-from charkit.answers.variational_fits import FitFigures
+from charkit.answers.variational_fits import FitDiagnostics
 from charkit.encoders import load_encoder
 from charkit.errors import DataError, RefusalError, UnknownNameError, UsageError
 from charkit.fisher import VariationalOptions, load_embedding, pairwise
@@ -104,7 +104,7 @@ def test_another_sample_and_cached_layers(task, encoder, tmp_store):
 
 
 def test_a_search_that_has_not_come_to_rest_is_doubted():
-    figures = FitFigures(2, 0.3, 10, {1: 0.01, 2: 0.01}, {1: 1.0, 2: 1.0})
+    figures = FitDiagnostics(2, 0.3, 10, {1: 0.01, 2: 0.01}, {1: 1.0, 2: 1.0})
     said = list(figures.lines())
     assert "share of 1.0% in" in said[0]
     assert said[1].startswith("doubt: the search has not come to rest")

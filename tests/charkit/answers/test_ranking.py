@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from known_tasks import make_embedding
 
-from charkit.answers.gather import Gathered
+from charkit.answers.gather import TaskRecord
 from charkit.answers.library import Library, LibraryEntry
 from charkit.answers.nearest import rank_library
 from charkit.errors import UsageError
@@ -26,7 +26,7 @@ def known(n_corpora=8, seeds=(0, 1), n=128):
 
 
 def new(**facts):
-    return Gathered("mine", "mine.csv", "mine", make_embedding("mine", **facts))
+    return TaskRecord("mine", "mine.csv", "mine", make_embedding("mine", **facts))
 
 
 def test_siblings_come_first_and_draws_count_once():
@@ -46,7 +46,7 @@ def test_what_is_far_from_all_is_outside():
     )
     noise = np.random.default_rng(9).normal(0, 3, 120)
     far = replace(make_embedding(), values=np.exp(noise))
-    gathered = Gathered("far", "far.csv", "far", far)
+    gathered = TaskRecord("far", "far.csv", "far", far)
     answer = rank_library(gathered, Library("alike", alike), size=128, metric="aitchison")
     assert answer.distance > answer.usual.max()
     assert answer.outside
@@ -72,7 +72,7 @@ def test_norm_and_accuracy_need_enough_tasks():
 def test_the_same_sample_is_told():
     library = known()
     held = library.entries[4]
-    gathered = Gathered("copy", "copy", "copy", held.embedding)
+    gathered = TaskRecord("copy", "copy", "copy", held.embedding)
     alone = Library("one draw", tuple(e for e in library.entries if e.seed == 0))
     assert rank_library(gathered, alone, size=128).same == (held.task,)
     assert "the same task as t2" in "\n".join(rank_library(gathered, alone, size=128).lines())

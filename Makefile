@@ -49,7 +49,7 @@ endef
 
 .DEFAULT_GOAL := help
 .PHONY: experiment-layers experiment-classifier experiment-sensitivity experiment-siblings experiment-clusters experiment-distinction experiment-norm experiment-distance experiment-experts experiment-intermediate experiment-failures \
-  help setup demo pilot plan embeddings metadata metadata-tuned metamodel learners scorecard encoder-transfer encoder-study pair-study next-study evaluate-study quality-study experiments report notebook toy test test-wheel test-faults test-ray test-slurm lint types check wheel bench bench-fisher bench-estimate bench-scale bench-gpu bench-tables docs site house clean
+  help setup demo pilot plan embeddings metadata metadata-tuned metamodel learners scorecard encoder-transfer encoder-answers encoder-study pair-study next-study evaluate-study quality-study experiments report notebook toy test test-wheel test-faults test-ray test-slurm lint types check wheel bench bench-fisher bench-estimate bench-scale bench-gpu bench-tables docs site house clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-24s %s\n", $$1, $$2}'
@@ -102,6 +102,9 @@ scorecard: setup ## Judge the metamodel, every corpus left out, beside its basel
 encoder-transfer: setup ## Judge the metamodel under other encoders: ENCODERS="minilm FOLDER ..." TASKS=folder (an hour)
 	$(foreach e,$(ENCODERS),$(call transfer_tables,$(e)))
 	$(BIN)/python -m glue_pilot transfer $(foreach e,$(ENCODERS),--tables $(TABLES)/transfer/$(call name_of,$(e))) $(if $(SMOKE),--out $(TABLES)/transfer,--ship)
+
+encoder-answers: setup ## Do answers hold under encoders never seen? ENCODERS="FOLDER ..." TASKS=folder (five minutes each)
+	$(BIN)/python -m glue_pilot encoder-answers glue_pilot/transfer.toml --tasks $(TASKS) $(foreach e,$(ENCODERS),-e $(e)) $(ARITHMETIC)
 
 test: setup lint types ## Run the linter, the type checker and the whole test suite
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile

@@ -35,6 +35,7 @@ PAGES = {
 
 def main() -> None:
     """Write all pages; those of studies only where their results are."""
+    write_encoders()
     for name, page in PAGES.items():
         (HERE / name).write_text(page(), encoding="utf-8")
     if (ROOT / "results" / "pilot.md").is_file():
@@ -43,7 +44,6 @@ def main() -> None:
         for name in PICTURES:
             shutil.copy(ROOT / "results" / "figures" / f"{name}.svg", HERE / "img")
     write_study()
-    write_encoders()
     if (ROOT / "results" / "scorecard.md").is_file():
         (HERE / "img").mkdir(exist_ok=True)
         (HERE / "scorecard.md").write_text(scorecard_page(), encoding="utf-8")

@@ -17,6 +17,7 @@ from charkit.escape import harmless
 from charkit.parallel import Shard
 from glue_pilot.study_commands import (
     ManyTasks,
+    encoder_answers,
     encoder_study,
     evaluate_study,
     experiment,
@@ -41,6 +42,7 @@ app.command()(experiment)
 app.command("quality-study")(quality_study)
 app.command("evaluate-study")(evaluate_study)
 app.command("encoder-study")(encoder_study)
+app.command("encoder-answers")(encoder_answers)
 app.command()(learners)
 app.command("metadata-tuned")(metadata_tuned)
 

@@ -370,6 +370,9 @@ def score_table(cases: Sequence[Case], measured: Sequence[Measured]) -> pd.DataF
                 for measure in ("accuracy", "log_loss"):
                     column = "correct" if measure == "accuracy" else measure
                     table[f"{part}_{measure}"] = found.values(part, column).mean(1)
+            left_out = found.values("left_out", "log_loss")
+            table["mean_of_layers"] = left_out.mean()
+            table["mixed_layers"] = np.log(np.exp(left_out).mean(0)).mean()
             last = table["layer"] == source.encoder.n_layers
             table["last_layer"] = table["left_out_log_loss"].where(last)
             mean = found.layers["layer"] == MEAN_OF_LAYERS

@@ -100,6 +100,35 @@ def encoder_study(
 
 
 @reported
+def encoder_answers(
+    study: Annotated[Path, typer.Argument(help="Its tasks: glue_pilot/transfer.toml.")],
+    encoder: Annotated[list[str], typer.Option("-e", "--encoder", help="Name or folder; several.")],
+    tasks: ManyTasks = None,
+    out: Out = Path("results"),
+    cache_dir: o.CacheDir = None,
+    device: o.Device = "auto",
+    dtype: o.Dtype = "auto",
+    quiet: o.Quiet = False,
+) -> None:
+    """Ask estimate under encoders that the metamodel never saw, and check its intervals."""
+    output = o.output_of("table", quiet, verbose=False, log_file=None)
+    from charkit.encoders import load_encoder
+    from charkit.store import Store
+    from glue_pilot.encoder_answers import answer_rows, held_rows, write_answers
+    from glue_pilot.metadata_study import read_metadata_study
+    from glue_pilot.samples import load_known_tasks
+
+    known = load_known_tasks(read_metadata_study(study).tasks, tasks)
+    loaded = [load_encoder(name, device=device, dtype=dtype) for name in encoder]
+    ready_folder(out)
+    with progress_shown(output) as progress:
+        rows = answer_rows(known, loaded, o.store_at(cache_dir) or Store(), progress)
+    place = write_answers(rows, out)
+    output.rows(held_rows(rows), key="encoders", extra={})
+    output.note(f"wrote {harmless(str(place))}")
+
+
+@reported
 def evaluate_study(
     study: Annotated[Path, typer.Argument(help="A study, such as glue_pilot/evaluate.toml.")],
     tasks: ManyTasks = None,

@@ -138,7 +138,7 @@ PICTURES = {
 
 def write_encoders() -> None:
     """Keep the figures of the studies of encoders, where they were made, and write their page."""
-    for name in ("encoders", "pairs"):
+    for name in ("encoders", "pairs", "encoder_answers"):
         found = ROOT / "results" / f"{name}.json"
         if found.is_file():
             shutil.copy(found, HERE)

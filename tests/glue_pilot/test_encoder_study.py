@@ -85,7 +85,8 @@ def test_regret_is_what_the_pick_misses_and_the_first_of_equals_is_taken():
     assert rows["largest"]["same"] == pytest.approx(0)
     assert rows["random"]["same"] == pytest.approx(2)
     assert rows["random"]["right"] == 0.5
-    assert rows["left_out_log_loss"]["difference"] == pytest.approx(-4)
+    assert rows["left_out_accuracy"]["difference"] == pytest.approx(4)
+    assert rows["left_out_accuracy"]["layer_difference"] == pytest.approx(6)
 
 
 def test_log_loss_is_compared_with_accuracy_on_the_same_rows():

@@ -2,6 +2,7 @@ import importlib.util
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -100,6 +101,16 @@ def test_random_weights_that_do_as_well_are_said(answer):
     lines = "\n".join(answer.lines())
     assert "has random weights and ties with the best" in lines
     assert "rivals that train no head would choose: LogME" in lines
+
+
+@pytest.mark.parametrize(
+    ("share", "tied", "shown"), [(1 / 2, True, True), (0.9, True, False), (1 / 2, False, False)]
+)
+def test_a_smaller_encoder_that_ties_is_named(answer, share, tied, shown):
+    best = answer.best
+    small = replace(best, encoder="small", operations=share * best.operations, tied_with_best=tied)
+    lines = "\n".join(replace(answer, ranked=(best, small)).lines())
+    assert ("small ties with the best and takes 2.0 times fewer operations" in lines) is shown
 
 
 def test_an_encoder_alone_is_what_layers_says(encoders, store):

@@ -171,7 +171,7 @@ def _ask(
     if strategy in BY_HEAD and len(np.unique(known)) < 2:
         strategy = "random"
     rest = np.setdiff1d(np.arange(len(features)), chosen)
-    found = choose_rows(
+    rows, _ = choose_rows(
         features[chosen],
         known,
         features[rest],
@@ -180,7 +180,7 @@ def _ask(
         n_classes=work.n_classes,
         seed=1_000 * work.draw + work.seed,
     )
-    return rest[found.rows], strategy
+    return rest[rows], strategy
 
 
 def _accuracy(

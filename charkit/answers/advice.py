@@ -240,7 +240,9 @@ def _chosen(
 ) -> list[int]:
     """Return the rows to label next."""
     try:
-        found = choose_rows(known, codes, features, n=SHOWN, strategy=strategy, n_classes=n_classes)
+        rows, _ = choose_rows(
+            known, codes, features, n=SHOWN, strategy=strategy, n_classes=n_classes
+        )
     except MissingError as error:
         raise _NotInstalledError from error
-    return [int(i) for i in found.rows]
+    return [int(i) for i in rows]

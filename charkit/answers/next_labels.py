@@ -11,12 +11,12 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from charkit.answers.adequacy import Adequacy, adequacy
 from charkit.answers.query import (
     FORMULA,
     STRATEGIES,
-    Choice,
     Strategy,
     candidates,
     choose_rows,
@@ -289,7 +289,7 @@ def choose_texts(
     if strategy == "auto":
         strategy = strategy_for(shipped_bands(), codes, sample.n_classes)
     progress(f"choose by {strategy}", 0, 1)
-    chosen = choose_rows(
+    rows, utility = choose_rows(
         states[0],
         codes,
         states[1],
@@ -306,7 +306,7 @@ def choose_texts(
         encoder=encoder.name,
         layer=number,
         strategy=strategy,
-        table=_table(texts, chosen),
+        table=_table(texts, rows, utility),
         adequacy=adequacy(states[0], codes, states[1]) if len(np.unique(codes)) > 1 else None,
         n_labelled=len(known),
         n_pool=len(texts),
@@ -348,13 +348,13 @@ def quoted(text: str) -> str:
     return f"'{text}" if text.lstrip()[:1] in FORMULA else text
 
 
-def _table(texts: Split, chosen: Choice) -> pd.DataFrame:
+def _table(texts: Split, rows: NDArray[np.int64], utility: NDArray[np.float64]) -> pd.DataFrame:
     places = texts.where()
     columns: dict[str, Any] = {
-        "rank": np.arange(1, len(chosen.rows) + 1),
-        places.unit: [places.numbers[i] for i in chosen.rows],
-        "text": [texts.texts[i] for i in chosen.rows],
+        "rank": np.arange(1, len(rows) + 1),
+        places.unit: [places.numbers[i] for i in rows],
+        "text": [texts.texts[i] for i in rows],
     }
     if texts.pairs is not None:
-        columns["pair"] = [texts.pairs[i] for i in chosen.rows]
-    return pd.DataFrame(columns | {"utility": chosen.utility})
+        columns["pair"] = [texts.pairs[i] for i in rows]
+    return pd.DataFrame(columns | {"utility": utility})

@@ -178,20 +178,6 @@ _DIGITS = 6
 """Unit vectors that agree in this many decimals are the same: the rest is how they were batched."""
 
 
-@dataclass(frozen=True, eq=False)
-class Choice:
-    """Rows to label next.
-
-    Attributes:
-        rows: Rows of the pool, the first to label first, (n,).
-        utility: What the strategy thought of each when it chose it, in the strategy's own unit;
-            NaN where it was by chance, (n,).
-    """
-
-    rows: IntArray
-    utility: FloatArray
-
-
 @threads_limited(1)
 def choose_rows(
     labelled: NDArray[np.floating[Any]],
@@ -202,7 +188,7 @@ def choose_rows(
     strategy: Strategy,
     n_classes: int,
     seed: int = 0,
-) -> Choice:
+) -> tuple[IntArray, FloatArray]:
     """Choose rows of a pool.
 
     Args:
@@ -213,6 +199,10 @@ def choose_rows(
         strategy: See the module.
         n_classes: How many classes there are.
         seed: Of all chance.
+
+    Returns:
+        Rows of the pool, the first to label first, (n,); and what the strategy thought of each
+        when it chose it, in the strategy's own unit, NaN where it was by chance, (n,).
 
     Raises:
         UnknownNameError: The strategy is not known.
@@ -231,7 +221,7 @@ def choose_rows(
     n = min(n, len(pool))
     if strategy == "random":
         order = np.random.default_rng(seed).permutation(len(pool))[:n]
-        return Choice(order.astype(np.int64), np.full(n, np.nan))
+        return order.astype(np.int64), np.full(n, np.nan)
     return _queried(labelled, codes, pool, n, strategy, n_classes, seed)
 
 
@@ -243,7 +233,7 @@ def _queried(
     strategy: Strategy,
     n_classes: int,
     seed: int,
-) -> Choice:
+) -> tuple[IntArray, FloatArray]:
     # Rows of unit length about the common mean; the centre has no direction.
     features = np.concatenate([labelled.reshape(-1, pool.shape[1]), pool])
     centred = features.astype(np.float64) - features.mean(0, dtype=np.float64)
@@ -269,9 +259,8 @@ def _queried(
         rows = kept[np.asarray(found, np.int64)] - len(codes)
     rest = np.setdiff1d(np.arange(len(pool)), rows)
     last = np.random.default_rng(seed).permutation(rest)[: n - asked]
-    return Choice(
-        np.concatenate([rows, last]), np.concatenate([utility, np.full(len(last), np.nan)])
-    )
+    unknown = np.full(len(last), np.nan)
+    return np.concatenate([rows, last]), np.concatenate([utility, unknown])
 
 
 def _least_sure(features: FloatArray, codes: NDArray[Any], n: int) -> tuple[IntArray, FloatArray]:

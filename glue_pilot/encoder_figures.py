@@ -37,8 +37,8 @@ RULES = {
 }
 """Rule -> what it picks by. The last two know more labels than the others."""
 
-BASE = "fifth_log_loss"
-"""What the differences of the rules are to: the rule of `charkit encoders`."""
+BASE = "logme"
+"""What the differences of the rules are to: the rule of `charkit encoders` among ties."""
 
 WHOLE = ("mean_of_layers", "mixed_layers", "h_score", "largest")
 """Rules that score an encoder as a whole: the layer is that of least left-out log loss."""

@@ -31,7 +31,7 @@ class RankedEncoder:
 
     Attributes:
         encoder: Its name.
-        layer: Its best layer, 0 = embeddings.
+        layer: Its best layer, 0 = embeddings; by LogME where that ranks.
         score: Mean over training draws and evaluation rows.
         low: Lower end of the 90 % interval: expected score over other draws and rows.
         high: Upper end.
@@ -92,7 +92,9 @@ class EncodersAnswer:
         ranked: The best first.
         failed: Encoders that could not be ranked.
         encoder_notes: What the encoders' folders declare and charkit does not do.
-        ranked_by: What the encoders and their layers are ranked by, ``"log_loss"`` or the metric.
+        ranked_by: What the encoders and their layers are ranked by: ``"logme"`` (those that tie on
+            held-out texts before the others), ``"log_loss"`` where LogME is not known, or the
+            metric.
     """
 
     card: TaskCard
@@ -119,7 +121,8 @@ class EncodersAnswer:
 
         Columns: ``rank``; ``encoder``; ``layer``, its best; the score under the metric's name
         with its 90 % interval ``low`` to ``high``; other metrics where one class has most
-        evaluation texts; ``tied_with_best``; ``signal``; ``layers`` and ``width``;
+        evaluation texts; ``logme`` where it ranks; ``tied_with_best``; ``signal``; ``layers`` and
+        ``width``;
         ``gflop_per_text``, billions of operations of encoding an evaluation text; and the
         rivals, which train no head:
         ``rival_logme``, ``rival_h_score``, ``rival_knn``.
@@ -133,12 +136,17 @@ class EncodersAnswer:
                 "low": row.low,
                 "high": row.high,
                 **row.beside,
+                **({"logme": row.rivals.logme} if self.ranked_by == "logme" else {}),
                 "tied_with_best": row.tied_with_best,
                 "signal": row.verdict.signal,
                 "layers": row.n_layers,
                 "width": row.width,
                 "gflop_per_text": row.operations / 1e9,
-                **{f"rival_{name}": score for name, score in asdict(row.rivals).items()},
+                **{
+                    f"rival_{name}": score
+                    for name, score in asdict(row.rivals).items()
+                    if name != self.ranked_by
+                },
             }
             for place, row in enumerate(self.ranked, 1)
         ]
@@ -146,7 +154,7 @@ class EncodersAnswer:
     def lines(self) -> list[str]:
         """Return the answer as text."""
         head = f"{self.card.name}, {self.n:,} labels, {self.card.n_eval:,} evaluation texts, "
-        head += f"ranked by {metric_name(self.ranked_by)}: "
+        head += f"ranked by {_RIVAL_NAMES.get(self.ranked_by) or metric_name(self.ranked_by)}: "
         lines = [head + (self._ties() if self.signal else "no encoder is above the controls")]
         if self.signal:
             lines += [*self._no_help(), *self._faster()]
@@ -162,7 +170,7 @@ class EncodersAnswer:
     def _ties(self) -> str:
         best = self.best
         first = (
-            f"{people_name(best.encoder)} is ahead with {metric_name(self.metric)} "
+            f"{people_name(best.encoder)} comes first, with {metric_name(self.metric)} "
             f"{best.score:.3f} at layer {best.layer} (90 % interval {best.low:.3f} to "
             f"{best.high:.3f})"
         )
@@ -197,7 +205,7 @@ class EncodersAnswer:
         for column, name in _RIVAL_NAMES.items():
             scores = {r.encoder: getattr(r.rivals, column) for r in self.ranked}
             known = {encoder: score for encoder, score in scores.items() if isfinite(score)}
-            if known:
+            if known and column != self.ranked_by:
                 chosen.append(f"{name} {people_name(max(known, key=known.__getitem__))}")
         if chosen and len(self.ranked) > 1:
             yield f"rivals that train no head would choose: {', '.join(chosen)}"

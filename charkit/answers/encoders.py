@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from charkit.answers.encoder_table import EncodersAnswer, FailedEncoder, RankedEncoder
 from charkit.answers.layers import check_n, plan_layers
@@ -14,6 +16,7 @@ from charkit.config import (
     RANDOM_PREFIX,
     EncodeOptions,
     Progress,
+    TaskKind,
     no_progress,
     people_name,
     staged_by,
@@ -26,7 +29,7 @@ from charkit.heads.compare import LayerComparison, best_encoders, compare_layers
 from charkit.heads.grid import RANDOM_ENCODER_SEED, Source, SweepPlan
 from charkit.heads.job import rows_used
 from charkit.heads.sweep import announce, run_sweep, train_part
-from charkit.heads.transferability import Rivals, rival_scores
+from charkit.heads.transferability import Rivals, log_evidence, rival_scores
 from charkit.parallel import ExecutorChoice
 from charkit.store import Store
 from charkit.tasks.card import LazyTask
@@ -71,8 +74,9 @@ def rank_encoders(
             Default: all.
         seeds: Draws of the training texts.
         metric: What encoders and layers are ranked by: ``"accuracy"``, ``"f1"``, ``"macro_f1"``,
-            ``"balanced_accuracy"`` or ``"matthews"``. Default: the log loss of classes, which
-            ranks better (docs/encoders.md); the task's own metric is shown.
+            ``"balanced_accuracy"`` or ``"matthews"``. Default: LogME of the labelled texts, among
+            those that held-out texts do not tell apart by log loss, which ranks better
+            (docs/encoders.md); the task's own metric is shown. Correlation for real numbers.
         encoding: Pooling and longest text. Default: mean, and each encoder's own choice.
         store: Where results are stored. Default: the user's cache, or $CHARKIT_CACHE.
         executor: Where heads are fitted, such as 4 (processes), ``"ray"`` or ``"slurm"``. Default:
@@ -215,6 +219,7 @@ class _Run:
     compared: LayerComparison
     frac_truncated: float
     operations: float
+    logme: NDArray[np.float64]  # by layer; NaN where the sample allows none
     rivals: Rivals
 
 
@@ -233,7 +238,7 @@ def _run(plan: SweepPlan, executor: ExecutorChoice, progress: Progress) -> _Run:
         compared,
         float(real["frac_truncated"].max()),
         _operations(plan),
-        _rivals(plan, compared),
+        *_without_heads(plan, compared),
     )
 
 
@@ -251,8 +256,13 @@ def _operations(plan: SweepPlan) -> float:
     return plan.encoders[0].operations(states.n_tokens) / states.n_samples
 
 
-def _rivals(plan: SweepPlan, compared: LayerComparison) -> Rivals:
-    """Return the rivals' scores on the best layer, from the labelled texts of the first draw."""
+def _without_heads(
+    plan: SweepPlan, compared: LayerComparison
+) -> tuple[NDArray[np.float64], Rivals]:
+    """Return LogME of every layer, and all scores without a head of the layer where it is largest.
+
+    They are of the labelled texts of the first draw.
+    """
     settings, task = plan.settings, plan.tasks[0].open()
     labels = task.train.labels
     assert labels is not None  # a head was trained
@@ -267,8 +277,19 @@ def _rivals(plan: SweepPlan, compared: LayerComparison) -> Rivals:
         pooling=settings.pooling,
         max_length=settings.max_length,
     )
-    features = states.layer(compared.choice.best)[used.places[rows]]
-    return rival_scores(features, labels[rows], kind=task.kind)
+    layers = compared.choice.layers
+    features = [states.layer(layer)[used.places[rows]] for layer in layers]
+    logme = np.array([_logme(own, labels[rows], task.kind) for own in features])
+    known = np.isfinite(logme).any()
+    place = int(np.nanargmax(logme)) if known else layers.index(compared.choice.best)
+    return logme, rival_scores(features[place], labels[rows], kind=task.kind)
+
+
+def _logme(features: NDArray[Any], labels: NDArray[Any], kind: TaskKind) -> float:
+    try:
+        return log_evidence(features, labels, kind=kind)
+    except DataError:  # too few rows, or constants: nothing to tell layers apart by
+        return float("nan")
 
 
 def _ranked(runs: Sequence[_Run], failed: Sequence[FailedEncoder]) -> EncodersAnswer:
@@ -282,10 +303,13 @@ def _ranked(runs: Sequence[_Run], failed: Sequence[FailedEncoder]) -> EncodersAn
         layers=[run.compared.choice.layers for run in runs],
         bounds=first.bounds,
     )
+    by_logme = by_loss and any(np.isfinite(run.logme).any() for run in runs)
     rows = []
     for index, run in enumerate(runs):
         encoder, verdict = run.plan.encoders[0], run.compared.verdict
         own, layer = run.compared.choice, choice.layer[index]
+        if by_logme and np.isfinite(run.logme).any():
+            layer = own.layers[int(np.nanargmax(run.logme))]
         place = own.layers.index(layer)
         assert verdict is not None  # the majority control is among the controls
         rows.append(
@@ -311,10 +335,22 @@ def _ranked(runs: Sequence[_Run], failed: Sequence[FailedEncoder]) -> EncodersAn
         n=first.n,
         n_draws=first.choice.n_draws,
         metric=first.metric,
-        ranked=tuple(rows[i] for i in np.argsort(-choice.score, kind="stable")),
-        ranked_by="log_loss" if by_loss else first.metric,
+        ranked=_ordered(rows, choice.score, by_logme=by_logme),
+        ranked_by="logme" if by_logme else "log_loss" if by_loss else first.metric,
         failed=tuple(failed),
     )
+
+
+def _ordered(
+    rows: Sequence[RankedEncoder], score: NDArray[np.float64], *, by_logme: bool
+) -> tuple[RankedEncoder, ...]:
+    """Return the encoders in order; those that tie on held-out texts before the others."""
+    order = np.argsort(-score, kind="stable")
+    if by_logme:
+        logme = np.nan_to_num([row.rivals.logme for row in rows], nan=-np.inf)
+        tied = np.array([row.tied_with_best for row in rows])
+        order = order[np.lexsort((-logme[order], ~tied[order]))]
+    return tuple(rows[i] for i in order)
 
 
 def _beside(compared: LayerComparison, place: int, *, by_loss: bool) -> dict[str, float]:

@@ -65,9 +65,11 @@ def test_the_better_encoder_is_first_and_the_blind_one_does_not_tie(answer, enco
     assert not answer.ranked[-1].tied_with_best
     assert not answer.ranked[-1].verdict.signal
     assert answer.failed == ()
-    assert answer.ranked_by == "log_loss"
-    losses = [row.beside["log_loss"] for row in answer.ranked]
-    assert losses == sorted(losses)
+    assert answer.ranked_by == "logme"
+    tied = [row for row in answer.ranked if row.tied_with_best]
+    assert list(answer.ranked[: len(tied)]) == tied
+    logme = [row.rivals.logme for row in tied]
+    assert logme == sorted(logme, reverse=True)
 
 
 def test_a_metric_that_is_asked_for_ranks(encoders, store):
@@ -83,14 +85,14 @@ def test_a_metric_that_is_asked_for_ranks(encoders, store):
 def test_rows_say_what_is_needed(answer):
     row = answer.rows()[0]
     assert list(row) == [
-        "rank", "encoder", "layer", "accuracy", "low", "high", "log_loss", "tied_with_best", "signal",
-        "layers", "width", "gflop_per_text", "rival_logme", "rival_h_score", "rival_knn",
+        "rank", "encoder", "layer", "accuracy", "low", "high", "log_loss", "logme", "tied_with_best",
+        "signal", "layers", "width", "gflop_per_text", "rival_h_score", "rival_knn",
     ]  # fmt: skip
     assert row["low"] <= row["accuracy"] <= row["high"]
     assert (row["layers"], row["width"]) == (2, 32)
     assert row["gflop_per_text"] > 0
     assert 0.5 < row["rival_knn"] <= 1
-    assert math.isnan(answer.rows()[-1]["rival_logme"])  # constant features
+    assert math.isnan(answer.rows()[-1]["logme"])  # constant features
     json.dumps([answer.rows(), answer.about()])
     assert "<table" in answer._repr_html_()
     assert len(answer.to_pandas()) == 3
@@ -100,7 +102,7 @@ def test_random_weights_that_do_as_well_are_said(answer):
     """The tiny encoder is random itself, so that its random twin reads words as well."""
     lines = "\n".join(answer.lines())
     assert "has random weights and ties with the best" in lines
-    assert "rivals that train no head would choose: LogME" in lines
+    assert "rivals that train no head would choose: H-score" in lines
 
 
 @pytest.mark.parametrize(

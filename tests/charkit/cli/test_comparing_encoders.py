@@ -43,7 +43,7 @@ def test_json_csv_and_table_agree(run, tiny_bert):
     table = run(*both(tiny_bert))
     assert table.exit_code == 0, table.output
     assert "rival_" not in table.stdout
-    assert "labels, 24 evaluation texts, ranked by log loss: " in table.stdout
+    assert "labels, 24 evaluation texts, ranked by LogME: " in table.stdout
 
 
 def test_one_that_fails_costs_only_itself(run, tiny_bert):

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,15 +17,9 @@ from charkit.config import APART_PREFIX, RANDOM_PREFIX, content_hash, people_nam
 from charkit.encoders.device import torch_dtype
 from charkit.encoders.files import (
     CONFIG,
-    SENTENCEPIECE,
-    TOKENIZER_CONFIG,
-    VOCABULARIES,
     declared_notes,
     fingerprint_folder,
     log_once,
-    only_these,
-    read_json,
-    tokenizer_files,
 )
 from charkit.encoders.foreign import AGAIN, foreign
 from charkit.encoders.shape import (
@@ -39,6 +31,7 @@ from charkit.encoders.shape import (
     read_shape,
     runnable,
 )
+from charkit.encoders.tokenizer import quiet_transformers, read_tokenizer
 from charkit.encoders.weights import (
     check_headers,
     check_report,
@@ -46,7 +39,7 @@ from charkit.encoders.weights import (
     read_tensors,
     wrapper_of,
 )
-from charkit.errors import DataError, MissingError, UsageError
+from charkit.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -210,7 +203,8 @@ class Encoder:
             MissingError: The folder holds none.
             DataError: It cannot be read.
         """
-        return _read_tokenizer(self)
+        _config_of(self)  # transformers reads it before the tokenizer: name it if it is wrong
+        return read_tokenizer(self.folder, self.family)
 
     @cached_property
     def model(self) -> torch.nn.Module:
@@ -240,89 +234,6 @@ class Encoder:
         known = inspect.signature(self.model.forward).parameters
         n_types = getattr(self.model.config, "type_vocab_size", 0) or 0
         return "token_type_ids" in known and n_types > 1
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Keep transformers' progress bars and load reports off the terminal, then restore."""
-    from transformers.utils import logging
-
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()
-
-
-def _read_tokenizer(encoder: Encoder) -> Any:
-    folder = encoder.folder
-    names = tokenizer_files(folder)
-    if not set(names) & set(VOCABULARIES):
-        raise MissingError(
-            f"no tokenizer: expected one of {', '.join(VOCABULARIES)} in {folder}, got none. "
-            "Copy the tokenizer's files next to the weights."
-        )
-    _require_sentencepiece(folder, names)
-    _config_of(encoder)  # transformers reads it before the tokenizer: name it if it is wrong
-    made: dict[str, object] = {CONFIG: runnable(read_config(folder))}
-    if TOKENIZER_CONFIG in names:
-        made[TOKENIZER_CONFIG] = _own_settings(folder)
-    what = f"the tokenizer in {folder}"
-    with (
-        foreign(what, expected=f"the files of a {encoder.family} tokenizer", advice=AGAIN),
-        only_these(folder, names, made) as place,
-        quiet_transformers(),
-    ):
-        from transformers import AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(
-            str(place), local_files_only=True, trust_remote_code=False
-        )
-        if not len(tokenizer):
-            raise ValueError("a vocabulary without a piece")
-    return tokenizer
-
-
-def _require_sentencepiece(folder: Path, names: list[str]) -> None:
-    """Name the packages that turn a sentencepiece model into a tokenizer, where one must be."""
-    others = {"tokenizer.json", "vocab.txt", "vocab.json"}
-    models = [name for name in names if name in SENTENCEPIECE]
-    if not models or others & set(names):
-        return
-    wanted = {"sentencepiece": "sentencepiece", "protobuf": "google.protobuf"}
-    missing = [package for package, module in wanted.items() if not _is_installed(module)]
-    if missing:
-        raise MissingError(
-            f"the tokenizer in {folder} cannot be read: expected the packages sentencepiece and "
-            f"protobuf, which {models[0]} needs, got no {' and no '.join(missing)}. Run: "
-            "pip install sentencepiece protobuf"
-        )
-
-
-def _is_installed(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:  # of a parent package
-        return False
-
-
-def _own_settings(folder: Path) -> dict[str, Any]:
-    """Return a tokenizer's settings without those that name files, code or chat templates."""
-    settings = read_json(folder / TOKENIZER_CONFIG)
-    if settings.get("auto_map"):
-        raise DataError(
-            f"the tokenizer in {folder} needs its own code, which is never run: expected no "
-            f"auto_map in {TOKENIZER_CONFIG}, got one. Use another encoder."
-        )
-    return {
-        name: value
-        for name, value in settings.items()
-        if not name.endswith("_file") and name not in {"chat_template", "name_or_path", "auto_map"}
-    }
 
 
 def _config_of(encoder: Encoder) -> Any:
@@ -362,8 +273,9 @@ def _read_model(encoder: Encoder) -> torch.nn.Module:
 
         wide = torch.float64 if encoder.dtype == "float64" else torch.float32
         model, report = MODEL_MAPPING[type(config)].from_pretrained(
-            None, config=config, state_dict=tensors, output_loading_info=True, dtype=wide
-        )
+            None, config=config, state_dict=tensors, output_loading_info=True, dtype=wide,
+            ignore_mismatched_sizes=True,  # check_report refuses them, with their names
+        )  # fmt: skip
         checked = _checked_model(model)
     for note in check_report(report, headers, checked, folder):
         log_once(folder, note)

@@ -33,7 +33,7 @@ VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", *SENTENCEPIECE)
 """The files that hold a tokenizer's vocabulary; a folder with none of them has no tokenizer."""
 
 _TOKENIZER = (*VOCABULARIES, TOKENIZER_CONFIG, "special_tokens_map.json", "added_tokens.json",
-              "merges.txt")  # fmt: skip
+              "merges.txt", "bpe.codes")  # fmt: skip
 
 # Bytes. The largest tokenizers of encoders have 17 MB; one of 100 MB took 4 GB to read.
 _LARGEST_JSON = 64 * 2**20
@@ -155,7 +155,8 @@ def no_weights(folder: Path) -> str:
             f"the encoder, rename it to {WEIGHTS}."
         )
     others = [name for name in _OTHER_FORMATS if (folder / name).is_file()]
-    others += sorted(p.name for p in folder.glob("*.gguf"))
+    for pattern in ("*.gguf", "*.onnx", "onnx/*.onnx", "openvino/*.xml", "coreml/*"):
+        others += sorted(str(p.relative_to(folder)) for p in folder.glob(pattern))
     if not others:
         return (
             f"no weights: expected {WEIGHTS} in {folder}, got none. Copy the file there, or name "

@@ -18,6 +18,11 @@ _REASONS: tuple[tuple[str, str], ...] = (
         "tokenizers",
     ),
     (
+        r"Couldn't instantiate the backend tokenizer",
+        "Its files do not suffice for the tokenizer_class in tokenizer_config.json. Correct that "
+        "class, or add the tokenizer.json that transformers' save_pretrained writes.",
+    ),
+    (
         r"HeaderTooLarge|header too large",
         "If it was cloned without Git LFS, it is a pointer of a few lines: run git lfs pull.",
     ),

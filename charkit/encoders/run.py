@@ -232,11 +232,13 @@ class BatchRunner:
         if finite.all():
             return
         layers, texts, _ = np.nonzero(~finite)
+        advice = "Its weights are damaged: copy them again, or use another encoder."
+        if self.encoder.dtype not in ("float32", "float64"):
+            advice = "Try float32 as its dtype; if that does not help, its weights are damaged."
         raise DataError(
             f"{self.encoder.name} gives states that are not numbers: expected finite values, "
             f"got NaN or infinity from layer {layers.min()} on, in {len(np.unique(texts))} of "
-            f"{states.shape[1]} texts. Try float32 as its dtype; if that does not help, its "
-            "weights are damaged."
+            f"{states.shape[1]} texts. {advice}"
         )
 
     def _try(self, tokens: Tokens, rows: IntArray) -> NDArray[np.float32] | None:

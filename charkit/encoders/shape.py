@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from charkit.config import printable
+from charkit.config import listing, printable
 from charkit.encoders.files import CONFIG, TOKENIZER_CONFIG, no_weights, read_json
 from charkit.errors import DataError, MissingError, UsageError
 
@@ -185,6 +185,9 @@ def _no_config(folder: Path) -> str:
         )
     below = sorted(p.parent.name for p in folder.glob(f"*/{CONFIG}") if p.parent.name[:1] != ".")
     below = [name for name in below if not name.endswith(("_Pooling", "_Dense"))]
+    if len(below) > 1:
+        first = folder / below[0]
+        return start + f"Folders below hold one ({listing(below)}): name one, such as {first}."
     if below:
         return start + f"It is in a folder below: name {folder / below[0]}."
     message = no_weights(folder)

@@ -161,7 +161,7 @@ def read_tensors(headers: Mapping[str, Header], folder: Path) -> dict[str, torch
     """Return the weights by name, mapped into memory; buffers of positions are left out.
 
     Raises:
-        DataError: A file is damaged, or a weight is not a finite number.
+        DataError: A file is damaged.
     """
     tensors: dict[str, torch.Tensor] = {}
     for path in sorted({h.file for h in headers.values()}):
@@ -181,7 +181,8 @@ def check_report(
     """Compare what a model wants with what the files hold.
 
     Args:
-        report: ``missing_keys`` and ``unexpected_keys`` of transformers' loading.
+        report: ``missing_keys``, ``unexpected_keys`` and ``mismatched_keys`` of transformers'
+            loading.
         headers: What the files hold.
         model: The model, of the family's base class.
         folder: Where the files are.
@@ -190,9 +191,15 @@ def check_report(
         Notes about weights that are neither used nor those of a task head.
 
     Raises:
-        DataError: Weights are missing, or some inside the encoder are not used.
+        DataError: Weights are missing or of another shape, or some inside the encoder are not
+            used.
     """
     family = str(getattr(model.config, "model_type", ""))
+    for name, got, expected in sorted(report["mismatched_keys"]):
+        raise DataError(
+            f"the weights in {folder} do not fit config.json: expected {printable(str(name))} of "
+            f"shape {tuple(expected)}, got {tuple(got)}. Use the config.json that belongs to them."
+        )
     missing = sorted(k for k in report["missing_keys"] if not k.startswith("pooler."))
     if missing:
         unused = sorted(report["unexpected_keys"]) or sorted(headers)

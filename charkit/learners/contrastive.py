@@ -20,9 +20,9 @@ import torch
 from numpy.typing import NDArray
 
 from charkit.encoders import Encoder
-from charkit.encoders.encoder import quiet_transformers
 from charkit.encoders.foreign import first_line
 from charkit.encoders.run import is_out_of_memory
+from charkit.encoders.tokenizer import quiet_transformers
 from charkit.encoders.tokens import Texts
 from charkit.errors import MissingError, UsageError
 from charkit.learners.tuning import check_labels

@@ -140,9 +140,9 @@ config_case("odd_heads", "divide", num_attention_heads=5)
 config_case("absurd_words", "vocab_size", vocab_size=10**12)
 config_case("other_words", "vocabulary of 50 pieces", vocab_size=50)
 config_case("absurd_inside", "intermediate_size", intermediate_size=10**12)
-config_case("other_inside", "cannot be read", intermediate_size=128)
+config_case("other_inside", "of shape .128,., got .64,", intermediate_size=128)
 config_case("absurd_positions", "max_position_embeddings", max_position_embeddings=10**12)
-config_case("other_positions", "cannot be read", max_position_embeddings=128)
+config_case("other_positions", "position_embeddings.weight of shape", max_position_embeddings=128)
 config_case("unknown_activation", "cannot be read", hidden_act="wobble")
 config_case("dropout_as_text", "cannot be read", hidden_dropout_prob="much")
 config_case("norm_as_text", "cannot be read", layer_norm_eps="small")
@@ -219,7 +219,31 @@ def one_folder_up(folder: Path) -> None:
             path.rename(below / path.name)
 
 
+@hostile("Folders below hold one .'checkpoint-1000', 'checkpoint-500'.: name one", code=4)
+def checkpoints_below(folder: Path) -> None:
+    files = [path for path in folder.iterdir() if path.is_file()]
+    for name in ("checkpoint-500", "checkpoint-1000"):
+        (folder / name).mkdir()
+        for path in files:
+            (folder / name / path.name).write_bytes(path.read_bytes())
+    for path in files:
+        path.unlink()
+
+
 # Weights
+@hostile("expected encoder.layer.1.output.dense.weight of shape .32, 64., got .64, 32.")
+def weights_of_another_shape(folder: Path) -> None:
+    name = "encoder.layer.1.output.dense.weight"
+    save(folder, tensors(folder) | {name: tensors(folder)[name].T})
+
+
+@hostile("not numbers.*Its weights are damaged: copy them again")
+def weights_that_are_no_numbers(folder: Path) -> None:
+    found = tensors(folder)
+    found["encoder.layer.1.output.dense.weight"][0, 0] = float("nan")
+    save(folder, found)
+
+
 @hostile("adapter")
 def adapter_beside(folder: Path) -> None:
     edit(folder / "adapter_config.json", peft_type="LORA", base_model_name_or_path="x")
@@ -323,6 +347,12 @@ def only_a_pickle(folder: Path) -> None:
 @hostile("model.onnx", code=4)
 def only_onnx(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "model.onnx")
+
+
+@hostile("only as onnx.model_quantized.onnx", code=4)
+def only_onnx_in_a_folder(folder: Path) -> None:
+    (folder / "onnx").mkdir()
+    (folder / "model.safetensors").rename(folder / "onnx" / "model_quantized.onnx")
 
 
 @hostile("got encoder.safetensors. If that holds the encoder, rename it", code=4)
@@ -460,6 +490,48 @@ def tokenizer_is_huge(folder: Path) -> None:
     with (folder / "tokenizer.json").open("r+b") as file:
         file.truncate(10**9)
 
+
+@hostile(None, note="1 of 102 pieces in vocab.txt are not those of tokenizer.json, such as 'new'")
+def a_vocabulary_that_was_changed(folder: Path) -> None:
+    (folder / "vocab.txt").write_text((folder / "vocab.txt").read_text() + "new\n")
+
+
+@hostile(None, note="1 of 1 pieces in added_tokens.json are not those of tokenizer.json")
+def added_tokens_that_were_not_added(folder: Path) -> None:
+    edit(folder / "added_tokens.json", cat=101)
+
+
+@hostile(None, note="says do_lower_case false, and tokenizer.json the opposite")
+def letter_case_in_two_ways(folder: Path) -> None:
+    edit(folder / "tokenizer_config.json", do_lower_case=False)
+
+
+@hostile("merges.txt next to vocab.json", code=4)
+def a_vocabulary_without_merges(folder: Path) -> None:
+    pieces = (folder / "vocab.txt").read_text().split()
+    for name in ("tokenizer.json", "vocab.txt"):
+        (folder / name).unlink()
+    edit(folder / "vocab.json", **{piece: i for i, piece in enumerate(pieces)})
+
+
+@hostile("do not suffice for the tokenizer_class")
+def a_tokenizer_of_an_unknown_class(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+    edit(folder / "tokenizer_config.json", tokenizer_class="MyTokenizer")
+
+
+def of_class(name: str) -> None:
+    """Enter a folder whose settings name a tokenizer of another kind than tokenizer.json."""
+
+    def make(folder: Path) -> None:
+        edit(folder / "tokenizer_config.json", tokenizer_class=name)
+
+    note = f"the class {name} cuts texts otherwise than tokenizer.json says"
+    FOLDERS[f"tokenizer_of_class_{name}"] = Hostile(make, None, note=note)
+
+
+for _name in ("RobertaTokenizer", "GPT2Tokenizer", "XLMRobertaTokenizer"):
+    of_class(_name)
 
 tokenizer_case(
     "tokenizer_of_tomorrow",

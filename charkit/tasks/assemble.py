@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from charkit.config import TaskKind, listing
 from charkit.errors import DataError, UsageError
 from charkit.tasks.hub import GlueSpec, glue_order
 from charkit.tasks.labels import MOST_SINGLE, Meaning, encode_labels, read_meaning, with_unseen
+from charkit.tasks.looks import shown
 from charkit.tasks.nested import nested_order
 from charkit.tasks.rows import OnBadRows, Rows
 from charkit.tasks.task import LabelArray, Metric, Split, Task
@@ -198,17 +200,31 @@ _MOJIBAKE = re.compile(
 _CONTROLS = re.compile("[\u0080-\u0084\u0086-\u009f]")
 
 
+# What pandas, databases and spreadsheets write for a text that is missing or cannot be shown.
+_NO_TEXT = frozenset(("nan", "null", "none", "n/a", "#n/a", "<na>", "#name?", "#value!", "#ref!"))
+
 # Texts beyond ASCII that are searched; of more, every second, third, ...
 _MOST_LOOKED_AT = 20_000
 
 
 def text_notes(split: Split, *, where: str) -> tuple[str, ...]:
-    """Return notes on texts that lost letters, or were read in another encoding, before."""
+    """Return notes on texts that lost letters, or were read in another encoding, before.
+
+    So are texts that a program has written in the place of a missing one: "nan" by pandas.
+    """
+    gone = Counter(text for text in split.texts if len(text) < 8 and text.lower() in _NO_TEXT)
     every = [text for text in (*split.texts, *(split.pairs or ())) if not text.isascii()]
     step = 1 + len(every) // _MOST_LOOKED_AT
     texts = every[::step]
     least = "" if step == 1 else "at least "
     notes = []
+    if gone:
+        word, n_rows = gone.most_common(1)[0][0], gone.total()
+        rows = "1 text is" if n_rows == 1 else f"{n_rows:,} texts are"
+        notes.append(
+            f"{where}: {rows} {shown(word)} or the like, as programs write a missing text: kept. "
+            "Leave such rows out, or leave the text empty"
+        )
     n_lost = sum("\ufffd" in text for text in texts)
     if n_lost:
         notes.append(

@@ -236,7 +236,9 @@ def _undecided(
     else:
         problem = f"no column is known to be the {argument} (expected one of {listing(known)})"
     hint = _separator_hint(table)
-    advice = f"Say which one: --{argument} COLUMN.{hint}"
+    inner = [n for n in table.columns if "." in n and same_key(n.rpartition(".")[2]) in known]
+    one = inner[0] if len(inner) == 1 and not candidates else "COLUMN"
+    advice = f"Say which one: --{argument} {one}.{hint}"
     if argument == "label" and none_left and not hint:
         advice = "Add a column 'label' with the class of each text."
     return DataError(

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from charkit.errors import DataError
 from charkit.tasks.looks import (
     alike_notes,
     are_dates,
+    exact,
     is_integer,
     is_number,
     near_key,
@@ -185,7 +187,7 @@ def class_names(labels: Sequence[Any]) -> tuple[str, ...]:
     """
     names = set(label_names(labels))
     if all(is_number(n) for n in names):
-        return tuple(sorted(names, key=lambda n: (float(n), n)))
+        return tuple(sorted(names, key=lambda n: (float(n), exact(n), n)))
     return tuple(sorted(names))
 
 
@@ -332,11 +334,11 @@ def _check_unseen(rows: Rows, column: str, meaning: Meaning, unseen: list[str]) 
         )
 
 
-def _key(name: str) -> str:
+def _key(name: str) -> str | Decimal:
     """Return what all spellings of a class share; numbers are compared by value.
 
     >>> _key(" Very  Good") == _key("very good"), _key("1.0") == _key("1")
     (True, True)
     """
     key = near_key(name)
-    return repr(float(key)) if is_number(key) else key
+    return exact(key) if is_number(key) else key

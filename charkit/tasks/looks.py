@@ -10,6 +10,7 @@ import string
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
 MISSING_WORDS = frozenset(
@@ -158,7 +159,18 @@ def is_number(value: Any) -> bool:
 
 def same_number(one: Any, other: Any) -> bool:
     """Return whether two values are one number, however it is written."""
-    return is_number(one) and is_number(other) and float(one) == float(other)
+    return is_number(one) and is_number(other) and exact(one) == exact(other)
+
+
+def exact(number: Any) -> Decimal:
+    """Return a number, or a string that reads as one, without rounding it.
+
+    Identifiers of 17 digits and more are one float with their neighbours.
+
+    >>> exact("1.0") == exact(1), exact("10000000000000001") == exact("10000000000000000")
+    (True, False)
+    """
+    return Decimal(number.strip() if isinstance(number, str) else str(number))
 
 
 def label_list(value: Any, read: dict[str, Any]) -> Any:
@@ -335,12 +347,12 @@ def _plain(name: str) -> str:
 
 
 def _same_values(names: Iterable[str]) -> list[str]:
-    groups: dict[float, list[str]] = {}
+    groups: dict[Decimal, list[str]] = {}
     lower: dict[str, str] = {}
     for name in names:
         lower.setdefault(name.strip().lower(), name)
         if is_number(name.strip()):
-            groups.setdefault(float(name), []).append(name)
+            groups.setdefault(exact(name), []).append(name)
     notes = [
         f"classes {', '.join(map(shown, group[:3]))} are one number: write it in one way if they "
         "are one class"

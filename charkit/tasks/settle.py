@@ -18,6 +18,7 @@ from charkit.tasks.columns import Columns
 from charkit.tasks.looks import (
     are_bare_lists,
     difference,
+    exact,
     is_blank,
     is_integer,
     is_missing,
@@ -284,8 +285,8 @@ class _Labels:
         amounts = all(is_number(s) for s in seen) and not all(float(s).is_integer() for s in seen)
         if not new or len(seen) > _MOST_SEEN or self.kind == "regression" or amounts:
             return values
-        number_of = {float(s): s for s in seen if is_number(s)}
-        as_seen = {v: number_of[float(v)] for v in new if is_number(v) and float(v) in number_of}
+        number_of = {exact(s): s for s in seen if is_number(s)}
+        as_seen = {v: number_of[exact(v)] for v in new if is_number(v) and exact(v) in number_of}
         if as_seen and len(number_of) == len(seen):
             first = min(as_seen, key=str)
             self.notes.append(
@@ -318,7 +319,10 @@ class _Labels:
                 return values
             return self._left_out(values, lambda v: v in new, hidden=new == present)
         others = {float(v) for v in present - marks}
-        if not others or min(others) < 0 or others in ({0.0}, {1.0}):
+        if not others or min(others) < 0:
+            return values
+        if others in ({0.0}, {1.0}):
+            self._note_polarity(values, marks, others)
             return values
         listed = " and ".join(str(v) for v in sorted(marks, key=str))
         if self.kind == "classification":
@@ -339,6 +343,13 @@ class _Labels:
             "it marks rows without one. If it is a class, give --kind classification"
         )
         return [None if v in marks else v for v in values]
+
+    def _note_polarity(self, values: list[Any], marks: set[Any], others: set[float]) -> None:
+        """Note -1 next to a single class: it is one of two classes, or marks the other rows."""
+        if self.kind != "classification":
+            self._note_classes(
+                values, marks, f"next to only {_range(others)} may mark rows without a label"
+            )
 
     def _note_marks(self, values: list[Any], marks: set[Any], others: set[Any]) -> None:
         """Note -1 and -100 next to words: kept as classes, though they look like marks."""
@@ -395,4 +406,5 @@ def _is_mark(value: Any) -> bool:
 
 
 def _range(numbers: Collection[float]) -> str:
-    return f"{min(numbers):g}..{max(numbers):g}"
+    low, high = min(numbers), max(numbers)
+    return f"{low:g}" if low == high else f"{low:g}..{high:g}"

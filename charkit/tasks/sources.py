@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -226,6 +227,19 @@ def _near_files(path: Path) -> str:
     return f" Did you mean {' or '.join(str(folder / n) for n in near)}?" if near else ""
 
 
+def _of_pattern(source: str) -> str:
+    if not set(source) & set("*?"):
+        return ""
+    return "Patterns are not read: give one file, or the folder that holds the files of one task. "
+
+
+def _of_hub(source: str) -> str:
+    """Return advice on a name that has the form of one on the hub."""
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", source) or source.startswith("glue/"):
+        return ""
+    return f"If it is a data set of the hub, give hub:{source}. "
+
+
 def _not_found(source: str, path: Path) -> MissingError | UnknownNameError:
     """A path that is not there or no file (exit code 4), or a name that is not known (2)."""
     if os.path.lexists(path):
@@ -233,10 +247,15 @@ def _not_found(source: str, path: Path) -> MissingError | UnknownNameError:
             f"source: expected a file or folder, got {source!r}, which is {_what_it_is(path)}. "
             "Write the data to a file."
         )
+    if re.match(r"[a-z0-9]+://", source):
+        return MissingError(
+            f"source: expected a file or folder on this machine, got the address {source!r}. "
+            "Download it, and give the file's path; a data set of the hub is hub:owner/name."
+        )
     if format_of(path) is not None or path.is_absolute() or source.startswith((".", "~")):
         return MissingError(
             f"source: expected a file or folder, got {source!r}, which is not there."
-            f"{_near_files(path)} Check the path."
+            f"{_near_files(path)} {_of_pattern(source)}Check the path."
         )
     known = [f"glue/{n}" for n in GLUE_NAMES] + [f"generated/{n}" for n in generated_names()]
     folder = path.parent
@@ -244,5 +263,6 @@ def _not_found(source: str, path: Path) -> MissingError | UnknownNameError:
         known += [str(folder / p.name) for p in folder.iterdir() if not p.name.startswith(".")]
     return UnknownNameError(
         "task", source, known,
-        hint="A task is a file, a folder, hub:owner/name, glue/NAME or generated/NAME.",
+        hint=f"{_of_hub(source)}A task is a file, a folder, hub:owner/name, glue/NAME or "
+        "generated/NAME.",
     )  # fmt: skip

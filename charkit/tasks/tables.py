@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
@@ -17,7 +18,7 @@ from charkit.config import listing
 from charkit.errors import DataError, UnknownNameError, UsageError
 from charkit.tasks.columns import column_name
 from charkit.tasks.files.arrow import read_arrow, read_parquet
-from charkit.tasks.files.content import read_content, read_lines
+from charkit.tasks.files.content import UTF8_BOM, read_content, read_lines
 from charkit.tasks.files.delimited import read_delimited
 from charkit.tasks.files.encoding import decode
 from charkit.tasks.files.export_tables import settle
@@ -108,10 +109,32 @@ def _read(raw: bytes, name: str, ending: str) -> RawTable:
         return read_parquet(raw, name)
     if ending in _BINARY:
         return read_arrow(raw, name)
+    raw, notes = _without_marks(raw, name)
     if ending in (".csv", ".tsv"):
-        return settle(read_delimited(raw, name, delimiter="," if ending == ".csv" else "\t"))
-    text = decode(raw, name)
-    return read_lines(text, name) if ending == ".txt" else read_json(text, name)
+        table = settle(read_delimited(raw, name, delimiter="," if ending == ".csv" else "\t"))
+    else:
+        text = decode(raw, name)
+        table = read_lines(text, name) if ending == ".txt" else read_json(text, name)
+    return replace(table, notes=(*notes, *table.notes)) if notes else table
+
+
+def _without_marks(raw: bytes, name: str) -> tuple[bytes, tuple[str, ...]]:
+    r"""Leave out bytes that belong to no text, and count those between rows.
+
+    They are the byte 1A at the end, with which DOS ends a text, and byte order marks at the
+    beginning of lines, where files were joined.
+
+    >>> _without_marks(b"a\n\x1a", "t.csv")
+    (b'a\n', ())
+    """
+    raw = raw.removesuffix(b"\x1a")
+    joined = b"\n" + UTF8_BOM
+    n_marks = raw.count(joined)
+    if not n_marks:
+        return raw, ()
+    what = "byte order marks" if n_marks > 1 else "byte order mark"
+    note = f"{name}: {n_marks} {what} at the beginning of lines left out: files were joined there"
+    return raw.replace(joined, b"\n"), (note,)
 
 
 def _unpacked_first(advice: str) -> str:
@@ -302,6 +325,13 @@ def _of_array(data: Any) -> Found | None:
 
 
 def _of_mapping(data: Mapping[Any, Any], argument: str) -> Columns:
+    if data and all(isinstance(v, str | Path) for v in data.values()) and _are_paths(data.values()):
+        train, *others = map(shown, map(str, data.values()))
+        second = f", evaluation={others[0]}" if others else ""
+        raise UsageError(
+            f"{argument}: expected columns as lists in a dict, got paths of files. Give the path "
+            f"itself: load_task({train}{second})."
+        )
     for name, column in data.items():
         if isinstance(column, str | bytes | Mapping) or not isinstance(column, Iterable):
             raise UsageError(
@@ -310,6 +340,14 @@ def _of_mapping(data: Mapping[Any, Any], argument: str) -> Columns:
             )
         _refuse_streams(column, f"{argument}[{shown(name)}]")
     return list(data.items())
+
+
+def _are_paths(values: Iterable[Any]) -> bool:
+    """Return whether all values are names of files that are read by their ending."""
+    return all(
+        isinstance(v, Path) or (isinstance(v, str) and format_of(Path(v)) is not None)
+        for v in values
+    )
 
 
 def _of_rows(data: Sequence[Any], argument: str) -> Columns:
@@ -321,6 +359,16 @@ def _of_rows(data: Sequence[Any], argument: str) -> Columns:
         raise UsageError(
             f"{argument}: expected rows, got two lists of {sized[0]}. If they are texts and "
             "labels, make pairs of them: list(zip(texts, labels))."
+        )
+    if _are_paths(data):
+        raise UsageError(
+            f"{argument}: expected rows, got {len(data)} paths of files. Give one path; files of "
+            "one task are read together where they lie in one folder."
+        )
+    if len(data) == 2 and sum(type(part).__module__ == "numpy" for part in data) == 2:
+        raise UsageError(
+            f"{argument}: expected rows, got two arrays. If they are texts and labels, name them: "
+            '{"text": texts, "label": labels}.'
         )
     if isinstance(first, Mapping):
         names = dict.fromkeys(n for row in _alike(data, Mapping, argument) for n in row)

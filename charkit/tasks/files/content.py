@@ -12,9 +12,13 @@ from charkit.errors import DataError, MissingError
 from charkit.tasks.files.table import RawTable, refuse_many_rows
 
 _BREAK = re.compile("\r\n|\r|\n")
-_FAST_TEXT = re.compile(r"\s*(__label__\S+\s*)+")
+_FAST_TEXT = re.compile(r"\s*(__label__\S+\s*)+|(\s+__label__\S+)+\s*$")
+_FAST_TEXT_LINE = re.compile(rb"\s*__label__[^\s,;|\"]+[ \t]+\S")
 # Lines by which a table in disguise is recognised: its first rows are like all others.
 _LOOKED_AT = 50
+# Fewer lines may end in one word by chance; and the letters of a class's name, as in `_NAMES`.
+_FEWEST_ROWS = 6
+_LONGEST_NAME = 30
 _NAMES = re.compile(r"[^\W\d][\w .-]{0,30}")
 
 
@@ -28,14 +32,15 @@ def read_lines(text: str, where: str) -> RawTable:
     if lines and not lines[-1]:
         lines.pop()
     numbers = [n for n, line in enumerate(lines, start=1) if line.strip()]
-    _refuse_tables([lines[n - 1] for n in numbers[:_LOOKED_AT]], where)
     refuse_many_rows(where, len(numbers))
     n_blank = len(lines) - len(numbers)
     notes = (f"{where}: {n_blank} blank lines left out",) if n_blank else ()
     texts = [lines[n - 1] for n in numbers]
-    n_labelled = sum(_FAST_TEXT.match(text) is not None for text in texts)
+    found = [_FAST_TEXT.match(text) or _FAST_TEXT.search(text) for text in texts]
+    n_labelled = sum(match is not None for match in found)
     if n_labelled and 2 * n_labelled >= len(texts):
-        return _fast_text(texts, numbers, where, notes)
+        return _fast_text(texts, found, numbers, where, notes)
+    _refuse_tables(texts[:_LOOKED_AT], where)
     return RawTable(
         where, {"text": texts}, numbers, notes=notes,
         hint="A .txt file is read as one text a line; a table of columns needs the ending .csv "
@@ -44,32 +49,57 @@ def read_lines(text: str, where: str) -> RawTable:
 
 
 def _fast_text(
-    texts: list[str], numbers: list[int], where: str, notes: tuple[str, ...]
+    texts: list[str],
+    found: list[re.Match[str] | None],
+    numbers: list[int],
+    where: str,
+    notes: tuple[str, ...],
 ) -> RawTable:
-    """Read lines of fastText: labels as __label__NAME, then the text; lines may have none."""
-    found = [_FAST_TEXT.match(text) for text in texts]
+    """Read lines of fastText: labels as __label__NAME before or after the text, or none."""
     named = [m[0].split() if m else [] for m in found]
     labels = [[n.removeprefix("__label__") for n in each] for each in named]
     single = all(len(each) < 2 for each in labels)
     columns = {
-        "text": [text[m.end() if m else 0 :].strip() for text, m in zip(texts, found, strict=True)],
+        "text": [
+            text.replace(m[0], " ", 1).strip() if m else text.strip()
+            for text, m in zip(texts, found, strict=True)
+        ],
         "label": [next(iter(each), None) for each in labels] if single else labels,
     }
-    note = f"{where}: labels are read from __label__ in front of the texts, as fastText has them"
+    note = f"{where}: labels are read from __label__ next to the texts, as fastText has them"
     return RawTable(where, columns, numbers, notes=(*notes, note))
 
 
+_DISGUISES = (
+    ("\t", "tabs", "Let its name end in .tsv."),
+    (";", "semicolons", "Let its name end in .csv."),
+    ("|", "bars", "Let its name end in .csv."),
+    (",", "commas", "Let its name end in .csv."),
+    ("::", "colons", "Save them with tabs (.tsv), the names of the columns in the first line."),
+)
+"""What separates the fields of tables that are called .txt, and what to do."""
+
+
+def _ends_in_labels(lines: list[str], mark: str) -> bool:
+    """Return whether the first or last field of every line is a word that comes again."""
+    if len(lines) < _FEWEST_ROWS or mark == ",":
+        return False
+    ends = [[line.split(mark)[i].strip(" :") for line in lines] for i in (0, -1)]
+    short = (e for e in ends if all(e) and max(map(len, e)) <= _LONGEST_NAME)
+    return any(2 * len(set(e)) <= len(e) for e in short)
+
+
 def _refuse_tables(lines: list[str], where: str) -> None:
-    for mark, name, ending in (("\t", "tabs", ".tsv"), (";", "semicolons", ".csv"),
-                               ("|", "bars", ".csv"), (",", "commas", ".csv")):  # fmt: skip
+    for mark, name, advice in _DISGUISES:
         counts = {line.count(mark) for line in lines}
         if len(lines) < 2 or len(counts) > 1 or counts == {0}:
             continue
         names = lines[0].split(mark)
-        if mark == "\t" or all(_NAMES.fullmatch(n) and len(n.split()) < 3 for n in names):
+        named = all(_NAMES.fullmatch(n) and len(n.split()) < 3 for n in names)
+        if mark == "\t" or (named and mark != "::") or _ends_in_labels(lines, mark):
             raise DataError(
                 f"{where}: expected one text a line, got lines that look like rows of a table "
-                f"separated by {name}. Let its name end in {ending}."
+                f"separated by {name}. {advice}"
             )
     if all(line.lstrip().startswith("{") and line.rstrip().endswith("}") for line in lines):
         raise DataError(f"{where}: expected one text a line, got JSON. Let its name end in .jsonl.")
@@ -257,6 +287,11 @@ def refuse_other_text(raw: bytes, where: str) -> None:
         raise DataError(
             f"{where}, line 1: expected the names of the columns, got Excel's 'sep=' line. Remove "
             "it: tail -n +2 old > new."
+        )
+    if _FAST_TEXT_LINE.match(head):
+        raise DataError(
+            f"{where}: expected fields with separators, got lines of fastText (__label__NAME, then "
+            "a text). Let its name end in .txt."
         )
     _refuse_markdown(raw, where)
 

@@ -29,6 +29,20 @@ from charkit.tasks.files.quotes import (
 from charkit.tasks.files.table import LazyColumns, RawTable, refuse_many_rows, some
 
 _SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+_ODD_SEPARATORS = (
+    "\x01",
+    "\x1f",
+    ":::",
+    "::",
+    "||",
+    "~",
+    "^",
+    "$$",
+    "@@",
+    "##",
+    "\u00a6",
+    "\u00a7",
+)
 _TOTAL = re.compile(r"(grand |sub ?)?total(s|en)?:?|sum(me|ma|s)?:?|count:?", re.IGNORECASE)
 _NUMERIC = re.compile(r"[\d\s.,%+-]*")
 _MARKS = (
@@ -64,6 +78,7 @@ def read_delimited(raw: bytes, where: str, *, delimiter: str, exact: bool = Fals
     grid: Grid | None = None
     fault: DataError | None = None
     notes: tuple[str, ...] = ()
+    mark = delimiter
     try:
         grid = _fitting(raw, where, delimiter, exact=exact)
     except DataError as error:
@@ -79,7 +94,7 @@ def read_delimited(raw: bytes, where: str, *, delimiter: str, exact: bool = Fals
     if grid is None:
         assert fault is not None
         raise fault
-    return _table(grid, where, notes)
+    return _table(grid, where, notes, mark)
 
 
 def _fitting(raw: bytes, where: str, delimiter: str, *, exact: bool) -> Grid:
@@ -145,12 +160,19 @@ def _explained(ragged: Ragged, where: str, delimiter: str) -> DataError:
     width, got = len(ragged.header), len(ragged.row)
     usual = ragged.widths.most_common(1)[0][0]
     title = _title(ragged, usual)
-    if title:
+    odd = next((mark for mark in _ODD_SEPARATORS if mark in ragged.header[0]), "")
+    odd = odd if width == 1 and odd in delimiter.join(ragged.row) else ""
+    if title and not odd:
         return DataError(f"{where}, {title}")
     place = (
         f"{where}, line {ragged.line}: expected {width} fields as in the first line, got {got} "
         f"({ragged.n_ragged} such rows)."
     )
+    if odd:
+        return DataError(
+            f"{place} The fields seem to be separated by {odd!r}: save them with commas (.csv) or "
+            "with tabs (.tsv)."
+        )
     return DataError(f"{place} {_advice(ragged, delimiter)}")
 
 
@@ -182,7 +204,12 @@ def _advice_on_marks(row: Sequence[str]) -> str:
     """Return what to do where texts stand in marks that are no quotation marks of CSV."""
     if any(cell.startswith(' "') for cell in row):
         return "A space stands before quotation marks: remove it: sed 's/, \"/,\"/g' old > new."
-    if any('\\"' in cell or cell.endswith("\\") for cell in row):
+    if any(cell.endswith("\\") for cell in row) and not any('\\"' in cell for cell in row):
+        return (
+            "Separators inside texts are written with a backslash: put such texts in quotation "
+            "marks instead (pandas.read_csv with escapechar reads the file, and to_csv writes it)."
+        )
+    if any('\\"' in cell for cell in row):
         return (
             'Quotation marks are written with a backslash (\\"): double them instead: '
             'sed \'s/\\\\"/""/g\' old > new.'
@@ -240,7 +267,7 @@ def _looks_like_text(cells: Sequence[str]) -> bool:
     return any(len(c) > _LONG_NAME or len(c.split()) >= _MANY_WORDS for c in cells)
 
 
-def _table(grid: Grid, where: str, notes: tuple[str, ...]) -> RawTable:
+def _table(grid: Grid, where: str, notes: tuple[str, ...], mark: str) -> RawTable:
     """Leave out what is no column and no row, and say so."""
     refuse_many_rows(where, len(grid.lines))
     found = [*notes, *note_of_long_rows(grid, where)]
@@ -260,7 +287,7 @@ def _table(grid: Grid, where: str, notes: tuple[str, ...]) -> RawTable:
     marked = [name for name, column in columns.items() if in_other_marks(column)]
     if marked:
         found.append(f"{where}: the marks around all values of {some(marked)} are kept as text")
-    hint = _hint(grid)
+    hint = _hint(grid, mark)
     return RawTable(
         where, LazyColumns(grid.header, _maker(columns)), grid.lines, notes=tuple(found), hint=hint
     )
@@ -393,7 +420,7 @@ def _without_total(grid: Grid, where: str) -> tuple[Grid, list[str]]:
     return _keep(grid, [len(grid.lines) - 1]), [note]
 
 
-def _hint(grid: Grid) -> str:
+def _hint(grid: Grid, mark: str) -> str:
     """Return what may be wrong with the first line."""
     if grid.header[0].lstrip().startswith(("#", "//")):
         return (
@@ -409,7 +436,11 @@ def _hint(grid: Grid) -> str:
         if not _looks_like_text(grid.header):
             return ""
         reason = "it holds a text"
-    names = "text,label" if len(grid.header) == 2 else "one for each column"
+    names = "one for each column"
+    if len(grid.header) == 2:
+        distinct = [pc.count_distinct(column).as_py() for column in grid.table.columns]
+        order = ("label", "text") if distinct[0] < distinct[1] else ("text", "label")
+        names = {"\t": "<tab>"}.get(mark, mark).join(order)
     return (
         f"The first line seems to be a row of data ({reason}): put a line with the names of the "
         f"columns above it ({names})."

@@ -288,7 +288,7 @@ def _spacy_categories(table: RawTable) -> RawTable:
     """Read categories as spaCy has them: {"cats": {"POS": 1.0, "NEG": 0.0}}."""
     if "cats" not in table.columns or known(LABEL_NAMES, table.columns):
         return table
-    given = table.columns["cats"]
+    given = [_as_scores(v) for v in table.columns["cats"]]
     if not all(_is_scores(v) for v in given):
         return table
     names = list(dict.fromkeys(name for v in given for name in v or {}))
@@ -300,6 +300,18 @@ def _spacy_categories(table: RawTable) -> RawTable:
             labels[-1] = f"not {names[0]}"
     note = f"{table.where}: labels are the categories of 'cats' with a score of 0.5 or more"
     return replace(table.with_columns({"label": labels}), notes=(*table.notes, note))
+
+
+def _as_scores(value: Any) -> Any:
+    """Return lists of categories as scores: spaCy's [{"label": "POS", "value": 1}], ["POS"]."""
+    if not isinstance(value, list | str):
+        return value
+    found = value if isinstance(value, list) else [value]
+    if all(isinstance(v, str) for v in found):
+        return dict.fromkeys(found, 1.0)
+    if all(isinstance(v, dict) and {"label", "value"} <= set(v) for v in found):
+        return {v["label"]: v["value"] for v in found}
+    return value
 
 
 def _is_scores(value: Any) -> bool:

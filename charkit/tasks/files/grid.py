@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,12 +18,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from charkit.errors import DataError
 from charkit.tasks.files.content import UTF8_BOM
 from charkit.tasks.files.encoding import decode
-
-LARGEST_FIELD = 64 * 2**20
-"""A longer field is a quotation mark that is never closed, or no text that anyone reads."""
+from charkit.tasks.files.malformed import LARGEST_FIELD, malformed
 
 _BLOCK = 2**20  # bytes that Arrow parses at a time, its default; more where a row is longer
 _CHUNK_ROWS = 50_000  # put away together where Python has to read them
@@ -163,42 +159,13 @@ def _exact(raw: bytes, where: str, delimiter: str, *, quoted: bool, n_unnamed: i
             start = reader.line_num + 1
             feed.pending = []
     except csv.Error as error:
-        raise _malformed(where, start, error, feed.pending, delimiter) from error
+        raise malformed(where, start, error, feed.pending, delimiter) from error
     except UnicodeDecodeError:
         decode(raw, where)
         raise
     finally:
         csv.field_size_limit(limit)
     return rows.grid()
-
-
-def _malformed(
-    where: str, start: int, error: csv.Error, lines: list[str], delimiter: str
-) -> DataError:
-    reason, text = str(error), "".join(lines[:1])
-    if "field limit" in reason:
-        return DataError(
-            f"{where}: the row that starts at line {start} holds a field of more than "
-            f"{LARGEST_FIELD // 2**20} MB: expected a text. A quotation mark is open there: close "
-            "it, or shorten the text."
-        )
-    if '\\"' in text:
-        return DataError(
-            f"{where}: the row that starts at line {start} is not well-formed: quotation marks "
-            'are written with a backslash (\\"): expected them doubled (""). Convert them: '
-            'sed \'s/\\\\"/""/g\' old > new.'
-        )
-    if re.match(r'"[^"]*" "', text):
-        return DataError(
-            f"{where}, line {start}: the fields seem to be separated by spaces: expected commas. "
-            "Write the file again (in R: write.csv)."
-        )
-    if "unexpected end" in reason:
-        reason = f"a quotation mark is never closed, to the end of the file ({len(lines)} lines)"
-    return DataError(
-        f"{where}: the row that starts at line {start} is not well-formed: {reason}. Put texts "
-        'with quotation marks in quotes and double the marks inside ("She said ""no""").'
-    )
 
 
 class _Collector:

@@ -216,6 +216,8 @@ def _document(text: str, where: str) -> Any:
 
 
 def _of_array(array: Any, where: str) -> _Rows:
+    if array and all(_is_annotated(row) for row in array):  # spaCy: [text, {"cats": {...}}]
+        array = [{"text": row[0], **row[1]} for row in array]
     for place, row in enumerate(array, start=1):
         if not isinstance(row, dict):
             raise DataError(
@@ -287,6 +289,17 @@ def _of_columns(whole: dict[str, Any]) -> _Rows | None:
     if names & {k.lower() for k in keys[0]} and len(whole) > 1:
         return _numbered(values)  # rows by their ids
     return None
+
+
+def _is_annotated(row: Any) -> bool:
+    """Return whether an element is a text with its annotations, as spaCy trains on."""
+    return (
+        isinstance(row, list)
+        and len(row) == 2
+        and isinstance(row[0], str)
+        and isinstance(row[1], dict)
+        and "text" not in row[1]
+    )
 
 
 def _numbered(rows: list[dict[str, Any]]) -> _Rows:

@@ -191,6 +191,10 @@ def _classes(attempt: Any) -> None:
     attempt.file.write_text(GOOD)
 
 
+def _renamed(attempt: Any) -> None:
+    attempt.arguments[1] = str(attempt.file.rename(attempt.file.with_suffix(".csv")))
+
+
 FILES = [
     BadInput(
         "empty_file", "A file without a single byte.", "t.csv", DataError, "is empty",
@@ -272,6 +276,42 @@ FILES = [
         "The fields seem to be separated by '~': save them with commas",
         {"t.csv": GOOD.replace(",", "~")},
         follow=_edit("~", ","),
+    ),
+    BadInput(
+        "odd_separator_and_commas", "Such fields, with commas in some texts.", "t.csv", DataError,
+        "The fields seem to be separated by '::': save them with commas",
+        {"t.csv": "text::label\n" + "".join(
+            f"text, number {i}::{'ab'[i % 2]}\n" if i % 3 else f"text {i}::{'ab'[i % 2]}\n"
+            for i in range(12))},
+        follow=_swap({",": "", "::": ","}),
+    ),
+    BadInput(
+        "escaped_separators", "Commas inside texts, written with a backslash.", "t.csv", DataError,
+        "Separators inside texts are written with a backslash: put such texts in quotation marks",
+        {"t.csv": GOOD.replace("text number", "text\\, number")},
+        follow=_swap({"text\\, number": '"text, number', ",a": '",a', ",b": '",b'}),
+    ),
+    BadInput(
+        "space_behind_quote", "A space between quotation mark and separator.", "t.csv", DataError,
+        "line 2: a space stands after a quotation mark. Remove such spaces: sed",
+        {"t.csv": csv_of(*('"' + row.replace(",", '" ,') for row in _good_rows()))},
+    ),
+    BadInput(
+        "fast_text_csv", "Lines of fastText in a file called CSV.", "t.csv", DataError,
+        "got lines of fastText (__label__NAME, then a text). Let its name end in .txt",
+        {"t.csv": "".join(f"__label__{'ab'[i % 2]}\ttext {i}\n" for i in range(12))},
+    ),
+    BadInput(
+        "label_first_without_header", "Rows without names, the label in front.", "t.tsv", DataError,
+        "put a line with the names of the columns above it (label<tab>text)",
+        {"t.tsv": "".join(f"{'ab'[i % 2]}\ttext {i}\n" for i in range(12))},
+        follow=lambda attempt: attempt.edit(lambda text: "label\ttext\n" + text),
+    ),
+    BadInput(
+        "texts_and_labels_txt", "A text and a label a line in a file called .txt.", "t.txt",
+        DataError, "rows of a table separated by semicolons. Let its name end in .csv",
+        {"t.txt": "".join(f"text number {i};{'ab'[i % 2]}\n" for i in range(12))},
+        follow=lambda attempt: (_renamed(attempt), attempt.edit(lambda t: "text;label\n" + t)),
     ),
     BadInput(
         "fixed_width", "Fields that are set apart by spaces.", "t.csv", DataError,

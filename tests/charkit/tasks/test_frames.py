@@ -245,3 +245,16 @@ def test_rows_are_one_task_and_names_are_several():
     assert not is_data(["a.csv", "b.csv"])
     assert not is_data([pandas_frame(["a"] * N)])
     assert not is_data([])
+
+
+@pytest.mark.parametrize(
+    ("data", "fragment"),
+    [
+        (["a.csv", "b.csv"], "got 2 paths of files"),
+        ({"train": "a.csv", "test": "b.csv"}, "load_task.'a.csv', evaluation='b.csv'"),
+        ((np.array(TEXTS), np.array(["a", "b"] * 6)), '"text": texts, "label": labels'),
+    ],
+)
+def test_what_people_hand_over_instead_of_rows_is_named(data, fragment):
+    with pytest.raises(UsageError, match=fragment):
+        load_task(data)

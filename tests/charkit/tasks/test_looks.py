@@ -129,3 +129,8 @@ def test_dates():
     assert are_dates(["1.2.2024", "3/4/21"])
     assert not are_dates(["2024", "2025"])
     assert not are_dates(["2024-01-02", "never"])
+
+
+def test_neighbours_among_large_identifiers_do_not_look_alike():
+    assert alike_notes([str(10**18), str(10**18 + 1)]) == ()
+    assert "are one number" in alike_notes(["1", "1.0"])[0]

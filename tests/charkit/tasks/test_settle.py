@@ -94,7 +94,7 @@ def test_marks_next_to_classes_have_no_label_and_are_counted(k, mark, as_text, f
 
 @pytest.mark.parametrize(
     "labels",
-    [[-1, 1], [-2, -1, 0, 1, 2], [-1, 0], [-1, -1], [-1.5, 0.0, 1.0], ["-1", "b", "c", "0"]],
+    [[-2, -1, 0, 1, 2], [-1, -1], [-1.5, 0.0, 1.0], ["-1", "b", "c", "0"]],
 )
 def test_minus_one_is_a_class_or_an_amount_where_it_can_be(labels):
     result = settled(labels)
@@ -279,3 +279,26 @@ def test_blank_is_what_nobody_can_read(text):
 def test_numbers_of_numpy_are_numbers():
     labels = np.array([0, 1, 2, -1], dtype=np.int8)
     assert load_task(frame(np.tile(labels, 5))).class_names == ("0", "1", "2")
+
+
+@pytest.mark.parametrize("other", [0, 1])
+@pytest.mark.parametrize("as_text", [True, False])
+def test_minus_one_next_to_one_class_is_kept_and_noted(other, as_text):
+    labels = [-1, other] * 6
+    found = settled([str(v) for v in labels] if as_text else labels)
+    assert set(found.columns["label"]) == ({"-1", str(other)} if as_text else {-1, other})
+    assert f"next to only {other} may mark rows without a label: kept as a class. Leave the cell " \
+        "empty" in found.notes[0]  # fmt: skip
+    assert not settled(labels, kind="classification").notes
+
+
+def test_the_only_class_next_to_a_mark_is_named_by_itself():
+    assert "next to 3 it marks" in settled([-1, 3] * 4).notes[0]
+
+
+@settings(max_examples=30, deadline=None)
+@given(base=st.integers(2**53, 2**62), step=st.integers(1, 3))
+def test_neighbours_among_large_identifiers_are_other_classes(base, step):
+    """They are one floating-point number; as labels they must not be mixed up."""
+    found = settled([str(base + step)] * 3, seen=[str(base), "7"])
+    assert set(found.columns["label"]) == {str(base + step)}

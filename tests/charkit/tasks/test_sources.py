@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from charkit.errors import DataError
+from charkit.errors import CharkitError, DataError
 from charkit.tasks import load_task
 
 TEXTS = [
@@ -370,3 +370,26 @@ def test_texts_that_lost_letters_or_were_read_wrongly_are_counted():
         assert any("16 texts" in n and words in n for n in notes)
         partly = load_task({"text": change, "label": labels}, labels="some")
         assert any("20 texts" in n and words in n for n in partly.notes)
+
+
+@pytest.mark.parametrize("word", ["nan", "NaN", "None", "#NAME?", "<NA>"])
+def test_texts_that_programs_write_for_missing_ones_are_counted(word):
+    texts = [word if i % 4 == 0 else f"text {i}" for i in range(24)]
+    task = load_task({"text": texts, "label": list("ab") * 12})
+    assert any("as programs write a missing text: kept" in note for note in task.notes)
+    task = load_task({"text": [f"text {i}" for i in range(24)], "label": list("ab") * 12})
+    assert not any("missing text" in note for note in task.notes)
+
+
+@pytest.mark.parametrize(
+    ("source", "fragment"),
+    [
+        ("https://example.org/a.csv", "Download it"),
+        ("s3://bucket/a.parquet", "got the address"),
+        ("data/*.csv", "Patterns are not read"),
+        ("owner/name", "give hub:owner/name"),
+    ],
+)
+def test_what_is_no_path_is_named_as_what_it_is(source, fragment):
+    with pytest.raises(CharkitError, match=fragment):
+        load_task(source)

@@ -299,3 +299,48 @@ def test_damaged_arrow_data_is_refused_before_it_ends_the_process(tmp_path):
     assert found.columns["label"] == [0, 1]
     with pytest.raises(DataError, match="column 'text' of type string cannot be read"):
         found.columns["text"]
+
+
+WORDS = st.lists(st.sampled_from(["one", "two", "three"]), min_size=1, max_size=3).map(" ".join)
+
+
+@settings(max_examples=25, deadline=None)
+@given(texts=st.lists(WORDS, min_size=2, max_size=6), gap=st.sampled_from([" ", "\t", "  "]),
+       before=st.booleans())  # fmt: skip
+def test_labels_of_fast_text_stand_before_or_after_the_text(texts, gap, before, tmp_path_factory):
+    labels = ["ab"[i % 2] for i in range(len(texts))]
+    pairs = [(f"__label__{name}", text) for name, text in zip(labels, texts, strict=True)]
+    lines = [gap.join(pair if before else pair[::-1]) for pair in pairs]
+    path = tmp_path_factory.mktemp("text") / "t.txt"
+    table = read_table(write(path, "".join(f"{line}\n" for line in lines)))
+    assert list(table.columns["text"]) == texts
+    assert list(table.columns["label"]) == labels
+
+
+@pytest.mark.parametrize("mark", [";", "|", ":::", " ::: "])
+@pytest.mark.parametrize("first", [True, False])
+def test_texts_that_end_in_one_of_a_few_words_are_a_table(mark, first, tmp_path):
+    rows = [(f"some words, number {i}", ["joy", "anger"][i % 2]) for i in range(8)]
+    lines = [mark.join(row[::-1] if first else row) for row in rows]
+    with pytest.raises(DataError, match="rows of a table separated by"):
+        read_table(write(tmp_path / "t.txt", "\n".join(lines)))
+
+
+@pytest.mark.parametrize("mark", [",", ": ", "; "])
+def test_marks_within_sentences_are_no_table(mark, tmp_path):
+    lines = [f"a sentence {i}{mark}and what follows {'x' * i}" for i in range(8)]
+    assert len(read_table(write(tmp_path / "t.txt", "\n".join(lines)))) == 8
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl", ".txt"])
+def test_marks_where_files_begin_and_end_are_no_text(ending, tmp_path):
+    """Files joined with cat keep their byte order marks; DOS ends a text with the byte 1A."""
+    if ending == ".txt":
+        part = "one\ntwo\n"
+    elif ending == ".jsonl":
+        part = '{"text": "one", "label": "a"}\n{"text": "two", "label": "b"}\n'
+    else:
+        part = 'text,label\n"one",a\n"two",b\n'.replace(",", "," if ending == ".csv" else "\t")
+    table = read_table(write(tmp_path / f"t{ending}", f"\ufeff{part}\ufeff{part}\ufeff{part}\x1a"))
+    assert list(table.columns["text"]) == ["one", "two"] * 3
+    assert "2 byte order marks at the beginning of lines left out" in "\n".join(table.notes)

@@ -373,3 +373,35 @@ def test_a_refusal_says_what_was_left_out(tmp_path):
     for load in (load_task, lambda p: load_sample(p)):
         with pytest.raises(DataError, match=r"only one class, 'a'.*6 accept, 6 reject"):
             load(str(path))
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        lambda name: {"cats": [name]},
+        lambda name: {"cats": name},
+        lambda name: {"cats": [{"label": n, "value": 1.0 * (n == name)} for n in "AB"]},
+        lambda name: {"cats": {n: n == name for n in "AB"}},
+    ],
+)
+@pytest.mark.parametrize("nested", [True, False])
+def test_categories_in_any_form(shape, nested):
+    rows = [(f"t {i}", shape("AB"[i % 2])) for i in range(4)]
+    if nested:  # spaCy's training data
+        text = json.dumps(rows)
+    else:
+        text = "\n".join(json.dumps({"text": t, **found}) for t, found in rows)
+    table = read_json(text, "t.json")
+    assert list(table.columns["text"]) == ["t 0", "t 1", "t 2", "t 3"]
+    assert list(table.columns["label"]) == ["A", "B", "A", "B"]
+
+
+def test_a_field_inside_a_field_is_named_in_the_advice(tmp_path):
+    rows = [{"_source": {"text": f"t {i}", "label": "ab"[i % 2]}} for i in range(12)]
+    path = tmp_path / "t.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(DataError, match=r"--text _source\.text"):
+        load_task(path)
+    with pytest.raises(DataError, match=r"--label _source\.label"):
+        load_task(path, text="_source.text")
+    assert len(load_task(path, text="_source.text", label="_source.label").train) == 10

@@ -83,12 +83,12 @@ def read_tokenizer(folder: Path, family: str) -> Any:
     settings = _own_settings(folder) if TOKENIZER_CONFIG in names else {}
     if _WHOLE not in names or settings.get("fast_tokenizer_files"):
         return _open(folder, family, names, settings)
-    told, notes = _as_the_file_says(folder, settings)
-    tokenizer = _of_class(folder, family, names, settings, told)
+    declared, notes = _as_the_file_says(folder, settings)
+    tokenizer = _of_class(folder, family, names, settings, declared)
     if tokenizer is None:
         plain = {**settings, "tokenizer_class": _PLAIN}
         tokenizer = _open(folder, family, names, plain)
-        if not _cuts_alike(tokenizer, told, folder):
+        if not _cuts_alike(tokenizer, declared, folder):
             raise DataError(
                 f"the tokenizer in {folder} contradicts itself: expected that transformers cuts "
                 f"texts as {_WHOLE} says, got others. Save it again with transformers' "
@@ -97,13 +97,13 @@ def read_tokenizer(folder: Path, family: str) -> Any:
         named = settings.get("tokenizer_class")
         who = f"the class {printable(str(named))}" if named else f"the tokenizer of {family}"
         notes.append(f"{who} cuts texts otherwise than {_WHOLE} says: {_WHOLE} is followed")
-    for note in [*notes, *_contradictions(folder, names, told, tokenizer)]:
+    for note in [*notes, *_contradictions(folder, names, declared, tokenizer)]:
         log_once(folder, f"{folder.name}: {note}")
     return tokenizer
 
 
 def _of_class(
-    folder: Path, family: str, names: Sequence[str], settings: Mapping[str, Any], told: Any
+    folder: Path, family: str, names: Sequence[str], settings: Mapping[str, Any], declared: Any
 ) -> Any:
     """Return the tokenizer that transformers makes; None where tokenizer.json says otherwise."""
     try:
@@ -112,7 +112,7 @@ def _of_class(
         if settings.get("tokenizer_class") == _PLAIN:
             raise
         return None  # a class that cannot take the pieces of tokenizer.json
-    return tokenizer if _cuts_alike(tokenizer, told, folder) else None
+    return tokenizer if _cuts_alike(tokenizer, declared, folder) else None
 
 
 def _open(folder: Path, family: str, names: Sequence[str], settings: Mapping[str, Any]) -> Any:
@@ -136,14 +136,14 @@ def _open(folder: Path, family: str, names: Sequence[str], settings: Mapping[str
 
 
 def _as_the_file_says(folder: Path, settings: Mapping[str, Any]) -> tuple[Any, list[str]]:
-    """Return what tokenizer.json alone describes, and notes on settings that overrule it."""
+    """Return what tokenizer.json by itself describes, and notes on settings that overrule it."""
     from tokenizers import Tokenizer
     from tokenizers.normalizers import BertNormalizer
 
     with foreign(f"{folder / _WHOLE}", expected="a tokenizer", advice=AGAIN):
-        told = Tokenizer.from_file(str(folder / _WHOLE))
+        declared = Tokenizer.from_file(str(folder / _WHOLE))
     notes = []
-    normalizer = told.normalizer
+    normalizer = declared.normalizer
     if isinstance(normalizer, BertNormalizer):
         for name, field in _NORMALIZER.items():
             value = settings.get(name, getattr(normalizer, field))
@@ -153,8 +153,8 @@ def _as_the_file_says(folder: Path, settings: Mapping[str, Any]) -> tuple[Any, l
                     f"{TOKENIZER_CONFIG} says {name} {str(value).lower()}, and {_WHOLE} the "
                     "opposite: the former is followed, as transformers does"
                 )
-        told.normalizer = normalizer
-    return told, notes
+        declared.normalizer = normalizer
+    return declared, notes
 
 
 def _cut(tokenizer: Any) -> list[tuple[Any, ...]]:
@@ -175,17 +175,17 @@ def _cut(tokenizer: Any) -> list[tuple[Any, ...]]:
     return found
 
 
-def _cuts_alike(tokenizer: Any, told: Any, folder: Path) -> bool:
+def _cuts_alike(tokenizer: Any, declared: Any, folder: Path) -> bool:
     if not tokenizer.is_fast:  # written in Python: it has no tokenizer.json of its own
         return True
     with foreign(f"the tokenizer in {folder}", expected="one that cuts texts", advice=AGAIN):
-        return _cut(told) == _cut(tokenizer.backend_tokenizer)
+        return _cut(declared) == _cut(tokenizer.backend_tokenizer)
 
 
-def _contradictions(folder: Path, names: Sequence[str], told: Any, tokenizer: Any) -> list[str]:
+def _contradictions(folder: Path, names: Sequence[str], declared: Any, tokenizer: Any) -> list[str]:
     """Return notes on other files of pieces that are not those of tokenizer.json."""
-    known = {**told.get_vocab(), **tokenizer.get_added_vocab()}
-    kind = type(told.model).__name__
+    known = {**declared.get_vocab(), **tokenizer.get_added_vocab()}
+    kind = type(declared.model).__name__
     others: dict[str, dict[str, Any]] = {}
     if "vocab.txt" in names and kind == "WordPiece":
         text = (folder / "vocab.txt").read_text(encoding="utf-8-sig", errors="replace")

@@ -53,22 +53,22 @@ def test_texts_are_cut_as_the_file_says(normalizer, splitter, named, text, tiny_
         content |= {"normalizer": normalizer, "pre_tokenizer": splitter}
         (folder / "tokenizer.json").write_text(json.dumps(content))
         edit(folder / "tokenizer_config.json", tokenizer_class=named)
-        told = pieces_of(folder)
+        declared = pieces_of(folder)
         tokenizer = load_encoder(str(folder), device="cpu").tokenizer
         for one in (text, *TEXTS):
             got = tokenizer(one, add_special_tokens=False)["input_ids"]
-            assert list(got) == told.encode(one, add_special_tokens=False).ids
+            assert list(got) == declared.encode(one, add_special_tokens=False).ids
 
 
 @pytest.mark.parametrize("baked", ["truncation", "padding"])
 def test_cutting_that_the_file_holds_plays_no_part(baked, tiny_bert, tmp_path):
     folder = Path(shutil.copytree(tiny_bert, tmp_path / "copy"))
-    told = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    declared = Tokenizer.from_file(str(folder / "tokenizer.json"))
     if baked == "truncation":
-        told.enable_truncation(4)
+        declared.enable_truncation(4)
     else:
-        told.enable_padding(length=10)
-    told.save(str(folder / "tokenizer.json"))
+        declared.enable_padding(length=10)
+    declared.save(str(folder / "tokenizer.json"))
     tokenizer = load_encoder(str(folder), device="cpu").tokenizer
     wanted = pieces_of(tiny_bert).encode(TEXTS[2]).ids
     assert list(tokenizer(TEXTS[2])["input_ids"]) == wanted

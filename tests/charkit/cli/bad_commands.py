@@ -657,7 +657,7 @@ CASES = [
     ),
     BadCommand(
         "next_without_activeml", "charkit next without the package scikit-activeml.",
-        (*NEXT, "--strategy", "typiclust"), 4, "charkit[next]", _half_labelled, "without_activeml",
+        (*NEXT, "--strategy", "badge"), 4, "charkit[next]", _half_labelled, "without_activeml",
     ),
     BadCommand(
         "next_out_is_a_folder", "charkit next --out of a folder; refused before the work.",

@@ -60,10 +60,26 @@ def _instead(folder: Path, files: Mapping[str, list[Path]]) -> str:
     if inner:
         names = some(inner, shown=_SHOWN)
         return f"It holds folders that are tasks: {names}. Give one, as {folder / inner[0]}."
+    if len(paths) > 1 and {format_of(p) for p in paths} == {".txt"}:
+        return _of_class_files(folder, paths)
     if paths:
         names = some((p.name for p in paths), shown=_SHOWN)
         return f"Files found: {names}. Name one train, or give a file, as {paths[0]}."
     return _of_other_kinds(inside)
+
+
+def _of_class_files(folder: Path, paths: Sequence[Path]) -> str:
+    """Return how to make one table of a file for each class, such as ``rt-polarity.pos.txt``."""
+    names = some((p.name for p in paths), shown=4)
+    script = (
+        "import json, pathlib; [print(json.dumps({'text': t, 'label': p.stem})) for p in "
+        f"sorted(pathlib.Path({str(folder)!r}).glob('*.txt')) for t in "
+        "p.read_text(encoding='utf-8', errors='replace').splitlines() if t.strip()]"
+    )
+    return (
+        f"It seems to hold a file for each class ({names}) with a text a line: write them to one "
+        f'table: python -c "{script}" > {folder.name}.jsonl'
+    )
 
 
 def _of_partitions(folder: Path, keyed: Sequence[Path]) -> str:

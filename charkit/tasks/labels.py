@@ -298,6 +298,7 @@ def with_unseen(
     if not unseen:
         return meaning, (), ()
     _check_unseen(rows, column, meaning, unseen)
+    _refuse_other_counting(rows, column, known, set(names))
     n_rows = sum(name not in known for name in names)
     if n_rows == len(names):
         raise DataError(
@@ -313,6 +314,27 @@ def with_unseen(
     )
     own = replace(meaning, class_names=(*meaning.class_names, *unseen))
     return own, tuple(unseen), (note,)
+
+
+def _refuse_other_counting(
+    rows: Rows, column: str, training: set[str], evaluation: set[str]
+) -> None:
+    """Refuse parts of which one counts its classes from 0 and the other from 1.
+
+    Most codes occur in both, for another class. Two classes are let pass: {0, 1} and {1, 2} may be
+    what few rows of three classes hold.
+    """
+    from_0, from_1 = ({str(i + first) for i in range(len(training))} for first in (0, 1))
+    if (
+        len(training) > 2
+        and {training == from_0, evaluation == from_0} == {True, False}
+        and (from_1 in (training, evaluation))
+    ):
+        ends = [f"{min(part, key=int)} to {max(part, key=int)}" for part in (training, evaluation)]
+        raise DataError(
+            f"{rows.where}: column {column!r} holds {ends[1]} in the evaluation part and {ends[0]} "
+            "in training: one of them seems to count from 1. Write the labels of both alike."
+        )
 
 
 def _check_unseen(rows: Rows, column: str, meaning: Meaning, unseen: list[str]) -> None:

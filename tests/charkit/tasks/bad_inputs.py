@@ -314,6 +314,15 @@ FILES = [
         follow=lambda attempt: (_renamed(attempt), attempt.edit(lambda t: "text;label\n" + t)),
     ),
     BadInput(
+        "other_counting", "Classes that count from 0 in training and from 1 in evaluation.",
+        "t.csv", DataError, "holds 1 to 3 in the evaluation part and 0 to 2 in training: one of "
+        "them seems to count from 1",
+        {"t.csv": csv_of(*(f"text {i},{i % 3}" for i in range(12))),
+         "e.csv": csv_of(*(f"other {i},{i % 3 + 1}" for i in range(12)))},
+        {"evaluation": "e.csv"},
+        follow=_swap({",1": ",0", ",2": ",1", ",3": ",2"}, "e.csv"),
+    ),
+    BadInput(
         "fixed_width", "Fields that are set apart by spaces.", "t.csv", DataError,
         "The fields seem to be separated by spaces: save them with commas",
         {"t.csv": GOOD.replace(",", "      ")},

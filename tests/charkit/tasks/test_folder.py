@@ -309,3 +309,17 @@ def test_what_a_folder_holds_instead_is_named(tmp_path, name):
         (tmp_path / "test" / "d.arrow").touch()
     with pytest.raises(DataError, match=reason.format(folder=tmp_path)):
         load_task(tmp_path)
+
+
+def test_files_of_classes_are_refused_with_a_command_that_makes_a_table(tmp_path):
+    (tmp_path / "set").mkdir()
+    for name in ("pos", "neg"):
+        lines = "".join(f'a {name} "text" {i}\n\n' for i in range(8))
+        (tmp_path / "set" / f"{name}.txt").write_text(lines)
+    with pytest.raises(DataError, match=r"a file for each class \(neg.txt, pos.txt\)") as caught:
+        load_task(tmp_path / "set")
+    command = str(caught.value).split("table: ")[1].rstrip(".")
+    command = command.replace("python -c", f"{sys.executable} -c")
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True)
+    task = load_task(tmp_path / "set.jsonl")
+    assert (task.class_names, len(task.train) + len(task.evaluation)) == (("neg", "pos"), 16)

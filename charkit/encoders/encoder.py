@@ -37,6 +37,7 @@ from charkit.encoders.weights import (
     check_report,
     read_headers,
     read_tensors,
+    refuse_doubled,
     wrapper_of,
 )
 from charkit.errors import MissingError, UsageError
@@ -261,18 +262,22 @@ def _read_model(encoder: Encoder) -> torch.nn.Module:
     check_headers(headers, read_config(folder), folder)
     config = _config_of(encoder)
     tensors = read_tensors(headers, folder)
-    wrapper = wrapper_of(headers)
-    if wrapper:
-        log_once(folder, f"{folder.name}: {wrapper!r} before the names of all weights is left out")
-        headers = {name.removeprefix(wrapper): header for name, header in headers.items()}
-        tensors = {name.removeprefix(wrapper): tensor for name, tensor in tensors.items()}
     with foreign(
         f"the weights in {folder}", expected=f"those of a {encoder.family} encoder", advice=AGAIN
     ):
         from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
+        family = MODEL_MAPPING[type(config)]
+        wrapper = wrapper_of(headers)
+        if wrapper and wrapper != f"{family.base_model_prefix}.":  # of its own classes with a head
+            log_once(
+                folder, f"{folder.name}: {wrapper!r} before the names of all weights is left out"
+            )
+            headers = {name.removeprefix(wrapper): header for name, header in headers.items()}
+            tensors = {name.removeprefix(wrapper): tensor for name, tensor in tensors.items()}
+        refuse_doubled(headers, family.base_model_prefix, folder)
         wide = torch.float64 if encoder.dtype == "float64" else torch.float32
-        model, report = MODEL_MAPPING[type(config)].from_pretrained(
+        model, report = family.from_pretrained(
             None, config=config, state_dict=tensors, output_loading_info=True, dtype=wide,
             ignore_mismatched_sizes=True,  # check_report refuses them, with their names
         )  # fmt: skip

@@ -148,7 +148,7 @@ def no_weights(folder: Path) -> str:
             f"no weights: expected {WEIGHTS_INDEX} in {folder}, which says what {shards[0]} and "
             "the others hold, got none. Copy that file too."
         )
-    named = sorted(p.name for p in folder.glob("*.safetensors"))
+    named = sorted(p.name for p in folder.glob("*.safetensors") if p.is_file())
     if named:
         return (
             f"no weights: expected {WEIGHTS} in {folder}, got {printable(named[0])}. If that holds "

@@ -276,7 +276,7 @@ def _check_numbers(config: dict[str, Any], path: Path) -> None:
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
             raise DataError(
                 f"{path} holds an impossible number: expected {name} from {least} to {most:,}, "
-                f"got {printable(str(value), longest=40)}."
+                f"got {printable(repr(value), longest=40)}."
             )
     width = first_number(config, "hidden_size", "dim")
     heads = first_number(config, "num_attention_heads", "n_heads")

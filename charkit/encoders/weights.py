@@ -83,8 +83,10 @@ def read_headers(folder: Path) -> dict[str, Header]:
     return headers
 
 
-# What DataParallel, compilation, sentence-transformers and Lightning put before every name.
-_WRAPPERS = ("module.", "_orig_mod.", "0.auto_model.", "auto_model.", "model.", "encoder.")
+# What DataParallel, compilation, sentence-transformers, Lightning, peft, FSDP and classes of one's
+# own put before every name.
+_WRAPPERS = ("module.", "_orig_mod.", "0.auto_model.", "auto_model.", "model.", "encoder.",
+             "base_model.model.", "_fsdp_wrapped_module.", "backbone.", "transformer.")  # fmt: skip
 
 
 def wrapper_of(names: Iterable[str]) -> str:
@@ -93,11 +95,38 @@ def wrapper_of(names: Iterable[str]) -> str:
     >>> wrapper_of(["module.embeddings.x", "module.encoder.y"])
     'module.'
     """
-    every = list(names)
+    every = [name for name in names if not _HEADS.match(name)]
     for wrapper in _WRAPPERS:
         if every and all(name.startswith(wrapper) for name in every):
             return wrapper + wrapper_of(name.removeprefix(wrapper) for name in every)
     return ""
+
+
+def refuse_doubled(names: Iterable[str], prefix: str, folder: Path) -> None:
+    """Refuse a weight that is there twice, with and without the name of the family before it.
+
+    transformers takes either, and which one it takes cannot be seen.
+
+    Args:
+        names: The names of the weights.
+        prefix: What transformers' classes with a head put before the encoder's names.
+        folder: Where the files are.
+
+    Raises:
+        DataError: There is one.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        plain = name.removeprefix(f"{prefix}.")
+        plain = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", plain)
+        plain = re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", plain)
+        if plain in seen and not name.endswith(_BUFFERS) and not _HEADS.match(plain):
+            raise DataError(
+                f"the weights in {folder} hold two encoders: expected each weight once, got "
+                f"{printable(seen[plain])} and {printable(name)}. Save the one that is meant with "
+                "transformers' save_pretrained."
+            )
+        seen[plain] = name
 
 
 def check_headers(headers: Mapping[str, Header], config: Mapping[str, Any], folder: Path) -> None:

@@ -130,6 +130,7 @@ config_case("many_layers", "layers", num_hidden_layers=100_000)
 config_case("endless_layers", "num_hidden_layers", num_hidden_layers=10**9)
 config_case("some_layers_more", "expected 30 layers, got those of 2", num_hidden_layers=30)
 config_case("a_layer_less", "expected 1 layers, got those of 2", num_hidden_layers=1)
+config_case("words_as_text", "expected vocab_size from 1 to .*, got '102'", vocab_size="102")
 config_case("negative_layers", "num_hidden_layers", num_hidden_layers=-1)
 config_case("layers_as_text", "num_hidden_layers", num_hidden_layers="2")
 config_case("absurd_width", "hidden_size", hidden_size=10**9)
@@ -310,6 +311,35 @@ wrapped_case("weights_of_data_parallel", "module.bert.")
 wrapped_case("weights_of_a_compiled_model", "_orig_mod.")
 wrapped_case("weights_of_sentence_transformers", "0.auto_model.")
 wrapped_case("weights_of_lightning", "model.encoder.")
+wrapped_case("weights_of_peft", "base_model.model.bert.")
+wrapped_case("weights_of_fsdp", "_fsdp_wrapped_module.")
+
+
+@hostile(None, note="'backbone.' before the names of all weights is left out")
+def weights_of_a_class_with_a_head(folder: Path) -> None:
+    import torch
+
+    found = {f"backbone.{k}": v for k, v in tensors(folder).items()}
+    save(folder, found | {"head.weight": torch.ones(2, 32), "classifier.bias": torch.ones(2)})
+
+
+@hostile("hold two encoders: .* got bert.embeddings.* and embeddings")
+def weights_of_two_encoders(folder: Path) -> None:
+    found = tensors(folder)
+    save(folder, found | {f"bert.{k}": v / 2 for k, v in found.items()})
+
+
+@hostile("hold two encoders: .*LayerNorm.beta and .*LayerNorm.bias")
+def weights_under_old_and_new_names(folder: Path) -> None:
+    found = tensors(folder)
+    name = "encoder.layer.0.output.LayerNorm."
+    save(folder, found | {f"{name}beta": found[f"{name}bias"] + 1})
+
+
+@hostile("no weights: expected model.safetensors in .*, got none", code=4)
+def weights_are_a_folder(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").mkdir()
 
 
 @hostile(None)

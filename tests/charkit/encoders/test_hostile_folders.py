@@ -266,3 +266,19 @@ def test_damage_in_what_a_folder_declares_stops_nothing(path, copy, caplog):
     (copy / "config_sentence_transformers.json").write_text('{"prompts": [1]}')
     (copy / "sentence_bert_config.json").write_text("{}")
     assert notes_of(copy, caplog) == []
+
+
+@pytest.mark.parametrize("family", ["modernbert", "distilbert", "roberta", "deberta-v2"])
+def test_names_of_the_family_s_own_classes_need_no_note(family, family_folder, tmp_path, caplog):
+    """ModernBERT's classes with a head put ``model.`` before the names, as some wrappers do."""
+    import torch
+    from transformers import AutoModel
+
+    folder = Path(shutil.copytree(family_folder(family), tmp_path / "copy"))
+    before = states_of(folder)
+    prefix = AutoModel.from_pretrained(str(folder)).base_model_prefix
+    found = {f"{prefix}.{name}": weight for name, weight in tensors(folder).items()}
+    save(folder, found | {"head.dense.weight": torch.ones(2, 2), "decoder.bias": torch.ones(2)})
+    with caplog.at_level(logging.WARNING, logger="charkit"):
+        np.testing.assert_allclose(states_of(folder), before, atol=1e-6)
+    assert not [r for r in caplog.records if r.name.startswith("charkit")]

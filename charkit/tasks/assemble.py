@@ -380,9 +380,12 @@ def split_rows(
     n_eval = max(1, round(len(first) * eval_frac))
     n_train = len(first) - n_eval
     if n_train < 2:
+        advice = "Add rows or give --eval."
+        if len(np.unique(part.labels)) > len(first):
+            advice = "Text and label seem to be exchanged: name the columns the other way round."
         raise DataError(
             f"{len(part)} rows with {len(first)} different texts are too few to split off "
-            f"{eval_frac:.0%} for evaluation: expected at least 3. Add rows or give --eval."
+            f"{eval_frac:.0%} for evaluation: expected at least 3. {advice}"
         )
     in_train = np.zeros(len(first), dtype=bool)
     in_train[nested_order(labels, seed=seed, kind=kind)[:n_train]] = True

@@ -306,7 +306,7 @@ def _as_scores(value: Any) -> Any:
     """Return lists of categories as scores: spaCy's [{"label": "POS", "value": 1}], ["POS"]."""
     if not isinstance(value, list | str):
         return value
-    found = value if isinstance(value, list) else [value]
+    found: list[Any] = value if isinstance(value, list) else [value]
     if all(isinstance(v, str) for v in found):
         return dict.fromkeys(found, 1.0)
     if all(isinstance(v, dict) and {"label", "value"} <= set(v) for v in found):

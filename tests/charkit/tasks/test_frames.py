@@ -247,6 +247,11 @@ def test_rows_are_one_task_and_names_are_several():
     assert not is_data([])
 
 
+def test_texts_and_labels_that_are_exchanged_are_named():
+    with pytest.raises(DataError, match="Text and label seem to be exchanged"):
+        load_task([("ab"[i % 2], f"text {i}") for i in range(12)])
+
+
 @pytest.mark.parametrize(
     ("data", "fragment"),
     [

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 KIND = "states"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SHARD_ROWS = 2048
 """Rows of one file: a kill loses at most their work, and memory holds no more of them."""
 

@@ -82,7 +82,7 @@ def answer_rows(
             row: Row = {"encoder": people_name(encoder.name), "task": known.task.name}
             row |= {"corpus": known.corpus, "multiple": multiple}
             row |= {"trustworthy": answer.trustworthy, "accuracy": float(reached[n])}
-            row |= {name: float(curve.loc[n, name]) for name in ("low", "mean", "high")}
+            row |= {name: float(curve[name][n]) for name in ("low", "mean", "high")}
             rows.append(row | {"held": row["low"] <= row["accuracy"] <= row["high"]})
     progress("ask and check", len(work), len(work))
     return rows

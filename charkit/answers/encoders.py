@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,6 @@ from charkit.config import (
     RANDOM_PREFIX,
     EncodeOptions,
     Progress,
-    TaskKind,
     no_progress,
     people_name,
     staged_by,
@@ -219,7 +218,7 @@ class _Run:
     compared: LayerComparison
     frac_truncated: float
     operations: float
-    logme: NDArray[np.float64]  # by layer; NaN where the sample allows none
+    logme_layer: int | None  # where LogME is largest; None where the sample allows none
     rivals: Rivals
 
 
@@ -256,10 +255,8 @@ def _operations(plan: SweepPlan) -> float:
     return plan.encoders[0].operations(states.n_tokens) / states.n_samples
 
 
-def _without_heads(
-    plan: SweepPlan, compared: LayerComparison
-) -> tuple[NDArray[np.float64], Rivals]:
-    """Return LogME of every layer, and all scores without a head of the layer where it is largest.
+def _without_heads(plan: SweepPlan, compared: LayerComparison) -> tuple[int | None, Rivals]:
+    """Return the layer of the largest LogME, and its scores without a head; else the best layer's.
 
     They are of the labelled texts of the first draw.
     """
@@ -277,19 +274,14 @@ def _without_heads(
         pooling=settings.pooling,
         max_length=settings.max_length,
     )
-    layers = compared.choice.layers
-    features = [states.layer(layer)[used.places[rows]] for layer in layers]
-    logme = np.array([_logme(own, labels[rows], task.kind) for own in features])
-    known = np.isfinite(logme).any()
-    place = int(np.nanargmax(logme)) if known else layers.index(compared.choice.best)
-    return logme, rival_scores(features[place], labels[rows], kind=task.kind)
-
-
-def _logme(features: NDArray[Any], labels: NDArray[Any], kind: TaskKind) -> float:
-    try:
-        return log_evidence(features, labels, kind=kind)
-    except DataError:  # too few rows, or constants: nothing to tell layers apart by
-        return float("nan")
+    logme: dict[int, float] = {}
+    for layer in compared.choice.layers:
+        features = states.layer(layer)[used.places[rows]]
+        with suppress(DataError):  # too few rows, or constants: this layer has no LogME
+            logme[layer] = log_evidence(features, labels[rows], kind=task.kind)
+    layer = max(logme, key=logme.__getitem__) if logme else None
+    features = states.layer(compared.choice.best if layer is None else layer)[used.places[rows]]
+    return layer, rival_scores(features, labels[rows], kind=task.kind)
 
 
 def _ranked(runs: Sequence[_Run], failed: Sequence[FailedEncoder]) -> EncodersAnswer:
@@ -303,13 +295,13 @@ def _ranked(runs: Sequence[_Run], failed: Sequence[FailedEncoder]) -> EncodersAn
         layers=[run.compared.choice.layers for run in runs],
         bounds=first.bounds,
     )
-    by_logme = by_loss and any(np.isfinite(run.logme).any() for run in runs)
+    by_logme = by_loss and any(run.logme_layer is not None for run in runs)
     rows = []
     for index, run in enumerate(runs):
         encoder, verdict = run.plan.encoders[0], run.compared.verdict
         own, layer = run.compared.choice, choice.layer[index]
-        if by_logme and np.isfinite(run.logme).any():
-            layer = own.layers[int(np.nanargmax(run.logme))]
+        if by_logme and run.logme_layer is not None:
+            layer = run.logme_layer
         place = own.layers.index(layer)
         assert verdict is not None  # the majority control is among the controls
         rows.append(

@@ -277,9 +277,7 @@ def _least_sure(features: FloatArray, codes: NDArray[Any], n: int) -> tuple[IntA
     head = fit_softmax(
         labelled[None], known.astype(np.int64), len(names), tolerance=_LOOSE, dtype=torch.float64
     )
-    logits = pool @ head.weights[0].numpy().T + head.bias[0].numpy()
-    powers = np.exp(logits - logits.max(1, keepdims=True))
-    largest = np.sort(powers / powers.sum(1, keepdims=True), 1)[:, -2:]
+    largest = np.sort(head.probabilities(pool[None])[0].numpy(), 1)[:, -2:]
     unsure = 1 - (largest[:, 1] - largest[:, 0])
     found = np.argsort(-unsure, kind="stable")[:n]
     return found + len(codes), unsure[found]

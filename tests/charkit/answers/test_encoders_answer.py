@@ -5,10 +5,12 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import charkit
+from charkit.answers import encoders as encoders_module
 from charkit.answers.encoders import rank_encoders
 from charkit.answers.layers import layers
 from charkit.encoders import load_encoder
@@ -70,6 +72,33 @@ def test_the_better_encoder_is_first_and_the_blind_one_does_not_tie(answer, enco
     assert list(answer.ranked[: len(tied)]) == tied
     logme = [row.rivals.logme for row in tied]
     assert logme == sorted(logme, reverse=True)
+
+
+def test_ties_come_first_and_logme_orders_them(answer):
+    def row(name, logme, *, tied):
+        rivals = replace(answer.best.rivals, logme=logme)
+        return replace(answer.best, encoder=name, rivals=rivals, tied_with_best=tied)
+
+    rows = [
+        row("far", 0.9, tied=False),
+        row("low", 0.1, tied=True),
+        row("high", 0.5, tied=True),
+        row("unknown", math.nan, tied=True),
+    ]
+    score = np.array([0.1, 0.4, 0.3, 0.2])
+    found = encoders_module._ordered(rows, score, by_logme=True)
+    assert [r.encoder for r in found] == ["high", "low", "unknown", "far"]
+    found = encoders_module._ordered(rows, score, by_logme=False)
+    assert [r.encoder for r in found] == ["low", "high", "unknown", "far"]
+
+
+def test_the_layer_is_that_of_the_largest_logme(encoders, store, monkeypatch):
+    given = iter([0.1, 0.9, 0.2])  # layers 0, 1, 2
+    monkeypatch.setattr(encoders_module, "log_evidence", lambda *a, **k: next(given))
+    found = rank_encoders(
+        toys.toy_task(n_eval=120), encoder=[str(encoders / "reader")], store=store, **GIVEN
+    )
+    assert (found.best.layer, found.ranked_by) == (1, "logme")
 
 
 def test_a_metric_that_is_asked_for_ranks(encoders, store):

@@ -279,9 +279,9 @@ def _without_heads(plan: SweepPlan, compared: LayerComparison) -> tuple[int | No
         features = states.layer(layer)[used.places[rows]]
         with suppress(DataError):  # too few rows, or constants: this layer has no LogME
             logme[layer] = log_evidence(features, labels[rows], kind=task.kind)
-    layer = max(logme, key=logme.__getitem__) if logme else None
-    features = states.layer(compared.choice.best if layer is None else layer)[used.places[rows]]
-    return layer, rival_scores(features, labels[rows], kind=task.kind)
+    best = max(logme, key=logme.__getitem__) if logme else None
+    features = states.layer(compared.choice.best if best is None else best)[used.places[rows]]
+    return best, rival_scores(features, labels[rows], kind=task.kind)
 
 
 def _ranked(runs: Sequence[_Run], failed: Sequence[FailedEncoder]) -> EncodersAnswer:

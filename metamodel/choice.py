@@ -1,10 +1,12 @@
-"""Which layer: the differences between a pilot's layers, from LogME, left-out loss and depth.
+"""Which layer: the differences between a pilot's layers, from LogME, left-out scores and depth.
 
 What layers share (the difficulty of the task, the luck of the sample) is taken out of the
-accuracies that are learned. LogME and loss are in standard deviations over the pilot's
-layers; how far they are to be trusted beside depth may change with the numbers of labels and of
-classes. Two dozen more figures (left-out accuracies and margins, nearest neighbours, spectra,
-Fisher norms) were tried beside them and made the choice no better on corpora left out.
+accuracies that are learned. LogME, left-out loss of heads on the whole sample and on half of it,
+and left-out margin are in standard deviations over the pilot's layers; how far they are to be
+trusted beside depth may change with the numbers of labels and of classes. Loss of halves and margin
+help from 128 labels on and harm nowhere; to give them no weight below that was no better. Two
+dozen more figures (left-out accuracies, nearest neighbours, spectra, Fisher norms) were tried
+beside them and made the choice no better on corpora left out.
 
 Reference:
     You, Liu, Wang and Long 2021, "LogME: practical assessment of pre-trained models for transfer
@@ -124,8 +126,10 @@ def layer_features(features: pd.DataFrame, pilot: IntArray) -> pd.DataFrame:
         pilot: Which pilot, and number of labels, each row belongs to, (n_rows,).
     """
     own = {}
-    for name in ("logme", "loss"):
-        values = centre(features[name].to_numpy(np.float64), pilot)
+    half_loss = features["loss"] - features["loss_step"]
+    scores = {"logme": features["logme"], "loss": features["loss"], "half_loss": half_loss}
+    for name, score in (scores | {"margin": features["margin"]}).items():
+        values = centre(score.to_numpy(np.float64), pilot)
         spread = pd.Series(values**2).groupby(pilot).transform("mean").to_numpy() ** 0.5
         own[name] = values / np.maximum(spread, _LEAST)
     depth = features["depth"].to_numpy(np.float64)

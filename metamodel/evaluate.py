@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from metamodel.choice import centre, differences_left_out, layer_features
-from metamodel.features import LABELLED, NAMES, TEXTLESS, TIERS, WITHOUT_LABELS, up_to
+from metamodel.features import EVALUATION, LABELLED, NAMES, TEXTLESS, TIERS, WITHOUT_LABELS, up_to
 from metamodel.fitting import FitSettings, Problem, problem_of, whole_pilots
 from metamodel.leave_out import (
     JUDGED_MULTIPLES,
@@ -320,7 +320,7 @@ def evaluation_figures(
         Asked(own.features, own.corpus),
         settings.evaluation,
         settings,
-        NAMES,
+        EVALUATION,
         "unlabelled evaluation texts",
         progress,
     )

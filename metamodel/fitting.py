@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from metamodel.choice import LayerChoice, fit_choice
-from metamodel.features import LABELLED, NAMES, TEXTLESS, WITHOUT_LABELS, at_sizes, describe
+from metamodel.features import EVALUATION, LABELLED, TEXTLESS, WITHOUT_LABELS, at_sizes, describe
 from metamodel.forecaster import Forecaster, fit_forecaster
 from metamodel.model import Settings
 from metamodel.predict import Metamodel, see
@@ -103,7 +103,7 @@ def fit_metamodel(
         unlabelled=_forecaster(
             problem_of(data.part(n0 == 0)), settings.unlabelled, settings, WITHOUT_LABELS
         ),
-        evaluation=_forecaster(problem.take(own), settings.evaluation, settings, NAMES),
+        evaluation=_forecaster(problem.take(own), settings.evaluation, settings, EVALUATION),
         choice=choice_of(labelled.evidence, problem, settings),
         seen=see(data.evidence, pd.Series(pilot_numbers(data.evidence))),
     )

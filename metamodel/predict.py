@@ -34,8 +34,6 @@ WORDS: dict[str, str] = {
     "decay": "decay of the texts' spectrum",
     "top_share": "share of the leading direction",
     "state_shift": "distance of the unlabelled texts",
-    "fisher_norm": "norm of the Fisher embedding (log)",
-    "fisher_near": "distance to the nearest known task",
 }
 """Columns of the evidence that are looked at, and what they are called."""
 

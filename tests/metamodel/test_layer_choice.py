@@ -8,21 +8,24 @@ LAYERS = 7
 
 
 def world(told_by, *, seed=0, n_corpora=12, n_pilots=8):
-    """Layers whose differences are predicted by LogME, by loss or by depth, beside a shared level."""
+    """Layers whose differences are predicted by LogME, a loss, margin or depth, beside a shared level."""
     rng = np.random.default_rng(seed)
     n = n_corpora * n_pilots
     lead = rng.normal(0, 0.05, (n, LAYERS))
     depth = np.tile(np.arange(LAYERS) / (LAYERS - 1), (n, 1))
     if told_by == "depth":
         lead = -((depth - 0.6) ** 2) + rng.normal(0, 0.005, lead.shape)
-    nothing = rng.normal(size=(2, n, LAYERS))
+    nothing = rng.normal(size=(4, n, LAYERS))
     scale = rng.uniform(0.5, 50, (n, 1))
     logme = scale * (lead if told_by == "logme" else nothing[0])
     loss = -scale * (lead if told_by == "loss" else nothing[1])
+    half = -scale * (lead if told_by == "half_loss" else nothing[2])
     features = pd.DataFrame(
         {
             "logme": logme.ravel(),
             "loss": loss.ravel(),
+            "loss_step": (loss - half).ravel(),
+            "margin": (scale * (lead if told_by == "margin" else nothing[3])).ravel(),
             "depth": depth.ravel(),
             "log_classes": np.repeat(rng.choice([1.0, 2.0, 3.0], n), LAYERS),
             "log_n0": np.repeat(rng.choice([4.0, 6.0, 8.0], n), LAYERS),
@@ -35,7 +38,7 @@ def world(told_by, *, seed=0, n_corpora=12, n_pilots=8):
     return features, accuracy, pilot, corpora
 
 
-@pytest.mark.parametrize("told_by", ["logme", "loss", "depth"])
+@pytest.mark.parametrize("told_by", ["logme", "loss", "half_loss", "margin", "depth"])
 def test_the_best_layer_is_found_where_something_tells_it(told_by):
     choice = fit_choice(*world(told_by))
     features, accuracy, pilot, _ = world(told_by, seed=1)

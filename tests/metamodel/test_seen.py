@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 import pytest
 from meta_samples import pilot_of, toy_data
@@ -46,5 +47,6 @@ def test_a_little_room_is_given_and_the_unknown_is_passed_over():
 
 
 def test_what_was_never_known_has_no_range(seen):
-    assert toy_data().evidence["fisher_near"].isna().all()
-    assert "fisher_near" not in seen.ranges
+    nothing = toy_data().evidence.assign(decay=np.nan)
+    assert "decay" not in see(nothing, pd.Series(pilot_numbers(nothing))).ranges
+    assert "decay" in seen.ranges

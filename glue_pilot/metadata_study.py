@@ -56,6 +56,7 @@ class MetadataStudy:
         fisher_draws: Draws of those pilots that are embedded.
         fisher_variant_pilots: Pilot sizes of parts that are embedded, first draw alone.
         fisher_max_length: Most tokens of a text that is embedded.
+        random_encoder: Whether a pilot has its accuracy on a random encoder's states.
         tasks: Folders of the folder of tasks, or sources that `charkit.load_task` takes; empty for
             all of a folder's manifest.
         device: Where the encoder runs.
@@ -82,6 +83,7 @@ class MetadataStudy:
     fisher_draws: int
     fisher_variant_pilots: tuple[int, ...]
     fisher_max_length: int
+    random_encoder: bool = True
     tasks: tuple[str, ...] = ()
     device: DeviceChoice = "auto"
     dtype: DtypeChoice = "auto"
@@ -209,7 +211,7 @@ class Base:
         corpus: Tasks that share it share texts.
         train_states: Key of the training rows' states.
         evaluation_states: Key of the evaluation rows' states.
-        random_states: Key of the training rows' states under a random encoder.
+        random_states: Key of the training rows' states under a random encoder; empty without.
         variants: The whole first; empty where the task is too small.
     """
 
@@ -246,9 +248,11 @@ class BaseWork:
         part = self.task.evaluation
         assert part is not None
         states = [states_config(encoder, split) for split in (self.task.train, part)]
+        without = {} if self.study.random_encoder else {"random_encoder": False}
         return {
             "kind": KIND,
             "format": _FORMAT,
+            **without,
             "task": self.task.fingerprint,
             "name": self.task.name,
             "corpus": self.task.corpus,
@@ -310,11 +314,12 @@ def _base(work: BaseWork, store: Store) -> Base:
     keys = ("", "", "")
     if variants:
         encoder = study.load_encoder()
-        random = encoder.randomised(seed=RANDOM_ENCODER_SEED)
         train = encode_to_store(encoder, task.train, store=store)
         evaluation = encode_to_store(encoder, task.evaluation, store=store)
-        other = encode_to_store(random, task.train, store=store)
-        keys = (train.key, evaluation.key, other.key)
+        keys = (train.key, evaluation.key, "")
+        if study.random_encoder:
+            random = encoder.randomised(seed=RANDOM_ENCODER_SEED)
+            keys = (*keys[:2], encode_to_store(random, task.train, store=store).key)
     return Base(task.name, task.corpus, *keys, variants)
 
 

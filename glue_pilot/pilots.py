@@ -350,13 +350,14 @@ def gather(work: EvidenceWork, store: Store) -> pd.DataFrame:
     known = open_states(store, base.train_states)
     states = known.to_numpy()
     others = open_states(store, base.evaluation_states).to_numpy()[:, variant.unlabelled_rows]
-    random = open_states(store, base.random_states).layer(-1)
+    random = open_states(store, base.random_states).layer(-1) if base.random_states else None
     embeddings = read_embeddings(store, work.embeddings, work.embedded) if work.embedded else {}
     tables = []
     for pilot in work.pilots:
         rows, labels = variant.sample(pilot)
         fisher = _fisher(work, embeddings[pilot]) if pilot in embeddings else None
-        table = _evidence(variant, pilot, states[:, rows], labels, others, random[rows], fisher)
+        other = None if random is None or not pilot.n0 else random[rows]
+        table = _evidence(variant, pilot, states[:, rows], labels, others, other, fisher)
         tables.append(table)
     joined = pd.concat(tables, ignore_index=True)
     names = {
@@ -376,7 +377,7 @@ def _evidence(
     states: NDArray[np.float32],
     labels: NDArray[np.int64],
     others: NDArray[np.float32],
-    random: NDArray[np.float32],
+    random: NDArray[np.float32] | None,
     fisher: FisherEvidence | None,
 ) -> pd.DataFrame:
     table = gather_evidence(
@@ -385,7 +386,7 @@ def _evidence(
         others,
         n_classes=variant.n_classes,
         seed=pilot.seed,
-        random_states=random if pilot.n0 else None,
+        random_states=random,
     )
     if fisher is not None:
         table = table.assign(**fisher_columns(fisher, len(states) - 1))

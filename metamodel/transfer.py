@@ -2,9 +2,8 @@
 
 It is asked about pilots of other encoders on corpora that its meta-dataset does not have. One
 number is fitted to these encoders, the widening: the factor of the half-widths of intervals with
-which the rows of every other encoder are covered as often as those of the encoder that it was made
-for. For the proof each encoder is left out in turn: the others give the factor, and its own rows
-are covered or not.
+which 90 % of the rows of every other encoder are covered. For the proof each encoder is left out
+in turn: the others give the factor, and its own rows are covered or not.
 """
 
 from __future__ import annotations
@@ -32,9 +31,6 @@ Progress = Callable[[str, int, int], None]
 
 FORMAT = 1
 FILE = "transfer.json"
-
-UNREAD: tuple[str, ...] = ("fisher_near", "fisher_near_5")
-"""Evidence that other encoders lack: distances to a library of the encoder's own."""
 
 # As in `metamodel.tune`.
 MULTIPLES = (2, 4, 8)
@@ -96,11 +92,6 @@ def widened(forecaster: Forecaster, factor: float) -> Forecaster:
     return replace(forecaster, band=replace(band, spread=spread))
 
 
-def comparable(evidence: pd.DataFrame) -> pd.DataFrame:
-    """Return evidence of an encoder that a metamodel never saw, without what it cannot compare."""
-    return evidence.assign(**dict.fromkeys(UNREAD, np.nan))
-
-
 def ask_transfer(model: Metamodel, data: MetaData, progress: Progress) -> pd.DataFrame:
     """Ask a metamodel about every pilot of some tables.
 
@@ -119,7 +110,7 @@ def ask_transfer(model: Metamodel, data: MetaData, progress: Progress) -> pd.Dat
     asked = []
     for done, (key, rows) in enumerate(pilots):
         progress("ask the metamodel", done, len(pilots))
-        evidence = comparable(rows.reset_index(drop=True))
+        evidence = rows.reset_index(drop=True)
         n0 = int(evidence["n0"].iloc[0])
         ranked = model.layers(evidence, n0).sort_values(["score", "layer"], ascending=[False, True])
         curve = model.curve(evidence, [n0 * multiple for multiple in MULTIPLES])
@@ -144,20 +135,21 @@ def ask_transfer(model: Metamodel, data: MetaData, progress: Progress) -> pd.Dat
     return table
 
 
-def needed_widening(others: pd.DataFrame, known: pd.DataFrame) -> float:
-    """Return the factor by which intervals of other encoders hold as often as the known one's.
+def needed_widening(others: pd.DataFrame) -> float:
+    """Return the factor by which the 90 % intervals of other encoders hold for 90 % of the rows.
+
+    The aim is 90 % itself, not the share that holds with the encoder that the metamodel was made
+    for: on these corpora that share was 86 %, and intervals that were only as good held 84 to 88 %
+    of the rows of encoders left out.
 
     Args:
         others: From `ask_transfer`, rows of encoders that the metamodel never saw.
-        known: The same of encoders that it was made for.
 
     Returns:
-        The largest over the other encoders of their 90 % quantile of the error as a share of the
-        interval's reach to that side, every task counting alike, over that of the known ones; at
-        least 1.
+        The largest over the encoders of their 90 % quantile of the error as a share of the
+        interval's reach to that side, every task counting alike; at least 1.
     """
-    usual = max(_quantile(known), _LEAST)
-    return max(1.0, *(_quantile(own) / usual for _, own in others.groupby("encoder")))
+    return max(1.0, *(_quantile(own) for _, own in others.groupby("encoder")))
 
 
 def _quantile(table: pd.DataFrame) -> float:
@@ -196,7 +188,7 @@ def transfer_figures(table: pd.DataFrame, known: Sequence[str]) -> list[dict[str
     rows = []
     for name, own in table.groupby("encoder"):
         rest = others[others["encoder"] != name]
-        factor = 1.0 if name in known or rest.empty else needed_widening(rest, table[here])
+        factor = 1.0 if name in known or rest.empty else needed_widening(rest)
         scores = pd.Series(_scores(own), own.index)
         recommended = own[own["recommended"]]
         row: dict[str, Any] = {"encoder": str(name), "known": name in known}
@@ -242,7 +234,7 @@ def measure_transfer(
         raise ValueError(
             f"encoders: expected {list(known)} and others, got {sorted(table['encoder'].unique())}."
         )
-    evidence = comparable(data.evidence)
+    evidence = data.evidence
     evidence = evidence[~evidence["encoder"].isin(list(known))].reset_index(drop=True)
     ranges = see(evidence, evidence.groupby(PILOT_KEY, sort=False).ngroup()).ranges
     shapes = {
@@ -251,7 +243,7 @@ def measure_transfer(
     }
     return Transfer(
         metamodel=metamodel,
-        widening=float(np.ceil(100 * needed_widening(others, table.drop(others.index))) / 100),
+        widening=float(np.ceil(100 * needed_widening(others)) / 100),
         encoders=tuple(sorted(others["encoder"].unique())),
         corpora=int(others["corpus"].nunique()),
         shapes=shapes,

@@ -202,6 +202,16 @@ def test_known_tasks_of_the_same_corpus_are_not_looked_at(monkeypatch):
     assert seen["library"] == ["b", "c"]
 
 
+def test_without_a_random_encoder_only_its_accuracy_is_missing(study, bases, tables, tmp_path):
+    plain = replace(study, random_encoder=False)
+    made = make_metadata(plain, bases[:1], Store(tmp_path), executor=1)
+    whole = tables.evidence[tables.evidence["task"] == bases[0].name].reset_index(drop=True)
+    assert made.evidence["random_accuracy"].isna().all()
+    assert whole["random_accuracy"].notna().any()
+    others = [name for name in whole if name != "random_accuracy"]
+    pd.testing.assert_frame_equal(made.evidence[others], whole[others])
+
+
 def test_what_is_written_says_what_it_is(study, tables, tmp_path):
     written = write_metadata(tables, [study], tmp_path)
     assert all(path.is_file() for path in written)

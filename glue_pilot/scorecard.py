@@ -76,6 +76,7 @@ def scorecard_page(figures: dict[str, Any]) -> str:
     sections = (
         _opening(figures),
         _against_best(figures),
+        _floor(figures.get("floor", [])),
         _every_method(figures),
         _reached(figures),
         _again(figures["again"]),
@@ -122,6 +123,38 @@ def _against_best(figures: dict[str, Any]) -> list[str]:
             lines += ["", _GROUPS[group], "", *gains_table(figures[name], group)]
         lines.append("")
     return lines
+
+
+def _floor(rows: list[dict[str, Any]]) -> list[str]:
+    shown = [r for r in rows if r["n0"] in SIZES]
+    if not shown:
+        return []
+    multiples = [name.removeprefix("error_") for name in shown[0] if name.startswith("error_")]
+    head = ["labels", "accuracy on the sample", "binomial deviation of n labels"]
+    head += [f"metamodel, {k} x" for k in multiples]
+    body = [
+        [
+            f"{r['n0']:,}",
+            *(_number(r[name]) for name in ("sample", "binomial")),
+            *(_number(r[f"error_{k}"]) for k in multiples),
+            r["tasks"],
+        ]
+        for r in shown
+    ]
+    return [
+        "## The floor: what a small sample costs before anything is extrapolated",
+        "",
+        "A pilot of n labels does not know its own accuracy either. *Accuracy on the sample*: how",
+        "far off it is as an answer for n labels. *Binomial deviation*: how far off the share of",
+        "right answers among n texts is by chance, if nothing else went wrong. Who knows only the",
+        "sample cannot be better than that, at n or at any later number of labels. The metamodel",
+        "also knows other tasks, so it can. *Metamodel, 1 x*: its error for n labels; what it adds",
+        "for more is the cost of extrapolation. Errors in points, all layers of pilots whose",
+        f"accuracy is known up to {multiples[-1]} times their labels.",
+        "",
+        *_table([*head, "tasks"], body),
+        "",
+    ]
 
 
 def _every_method(figures: dict[str, Any]) -> list[str]:

@@ -32,6 +32,7 @@ from metamodel.rounds import forecasts_again, money_of
 from metamodel.rows import MetaData
 from metamodel.scorecard import (
     accuracy_errors,
+    floor_errors,
     gains,
     interval_figures,
     regrets,
@@ -47,6 +48,9 @@ FULL = (64, 128, 256)
 SIMPLE = ("last", "law", "pow2", "pow3", "mmf4", "median3", "spectral", "mean")
 BASELINES = (*SIMPLE, "shrunk")
 """What the metamodel is compared with in each column."""
+
+FLOOR_MULTIPLES = (2, 4, 8)
+"""Multiples whose errors stand next to the error for the pilot's own size: what most tasks have."""
 
 FOLDS = 12
 """Parts that corpora are left out in: three corpora each with 35, so models learn from the rest."""
@@ -237,6 +241,7 @@ def _figures(
     return {
         "accuracy": accuracy_errors(frame, methods, JUDGED_MULTIPLES),
         "accuracy_recommended": accuracy_errors(recommended, methods, JUDGED_MULTIPLES),
+        "floor": floor_errors(frame, "metamodel", FLOOR_MULTIPLES),
         "gains": gains(frame, "metamodel", BASELINES, JUDGED_MULTIPLES),
         "gains_recommended": gains(recommended, "metamodel", BASELINES, JUDGED_MULTIPLES),
         "needs": needs_of(events),

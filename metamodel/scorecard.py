@@ -112,6 +112,40 @@ def accuracy_errors(
     return rows
 
 
+def floor_errors(
+    frame: pd.DataFrame, method: str, multiples: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Return one row a pilot size: what is unknown where nothing is extrapolated, in points.
+
+    Even the accuracy at the pilot's own size is known only from n0 texts. Of n0 texts, each right
+    with probability p, the share that is right is off by ``sqrt(2 p (1 - p) / (pi n0))`` on
+    average (the mean absolute deviation of its normal approximation).
+
+    Args:
+        frame: From `metamodel.leave_out.ask`, with rows of multiple 1 and a column ``method``.
+        method: Column of what is compared.
+        multiples: Of the pilots' labels; layers of pilots count whose truth is known at all.
+
+    Returns:
+        Columns n0, sample (error of the accuracy on the sample as that of heads trained on n0
+        labels), binomial (of it, what n0 texts that are drawn at random cost), ``error_1`` (of
+        the method, for n0 labels too) and ``error_2`` etc. (for more), tasks.
+    """
+    asked = frame[frame["multiple"].isin([1, *multiples])]
+    known = asked.groupby(["pilot", "layer"])["truth"].transform("count") == 1 + len(multiples)
+    rows = []
+    for n0, part in asked[known].groupby("n0"):
+        own, task = part[part["multiple"] == 1], part["task"]
+        deviation = np.sqrt(2 * own["truth"] * (1 - own["truth"]) / (np.pi * own["n0"]))
+        off = {"sample": (own["last"] - own["truth"]).abs(), "binomial": deviation}
+        for multiple in (1, *multiples):
+            at = part[part["multiple"] == multiple]
+            off[f"error_{multiple}"] = (at[method] - at["truth"]).abs()
+        means = {n: 100 * float(e.groupby(task[e.index]).mean().mean()) for n, e in off.items()}
+        rows.append({"n0": int(str(n0)), **means, "tasks": int(task.nunique())})
+    return rows
+
+
 def gains(
     frame: pd.DataFrame, method: str, baselines: Sequence[str], multiples: Sequence[int]
 ) -> list[dict[str, Any]]:

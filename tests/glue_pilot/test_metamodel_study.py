@@ -55,6 +55,8 @@ def test_fit_judge_and_read(tables, tmp_path):
     assert {"figures", "versions", "cores", "seconds"} <= set(said)
     page = (tmp_path / "scorecard.md").read_text()
     assert page == scorecard_page(said["figures"])
+    assert "## The floor" in page
+    assert {row["n0"] for row in said["figures"]["floor"]} >= {64}
     methods = {row["method"] for row in said["figures"]["accuracy"]}
     assert {"metamodel", "last", "law", "shrunk", "mean", "tier_curve"} <= methods <= set(NAMES)
     assert all(NAMES[m] in page for m in methods)

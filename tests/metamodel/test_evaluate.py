@@ -25,7 +25,7 @@ def test_every_section_is_there(judged):
     assert set(figures) == {
         *("accuracy", "accuracy_recommended", "needs", "needs_recommended", "intervals"),
         *("again", "money", "layers", "evaluation", "unlabelled", "reliability"),
-        *("gains", "gains_recommended", "corpora"),
+        *("gains", "gains_recommended", "corpora", "floor"),
     }
     assert all(figures.values())
     assert set(figures["intervals"]) == {
@@ -54,6 +54,19 @@ def test_figures_are_those_of_the_frame(judged):
         if (r["n0"], r["multiple"], r["method"]) == (64, 4, "metamodel")
     )
     assert row["error"] == pytest.approx(off.groupby(part["task"]).mean().mean())
+
+
+def test_the_floor_stands_next_to_the_error_for_more_labels(judged):
+    frame = judged[1].frame
+    rows = {row["n0"]: row for row in judged[1].figures["floor"]}
+    assert 64 in rows
+    known = frame[frame["multiple"].isin([1, 2, 4, 8])]
+    whole = known.groupby(["pilot", "layer"])["truth"].transform(lambda t: t.notna().all())
+    part = known[whole & (known["n0"] == 64)]
+    for multiple in (1, 8):
+        at = part[part["multiple"] == multiple]
+        off = 100 * (at["metamodel"] - at["truth"]).abs()
+        assert rows[64][f"error_{multiple}"] == pytest.approx(off.groupby(at["task"]).mean().mean())
 
 
 def test_one_layer_a_pilot_is_recommended(judged):

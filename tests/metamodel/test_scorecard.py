@@ -4,6 +4,7 @@ import pytest
 
 from metamodel.scorecard import (
     accuracy_errors,
+    floor_errors,
     gains,
     interval_figures,
     paired,
@@ -29,6 +30,28 @@ def test_errors_are_averaged_within_tasks_first():
     assert predicted["error"] == pytest.approx(100 * (0.03 + 0.20) / 2)
     assert predicted["within_3"] == pytest.approx((1 / 3 + 0) / 2)
     assert (gaps["error"], gaps["within_3"], gaps["tasks"]) == (0, 1, 1)
+
+
+def test_the_floor_is_the_binomial_error_of_the_sample():
+    rng = np.random.default_rng(0)
+    n, n0 = 4000, 64
+    p = np.repeat([0.6, 0.9], n // 2)
+    one = pd.DataFrame(
+        {
+            "pilot": np.arange(n), "layer": 3, "n0": n0, "multiple": 1.0, "truth": p,
+            "task": np.where(p < 0.7, "a", "b"), "last": rng.binomial(n0, p) / n0,
+        }
+    )  # fmt: skip
+    one["method"] = one["truth"] + 0.01
+    two = one.assign(multiple=2.0, truth=p + 0.05, method=p + 0.02)
+    lost = two.assign(pilot=two["pilot"] + n, task="c")  # nothing is known of n0 labels
+    (row,) = floor_errors(pd.concat([one, two, lost], ignore_index=True), "method", [2])
+    assert (row["n0"], row["tasks"]) == (n0, 2)
+    assert row["sample"] == pytest.approx(row["binomial"], rel=0.05)
+    exact = 100 * np.mean([np.sqrt(2 * q * (1 - q) / (np.pi * n0)) for q in (0.6, 0.9)])
+    assert row["binomial"] == pytest.approx(exact)
+    assert row["error_1"] == pytest.approx(1)
+    assert row["error_2"] == pytest.approx(3)
 
 
 def test_shares_count_every_task_alike():

@@ -136,7 +136,7 @@ def floor_errors(
     rows = []
     for n0, part in asked[known].groupby("n0"):
         own, task = part[part["multiple"] == 1], part["task"]
-        deviation = np.sqrt(2 * own["truth"] * (1 - own["truth"]) / (np.pi * own["n0"]))
+        deviation = (2 * own["truth"] * (1 - own["truth"]) / (np.pi * own["n0"])) ** 0.5
         off = {"sample": (own["last"] - own["truth"]).abs(), "binomial": deviation}
         for multiple in (1, *multiples):
             at = part[part["multiple"] == multiple]

@@ -276,6 +276,8 @@ def read_transfer(path: str | Path) -> Transfer:
         content["encoders"] = tuple(content["encoders"])
         content["figures"] = tuple(content["figures"])
         return Transfer(**content)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{Path(path).name} is not JSON: {error}.") from error
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{Path(path).name} lacks a part: {error!r}.") from error
 

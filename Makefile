@@ -87,7 +87,7 @@ metadata-tuned: setup ## Compare fine-tuning with linear heads: ENCODERS="minilm
 	$(foreach e,$(or $(ENCODERS),minilm),$(call tuned_table,$(e)))
 
 next-study: setup ## Simulate labelling: which texts to label first, and what it saves (ten minutes)
-	$(BIN)/python -m glue_pilot next-study $(NEXT) $(if $(TASKS),--tasks $(TASKS)) $(if $(filter %/next.toml,$(NEXT)),--policy charkit/answers/next_policy.json)
+	$(BIN)/python -m glue_pilot next-study $(NEXT) $(if $(TASKS),--tasks $(TASKS)) $(if $(filter %/next.toml,$(NEXT)),--policy charkit/answers/labelling/next_policy.json)
 
 metamodel: setup ## Fit the metamodel to the meta-dataset; ENCODERS="minilm NAME" builds theirs first
 	$(foreach e,$(ENCODERS),$(call encoder_tables,$(e)))

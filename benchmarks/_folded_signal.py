@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from charkit.heads.choice import classification_gains, has_signal
-from charkit.heads.softmax import fit_softmax
+from charkit.heads.metrics.selection import classification_gains, has_signal
+from charkit.heads.solver.softmax import fit_softmax
 
 FloatArray = NDArray[np.float64]
 CodeArray = NDArray[np.int64]

@@ -28,7 +28,7 @@ from _fisher_peers import Probe, floor, loop, vmap_grad
 from charkit.encoders import Encoder, encode, load_encoder
 from charkit.encoders.tokens import tokenise
 from charkit.fisher import FisherOptions, Head, fisher_embedding, fisher_embeddings
-from charkit.heads.softmax import fit_softmax
+from charkit.heads.solver.softmax import fit_softmax
 from charkit.tasks.task import Split
 
 N_TOKENS = 128

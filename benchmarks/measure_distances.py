@@ -19,7 +19,7 @@ from scipy.spatial.distance import pdist, squareform
 
 from charkit.fisher import DISTANCES, TaskEmbedding, pairwise
 from charkit.fisher.layout import Slice
-from charkit.manifest import available_cores
+from charkit.store.manifest import available_cores
 
 COUNT, SIZE, LAYERS = 1000, 20_736, 6
 PEER_COUNT = 40

@@ -27,13 +27,13 @@ from _early_stop import cosine, measure_early_stop
 from _figures import RESULTS, Figure, figure, print_table, write_figures
 from _fisher_peers import PEERS, Probe, floor, loop
 
-from charkit.answers.fitted import fit_heads
+from charkit.answers.embedding.heads import fit_heads
 from charkit.encoders import Encoder, encode, load_encoder
 from charkit.encoders.tokens import tokenise
 from charkit.fisher import FisherOptions, Head, fisher_embedding, fisher_embeddings
-from charkit.manifest import available_cores
+from charkit.store.manifest import available_cores
 from charkit.tasks import load_task
-from charkit.tasks.generated import generated_task
+from charkit.tasks.generated.suite import generated_task
 from charkit.tasks.task import Split, Task
 
 LENGTHS = (32, 64, 128)

@@ -28,8 +28,8 @@ from _figures import RESULTS, Figure, figure, print_table, write_figures
 from joblib import Parallel, delayed, parallel_config
 
 from charkit.encoders import encode, load_encoder
-from charkit.heads.leave_one_out import PENALTIES
-from charkit.heads.softmax import fit_softmax
+from charkit.heads.solver.leave_one_out import PENALTIES
+from charkit.heads.solver.softmax import fit_softmax
 from charkit.tasks import load_task, nested_order
 
 TASKS = ("glue_sst2", "glue_cola", "glue_qnli", "ag_news", "trec6", "banking77")

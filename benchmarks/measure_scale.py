@@ -27,12 +27,12 @@ from _scale_jobs import CELL_S, burn, nothing
 from charkit.config import content_hash
 from charkit.encoders import encode, encode_to_store, load_encoder
 from charkit.encoders.tokens import tokenise
-from charkit.entry import run_text
-from charkit.heads.grid import SweepPlan, SweepSettings, plan_sweep
-from charkit.heads.sweep import run_sweep
+from charkit.heads.sweep.grid import SweepPlan, SweepSettings, plan_sweep
+from charkit.heads.sweep.sweep import run_sweep
 from charkit.parallel import Executor, InProcess, Processes, run_jobs
 from charkit.progress import Rate
-from charkit.store import Store
+from charkit.store.entry import run_text
+from charkit.store.store import Store
 from charkit.tasks import Task, generated_task
 
 TASKS = ("sentiment", "acceptability", "paraphrase", "topic")

@@ -17,9 +17,9 @@ import torch
 from _figures import RESULTS, Figure, figure, print_table, write_figures
 from _folded_signal import folded_signal
 
-from charkit.answers.pilot_signal import LEVEL, pilot_signal
+from charkit.answers.pilot.signal import LEVEL, pilot_signal
 from charkit.encoders import encode_to_store, load_encoder
-from charkit.store import Store
+from charkit.store.store import Store
 from charkit.tasks import load_task
 
 TASKS = (

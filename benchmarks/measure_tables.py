@@ -48,7 +48,7 @@ def measure(path: Path, reader: str) -> dict[str, float]:
     """Read a file once in this process."""
     import pyarrow.csv as arrow_csv
 
-    from charkit.tasks.tables import read_table
+    from charkit.tasks.readers.tables import read_table
 
     warm = path.with_name("warm.csv")
     warm.write_text("id,text,label\n1,a,b\n")

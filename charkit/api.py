@@ -15,11 +15,11 @@ from charkit.config import EncodeOptions, Progress, no_progress, staged
 from charkit.encoders.load import EncoderChoice, loaded
 from charkit.encoders.states import LayerStates
 from charkit.encoders.stream import encode_to_store
-from charkit.entry import StoreProblem
 from charkit.escape import csv_text
-from charkit.heads.grid import Source
-from charkit.heads.result import CUT_SHARE, cut_words
-from charkit.store import Store
+from charkit.heads.sweep.grid import Source
+from charkit.heads.sweep.result import CUT_SHARE, cut_words
+from charkit.store.entry import StoreProblem
+from charkit.store.store import Store
 from charkit.tasks import Task, load_task
 from charkit.tasks.card import LazyTask
 from charkit.tasks.texts import TextPart, load_texts, parts_of_task
@@ -91,7 +91,7 @@ class EncodedTask:
         """
         from safetensors.numpy import save
 
-        from charkit.durable import os_errors_as_missing, write_whole
+        from charkit.store.durable import os_errors_as_missing, write_whole
 
         place = Path(folder)
         with os_errors_as_missing(place):

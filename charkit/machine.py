@@ -17,7 +17,7 @@ from charkit import __version__
 from charkit.errors import CharkitError
 
 if TYPE_CHECKING:
-    from charkit.store import Store
+    from charkit.store.store import Store
 
 CORE = {
     "filelock": ("filelock", "3.12"),
@@ -250,7 +250,7 @@ def _line(error: Exception) -> str:
 
 
 def _cores() -> str:
-    from charkit.manifest import available_cores
+    from charkit.store.manifest import available_cores
 
     return str(available_cores())
 
@@ -281,8 +281,8 @@ def _metamodel() -> str:
 
 
 def _store(store: Store | None) -> str:
-    from charkit.durable import os_errors_as_missing, write_whole
-    from charkit.store import Store
+    from charkit.store.durable import os_errors_as_missing, write_whole
+    from charkit.store.store import Store
 
     store = store or Store()
     with os_errors_as_missing(store.root):

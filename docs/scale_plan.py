@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from charkit.heads.estimate import heads_seconds
-from charkit.heads.plan import GPU_SHARE, KINDS
+from charkit.heads.sweep.cost import heads_seconds
+from charkit.heads.sweep.plan import GPU_SHARE, KINDS
 
 DOLLARS_AN_HOUR = 2.5
 """Of one machine with an H100: an assumption."""

@@ -15,6 +15,7 @@ from charkit.cli.show import Output, progress_shown, ready_folder, reported
 from charkit.config import content_hash, people_name
 from charkit.escape import harmless
 from charkit.parallel import Shard
+from glue_pilot.meta_dataset.tuned_command import metadata_tuned
 from glue_pilot.study_commands import (
     ManyTasks,
     encoder_answers,
@@ -24,12 +25,11 @@ from glue_pilot.study_commands import (
     learners,
     quality_study,
 )
-from glue_pilot.tuned_command import metadata_tuned
 
 if TYPE_CHECKING:
-    from charkit.store import Store
+    from charkit.store.store import Store
     from charkit.tasks import Task
-    from glue_pilot.metadata_study import MetadataStudy
+    from glue_pilot.meta_dataset.study import MetadataStudy
 
 app = typer.Typer(
     help="The GLUE pilot: which layer, how much data, on real tasks.",
@@ -63,7 +63,7 @@ def plan(
 ) -> None:
     """Say what a study would compute: cells, minutes, disk, device and why."""
     output = o.output_of(fmt, quiet=False, verbose=False, log_file=None)
-    from charkit.heads.estimate import estimate
+    from charkit.heads.sweep.cost import estimate
     from glue_pilot.study import plan_study, read_study
 
     planned = plan_study(read_study(study), tasks_root=tasks, store=o.store_at(cache_dir))
@@ -103,8 +103,8 @@ def run_study(
     shard: Shard | None = None,
 ) -> None:
     """Plan, compute, collect, and say what was found."""
-    from charkit.heads.estimate import estimate
-    from charkit.heads.sweep import run_sweep
+    from charkit.heads.sweep.cost import estimate
+    from charkit.heads.sweep.sweep import run_sweep
     from glue_pilot.study import collect, plan_study, read_study
 
     begun = time.monotonic()
@@ -160,7 +160,7 @@ def embeddings(
     """Embed all tasks of a study; write the table of norms and the library of known tasks."""
     output = o.output_of("table", quiet, verbose=False, log_file=None)
     from charkit.encoders import load_encoder
-    from charkit.store import Store
+    from charkit.store.store import Store
     from glue_pilot.config import read_toml
     from glue_pilot.matrices import build_library, write_norms
     from glue_pilot.samples import EmbeddingStudy, embed_study, load_known_tasks
@@ -172,7 +172,7 @@ def embeddings(
     known = load_known_tasks(spec.tasks, tasks)
     loaded = load_encoder(spec.encoder, device=device, dtype=dtype)
     if dry_run:
-        from glue_pilot.metadata_card import embeddings_hours
+        from glue_pilot.meta_dataset.card import embeddings_hours
 
         rows = embeddings_hours(spec, known, loaded)
         output.rows(rows, key="sizes", extra={"notes": [loaded.device_reason, loaded.dtype_reason]})
@@ -199,8 +199,8 @@ def embeddings(
 def _metadata_plan(
     spec: MetadataStudy, bases: Sequence[Task], store: Store, output: Output
 ) -> None:
-    from glue_pilot.metadata import plan_rows
-    from glue_pilot.metadata_card import metadata_hours
+    from glue_pilot.meta_dataset.card import metadata_hours
+    from glue_pilot.meta_dataset.tables import plan_rows
 
     loaded = spec.load_encoder()
     notes = [
@@ -233,10 +233,10 @@ def metadata(
 ) -> None:
     """Make the table that the metamodel learns from; stop it at any time, it goes on."""
     output = o.output_of("table", quiet, verbose=False, log_file=None)
-    from charkit.store import Store
-    from glue_pilot.metadata import join_metadata, make_metadata
-    from glue_pilot.metadata_card import count, write_metadata
-    from glue_pilot.metadata_study import load_studies
+    from charkit.store.store import Store
+    from glue_pilot.meta_dataset.card import count, write_metadata
+    from glue_pilot.meta_dataset.study import load_studies
+    from glue_pilot.meta_dataset.tables import join_metadata, make_metadata
 
     begun = time.monotonic()
     planned = load_studies(studies, tasks, encoder=encoder, device=device, dtype=dtype)
@@ -286,11 +286,11 @@ def next_study(
 ) -> None:
     """Simulate labelling: which strategy saves how many labels; stop it at any time, it goes on."""
     output = o.output_of("table", quiet, verbose=False, log_file=None)
-    from charkit.durable import write_whole
-    from charkit.store import Store
-    from glue_pilot.next_findings import find, findings_lines
-    from glue_pilot.next_report import policy_file, write_next_study
-    from glue_pilot.next_study import load_next_tasks, read_next_study, run_next_study
+    from charkit.store.durable import write_whole
+    from charkit.store.store import Store
+    from glue_pilot.labelling.findings import find, findings_lines
+    from glue_pilot.labelling.report import policy_file, write_next_study
+    from glue_pilot.labelling.study import load_next_tasks, read_next_study, run_next_study
 
     begun = time.monotonic()
     spec = read_next_study(study)
@@ -329,7 +329,12 @@ def metamodel(
 ) -> None:
     """Search settings, fit the metamodel and write it; a stopped search goes on where it was."""
     output = o.output_of("table", quiet, verbose=False, log_file=None)
-    from glue_pilot.metamodel_study import read_metadata, ship_tables, train, write_metamodel
+    from glue_pilot.judging.metamodel_study import (
+        read_metadata,
+        ship_tables,
+        train,
+        write_metamodel,
+    )
     from metamodel.predict import SHIPPED
 
     begun = time.monotonic()
@@ -369,10 +374,10 @@ def scorecard(
 ) -> None:
     """Judge the metamodel: every corpus left out in turn, every figure beside its baselines."""
     output = o.output_of("table", quiet, verbose=False, log_file=None)
-    from charkit.sealed import read_sealed
-    from glue_pilot.metamodel_study import read_metadata, read_settings
-    from glue_pilot.scorecard import write_scorecard
-    from metamodel.evaluate import evaluate
+    from charkit.store.sealed import read_sealed
+    from glue_pilot.judging.metamodel_study import read_metadata, read_settings
+    from glue_pilot.judging.scorecard import write_scorecard
+    from metamodel.judge.evaluate import evaluate
     from metamodel.predict import SHIPPED
 
     begun = time.monotonic()
@@ -403,7 +408,7 @@ def transfer(
 ) -> None:
     """Measure the shipped metamodel under encoders that it was not made for."""
     output = o.output_of("table", quiet, verbose=False, log_file=None)
-    from glue_pilot.metamodel_study import read_metadata, write_transfer
+    from glue_pilot.judging.metamodel_study import read_metadata, write_transfer
     from metamodel.predict import SHIPPED
 
     ready_folder(out)

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from charkit.entry import check_name
 from charkit.errors import DataError, MissingError, UnknownNameError, UsageError
+from charkit.store.entry import check_name
 
 S = TypeVar("S")
 

@@ -21,7 +21,7 @@ TARGET = 0.9
 @reported
 def main() -> None:
     """Run the smoke study, answer a question with few labels, and say where to look."""
-    from charkit.answers.estimate import estimate
+    from charkit.answers.accuracy.estimate import estimate
     from charkit.encoders.load import load_encoder
 
     out, output = Path("results") / "demo", Output()

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from charkit.durable import write_whole
-from charkit.heads.records import write_table
+from charkit.heads.sweep.table import write_table
 from charkit.report.figures.canvas import save_figure
+from charkit.store.durable import write_whole
 from glue_pilot.matrices import write_csv
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from charkit.answers.library import LibraryEntry, write_library
-from charkit.durable import write_whole
+from charkit.answers.similarity.library import LibraryEntry, write_library
 from charkit.encoders import Encoder, LayerStates
 from charkit.errors import UsageError
 from charkit.fisher import (
@@ -27,10 +26,11 @@ from charkit.fisher import (
     text_distances,
     text_embedding,
 )
-from charkit.fisher.intervals import group_norm_intervals
-from charkit.heads.records import write_table
-from charkit.heads.transferability import log_evidence
-from charkit.store import Store
+from charkit.fisher.distances.intervals import group_norm_intervals
+from charkit.heads.metrics.transferability import log_evidence
+from charkit.heads.sweep.table import write_table
+from charkit.store.durable import write_whole
+from charkit.store.store import Store
 from glue_pilot.samples import EmbeddingStudy, Sample, sample_states
 
 LARGEST_LIBRARY = 4_000_000

@@ -13,16 +13,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from charkit.answers.embed import embed_cached
+from charkit.answers.embedding.cache import embed_cached
 from charkit.config import Progress, no_progress
 from charkit.encoders import Encoder
 from charkit.errors import DataError, UnknownNameError, UsageError
 from charkit.fisher import TaskEmbedding
-from charkit.store import Store
+from charkit.store.store import Store
 from charkit.tasks import Split, Task, load_task, nested_order
-from charkit.tasks.grammar.acceptability import ACCEPTABILITY
-from charkit.tasks.grammar.core import Dice, Grammar
-from charkit.tasks.grammar.cues import SENTIMENT, TOPIC
+from charkit.tasks.generated.acceptability import ACCEPTABILITY
+from charkit.tasks.generated.core import Dice, Grammar
+from charkit.tasks.generated.cues import SENTIMENT, TOPIC
 from glue_pilot.samples import EmbeddingStudy, KnownTask
 from glue_pilot.stats import FloatArray, separation
 

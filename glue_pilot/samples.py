@@ -10,8 +10,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from charkit.answers.embed import embed_cached
-from charkit.answers.fitted import HeadMetrics, heads_to_store
+from charkit.answers.embedding.cache import embed_cached
+from charkit.answers.embedding.heads import HeadMetrics, heads_to_store
 from charkit.config import Progress, content_hash, no_progress
 from charkit.encoders import Encoder, LayerStates, encode_to_store
 from charkit.errors import DataError, MissingError, UsageError
@@ -24,7 +24,7 @@ from charkit.parallel import (
     executor_from,
     run_jobs,
 )
-from charkit.store import Store
+from charkit.store.store import Store
 from charkit.tasks import Split, Task, load_task, nested_order
 
 C = TypeVar("C")

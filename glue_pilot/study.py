@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from charkit.config import Pooling
-from charkit.durable import write_whole
 from charkit.errors import MissingError, UsageError
-from charkit.heads.grid import SweepPlan, SweepSettings, plan_sweep
-from charkit.heads.records import write_table
-from charkit.heads.result import SweepResult, best_layers_by_size
+from charkit.heads.sweep.grid import SweepPlan, SweepSettings, plan_sweep
+from charkit.heads.sweep.result import SweepResult, best_layers_by_size
+from charkit.heads.sweep.table import write_table
 from charkit.parallel import Shard
-from charkit.store import Store
+from charkit.store.durable import write_whole
+from charkit.store.store import Store
 from glue_pilot.config import read_toml
 from metamodel.schema import check_outcomes
 

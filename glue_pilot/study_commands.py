@@ -34,10 +34,10 @@ def quality_study(
 ) -> None:
     """Check the recall of classes with more labels, and the share of wrong labels; resumable."""
     output = o.output_of("table", quiet, verbose=False, log_file=None)
-    from charkit.store import Store
+    from charkit.store.store import Store
     from glue_pilot.config import read_toml
-    from glue_pilot.quality_report import write_quality_study
-    from glue_pilot.quality_study import QualityStudy, all_cases, load_sources, measure
+    from glue_pilot.quality.report import write_quality_study
+    from glue_pilot.quality.study import QualityStudy, all_cases, load_sources, measure
     from glue_pilot.samples import measure_each
 
     spec = read_toml(study, QualityStudy)
@@ -69,11 +69,11 @@ def encoder_study(
 ) -> None:
     """Compare rules that pick an encoder from few labels; stop it at any time, it goes on."""
     output = o.output_of("table", quiet, verbose=False, log_file=None)
-    from charkit.answers.encoders import load_choice
+    from charkit.answers.ranking.encoders import load_choice
     from charkit.encoders.load import LazyEncoder
-    from charkit.store import Store
-    from glue_pilot.encoder_figures import write_encoder_study
-    from glue_pilot.encoder_study import (
+    from charkit.store.store import Store
+    from glue_pilot.encoders.figures import write_encoder_study
+    from glue_pilot.encoders.study import (
         all_cases,
         load_sources,
         measure,
@@ -113,9 +113,9 @@ def encoder_answers(
     """Ask estimate under encoders that the metamodel never saw, and check its intervals."""
     output = o.output_of("table", quiet, verbose=False, log_file=None)
     from charkit.encoders import load_encoder
-    from charkit.store import Store
-    from glue_pilot.encoder_answers import answer_rows, held_rows, write_answers
-    from glue_pilot.metadata_study import read_metadata_study
+    from charkit.store.store import Store
+    from glue_pilot.encoders.answers import answer_rows, held_rows, write_answers
+    from glue_pilot.meta_dataset.study import read_metadata_study
     from glue_pilot.samples import load_known_tasks
 
     known = load_known_tasks(read_metadata_study(study).tasks, tasks)
@@ -138,10 +138,10 @@ def evaluate_study(
 ) -> None:
     """Compare ways to know a pool's accuracy by few test labels; stopped, it goes on later."""
     output = o.output_of("table", quiet, verbose=False, log_file=None)
-    from charkit.store import Store
+    from charkit.store.store import Store
     from glue_pilot.config import read_toml
-    from glue_pilot.evaluate_cases import EvaluateStudy, all_cases, load_sources, measure
-    from glue_pilot.evaluate_study import (
+    from glue_pilot.evaluation.cases import EvaluateStudy, all_cases, load_sources, measure
+    from glue_pilot.evaluation.study import (
         figures,
         findings,
         floor_of,
@@ -194,7 +194,7 @@ def experiment(
     With --over, the runs' numbers are compared.
     """
     output = o.output_of("table", quiet, verbose=False, log_file=None)
-    from charkit.store import Store
+    from charkit.store.store import Store
     from glue_pilot.config import parse_change, parse_grid, read_toml, variants
     from glue_pilot.experiments.base import (
         NAMES,
@@ -248,7 +248,7 @@ def learners(
 ) -> None:
     """Fit what ways of training add to a linear head, and judge it on corpora left out."""
     output = o.output_of("table", quiet, verbose=False, log_file=None)
-    from glue_pilot.metamodel_study import read_metadata, read_settings, write_learners
+    from glue_pilot.judging.metamodel_study import read_metadata, read_settings, write_learners
     from metamodel.predict import SHIPPED
 
     ready_folder(out)

@@ -117,7 +117,7 @@ class Learners:
         names_of_encoders: Their names.
         n_corpora: Corpora that they were measured on.
         learners: Those that are not the linear head.
-        figures: How far off their predictions are, see `metamodel.learner_fit`.
+        figures: How far off their predictions are, see `metamodel.fit.learners`.
     """
 
     encoders: tuple[str, ...]

@@ -115,7 +115,7 @@ def other_tiny_bert(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def tmp_store(tmp_path):
-    from charkit.store import Store
+    from charkit.store.store import Store
 
     return Store(tmp_path / "store")
 
@@ -123,13 +123,13 @@ def tmp_store(tmp_path):
 @pytest.fixture
 def without_activeml(monkeypatch):
     """As if scikit-activeml were not installed."""
-    import charkit.answers
+    import charkit.answers.labelling
 
     for name in [m for m in sys.modules if m.partition(".")[0] == "skactiveml"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "skactiveml", None)
-    monkeypatch.delitem(sys.modules, "charkit.answers.activeml", raising=False)
-    monkeypatch.delattr(charkit.answers, "activeml", raising=False)
+    monkeypatch.delitem(sys.modules, "charkit.answers.labelling.activeml", raising=False)
+    monkeypatch.delattr(charkit.answers.labelling, "activeml", raising=False)
 
 
 @pytest.fixture

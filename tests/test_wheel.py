@@ -33,7 +33,7 @@ def test_wheel_has_the_three_packages_and_nothing_else(wheel):
     assert "glue_pilot/study.toml" in names
     assert "glue_pilot/embeddings.toml" in names
     assert {"charkit/library/minilm.json", "charkit/library/minilm.safetensors"} <= set(names)
-    assert {"charkit/__init__.pyi", "charkit/answers/next_policy.json"} <= set(names)
+    assert {"charkit/__init__.pyi", "charkit/answers/labelling/next_policy.json"} <= set(names)
     templates = {"base.html", "answer.html", "run.html", "show.html", "page.css", "page.js"}
     assert {f"charkit/report/pages/templates/{name}" for name in templates} <= set(names)
 

@@ -1,1 +1,1 @@
-"""The answers: which layer."""
+"""The answers to the questions of a user, one folder a question."""

@@ -13,7 +13,7 @@ from charkit.cli import options as o
 from charkit.cli.show import Output, progress_shown, ready_folder, reported, whole_numbers
 
 if TYPE_CHECKING:
-    from charkit.answers.distances import DistancesAnswer
+    from charkit.answers.similarity.compare import DistancesAnswer
 
 _WIDEST = 10  # tasks whose matrix fits a terminal
 
@@ -114,7 +114,7 @@ def distances(
     Example: charkit distances reviews.csv tweets.csv generated/sentiment --out compared
     """
     output = show.output()
-    from charkit.answers.distances import compare_tasks
+    from charkit.answers.similarity.compare import compare_tasks
     from charkit.errors import CellsFailedError
 
     numbers = weights.given()
@@ -142,7 +142,7 @@ def distances(
 
 def _comparable(output: Output, source: str, read: o.ReadOptions, run: o.RunOptions) -> Any:
     """Return an embedding's file, or a task; a generated one brings its own columns."""
-    from charkit.answers.gather import is_embedding
+    from charkit.answers.similarity.collect import is_embedding
 
     if is_embedding(source):
         return source
@@ -200,7 +200,7 @@ def nearest(
     Example: charkit nearest reviews.csv --text body --label stars
     """
     output = show.output()
-    from charkit.answers.nearest import nearest_tasks
+    from charkit.answers.similarity.nearest import nearest_tasks
 
     numbers = weights.given()
     with progress_shown(output) as progress:

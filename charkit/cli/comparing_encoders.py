@@ -10,8 +10,8 @@ from charkit.cli import options as o
 from charkit.cli.show import Output, progress_shown, reported, whole_numbers
 
 if TYPE_CHECKING:
-    from charkit.answers.encoder_table import EncodersAnswer, FailedEncoder
-    from charkit.heads.grid import SweepPlan
+    from charkit.answers.ranking.encoder_table import EncodersAnswer, FailedEncoder
+    from charkit.heads.sweep.grid import SweepPlan
 
 Encoders = Annotated[
     list[str],
@@ -46,7 +46,7 @@ def encoders(
     Example: charkit encoders reviews.csv --text body --label stars -e minilm -e my-encoder
     """
     output = show.output()
-    from charkit.answers.encoders import plan_encoders, rank_encoders
+    from charkit.answers.ranking.encoders import plan_encoders, rank_encoders
     from charkit.errors import CellsFailedError
 
     given: dict[str, Any] = {
@@ -83,7 +83,7 @@ def _show(output: Output, answer: EncodersAnswer) -> None:
 def _show_plans(output: Output, plans: list[SweepPlan], failed: list[FailedEncoder]) -> None:
     """Show what each encoder would cost, and which ones cannot be had."""
     from charkit.config import people_name
-    from charkit.heads.estimate import estimate
+    from charkit.heads.sweep.cost import estimate
 
     rows, notes = [], []
     for plan in plans:

@@ -13,9 +13,9 @@ from charkit.cli.show import Output, progress_shown, ready_file, reported, whole
 from charkit.errors import RefusalError, UsageError
 
 if TYPE_CHECKING:
-    from charkit.answers.embed import Options
-    from charkit.answers.embedded import EmbeddedTask
-    from charkit.answers.embedding import EmbedPlan
+    from charkit.answers.embedding.cache import Options
+    from charkit.answers.embedding.embed import EmbedPlan
+    from charkit.answers.embedding.result import EmbeddedTask
 
 SHORT_PARTS = {"q": "query", "k": "key", "v": "value", "o": "attention_out"}
 
@@ -140,7 +140,7 @@ class EstimatorOptions:
         Raises:
             UsageError: The estimator is not known, or does not take an option that was given.
         """
-        from charkit.answers.embedding import choose_options
+        from charkit.answers.embedding.embed import choose_options
         from charkit.fisher.layout import DEFAULT_PARTS
 
         given = asdict(self) | asdict(encode)
@@ -171,8 +171,8 @@ def embed(
     Example: charkit embed reviews.csv --text body --label stars --out reviews.safetensors
     """
     output = show.output()
-    from charkit.answers.embedding import embed as embed_task
-    from charkit.answers.embedding import plan_embedding
+    from charkit.answers.embedding.embed import embed as embed_task
+    from charkit.answers.embedding.embed import plan_embedding
 
     read, split, more = texts.chosen()
     given: dict[str, Any] = {
@@ -200,7 +200,7 @@ def embed(
 
 
 def _show_plan(output: Output, plan: EmbedPlan) -> None:
-    from charkit.answers.embed_estimate import estimate_embedding
+    from charkit.answers.embedding.cost import estimate_embedding
 
     expected = estimate_embedding(plan)
     extra = {"total": expected.total(), "notes": expected.lines()}

@@ -19,8 +19,8 @@ from types import FrameType
 from typing import TextIO
 
 from charkit.config import bounded, printable
-from charkit.durable import is_full
 from charkit.errors import MissingError
+from charkit.store.durable import is_full
 
 UNEXPECTED = 70
 """Exit code of an error that nobody foresaw (EX_SOFTWARE of sysexits.h)."""

@@ -14,7 +14,7 @@ from charkit.cli.show import Output, progress_shown, ready_folder, reported
 from charkit.errors import RefusalError
 
 if TYPE_CHECKING:
-    from charkit.answers.expected import EstimateAnswer
+    from charkit.answers.accuracy.result import EstimateAnswer
 
 COSTS = "What labels cost"
 
@@ -106,7 +106,7 @@ class KeepOptions:
             MissingError: There is none where --earlier says; --out cannot be written.
             DataError: It is damaged, or no answer of charkit.
         """
-        from charkit.answers.earlier import ANSWER, read_earlier
+        from charkit.answers.accuracy.earlier import ANSWER, read_earlier
 
         ready_folder(self.out)
         if self.earlier is not None:
@@ -137,7 +137,7 @@ def estimate(
     Example: charkit estimate reviews.csv --text body --label stars --target 0.85
     """
     output = show.output()
-    from charkit.answers.estimate import estimate as estimate_accuracy
+    from charkit.answers.accuracy.estimate import estimate as estimate_accuracy
 
     before = keep.before()
     o.announce_hub(output, task, run.offline)

@@ -12,8 +12,8 @@ from charkit.cli import options as o
 from charkit.cli.show import Output, progress_shown, ready_file, reported
 
 if TYPE_CHECKING:
-    from charkit.answers.next_labels import NextLabels
-    from charkit.answers.pool_evaluation import PoolEvaluation
+    from charkit.answers.evaluation.pool import PoolEvaluation
+    from charkit.answers.labelling.next_labels import NextLabels
 
 WIDEST = 80
 """So many characters of a text are shown in the table."""
@@ -82,8 +82,8 @@ def next_labels(
     Example: charkit next reviews.csv --text body --label stars --n 20 --out next.csv
     """
     output = show.output()
-    from charkit.answers.next_labels import check_choice, check_ending
-    from charkit.answers.next_labels import next_labels as choose_texts
+    from charkit.answers.labelling.next_labels import check_choice, check_ending
+    from charkit.answers.labelling.next_labels import next_labels as choose_texts
 
     asked = check_choice(n, strategy, seed)
     ready_file(out)
@@ -182,7 +182,7 @@ class OutOptions:
 
     def make_ready(self) -> None:
         """Make the folders before the work, so that writing cannot fail after it."""
-        from charkit.answers.evaluation_plan import check_out
+        from charkit.answers.evaluation.plan import check_out
 
         if self.out is not None:
             check_out(self.out)
@@ -215,8 +215,8 @@ def evaluate(
     labels filled in: charkit evaluate reviews.csv --pool new.csv --labels test.csv
     """
     output = show.output()
-    from charkit.answers.evaluate import check_numbers, cost_lines
-    from charkit.answers.evaluate import evaluate as evaluate_head
+    from charkit.answers.evaluation.evaluate import check_numbers, cost_lines
+    from charkit.answers.evaluation.evaluate import evaluate as evaluate_head
 
     check_numbers(test.budget, seed)
     write.make_ready()

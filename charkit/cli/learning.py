@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from charkit.cli.sweeping import GridOptions, PlanOptions
     from charkit.encoders.load import LazyEncoder
     from charkit.learners.draws import Draw
-    from charkit.store import Store
+    from charkit.store.store import Store
     from charkit.tasks.card import LazyTask
 
 SIZES = (16, 64, 256, 1024)
@@ -75,7 +75,7 @@ def show_learners(
         UnknownNameError: A learner is not known.
         UsageError: A size or a seed is not legal, or no task allows a size.
     """
-    from charkit.heads.records import write_table
+    from charkit.heads.sweep.table import write_table
     from charkit.learners.draws import plan_rows, run_draws
 
     draws = _draws(where, grid)
@@ -99,7 +99,7 @@ def show_learners(
 
 
 def _draws(where: Learning, grid: GridOptions) -> list[Draw]:
-    from charkit.heads.plan import check_seeds, check_sizes
+    from charkit.heads.sweep.plan import check_seeds, check_sizes
     from charkit.learners.draws import draws_of
     from charkit.learners.outcomes import check_learners
 

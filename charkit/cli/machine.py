@@ -13,12 +13,12 @@ import typer
 from charkit.cli import options as o
 from charkit.cli.show import reported
 from charkit.config import printable
-from charkit.entry import RUN_FILE
 from charkit.errors import DataError, UnknownNameError, UsageError
+from charkit.store.entry import RUN_FILE
 
 if TYPE_CHECKING:
-    from charkit.entry import StoreEntry
-    from charkit.store import Store
+    from charkit.store.entry import StoreEntry
+    from charkit.store.store import Store
 
 
 @reported

@@ -13,12 +13,12 @@ import typer
 
 from charkit.cli.show import Format, Output, set_up_logging, whole_numbers
 from charkit.config import EncodeOptions as _EncodeOptions
-from charkit.durable import named_place
 from charkit.errors import UsageError
+from charkit.store.durable import named_place
 
 if TYPE_CHECKING:
     from charkit.encoders.load import LazyEncoder
-    from charkit.store import Store
+    from charkit.store.store import Store
     from charkit.tasks.card import LazyTask
 
 
@@ -295,7 +295,7 @@ class RunOptions:
 
     def store(self) -> Store:
         """Return the store in the folder, or the default store."""
-        from charkit.store import Store
+        from charkit.store.store import Store
 
         return Store(self.cache_dir)
 
@@ -391,7 +391,7 @@ def opened(
 
 def store_at(cache_dir: Path | None) -> Store:
     """Return the store in the folder, or the default store."""
-    from charkit.store import Store
+    from charkit.store.store import Store
 
     return Store(cache_dir)
 

@@ -12,7 +12,7 @@ from charkit.cli.show import Output, progress_shown, ready_folder, reported, who
 from charkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from charkit.answers.layers import LayersAnswer
+    from charkit.answers.ranking.layers import LayersAnswer
     from charkit.api import EncodedTask
 
 HeldOut = Annotated[
@@ -55,8 +55,8 @@ def layers(
     Example: charkit layers reviews.csv --text body --label stars
     """
     output = show.output()
-    from charkit.answers.layers import layers as compare_layers
-    from charkit.answers.layers import plan_layers
+    from charkit.answers.ranking.layers import layers as compare_layers
+    from charkit.answers.ranking.layers import plan_layers
     from charkit.cli.sweeping import show_plan
 
     given: dict[str, Any] = {

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from charkit.encoders.load import LazyEncoder
-    from charkit.heads.grid import SweepPlan
-    from charkit.heads.plan import Machines
-    from charkit.heads.result import SweepResult
+    from charkit.heads.sweep.grid import SweepPlan
+    from charkit.heads.sweep.plan import Machines
+    from charkit.heads.sweep.result import SweepResult
     from charkit.parallel import Shard
-    from charkit.store import Store
+    from charkit.store.store import Store
     from charkit.tasks.card import LazyTask
 
 Out = Annotated[
@@ -102,7 +102,7 @@ class PlanOptions:
         Raises:
             UsageError: They are given without a dry run, or a price without them.
         """
-        from charkit.heads.plan import Machines
+        from charkit.heads.sweep.plan import Machines
         from charkit.parallel import Processes, executor_from
 
         if self.machines is not None and not self.dry_run:
@@ -143,7 +143,7 @@ def sweep(
     """
     output = show.output()
     from charkit.errors import CellsFailedError
-    from charkit.heads.sweep import sweep as sweep_tasks
+    from charkit.heads.sweep.sweep import sweep as sweep_tasks
     from charkit.parallel import Shard
 
     part = None if shard is None else Shard.parse(shard, executor)
@@ -185,7 +185,7 @@ def _planned(
     store: Store,
     shard: Shard | None,
 ) -> SweepPlan:
-    from charkit.heads.grid import SweepSettings, plan_sweep
+    from charkit.heads.sweep.grid import SweepSettings, plan_sweep
 
     settings = SweepSettings(**grid)
     return plan_sweep(tasks, encoder=encoders, settings=settings, store=store, shard=shard)
@@ -193,7 +193,7 @@ def _planned(
 
 def show_plan(output: Output, plan: SweepPlan, machines: Machines | None = None) -> None:
     """Show what a plan would compute, how long that takes and how much disk it needs."""
-    from charkit.heads.estimate import estimate
+    from charkit.heads.sweep.cost import estimate
 
     expected = estimate(plan, machines=machines)
     output.rows(
@@ -226,7 +226,7 @@ def _show(output: Output, result: SweepResult, out: Path | None) -> None:
 
 def _compact(best: pd.DataFrame, result: SweepResult) -> pd.DataFrame:
     """Leave out what says the same in every row, and strengths; call the score by its name."""
-    from charkit.heads.records import metric_name
+    from charkit.heads.sweep.table import metric_name
 
     if best.empty:
         return best

@@ -28,9 +28,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from charkit.durable import default_root, write_whole
 from charkit.errors import CharkitError, MissingError, UsageError
-from charkit.manifest import package_versions
+from charkit.store.durable import default_root, write_whole
+from charkit.store.manifest import package_versions
 
 if TYPE_CHECKING:
     import torch

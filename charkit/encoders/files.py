@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from charkit.config import content_hash, printable
-from charkit.durable import sha256_file
 from charkit.errors import DataError
+from charkit.store.durable import sha256_file
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"

@@ -18,12 +18,12 @@ from charkit.config import (
     listing,
     people_name,
 )
-from charkit.durable import sha256_file
 from charkit.encoders.device import DeviceChoice, DtypeChoice, choose_device, choose_dtype
 from charkit.encoders.encoder import Encoder, read_shape
 from charkit.encoders.files import CONFIG, no_weights, weight_files
 from charkit.encoders.shape import BUNDLED_NAME, BUNDLED_PACKAGE, BUNDLED_SHA256, KNOWN_ENCODERS
 from charkit.errors import DataError, MissingError, OfflineError, UnknownNameError, UsageError
+from charkit.store.durable import sha256_file
 
 SourceKind = Literal["bundled", "folder", "hub"]
 """The package from the index, a folder on this machine, or an id on the hub."""

@@ -20,16 +20,16 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from charkit.cached import cached
 from charkit.config import Pooling, Progress, content_hash, no_progress, people_name
-from charkit.durable import write_whole
 from charkit.encoders.encoder import Encoder
 from charkit.encoders.files import note_declared
 from charkit.encoders.states import FileShard, LayerStates, check_pooling
 from charkit.encoders.tokens import FingerprintedTexts
 from charkit.errors import VanishedError
-from charkit.manifest import Clock, run_manifest
-from charkit.store import Store
+from charkit.store.cached import cached
+from charkit.store.durable import write_whole
+from charkit.store.manifest import Clock, run_manifest
+from charkit.store.store import Store
 
 if TYPE_CHECKING:
     from charkit.encoders.run import BatchRunner

@@ -14,11 +14,11 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from charkit.config import canonical_json
-from charkit.durable import write_whole
 from charkit.errors import DataError, MissingError
 from charkit.fisher.embedding import TaskEmbedding
 from charkit.fisher.layout import Slice
-from charkit.sealed import SEAL, arrays_digest, reading
+from charkit.store.durable import write_whole
+from charkit.store.sealed import SEAL, arrays_digest, reading
 
 logger = logging.getLogger(__name__)
 

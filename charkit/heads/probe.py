@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from charkit.heads.softmax import TOLERANCE, fit_softmax
+from charkit.heads.solver.softmax import TOLERANCE, fit_softmax
 from charkit.parallel.jobs import threads_limited
 
 
@@ -19,11 +19,11 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """L2-regularised softmax regression with its strength chosen by leave-one-out loss.
 
     The features are centred and divided by one scale factor inside the estimator; coefficients
-    apply to the raw features. For the objective see ``charkit.heads.softmax``.
+    apply to the raw features. For the objective see ``charkit.heads.solver.softmax``.
 
     Args:
         strength: One strength to use as it is; None chooses from ``strengths``.
-        strengths: The grid; None is ``charkit.heads.leave_one_out.default_strengths(n)``.
+        strengths: The grid; None is ``charkit.heads.solver.leave_one_out.default_strengths(n)``.
         tolerance: Relative gap to the smallest objective.
 
     Attributes:

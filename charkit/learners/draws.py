@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from charkit.cached import cached
 from charkit.config import Progress, content_hash, no_progress, people_name
 from charkit.encoders import Encoder
 from charkit.encoders.load import LazyEncoder
 from charkit.encoders.tokens import tokenise
 from charkit.errors import DataError
-from charkit.heads.estimate import encode_seconds, matmul_rate, n_tokens
-from charkit.heads.records import write_table
+from charkit.heads.sweep.cost import encode_seconds, matmul_rate, n_tokens
+from charkit.heads.sweep.table import write_table
 from charkit.learners.contrastive import n_iterations
 from charkit.learners.outcomes import compare_learners
 from charkit.learners.tuning import default_recipe
-from charkit.manifest import Clock, run_manifest
 from charkit.parallel import ExecutorChoice, check_failures, executor_from, run_jobs
-from charkit.store import Store
+from charkit.store.cached import cached
+from charkit.store.manifest import Clock, run_manifest
+from charkit.store.store import Store
 from charkit.tasks import Split, Task, nested_order
 
 KIND = "learner_outcomes"

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from charkit.encoders import Encoder, encode
 from charkit.errors import UnknownNameError, UsageError
-from charkit.heads.out_of_fold import SampleHeads, fit_sample_heads
-from charkit.heads.scores import predicted_classes, row_log_loss
+from charkit.heads.metrics.scores import predicted_classes, row_log_loss
+from charkit.heads.sample.out_of_fold import SampleHeads, fit_sample_heads
 from charkit.learners.contrastive import SetFitted, check_setfit, fit_setfit
 from charkit.learners.tuning import Recipe, Tuned, fine_tune
 from charkit.tasks import Split

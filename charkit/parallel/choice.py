@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass, field
 
 from charkit.errors import UnknownNameError, UsageError
-from charkit.manifest import available_cores
 from charkit.parallel.jobs import Executor
 from charkit.parallel.processes import local_executor
+from charkit.store.manifest import available_cores
 
 ExecutorChoice = Executor | str | int | None
 """An executor, its name, a number of processes, or None for the caller's own choice."""

@@ -17,9 +17,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
 
-from charkit.durable import write_whole
 from charkit.errors import CellsFailedError, MissingError, UsageError
-from charkit.manifest import THREAD_VARIABLES
+from charkit.store.durable import write_whole
+from charkit.store.manifest import THREAD_VARIABLES
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ def run_jobs(
     that the executor changes no result.
 
     An interrupt stops the jobs under way and is raised again: what a job writes must be
-    whole or absent at any moment, as in `charkit.store`.
+    whole or absent at any moment, as in `charkit.store.store`.
 
     Args:
         function: A function of a module (not a lambda, nor of ``__main__`` without a guard).

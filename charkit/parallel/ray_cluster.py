@@ -15,7 +15,6 @@ from importlib.util import find_spec
 from typing import Any, Generic
 
 from charkit.errors import MissingError, UsageError
-from charkit.manifest import available_cores
 from charkit.parallel.jobs import (
     Arrivals,
     Driver,
@@ -35,6 +34,7 @@ from charkit.parallel.jobs import (
     thread_variables,
     threads_limited,
 )
+from charkit.store.manifest import available_cores
 
 logger = logging.getLogger(__name__)
 

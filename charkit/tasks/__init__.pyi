@@ -1,9 +1,9 @@
 from charkit.tasks.card import lazy_task as lazy_task
-from charkit.tasks.generated import generated_names as generated_names
-from charkit.tasks.generated import generated_task as generated_task
-from charkit.tasks.hub import GLUE_NAMES as GLUE_NAMES
+from charkit.tasks.generated.suite import generated_names as generated_names
+from charkit.tasks.generated.suite import generated_task as generated_task
 from charkit.tasks.load import load_task as load_task
 from charkit.tasks.nested import nested_order as nested_order
+from charkit.tasks.readers.hub import GLUE_NAMES as GLUE_NAMES
 from charkit.tasks.subsets import Subset as Subset
 from charkit.tasks.subsets import make_subset as make_subset
 from charkit.tasks.task import Split as Split

@@ -13,11 +13,17 @@ from numpy.typing import NDArray
 
 from charkit.config import TaskKind, listing
 from charkit.errors import DataError, UsageError
-from charkit.tasks.hub import GlueSpec, glue_order
-from charkit.tasks.labels import MOST_SINGLE, Meaning, encode_labels, read_meaning, with_unseen
-from charkit.tasks.looks import shown
 from charkit.tasks.nested import nested_order
-from charkit.tasks.rows import OnBadRows, Rows
+from charkit.tasks.readers.hub import GlueSpec, glue_order
+from charkit.tasks.readers.labels import (
+    MOST_SINGLE,
+    Meaning,
+    encode_labels,
+    read_meaning,
+    with_unseen,
+)
+from charkit.tasks.readers.looks import shown
+from charkit.tasks.readers.rows import OnBadRows, Rows
 from charkit.tasks.task import LabelArray, Metric, Split, Task
 
 # Notes that a refusal repeats: a message has to stay short.

@@ -20,11 +20,11 @@ from typing import Any
 
 from charkit.config import TaskKind, canonical_json, content_hash
 from charkit.errors import DataError
-from charkit.store import Store
-from charkit.tasks.columns import column_name
-from charkit.tasks.folder import files_of
+from charkit.store.store import Store
 from charkit.tasks.load import Labels, checked_labels, load_task, partly_labelled
-from charkit.tasks.sources import is_utf8, refuse_columns
+from charkit.tasks.readers.columns import column_name
+from charkit.tasks.readers.folder import files_of
+from charkit.tasks.readers.sources import is_utf8, refuse_columns
 from charkit.tasks.task import Metric, Split, Task
 
 # Changes with what is read from a file: a card of another reading is made again.

@@ -21,14 +21,20 @@ from charkit.tasks.assemble import (
     rare_class_notes,
     text_notes,
 )
-from charkit.tasks.columns import Columns, choose_columns, choose_texts, match_columns
-from charkit.tasks.generated import load_generated
-from charkit.tasks.hub import glue_order
-from charkit.tasks.labels import Meaning, encode_labels, label_names, read_meaning
-from charkit.tasks.rows import OnBadRows, Rows, usable_rows
-from charkit.tasks.settle import settle
-from charkit.tasks.sources import Tables, check_choices, glue_columns, open_tables, refuse_columns
-from charkit.tasks.tables import RawTable
+from charkit.tasks.generated.suite import load_generated
+from charkit.tasks.readers.columns import Columns, choose_columns, choose_texts, match_columns
+from charkit.tasks.readers.hub import glue_order
+from charkit.tasks.readers.labels import Meaning, encode_labels, label_names, read_meaning
+from charkit.tasks.readers.rows import OnBadRows, Rows, usable_rows
+from charkit.tasks.readers.settle import settle
+from charkit.tasks.readers.sources import (
+    Tables,
+    check_choices,
+    glue_columns,
+    open_tables,
+    refuse_columns,
+)
+from charkit.tasks.readers.tables import RawTable
 from charkit.tasks.task import Places, Split, Task
 
 Labels = Literal["all", "train", "some", "few", "none"]

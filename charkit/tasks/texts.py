@@ -7,12 +7,12 @@ from typing import Any
 
 from charkit.config import printable
 from charkit.tasks.card import SourceOptions
-from charkit.tasks.columns import Columns, choose_texts, match_columns, named_columns
 from charkit.tasks.files.table import LABEL_NAMES
-from charkit.tasks.looks import is_blank, is_missing
-from charkit.tasks.rows import OnBadRows, usable_rows
-from charkit.tasks.sources import glue_columns, open_tables
-from charkit.tasks.tables import RawTable
+from charkit.tasks.readers.columns import Columns, choose_texts, match_columns, named_columns
+from charkit.tasks.readers.looks import is_blank, is_missing
+from charkit.tasks.readers.rows import OnBadRows, usable_rows
+from charkit.tasks.readers.sources import glue_columns, open_tables
+from charkit.tasks.readers.tables import RawTable
 from charkit.tasks.task import Split, Task
 
 ID_NAMES = ("id", "idx", "guid", "uid", "uuid", "example id", "text id", "doc id")

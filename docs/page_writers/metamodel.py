@@ -9,8 +9,8 @@ from page_writers.blocks import HERE, ROOT, replaced, with_block
 from page_writers.readme import with_grown
 
 if TYPE_CHECKING:
+    from metamodel.judge.transfer import Transfer
     from metamodel.learners import Learners
-    from metamodel.transfer import Transfer
 
 QUALITY = ("<!-- quality: begin -->", "<!-- quality: end -->")
 
@@ -27,7 +27,7 @@ GAINS = ("<!-- gains: begin -->", "<!-- gains: end -->")
 
 def estimate_page() -> str:
     """Return the page of estimate with its blocks made anew: other encoders, classes and labels."""
-    from metamodel.transfer import load_transfer
+    from metamodel.judge.transfer import load_transfer
 
     page = with_block(HERE / "estimate.md", transfer_block(load_transfer()), TRANSFER)
     answers = HERE / "encoder_answers.json"
@@ -102,7 +102,7 @@ def learners_page() -> str:
     """Return the page of learners with the table of gains of the shipped outcomes made anew."""
     import pandas as pd
 
-    from glue_pilot.tuned_study import SHIPPED, gain_rows
+    from glue_pilot.meta_dataset.tuned import SHIPPED, gain_rows
 
     block = gains_block(gain_rows(pd.read_parquet(SHIPPED)))
     page = with_block(HERE / "learners.md", block, GAINS)
@@ -220,7 +220,7 @@ def _before_tables(body: str, note: str) -> str:
 
 def _validated() -> str:
     """Return what the metamodel did on the corpora that it did not learn from."""
-    from metamodel.transfer import load_transfer
+    from metamodel.judge.transfer import load_transfer
 
     transfer = load_transfer()
     (own,) = [row for row in transfer.figures if row["known"]]

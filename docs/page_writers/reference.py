@@ -13,7 +13,7 @@ TESTS = ROOT / "tests"
 
 def table_page() -> str:
     """Return the page that explains every column of the sweep's table."""
-    from charkit.heads.records import COLUMNS
+    from charkit.heads.sweep.table import COLUMNS
 
     lines = [
         "# The sweep's table",

@@ -33,7 +33,7 @@ def evaluate_page() -> str:
 
 def encoders_page() -> str:
     """Return the page of encoders with what `make encoder-study` measured, of the files kept here."""
-    from glue_pilot.encoder_figures import page
+    from glue_pilot.encoders.figures import page
 
     text = (HERE / "encoders.md").read_text(encoding="utf-8")
     for name, marks in (("encoders", ENCODERS), ("pairs", PAIRS)):

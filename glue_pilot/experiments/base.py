@@ -15,14 +15,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from charkit.config import Progress, content_hash, no_progress, people_name
-from charkit.durable import write_whole
 from charkit.encoders import Encoder
 from charkit.errors import UnknownNameError
-from charkit.manifest import available_cores, code_version, package_versions
 from charkit.report.figures.canvas import file_name
 from charkit.report.pages.run_data import EXPERIMENTS, ORDER
-from charkit.sealed import sealed_json
-from charkit.store import Store
+from charkit.store.durable import write_whole
+from charkit.store.manifest import available_cores, code_version, package_versions
+from charkit.store.sealed import sealed_json
+from charkit.store.store import Store
 from glue_pilot.findings import Finding, write_finding, write_page
 from glue_pilot.samples import EmbeddingStudy, KnownTask, Sample, embed_study, load_known_tasks
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from charkit.answers.fitted import FittedHead, heads_to_store
+from charkit.answers.embedding.heads import FittedHead, heads_to_store
 from charkit.encoders import Encoder, encode_to_store, load_encoder
 from charkit.errors import UsageError
 from charkit.fisher import Head, TaskEmbedding, make_head, pairwise
@@ -147,8 +147,8 @@ def _own_heads(
     """Return the heads that were stopped, and two that converged: stronger, on shuffled labels."""
     import torch
 
-    from charkit.heads.job import shuffled_labels
-    from charkit.heads.softmax import fit_softmax
+    from charkit.heads.solver.softmax import fit_softmax
+    from charkit.heads.sweep.job import shuffled_labels
 
     assert sample.train.labels is not None
     labels, n_classes = sample.train.labels, sample.n_classes

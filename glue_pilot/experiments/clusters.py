@@ -40,7 +40,7 @@ from glue_pilot.experiments.base import (
     known_tasks,
     study_of,
 )
-from glue_pilot.experiments.clusters_agreement import (
+from glue_pilot.experiments.parts.clusters_agreement import (
     FIVES,
     agreement_row,
     draw_fives,

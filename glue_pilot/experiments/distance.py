@@ -9,15 +9,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from charkit.answers.embed import embed_cached
-from charkit.answers.fitted import heads_to_store
+from charkit.answers.embedding.cache import embed_cached
+from charkit.answers.embedding.heads import heads_to_store
 from charkit.encoders import Encoder, encode_to_store, load_encoder
 from charkit.errors import UsageError
 from charkit.fisher import TaskEmbedding, pairwise
 from charkit.tasks import Split, Task
 from glue_pilot import figures
 from glue_pilot.experiments.base import Experiment, Workspace, known_tasks, study_of
-from glue_pilot.experiments.distance_shifts import Shift, make_shifts, score_head, transfer_table
+from glue_pilot.experiments.parts.distance_shifts import (
+    Shift,
+    make_shifts,
+    score_head,
+    transfer_table,
+)
 from glue_pilot.findings import Finding, blocks, bullets, md_table
 from glue_pilot.matrices import CENTRED, COSINE, LOG_RATIO
 from glue_pilot.stats import Interval, compare, spearman

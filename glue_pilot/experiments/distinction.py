@@ -12,7 +12,7 @@ import pandas as pd
 from charkit.encoders import Encoder, load_encoder
 from charkit.errors import UsageError
 from charkit.fisher import TaskEmbedding, pairwise
-from charkit.fisher.distances import MIN_REFERENCE
+from charkit.fisher.distances.pairwise import MIN_REFERENCE
 from glue_pilot import figures
 from glue_pilot.experiments.base import (
     Experiment,

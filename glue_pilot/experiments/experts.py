@@ -12,14 +12,14 @@ import pandas as pd
 from charkit.fisher import TaskEmbedding
 from glue_pilot import figures
 from glue_pilot.experiments.base import Experiment, Workspace
-from glue_pilot.experiments.experts_gather import (
+from glue_pilot.experiments.parts.experts_gather import (
     ExpertSettings,
     Gathered,
     embed_probe,
     gather,
     sample_of,
 )
-from glue_pilot.experiments.experts_select import (
+from glue_pilot.experiments.parts.experts_select import (
     ASYMMETRIC,
     AVERAGE,
     BLIND,

@@ -11,21 +11,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from charkit.answers.estimate import MULTIPLES, answer_of
-from charkit.answers.expected import EstimateAnswer
-from charkit.answers.question import Question
-from charkit.answers.shipped import Predictor, Shipped
-from charkit.cached import cached
-from charkit.durable import sha256_file, write_whole
+from charkit.answers.accuracy.estimate import MULTIPLES, answer_of
+from charkit.answers.accuracy.question import Question
+from charkit.answers.accuracy.result import EstimateAnswer
+from charkit.answers.accuracy.shipped import Predictor, Shipped
 from charkit.encoders import Encoder, encode_to_store, load_encoder
 from charkit.errors import UsageError
-from charkit.heads.softmax import fit_softmax
-from charkit.manifest import Clock, run_manifest
+from charkit.heads.solver.softmax import fit_softmax
+from charkit.store.cached import cached
+from charkit.store.durable import sha256_file, write_whole
+from charkit.store.manifest import Clock, run_manifest
 from charkit.tasks import Split
 from charkit.tasks.card import load_sample
 from glue_pilot import figures
 from glue_pilot.experiments.base import Experiment, Workspace
-from glue_pilot.experiments.failures_cases import (
+from glue_pilot.experiments.parts.failures_cases import (
     KINDS,
     NOISE,
     PLAIN,
@@ -37,9 +37,9 @@ from glue_pilot.experiments.failures_cases import (
     other_domain,
 )
 from glue_pilot.findings import Finding, bullets, md_table
-from glue_pilot.metamodel_study import SHIPPED_NAME, read_metadata, read_settings
+from glue_pilot.judging.metamodel_study import SHIPPED_NAME, read_metadata, read_settings
 from glue_pilot.stats import Interval, resampled_share
-from metamodel.fitting import fit_metamodel
+from metamodel.fit.fitting import fit_metamodel
 from metamodel.predict import SHIPPED, load_shipped, metamodel_text, read_metamodel
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charkit.cached import cached
 from charkit.encoders import Encoder, encode_to_store
 from charkit.errors import UsageError
 from charkit.fisher import (
@@ -22,8 +21,9 @@ from charkit.fisher import (
     make_head,
     save_embedding,
 )
-from charkit.manifest import Clock, run_manifest
-from charkit.store import Store
+from charkit.store.cached import cached
+from charkit.store.manifest import Clock, run_manifest
+from charkit.store.store import Store
 from charkit.tasks import Split, Task
 
 FloatArray = NDArray[np.float64]
@@ -102,8 +102,8 @@ def stopped_heads(
 ) -> dict[int, Head]:
     """Train one softmax head by gradient descent and return it as it was after some steps.
 
-    The objective is that of `charkit.heads.softmax` on the features, centred and scaled as there;
-    the step length is one over the bound of its curvature, the start small random weights.
+    The objective is that of `charkit.heads.solver.softmax` on the features, centred and scaled as
+    there; the step length is one over the bound of its curvature, the start small random weights.
 
     Args:
         features: Raw pooled states, (n, d).
@@ -171,7 +171,7 @@ def rule_head(
 def _least_squares(features: FloatArray, truth: FloatArray) -> Head:
     import torch
 
-    from charkit.heads.ridge import fit_ridge
+    from charkit.heads.solver.ridge import fit_ridge
 
     weights, bias = [], []
     for column in truth.T:

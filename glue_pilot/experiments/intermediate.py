@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from glue_pilot import figures
 from glue_pilot.experiments.base import Experiment, Workspace
 from glue_pilot.experiments.experts import way_rows
-from glue_pilot.experiments.experts_gather import ExpertSettings, Gathered, gather
-from glue_pilot.experiments.experts_select import (
+from glue_pilot.experiments.parts.experts_gather import ExpertSettings, Gathered, gather
+from glue_pilot.experiments.parts.experts_select import (
     ASYMMETRIC,
     AVERAGE,
     CHANCE,

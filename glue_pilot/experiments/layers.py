@@ -10,10 +10,10 @@ import pandas as pd
 from charkit.config import EncodeOptions
 from charkit.encoders import Encoder, load_encoder
 from charkit.errors import DataError, UsageError
-from charkit.heads.sweep import sweep
+from charkit.heads.sweep.sweep import sweep
 from glue_pilot import figures
 from glue_pilot.experiments.base import Experiment, Workspace, study_of
-from glue_pilot.experiments.layers_gaps import (
+from glue_pilot.experiments.parts.layers_gaps import (
     ELSEWHERE,
     LAST,
     METRICS,

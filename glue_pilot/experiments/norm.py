@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from charkit.answers.embed import embed_cached
+from charkit.answers.embedding.cache import embed_cached
 from charkit.encoders import Encoder, load_encoder
 from charkit.errors import UsageError
 from glue_pilot import figures

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from charkit.answers.embed import embed_cached
+from charkit.answers.embedding.cache import embed_cached
 from charkit.encoders import Encoder, load_encoder
 from charkit.errors import UsageError
 from charkit.fisher import FisherOptions, TaskEmbedding
-from charkit.fisher.distance_formulas import FORMULAS, Frame, log_shares
-from charkit.fisher.distances import EPSILON, raised
-from charkit.store import Store
+from charkit.fisher.distances.formulas import FORMULAS, Frame, log_shares
+from charkit.fisher.distances.pairwise import EPSILON, raised
+from charkit.store.store import Store
 from glue_pilot import figures
 from glue_pilot.experiments.base import Experiment, Workspace, study_of
 from glue_pilot.experiments.heads import RULES, embed_under, rule_head

@@ -13,7 +13,7 @@ from charkit.encoders import load_encoder
 from charkit.errors import UsageError
 from glue_pilot import figures
 from glue_pilot.experiments.base import Experiment, Workspace, embedded_samples, study_of
-from glue_pilot.experiments.siblings_tables import (
+from glue_pilot.experiments.parts.siblings_tables import (
     CHOSEN,
     RELATIONS,
     across_sizes,

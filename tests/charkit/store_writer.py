@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from charkit import durable
 from charkit.config import content_hash
-from charkit.durable import write_whole
 from charkit.errors import CharkitError
-from charkit.manifest import Clock, run_manifest
-from charkit.store import Store
+from charkit.store import durable
+from charkit.store.durable import write_whole
+from charkit.store.manifest import Clock, run_manifest
+from charkit.store.store import Store
 
 
 def configs(n_entries):

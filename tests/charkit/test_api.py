@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import charkit
-from charkit.answers.embedding import choose_options
-from charkit.answers.expected import EstimateAnswer
+from charkit.answers.accuracy.result import EstimateAnswer
+from charkit.answers.embedding.embed import choose_options
 from charkit.api import fetch
 from charkit.cli.app import app
 from charkit.errors import OfflineError, UnknownNameError, UsageError

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from charkit.cli.app import app
 from charkit.errors import VanishedError
-from charkit.heads.sweep import sweep
-from charkit.store import Store
+from charkit.heads.sweep.sweep import sweep
+from charkit.store.store import Store
 from charkit.tasks.card import SourceOptions, source_stamp
 
 WORDS = "the a cat dog bird man woman film book house good bad fine awful great poor".split()

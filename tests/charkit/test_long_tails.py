@@ -6,12 +6,12 @@ import pytest
 from sklearn import metrics as oracle
 
 import charkit
-from charkit.answers.encoders import rank_encoders
-from charkit.answers.layers import layers
+from charkit.answers.ranking.encoders import rank_encoders
+from charkit.answers.ranking.layers import layers
 from charkit.config import EncodeOptions
 from charkit.errors import UnknownNameError, UsageError
-from charkit.heads.sweep import sweep
-from charkit.store import Store
+from charkit.heads.sweep.sweep import sweep
+from charkit.store.store import Store
 from charkit.tasks import Split, Task
 
 WORDS = ("good", "bad", "cat", "film")

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 import charkit
-from charkit import manifest
 from charkit.config import canonical_json
-from charkit.manifest import Clock, run_manifest
+from charkit.store import manifest
+from charkit.store.manifest import Clock, run_manifest
 
 FIELDS = {
     "code",
@@ -105,7 +105,7 @@ def test_a_package_that_is_not_there(monkeypatch, fresh):
 
 def test_importing_and_making_it_is_light():
     code = (
-        "import sys; from charkit.manifest import *;"
+        "import sys; from charkit.store.manifest import *;"
         "run_manifest({}, clock=Clock(), seeds={}, fingerprints={});"
         "sys.exit(' '.join({'torch', 'numpy', 'pandas'} & set(sys.modules)) or 0)"
     )
@@ -169,7 +169,7 @@ def test_without_git(checkout, monkeypatch):
 def test_peak_memory_is_this_process_own():
     """A child of a large process does not report its parent's peak."""
     ballast = bytearray(300_000_000)
-    code = "from charkit.manifest import peak_bytes; print(peak_bytes())"
+    code = "from charkit.store.manifest import peak_bytes; print(peak_bytes())"
     root = Path(charkit.__file__).parents[1]
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from charkit import durable
 from charkit.report.figures.canvas import file_name
-from charkit.store import Store
+from charkit.store import durable
+from charkit.store.store import Store
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("charkit", "glue_pilot", "metamodel")
@@ -130,7 +130,7 @@ def test_names_of_figures_suit_every_file_system(name):
 
 
 def test_cores_are_counted_where_there_is_no_affinity(monkeypatch):
-    from charkit import manifest
+    from charkit.store import manifest
 
     monkeypatch.delattr(manifest.os, "sched_getaffinity", raising=False)
     assert manifest.available_cores() >= 1

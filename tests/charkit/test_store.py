@@ -22,18 +22,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charkit import listing
-from charkit.cached import cached
 from charkit.config import content_hash
-from charkit.durable import (
+from charkit.errors import DataError, MissingError, UnknownNameError, UsageError
+from charkit.store import listing
+from charkit.store.cached import cached
+from charkit.store.durable import (
     default_root,
     disk_full_as_error,
     is_full,
     os_errors_as_missing,
     write_whole,
 )
-from charkit.errors import DataError, MissingError, UnknownNameError, UsageError
-from charkit.store import Store
+from charkit.store.store import Store
 
 WRITER = Path(__file__).with_name("store_writer.py")
 ROOT = Path(__file__).resolve().parents[2]
@@ -224,7 +224,7 @@ def test_the_root_does_not_move_with_the_working_directory(monkeypatch, tmp_path
 def test_listing_a_store_imports_nothing_heavy(tmp_store):
     filled(tmp_store)
     code = (
-        "import sys; from charkit.store import Store; s = Store(sys.argv[1]); s.entries();"
+        "import sys; from charkit.store.store import Store; s = Store(sys.argv[1]); s.entries();"
         "s.verify(); s.prune(dry_run=True); heavy = {'torch', 'pandas', 'numpy', 'sklearn'};"
         "sys.exit(' '.join(heavy & set(sys.modules)) or 0)"
     )

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 from charkit.errors import MissingError, UsageError
-from charkit.heads.sweep import sweep
+from charkit.heads.sweep.sweep import sweep
 from charkit.parallel import JobFailure, executor_from, run_jobs
-from charkit.store import Store
+from charkit.store.store import Store
 from charkit.tasks import generated_task
 
 pytestmark = [

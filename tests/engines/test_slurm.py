@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 from charkit.errors import MissingError
-from charkit.heads.sweep import run_sweep
+from charkit.heads.sweep.sweep import run_sweep
 from charkit.parallel import JobFailure, executor_from, run_jobs
-from charkit.store import Store
+from charkit.store.store import Store
 from glue_pilot.study import Study, plan_study
 
 pytestmark = pytest.mark.slurm

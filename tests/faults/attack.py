@@ -206,7 +206,7 @@ def kills(bench: Bench) -> Tally:
 
 def save(place: Path, sections: dict[str, Tally], *, smoke: bool, seconds: dict) -> bool:
     """Write what is known so far; return whether it is clean."""
-    from charkit.manifest import code_version, package_versions
+    from charkit.store.manifest import code_version, package_versions
 
     names = ("tried", "detected", "made_again", "harmless", "silent", "lost", "tracebacks")
     total = {n: sum(getattr(t, n) for t in sections.values()) for n in names}

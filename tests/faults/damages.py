@@ -139,11 +139,11 @@ def file_damages(bench: Bench) -> Tally:
 
 
 def _readers(out: Path) -> list[tuple[Path, Load, int]]:
-    import charkit.answers.library as library
+    import charkit.answers.labelling.strategies as strategies
     import metamodel
     from charkit.fisher import load_embedding
-    from charkit.heads.records import read_table
-    from charkit.sealed import read_sealed
+    from charkit.heads.sweep.table import read_table
+    from charkit.store.sealed import read_sealed
 
     shipped = Path(metamodel.__file__).parent / "shipped" / "metamodel.json"
     found: list[tuple[Path, Load, int]] = [
@@ -151,7 +151,7 @@ def _readers(out: Path) -> list[tuple[Path, Load, int]]:
         (out / "table.parquet", lambda p: read_table(p).to_csv(), 100),
     ]
     policy = out / "next_policy.json"
-    shutil.copy(Path(library.__file__).with_name("next_policy.json"), policy)
+    shutil.copy(Path(strategies.__file__).with_name("next_policy.json"), policy)
     found.append((policy, lambda p: read_sealed(p, p.name, advice=""), 50))
     if shipped.is_file():
         from metamodel.predict import metamodel_text, read_metamodel
@@ -239,7 +239,7 @@ def _study_files(run: Path) -> None:
     sys.path.append(str(Path(__file__).resolve().parents[1] / "charkit" / "report"))
     from run_folders import SCORECARD, experiment
 
-    from charkit.sealed import sealed_json
+    from charkit.store.sealed import sealed_json
 
     (run / "experiments").mkdir()
     (run / "experiments" / "norm.json").write_bytes(sealed_json(_finite(experiment("norm"))))

@@ -20,8 +20,8 @@ from typing import Any
 _IMPORTS = (
     "torch", "transformers", "pandas", "pyarrow.parquet", "sklearn.linear_model", "lightgbm",
     "matplotlib.figure", "matplotlib.backends.backend_svg", "scipy.optimize", "safetensors.numpy",
-    "charkit.cli.app", "charkit.heads.sweep", "charkit.answers.estimate", "charkit.answers.embed",
-    "charkit.answers.next_labels", "charkit.report.pages.run", "charkit.report.figures",
+    "charkit.cli.app", "charkit.heads.sweep.sweep", "charkit.answers.accuracy.estimate", "charkit.answers.embedding.cache",
+    "charkit.answers.labelling.next_labels", "charkit.report.pages.run", "charkit.report.figures",
 )  # fmt: skip
 
 
@@ -160,7 +160,7 @@ def kill_at(number: int) -> Callable[[], None]:
     """Return a hook that kills the child at its ``number``-th operation on files.
 
     Counted are the moments before and after each mkdir, fsync, rename, replace and unlink, and
-    half of each write of `charkit.durable.write_whole`.
+    half of each write of `charkit.store.durable.write_whole`.
     """
     return lambda: _watch(lambda count: count == number and os.kill(os.getpid(), signal.SIGKILL))
 
@@ -179,7 +179,7 @@ def _write_count(place: Path, count: int) -> None:
 
 
 def _watch(seen: Callable[[int], object]) -> None:
-    from charkit import durable
+    from charkit.store import durable
 
     count = 0
 

@@ -8,8 +8,8 @@ import pytest
 from damages import damage, mutated
 
 from charkit.errors import DataError
-from charkit.heads.records import read_table, to_frame, write_table
-from charkit.sealed import check_svg, read_sealed, seal_svg, sealed_json
+from charkit.heads.sweep.table import read_table, to_frame, write_table
+from charkit.store.sealed import check_svg, read_sealed, seal_svg, sealed_json
 
 
 def test_a_mutation_changes_something_most_of_the_time():

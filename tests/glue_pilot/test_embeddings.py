@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 import glue_pilot
-from charkit.answers.library import SHIPPED, load_library
+from charkit.answers.similarity.library import SHIPPED, load_library
 from charkit.encoders import load_encoder
 from charkit.errors import MissingError, UnknownNameError, UsageError
 from charkit.fisher import pairwise
-from charkit.store import Store
+from charkit.store.store import Store
 from glue_pilot.config import read_toml
 from glue_pilot.experiments.base import Workspace
 from glue_pilot.experiments.siblings import EXPERIMENT, SiblingSettings
@@ -117,7 +117,7 @@ def test_a_second_run_reads_the_store(samples, encoder, store, known, monkeypatc
     def refuse(*args, **kwargs):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr("charkit.answers.embed.fisher_embeddings", refuse)
+    monkeypatch.setattr("charkit.answers.embedding.cache.fisher_embeddings", refuse)
     again = list(embed_study(TINY, known, encoder, store=store))
     for one, other in zip(samples, again, strict=True):
         for head, embedding in one.embeddings.items():

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from charkit.encoders import load_encoder
-from glue_pilot.encoder_answers import MULTIPLES, N_LABELS, answer_rows, held_rows, write_answers
+from glue_pilot.encoders.answers import MULTIPLES, N_LABELS, answer_rows, held_rows, write_answers
 from glue_pilot.samples import load_known_tasks
 
 

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import glue_pilot
 from charkit.encoders import load_encoder
 from charkit.errors import MissingError, UsageError
-from glue_pilot import encoder_study as module
-from glue_pilot.encoder_figures import (
+from glue_pilot.encoders import study as module
+from glue_pilot.encoders.figures import (
     RULES,
     choices,
     encoder_rows,
@@ -19,7 +20,7 @@ from glue_pilot.encoder_figures import (
     rule_rows,
     write_encoder_study,
 )
-from glue_pilot.encoder_study import (
+from glue_pilot.encoders.study import (
     all_cases,
     load_sources,
     measure,
@@ -29,7 +30,7 @@ from glue_pilot.encoder_study import (
 )
 from glue_pilot.samples import measure_each
 
-HERE = Path(module.__file__).parent
+HERE = Path(glue_pilot.__file__).parent
 TINY = """
 name = "tiny"
 encoders = ["a", "b"]

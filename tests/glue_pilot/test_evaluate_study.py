@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import glue_pilot
 from charkit.errors import DataError, MissingError
-from charkit.store import Store
-from glue_pilot import evaluate_cases as module
+from charkit.store.store import Store
 from glue_pilot.config import read_toml
-from glue_pilot.evaluate_cases import (
+from glue_pilot.evaluation.cases import (
     Case,
     EvaluateStudy,
     Measured,
@@ -21,7 +21,7 @@ from glue_pilot.evaluate_cases import (
     load_sources,
     measure,
 )
-from glue_pilot.evaluate_study import (
+from glue_pilot.evaluation.study import (
     METHODS,
     WITHOUT,
     figures,
@@ -33,7 +33,7 @@ from glue_pilot.evaluate_study import (
 )
 from glue_pilot.samples import measure_each
 
-HERE = Path(module.__file__).parent
+HERE = Path(glue_pilot.__file__).parent
 TINY = EvaluateStudy(
     name="tiny",
     encoder="",

@@ -14,16 +14,16 @@ from typer.testing import CliRunner
 
 from charkit.encoders.stream import open_states
 from charkit.errors import CellsFailedError, UsageError
-from charkit.heads.estimate import CHARS_PER_TOKEN
-from charkit.heads.softmax import fit_softmax
-from charkit.store import Store
+from charkit.heads.solver.softmax import fit_softmax
+from charkit.heads.sweep.cost import CHARS_PER_TOKEN
+from charkit.store.store import Store
 from charkit.tasks import Split
 from charkit.tasks.nested import nested_order
-from glue_pilot import metadata, pilots
 from glue_pilot.__main__ import app
-from glue_pilot.metadata import join_metadata, make_metadata, plan_rows
-from glue_pilot.metadata_card import count, count_joined, n_tokens, write_metadata
-from glue_pilot.metadata_study import (
+from glue_pilot.meta_dataset import pilots
+from glue_pilot.meta_dataset import tables as metadata
+from glue_pilot.meta_dataset.card import count, count_joined, n_tokens, write_metadata
+from glue_pilot.meta_dataset.study import (
     BaseWork,
     MetadataStudy,
     load_bases,
@@ -32,6 +32,7 @@ from glue_pilot.metadata_study import (
     read_metadata_study,
     run_base,
 )
+from glue_pilot.meta_dataset.tables import join_metadata, make_metadata, plan_rows
 from metamodel.schema import SchemaError, check_evidence, check_outcomes
 
 

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from charkit.encoders import load_encoder
 from glue_pilot.__main__ import app
-from glue_pilot.metamodel_study import read_metadata, read_settings, ship_tables, short_name
-from glue_pilot.scorecard import NAMES, scorecard_page
+from glue_pilot.judging.metamodel_study import read_metadata, read_settings, ship_tables, short_name
+from glue_pilot.judging.scorecard import NAMES, scorecard_page
 from metamodel.predict import SHIPPED, read_metamodel
 from metamodel.schema import check_evidence, check_outcomes
 

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from charkit.answers.query import STRATEGIES, Band, shipped_bands
+import glue_pilot
+from charkit.answers.labelling.strategies import STRATEGIES, Band, shipped_bands
 from charkit.errors import DataError, MissingError, UnknownNameError
-from glue_pilot import next_study as module
-from glue_pilot.next_findings import (
+from glue_pilot.labelling import study as module
+from glue_pilot.labelling.findings import (
     AUTO,
     LIMITS,
     POLICIES,
@@ -21,10 +22,10 @@ from glue_pilot.next_findings import (
     gains_by_share,
     policy_words,
 )
-from glue_pilot.next_report import page, policy_file, write_next_study
-from glue_pilot.next_study import load_next_tasks, read_next_study, run_next_study, simulate
+from glue_pilot.labelling.report import page, policy_file, write_next_study
+from glue_pilot.labelling.study import load_next_tasks, read_next_study, run_next_study, simulate
 
-HERE = Path(module.__file__).parent
+HERE = Path(glue_pilot.__file__).parent
 BUDGETS = (4, 8, 16)
 
 

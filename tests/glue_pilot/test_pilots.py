@@ -13,10 +13,17 @@ import pytest
 import glue_pilot
 from charkit.errors import MissingError, UnknownNameError, UsageError
 from charkit.tasks import load_task
-from glue_pilot.fisher_evidence import FisherEvidence, fisher_columns
-from glue_pilot.metadata_study import cut_task, load_bases, read_metadata_study
-from glue_pilot.pilots import BlindVariant, Pilot, blinded, by_draw, fisher_pilots_of, pilots_of
-from glue_pilot.variants import make_variants
+from glue_pilot.meta_dataset.fisher_evidence import FisherEvidence, fisher_columns
+from glue_pilot.meta_dataset.pilots import (
+    BlindVariant,
+    Pilot,
+    blinded,
+    by_draw,
+    fisher_pilots_of,
+    pilots_of,
+)
+from glue_pilot.meta_dataset.study import cut_task, load_bases, read_metadata_study
+from glue_pilot.meta_dataset.variants import make_variants
 
 FOLDER = Path(glue_pilot.__file__).parent
 

@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import glue_pilot
 from charkit.errors import MissingError
-from glue_pilot import quality_study as module
 from glue_pilot.config import read_toml
-from glue_pilot.quality_report import class_rows, forecast_rows, noise_rows, write_quality_study
-from glue_pilot.quality_study import (
+from glue_pilot.quality import study as module
+from glue_pilot.quality.report import class_rows, forecast_rows, noise_rows, write_quality_study
+from glue_pilot.quality.study import (
     Case,
     Measured,
     QualityStudy,
@@ -20,7 +21,7 @@ from glue_pilot.quality_study import (
     made_wrong,
 )
 
-HERE = Path(module.__file__).parent
+HERE = Path(glue_pilot.__file__).parent
 STUDY = QualityStudy("tiny", "", 400, 400, (100,), 1, (1, 4), (0.0, 0.2), 0.1, 100, ("a",))
 
 

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from charkit.encoders import load_encoder
 from glue_pilot.__main__ import app
-from glue_pilot.metamodel_study import ship_tables
-from glue_pilot.scorecard_summary import encoders_section
+from glue_pilot.judging.metamodel_study import ship_tables
+from glue_pilot.judging.summary import encoders_section
 from metamodel.predict import read_metamodel
 
 STUDY = """

@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 import glue_pilot
 from charkit.errors import DataError, MissingError, UnknownNameError, UsageError
-from charkit.heads.records import read_table
+from charkit.heads.sweep.table import read_table
 from glue_pilot.__main__ import app
 from glue_pilot.study import plan_study, read_study
 from metamodel.schema import check_outcomes

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 from charkit import generated_task
 from charkit.errors import UnknownNameError, UsageError
 from charkit.learners.draws import COLUMNS
-from glue_pilot import tuned_study
 from glue_pilot.__main__ import app
-from glue_pilot.metadata_study import read_metadata_study
-from glue_pilot.tuned_study import gain_rows, read_tuned_study, ship_outcomes, study_draws
+from glue_pilot.meta_dataset import tuned as tuned_study
+from glue_pilot.meta_dataset.study import read_metadata_study
+from glue_pilot.meta_dataset.tuned import gain_rows, read_tuned_study, ship_outcomes, study_draws
 
 TOML = """
 name = "tiny"

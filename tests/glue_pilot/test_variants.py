@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from charkit.tasks import Split, Task, load_task, make_subset, nested_order
-from glue_pilot.variants import LARGEST_SHARE, has_two_classes, make_variants
+from glue_pilot.meta_dataset.variants import LARGEST_SHARE, has_two_classes, make_variants
 
 FORMS = {
     "binary": "generated/sentiment?n_train=500&n_eval=260",

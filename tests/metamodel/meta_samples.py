@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from metamodel.fitting import FitSettings, fit_metamodel
+from metamodel.fit.fitting import FitSettings, fit_metamodel
 from metamodel.rows import join_tables
 from metamodel.schema import CURVE_SHARES, EVIDENCE, SPECTRAL_MULTIPLES
 

@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 from meta_samples import make_tables
 
-from glue_pilot.scorecard_summary import corpora_figure, corpora_section
-from metamodel import leave_out
+from glue_pilot.judging.summary import corpora_figure, corpora_section
 from metamodel.features import LABELLED
-from metamodel.fitting import FitSettings, problem_of
-from metamodel.leave_out import ask, errors_by_corpora, judged_pilots
+from metamodel.fit.fitting import FitSettings, problem_of
+from metamodel.judge import leave_out
+from metamodel.judge.leave_out import ask, errors_by_corpora, judged_pilots
 from metamodel.model import Settings
 from metamodel.rows import join_tables
 

@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 from meta_samples import make_tables
 
-from metamodel.evaluate import evaluate
-from metamodel.fitting import FitSettings, problem_of
-from metamodel.leave_out import METHODS, ask, encoders_left_out, judged_pilots
+from metamodel.fit.fitting import FitSettings, problem_of
+from metamodel.judge.evaluate import evaluate
+from metamodel.judge.leave_out import METHODS, ask, encoders_left_out, judged_pilots
 from metamodel.model import Settings
 from metamodel.rows import join_tables
 

@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 from meta_samples import make_tables
 
-from metamodel.evaluate import evaluate, rivals, unlabelled_figures
 from metamodel.features import LABELLED, TIERS, up_to
-from metamodel.fitting import FitSettings
+from metamodel.fit.fitting import FitSettings
+from metamodel.judge.evaluate import evaluate, rivals, unlabelled_figures
 from metamodel.model import Settings
 from metamodel.rows import join_tables
 

@@ -4,7 +4,7 @@ import pytest
 from meta_samples import LAYERS, pilot_of, toy_data, toy_metamodel
 
 from metamodel.features import NAMES, WITHOUT_LABELS, expand
-from metamodel.fitting import FitSettings, pilot_numbers, problem_of, whole_pilots
+from metamodel.fit.fitting import FitSettings, pilot_numbers, problem_of, whole_pilots
 from metamodel.schema import PILOT_KEY
 
 

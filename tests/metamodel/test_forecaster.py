@@ -4,9 +4,9 @@ import pytest
 from meta_samples import toy_data
 
 from metamodel.features import NAMES
-from metamodel.fitting import problem_of
+from metamodel.fit.fitting import problem_of
 from metamodel.forecaster import fit_forecaster, fit_model, out_of_corpus, predict_accuracy
-from metamodel.leave_out import ask, judged_pilots
+from metamodel.judge.leave_out import ask, judged_pilots
 from metamodel.model import Settings
 
 MIXED = Settings(n_rounds=30, min_rows=20, share_ridge=0.6)

@@ -4,7 +4,7 @@ from meta_samples import LAYERS, toy_data
 
 from metamodel.extrapolate import fit_curves
 from metamodel.features import expand
-from metamodel.leave_out import MULTIPLES, ask, judged_pilots, mean_outcomes
+from metamodel.judge.leave_out import MULTIPLES, ask, judged_pilots, mean_outcomes
 from metamodel.schema import CURVE_SHARES
 
 

@@ -5,9 +5,9 @@ import pytest
 from meta_samples import toy_data
 
 from metamodel.features import NAMES
-from metamodel.fitting import problem_of
+from metamodel.fit.fitting import problem_of
 from metamodel.forecaster import fit_band
-from metamodel.leave_out import ask, bands_of, judged_pilots, leave_out
+from metamodel.judge.leave_out import ask, bands_of, judged_pilots, leave_out
 from metamodel.model import Settings
 
 OWN = "corpus02"

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from meta_samples import make_tasks, pilot_of, toy_data, toy_metamodel, truth
 
-from metamodel import learner_fit as fit
-from metamodel.learner_fit import GainRows, Way, fit_learners
+from metamodel.fit import learners as fit
+from metamodel.fit.learners import GainRows, Way, fit_learners
 from metamodel.learners import (
     PROBE,
     Gain,

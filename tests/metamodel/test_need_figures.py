@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metamodel.leave_out import MULTIPLES, Asked, Bands, LeftOut
-from metamodel.need_figures import (
+from metamodel.judge.leave_out import MULTIPLES, Asked, Bands, LeftOut
+from metamodel.judge.needs import (
     DOUBLINGS,
     climatology,
     need_events,

@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metamodel.leave_out import MULTIPLES, Bands
-from metamodel.rounds import (
+from metamodel.judge.leave_out import MULTIPLES, Bands
+from metamodel.judge.rounds import (
     LADDER,
     METHODS,
     PENALTIES,

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metamodel.scorecard import (
+from metamodel.judge.scorecard import (
     accuracy_errors,
     floor_errors,
     gains,

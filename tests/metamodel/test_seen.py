@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from meta_samples import pilot_of, toy_data
 
-from metamodel.fitting import pilot_numbers
+from metamodel.fit.fitting import pilot_numbers
 from metamodel.predict import WORDS, Seen, see
 
 

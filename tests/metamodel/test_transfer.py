@@ -6,9 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metamodel.predict import SHIPPED, load_shipped
-from metamodel.rows import join_tables
-from metamodel.transfer import (
+from metamodel.judge.transfer import (
     FILE,
     Transfer,
     load_transfer,
@@ -19,6 +17,8 @@ from metamodel.transfer import (
     transfer_text,
     under_other_encoders,
 )
+from metamodel.predict import SHIPPED, load_shipped
+from metamodel.rows import join_tables
 
 
 def asked(encoder, scale, *, n=2000, seed=0):

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from meta_samples import make_tables
 
+from metamodel.fit.tune import choose, tune
 from metamodel.model import Settings
 from metamodel.rows import join_tables
-from metamodel.tune import choose, tune
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from meta_samples import make_tables
 
+from metamodel.fit.tune import tune
 from metamodel.rows import join_tables
-from metamodel.tune import tune
 
 
 def main(journal, n_trials):

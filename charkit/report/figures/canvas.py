@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from charkit.durable import write_whole
 from charkit.errors import MissingError
 from charkit.escape import csv_of
-from charkit.sealed import seal_svg
+from charkit.store.durable import write_whole
+from charkit.store.sealed import seal_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from charkit.heads.records import CONTROL_NAMES
+from charkit.heads.sweep.table import CONTROL_NAMES
 from charkit.report.figures.canvas import (
     FAINT,
     INK,

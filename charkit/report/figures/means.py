@@ -11,8 +11,8 @@ import pandas as pd
 
 from charkit.config import layer_list, people_name
 from charkit.errors import UnknownNameError, UsageError
-from charkit.heads.intervals import LEVEL, normal_quantile
-from charkit.heads.records import METRIC_NAMES, metric_name
+from charkit.heads.metrics.intervals import LEVEL, normal_quantile
+from charkit.heads.sweep.table import METRIC_NAMES, metric_name
 
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "rmse"})
 
@@ -142,10 +142,10 @@ def task_means(
     The interval of a mean joins the evaluation sample's own interval with the spread of draws,
     z sd / sqrt(draws), as if independent. A layer counts as level with the best at its size
     when its mean is inside the best layer's interval; for a sharper, paired answer see
-    `charkit.heads.choice.best_layers`, which needs the rows.
+    `charkit.heads.metrics.selection.best_layers`, which needs the rows.
 
     Args:
-        table: A sweep's table (`charkit.heads.records.COLUMNS`).
+        table: A sweep's table (`charkit.heads.sweep.table.COLUMNS`).
         task: A task's name.
         metric: A column of the table. Default: the task's own metric, ``score``.
         encoder: Whose layers. Default: the encoder with the best mean at the largest size.

@@ -14,10 +14,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from charkit.durable import write_whole
 from charkit.report.pages import chart
 from charkit.report.pages.answer_data import Contribution, Need, PageAnswer, read_answer
 from charkit.report.pages.html import data, labels, plain, render
+from charkit.store.durable import write_whole
 
 _LONG = 110
 """A headline of more letters takes more than three lines, and is set smaller."""

@@ -12,7 +12,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from charkit.config import people_name
-from charkit.heads.records import metric_name
+from charkit.heads.sweep.table import metric_name
 from charkit.report.figures.canvas import spread
 from charkit.report.figures.means import Lead, TaskMeans, task_means
 from charkit.report.pages import chart

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from charkit.durable import write_whole
 from charkit.report.pages.html import data, render, value_text
+from charkit.store.durable import write_whole
 
 # Further rows are counted, not shown.
 _MOST = 200

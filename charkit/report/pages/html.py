@@ -21,7 +21,7 @@ from markupsafe import Markup
 
 from charkit.config import printable
 from charkit.report.pages.run_data import Picture
-from charkit.sealed import check_svg
+from charkit.store.sealed import check_svg
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt

@@ -14,7 +14,6 @@ from typing import Any
 from markupsafe import Markup
 
 from charkit.config import people_name, printable
-from charkit.durable import write_whole
 from charkit.errors import UsageError
 from charkit.report.figures.means import Lead, layer_range, short_score
 from charkit.report.pages.answer import draw_curve, page_html
@@ -32,8 +31,9 @@ from charkit.report.pages.curves import (
 from charkit.report.pages.html import data, flat, minus, plain, put_inside, render, value_text
 from charkit.report.pages.run_data import Experiment, Picture, RunFolder, read_run, scorecard_tables
 from charkit.report.pages.words import question_of, sentences_of, short_of, warnings_of
-from charkit.sealed import reading
-from metamodel.scorecard import METHOD_NAMES, OURS
+from charkit.store.durable import write_whole
+from charkit.store.sealed import reading
+from metamodel.judge.scorecard import METHOD_NAMES, OURS
 
 FILE = "report.html"
 """The file in the run's folder, unless another one is named."""

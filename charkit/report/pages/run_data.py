@@ -26,8 +26,8 @@ from markupsafe import Markup
 
 from charkit.config import printable
 from charkit.errors import DataError, MissingError
-from charkit.heads.records import COLUMNS
-from charkit.sealed import read_sealed, read_sealed_table, reading
+from charkit.heads.sweep.table import COLUMNS
+from charkit.store.sealed import read_sealed, read_sealed_table, reading
 
 EXPERIMENTS = "experiments"
 FIGURES = "figures"

@@ -10,7 +10,7 @@ from charkit.report.figures.means import layer_range
 from charkit.report.pages.curves import TaskCurve, by_encoder, rough, share_of_gain, tasks_led
 from charkit.report.pages.html import first_sentence
 from charkit.report.pages.run_data import Experiment, RunFolder, coverage_words, error_of
-from metamodel.scorecard import OURS
+from metamodel.judge.scorecard import OURS
 
 _FISHER = "no_fisher"
 

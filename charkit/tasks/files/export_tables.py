@@ -14,7 +14,7 @@ from typing import Any
 from charkit.errors import DataError
 from charkit.tasks.files.exports import NOT_YET, agreed, is_submitted, known, one
 from charkit.tasks.files.table import LABEL_NAMES, TEXT_NAMES, LazyColumns, RawTable, some
-from charkit.tasks.looks import label_list
+from charkit.tasks.readers.looks import label_list
 
 _ANSWERS = frozenset(("accept", "reject", "ignore"))
 _PRODIGY = frozenset(("_task_hash", "_input_hash", "accept", "options", "label", "_session_id"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from charkit.answers.pilot import Pilot, PilotEvidence, PilotSignal, make_pilot
-from charkit.answers.text_figures import TextFigures
+from charkit.answers.pilot.pilot import Pilot, PilotEvidence, PilotSignal, make_pilot
+from charkit.answers.pilot.text_figures import TextFigures
 from charkit.tasks import Split, Task
 
 SIGNAL = PilotSignal(True, "signal: layer 1 gains 0.2 nats")

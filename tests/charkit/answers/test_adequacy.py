@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from charkit.answers.adequacy import NEAR, adequacy, nearest_labelled
+from charkit.answers.labelling.coverage import NEAR, adequacy, nearest_labelled
 from charkit.errors import DataError
-from charkit.heads.intervals import wilson_interval
+from charkit.heads.metrics.intervals import wilson_interval
 
 
 def brute(labelled, codes, unlabelled):
@@ -51,7 +51,7 @@ def test_agrees_with_its_definition(seed):
 def test_large_samples_are_cut_into_steps_that_change_nothing(monkeypatch):
     labelled, codes, other, _ = clouds(0, 50, 70)
     whole = adequacy(labelled, codes, other)
-    monkeypatch.setattr("charkit.answers.adequacy._STEP", 7)
+    monkeypatch.setattr("charkit.answers.labelling.coverage._STEP", 7)
     assert adequacy(labelled, codes, other) == whole
 
 

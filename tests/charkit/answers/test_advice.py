@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 import charkit
-from charkit.answers.advice import NO_TEXTS, NOT_KNOWN, SHOWN, advise
-from charkit.answers.pilot import MOST_UNLABELLED, looked_at, make_pilot
+from charkit.answers.accuracy.advice import NO_TEXTS, NOT_KNOWN, SHOWN, advise
+from charkit.answers.pilot.pilot import MOST_UNLABELLED, looked_at, make_pilot
 from charkit.encoders import load_encoder
 from charkit.tasks import Split
 from charkit.tasks.card import load_sample

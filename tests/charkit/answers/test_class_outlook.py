@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from charkit.answers.classes import (
+from charkit.answers.pilot.classes import (
     FEWEST,
     SHOWN,
     LeftOutRows,
@@ -11,7 +11,7 @@ from charkit.answers.classes import (
     left_out_of_layer,
     left_out_table,
 )
-from charkit.heads.out_of_fold import fit_sample_heads
+from charkit.heads.sample.out_of_fold import fit_sample_heads
 from charkit.tasks import Split
 from charkit.tasks.task import Places
 

@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 from known_tasks import make_embedding
 
-from charkit.answers import distances as reference
-from charkit.answers.distances import UNITS, choose_measure, compare_tasks
-from charkit.answers.gather import Sampling, format_layers, gather
-from charkit.answers.library import LibraryEntry, write_library
-from charkit.answers.nearest import nearest_tasks
+from charkit.answers.similarity import compare as reference
+from charkit.answers.similarity.collect import Sampling, format_layers, gather
+from charkit.answers.similarity.compare import UNITS, choose_measure, compare_tasks
+from charkit.answers.similarity.library import LibraryEntry, write_library
+from charkit.answers.similarity.nearest import nearest_tasks
 from charkit.errors import CellsFailedError, MissingError, UnknownNameError, UsageError
 from charkit.fisher import DISTANCES, pairwise, save_embedding
-from charkit.fisher.intervals import corrected_pairwise
+from charkit.fisher.distances.intervals import corrected_pairwise
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def encoder(tiny_bert):
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    from charkit.store import Store
+    from charkit.store.store import Store
 
     return Store(tmp_path_factory.mktemp("store"))
 
@@ -136,7 +136,7 @@ def test_the_shipped_library_is_the_centre(tmp_path, monkeypatch):
         for n in (32, 128)
     ]
     path = write_library(tmp_path / "tiny", entries)
-    monkeypatch.setattr("charkit.answers.library.SHIPPED", tmp_path)
+    monkeypatch.setattr("charkit.answers.similarity.library.SHIPPED", tmp_path)
     for embeddings in (three(), three()[:2]):
         measure = choose_measure(embeddings, None)
         assert measure.metric == "log_ratio"

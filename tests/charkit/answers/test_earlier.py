@@ -6,9 +6,9 @@ from estimate_samples import evidence
 from fake_metamodel import FakeMetamodel
 
 import charkit
-from charkit.answers import estimate as module
-from charkit.answers.earlier import ANSWER, MOST_ROUNDS, read_earlier
-from charkit.answers.shipped import Shipped
+from charkit.answers.accuracy import estimate as module
+from charkit.answers.accuracy.earlier import ANSWER, MOST_ROUNDS, read_earlier
+from charkit.answers.accuracy.shipped import Shipped
 from charkit.errors import DataError, MissingError
 from charkit.tasks import Split, Task
 from charkit.tasks.task import Places

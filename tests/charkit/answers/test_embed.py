@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from charkit.answers.embed import embed_cached, embed_task, fit_heads
+from charkit.answers.embedding.cache import embed_cached, embed_task, fit_heads
 from charkit.encoders import encode, load_encoder
 from charkit.errors import DataError, UsageError
 from charkit.fisher import FisherOptions, cache_states, fisher_embedding, make_head
@@ -119,8 +119,8 @@ def test_the_store_keeps_embeddings_and_their_heads(encoder, tmp_store, monkeypa
     assert not first.found
     assert list(first.embeddings) == [1, 2]
     np.testing.assert_allclose(first.embeddings[2].values, plain[2].values, rtol=1e-4)
-    monkeypatch.setattr("charkit.answers.embed.fisher_embeddings", None)
-    monkeypatch.setattr("charkit.answers.embed.heads_to_store", None)
+    monkeypatch.setattr("charkit.answers.embedding.cache.fisher_embeddings", None)
+    monkeypatch.setattr("charkit.answers.embedding.cache.heads_to_store", None)
     again = embed_cached(task, encoder, head_layers=(2, 1), store=tmp_store, name="other")
     assert again.found
     assert again.key == first.key
@@ -165,7 +165,7 @@ def test_what_determines_the_result_is_in_the_key(encoder, tmp_store):
 def test_another_sample_is_embedded_under_the_stored_heads(encoder, tmp_store, monkeypatch):
     task = task_of()
     trained = embed_cached(task, encoder, store=tmp_store)
-    monkeypatch.setattr("charkit.answers.fitted.fit_heads_with_figures", None)
+    monkeypatch.setattr("charkit.answers.embedding.heads.fit_heads_with_figures", None)
     found = embed_cached(task, encoder, split=task.evaluation, store=tmp_store, cache_layer=0)
     assert found.embeddings[2].head_fingerprint == trained.embeddings[2].head_fingerprint
     assert found.heads == trained.heads
@@ -239,7 +239,7 @@ def test_cached_layers_are_taken_up(encoder, tmp_store, monkeypatch):
     ]
     np.testing.assert_allclose(kept.values, plain.values, rtol=1e-4)
     assert {e.kind for e in tmp_store.entries()} >= {"token_states"}
-    monkeypatch.setattr("charkit.answers.token_cache.cache_states", None)
+    monkeypatch.setattr("charkit.answers.embedding.token_cache.cache_states", None)
     other = task_of(n_classes=2)
     again = embed_cached(
         other, encoder, options=options, cache_layer=-2, store=tmp_store

@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 import charkit
-from charkit.answers.embed_estimate import estimate_embedding
-from charkit.answers.embedding import choose_options, plan_embedding
+from charkit.answers.embedding.cost import estimate_embedding
+from charkit.answers.embedding.embed import choose_options, plan_embedding
 from charkit.cli.app import app
 from charkit.encoders import load_encoder
 from charkit.encoders.tokens import tokenise
@@ -38,7 +38,7 @@ def planned(task, encoder, tmp_store):
 
 @pytest.fixture
 def cost(planned, monkeypatch):
-    monkeypatch.setattr("charkit.answers.embed_estimate.matmul_rate", lambda device, dtype: 1e8)
+    monkeypatch.setattr("charkit.answers.embedding.cost.matmul_rate", lambda device, dtype: 1e8)
 
     def estimated(**arguments):
         return estimate_embedding(planned(**arguments))
@@ -153,7 +153,7 @@ def test_the_command_searches_and_says_how_long(tiny_bert, tmp_path):
 
 
 def test_the_command_shows_what_it_refuses(tiny_bert, tmp_path, monkeypatch):
-    monkeypatch.setattr("charkit.fisher.variational.UNTRUSTED", 0.0)
+    monkeypatch.setattr("charkit.fisher.variational.fit.UNTRUSTED", 0.0)
     given = ["generated/sentiment?n_train=60&n_eval=20", "-e", str(tiny_bert), "--device", "cpu"]
     given += ["--cache-dir", str(tmp_path), "--estimator", "variational", "--steps", "4"]
     result = runner.invoke(app, ["embed", *given])

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import charkit
-from charkit.answers.embed import embed_cached, embed_task
-from charkit.answers.embedding import choose_options
-from charkit.answers.variational_fits import FitDiagnostics
+from charkit.answers.embedding.cache import embed_cached, embed_task
+from charkit.answers.embedding.embed import choose_options
+from charkit.answers.embedding.variational_fits import FitDiagnostics
 from charkit.encoders import load_encoder
 from charkit.errors import DataError, RefusalError, UnknownNameError, UsageError
 from charkit.fisher import VariationalOptions, load_embedding, pairwise
@@ -112,7 +112,7 @@ def test_a_search_that_has_not_come_to_rest_is_doubted():
 
 
 def test_nothing_is_kept_of_what_has_not_converged(task, encoder, tmp_store, monkeypatch):
-    monkeypatch.setattr("charkit.fisher.variational.UNTRUSTED", 0.0)
+    monkeypatch.setattr("charkit.fisher.variational.fit.UNTRUSTED", 0.0)
     with pytest.raises(RefusalError, match="residual") as caught:
         charkit.embed(task, encoder=encoder, store=tmp_store, options=OPTIONS)
     assert caught.value.partial.embedding.estimator == "variational"

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 
 import charkit
-from charkit.answers import encoders as encoders_module
-from charkit.answers.encoders import rank_encoders
-from charkit.answers.layers import layers
+from charkit.answers.ranking import encoders as encoders_module
+from charkit.answers.ranking.encoders import rank_encoders
+from charkit.answers.ranking.layers import layers
 from charkit.encoders import load_encoder
 from charkit.errors import CellsFailedError, OfflineError, UnknownNameError, UsageError
-from charkit.store import Store
+from charkit.store.store import Store
 
 _spec = importlib.util.spec_from_file_location(
     "sweep_toys", Path(__file__).parents[1] / "heads" / "test_sweep.py"
@@ -160,7 +160,7 @@ def test_a_second_call_computes_nothing(answer, encoders, store, monkeypatch):
     def never(*args, **kwargs):
         raise AssertionError("finished work was done again")
 
-    monkeypatch.setattr("charkit.heads.job.compute", never)
+    monkeypatch.setattr("charkit.heads.sweep.job.compute", never)
     monkeypatch.setattr("charkit.encoders.run.BatchRunner", never)
     names = [
         row.encoder.replace(name, str(encoders / name), 1)
@@ -187,7 +187,7 @@ def test_what_fails_is_named_and_the_rest_is_ranked(encoders, store):
 
 
 def test_an_unforeseen_error_of_one_encoder_is_its_own(encoders, store, monkeypatch):
-    from charkit.answers import encoders as module
+    from charkit.answers.ranking import encoders as module
 
     real = module.run_sweep
 

@@ -8,8 +8,8 @@ from estimate_samples import NO_SIGNAL, SIGNAL, evidence
 from fake_metamodel import FakeMetamodel
 
 import charkit
-from charkit.answers import estimate as module
-from charkit.answers.shipped import Shipped
+from charkit.answers.accuracy import estimate as module
+from charkit.answers.accuracy.shipped import Shipped
 from charkit.tasks import Split, Task
 
 PROMISED = {"accuracy", "labels_for_target", "layer", "eval_accuracy", "verdicts"}

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 import charkit
-from charkit.answers.evaluate import BUDGET
-from charkit.answers.evaluation_plan import plan_place, read_plan
+from charkit.answers.evaluation.evaluate import BUDGET
+from charkit.answers.evaluation.plan import plan_place, read_plan
 from charkit.errors import DataError, MissingError, UsageError
-from charkit.store import Store
+from charkit.store.store import Store
 from charkit.tasks import lazy_task
 
 WORDS = {"good": ("fine", "warm", "happy"), "bad": ("cold", "dull", "sad")}

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from charkit.answers.evidence import gather_evidence
+from charkit.answers.pilot.evidence import gather_evidence
 from charkit.errors import DataError, UsageError
 
 WIDTH = 16

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charkit.answers.layers import layers
+from charkit.answers.ranking.layers import layers
 from charkit.errors import UsageError
 from charkit.tasks import Split, Task
 

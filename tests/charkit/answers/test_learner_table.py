@@ -8,11 +8,11 @@ from fake_learners import FakeLearners
 from fake_metamodel import FakeMetamodel
 
 import charkit
-from charkit.answers import estimate as module
-from charkit.answers import question
-from charkit.answers.learner_table import shipped_learners
-from charkit.answers.shipped import Shipped
-from charkit.answers.verdicts import Verdict
+from charkit.answers.accuracy import estimate as module
+from charkit.answers.accuracy import question
+from charkit.answers.accuracy.learner_table import shipped_learners
+from charkit.answers.accuracy.shipped import Shipped
+from charkit.answers.accuracy.warnings import Verdict
 from charkit.errors import DataError, UsageError
 from charkit.tasks import Split, Task
 
@@ -197,7 +197,7 @@ def test_a_damaged_file_is_a_sentence_and_no_file_is_none(monkeypatch, tmp_path)
 
 
 def test_the_names_of_others_are_their_own():
-    from charkit.answers.learner_table import people_learner
+    from charkit.answers.accuracy.learner_table import people_learner
 
     assert people_learner("setfit") == "SetFit"
     assert people_learner("new") == "new"

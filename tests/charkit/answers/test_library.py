@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from known_tasks import make_embedding
 
-from charkit.answers.library import (
+from charkit.answers.similarity.library import (
     Library,
     LibraryEntry,
     coded,

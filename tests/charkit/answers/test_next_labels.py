@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charkit import next_labels
-from charkit.answers import query as module
-from charkit.answers.next_labels import NextLabels, quoted
-from charkit.answers.query import (
+from charkit.answers.labelling import strategies as module
+from charkit.answers.labelling.next_labels import NextLabels, quoted
+from charkit.answers.labelling.strategies import (
     BY_HEAD,
     STRATEGIES,
     Band,

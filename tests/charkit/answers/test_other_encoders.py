@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from charkit.answers.other_encoders import other_encoder
-from metamodel.transfer import Transfer
+from charkit.answers.accuracy.other_encoders import other_encoder
+from metamodel.judge.transfer import Transfer
 
 ROWS = (
     {"known": True, "error_8": 1.0, "covered_wide": 0.5},

@@ -3,9 +3,9 @@ import pytest
 from fake_metamodel import FakeMetamodel
 
 import charkit
-from charkit.answers import estimate as estimate_module
-from charkit.answers.pilot import KIND, make_pilot, pilot_evidence
-from charkit.answers.shipped import Shipped
+from charkit.answers.accuracy import estimate as estimate_module
+from charkit.answers.accuracy.shipped import Shipped
+from charkit.answers.pilot.pilot import KIND, make_pilot, pilot_evidence
 from charkit.tasks.card import load_sample
 from charkit.tasks.nested import sample_task
 
@@ -106,8 +106,8 @@ def test_real_pilots_show_a_signal_where_there_is_one(
 
 @pytest.mark.parametrize("stage", ["gather_evidence", "pilot_signal"])
 def test_a_stopped_run_resumes_at_its_stage(encoder, tmp_store, tmp_path, stage, monkeypatch):
-    from charkit.answers import pilot_stages
-    from charkit.store import Store
+    from charkit.answers.pilot import stages as pilot_stages
+    from charkit.store.store import Store
 
     order = ["gather_evidence", "random_accuracy", "pilot_signal"]
     calls = []

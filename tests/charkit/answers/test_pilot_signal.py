@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from charkit.answers.pilot_signal import PENALTIES, _left_out_operators, pilot_signal
+from charkit.answers.pilot.signal import PENALTIES, _left_out_operators, pilot_signal
 
 
 def rows(n, signal, *, seed=0, layers=3, width=8, classes=2):

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from charkit.answers.query import BY_HEAD, STRATEGIES, choose_rows
+from charkit.answers.labelling.strategies import BY_HEAD, STRATEGIES, choose_rows
 from charkit.errors import DataError, MissingError, UnknownNameError
-from charkit.heads.softmax import fit_softmax
+from charkit.heads.solver.softmax import fit_softmax
 
 
 @pytest.fixture(scope="module")

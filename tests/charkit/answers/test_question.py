@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from charkit.answers.pilot import MOST_LABELLED, make_pilot
-from charkit.answers.question import ask
-from charkit.answers.verdicts import target_verdict
+from charkit.answers.accuracy.question import ask
+from charkit.answers.accuracy.warnings import target_verdict
+from charkit.answers.pilot.pilot import MOST_LABELLED, make_pilot
 from charkit.errors import UsageError
 from charkit.tasks import Split, Task
 from charkit.tasks.card import load_sample

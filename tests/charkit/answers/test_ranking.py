@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from known_tasks import make_embedding
 
-from charkit.answers.gather import TaskRecord
-from charkit.answers.library import Library, LibraryEntry
-from charkit.answers.nearest import rank_library
+from charkit.answers.similarity.collect import TaskRecord
+from charkit.answers.similarity.library import Library, LibraryEntry
+from charkit.answers.similarity.nearest import rank_library
 from charkit.errors import UsageError
 
 

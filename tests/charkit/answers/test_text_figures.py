@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from charkit import load_encoder
-from charkit.answers.text_figures import TextFigures, most_pieces, text_figures
+from charkit.answers.pilot.text_figures import TextFigures, most_pieces, text_figures
 from charkit.tasks import Split
 
 ENGLISH = ("the film was far too long", "i like the actors and the music")

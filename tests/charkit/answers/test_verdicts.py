@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 from estimate_samples import ENGLISH, NO_SIGNAL, evidence, pilot
 
-from charkit.answers.expected import LabelsNeeded
-from charkit.answers.text_figures import TextFigures
-from charkit.answers.verdicts import Case, Verdict, reach_verdict, verdicts_of
+from charkit.answers.accuracy.result import LabelsNeeded
+from charkit.answers.accuracy.warnings import Case, Verdict, reach_verdict, verdicts_of
+from charkit.answers.pilot.text_figures import TextFigures
 
 RUSSIAN = TextFigures(0.97, 0.0)
 

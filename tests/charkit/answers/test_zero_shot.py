@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from charkit.answers.zero_shot import compare_zero_shot, read_predictions
+from charkit.answers.accuracy.zero_shot import compare_zero_shot, read_predictions
 from charkit.errors import DataError, MissingError
 
 TEXTS = ("good film", "bad film", "fine film")

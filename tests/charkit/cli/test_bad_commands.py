@@ -125,7 +125,7 @@ def refused(attempt):
 
 @pytest.mark.parametrize("case", COMMANDS, ids=lambda case: case.name)
 def test_who_follows_the_advice_gets_on(case, tmp_path, tiny_bert, request, monkeypatch):
-    from charkit.answers import estimate
+    from charkit.answers.accuracy import estimate
 
     def begin(*args, **kwargs):
         BEGAN.append("estimate")

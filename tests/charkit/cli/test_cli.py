@@ -118,7 +118,7 @@ def test_notes_and_the_plan_come_before_the_work(monkeypatch, reviews, tiny_bert
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("charkit.heads.sweep._compute", stop)
+    monkeypatch.setattr("charkit.heads.sweep.sweep._compute", stop)
     for command in ("sweep", "layers"):
         result = run(command, reviews, "-e", tiny_bert, "--dtype", "float32", cache=tmp_path)
         assert "training:" in result.stderr, command
@@ -318,7 +318,7 @@ def test_interrupt_says_how_to_resume(monkeypatch, reviews, tiny_bert, tmp_path)
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("charkit.heads.sweep._compute", stop)
+    monkeypatch.setattr("charkit.heads.sweep.sweep._compute", stop)
     result = run(
         "sweep", reviews, "--text", "body", "--label", "stars", "-e", tiny_bert, cache=tmp_path
     )

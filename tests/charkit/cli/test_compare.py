@@ -90,9 +90,9 @@ def test_generated_tasks_bring_their_own_columns(run):
 
 
 def test_nearest_with_ones_own_library(run, folder, tiny_bert):
-    from charkit.answers.gather import Sampling, gather
-    from charkit.answers.library import LibraryEntry, write_library
-    from charkit.store import Store
+    from charkit.answers.similarity.collect import Sampling, gather
+    from charkit.answers.similarity.library import LibraryEntry, write_library
+    from charkit.store.store import Store
 
     found, _ = gather(
         [folder / name for name in FOUR],

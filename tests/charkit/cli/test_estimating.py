@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from charkit.answers import estimate as module
-from charkit.answers.shipped import Shipped
-from charkit.answers.verdicts import Verdict
+from charkit.answers.accuracy import estimate as module
+from charkit.answers.accuracy.shipped import Shipped
+from charkit.answers.accuracy.warnings import Verdict
 from charkit.cli.app import app
 
 runner = CliRunner()

@@ -13,7 +13,7 @@ from charkit.encoders.load import named_apart
 from charkit.encoders.run import compared
 from charkit.errors import UsageError
 from charkit.fisher import fisher_embeddings, make_head
-from charkit.heads.transferability import neighbour_accuracy
+from charkit.heads.metrics.transferability import neighbour_accuracy
 from charkit.tasks import Split, load_task
 from charkit.tasks.card import TaskCard
 

@@ -14,7 +14,7 @@ from tiny_families import make_texts
 
 from charkit.encoders import encode, encode_to_store, load_encoder, open_states, run, stream
 from charkit.errors import MissingError
-from charkit.store import Store
+from charkit.store.store import Store
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ import sys
 sys.path.insert(0, {here!r})
 from tiny_families import make_texts
 from charkit.encoders import encode_to_store, load_encoder, stream
-from charkit.store import Store
+from charkit.store.store import Store
 stream.SHARD_ROWS = 20
 encoder = load_encoder({encoder!r}, device="cpu", dtype="float32")
 encode_to_store(encoder, make_texts(1500), store=Store({store!r}), token_budget=100,

@@ -10,7 +10,7 @@ from distance_samples import SIZE, embedding_of_rows, gamma_rows, means
 
 from charkit.errors import UnknownNameError, UsageError
 from charkit.fisher import DISTANCES, corrected_pairwise, distance, distance_interval, pairwise
-from charkit.fisher.intervals import UNSTEADY
+from charkit.fisher.distances.intervals import UNSTEADY
 
 STEADY = [m for m in DISTANCES if m not in UNSTEADY]
 TRUE = [

@@ -9,8 +9,8 @@ import pytest
 
 from charkit.errors import DataError, UnknownNameError, UsageError
 from charkit.fisher import DISTANCES, distance, fused_distances, pairwise
-from charkit.fisher.distance_formulas import ALPHA, FORMULAS
-from charkit.fisher.distances import (
+from charkit.fisher.distances.formulas import ALPHA, FORMULAS
+from charkit.fisher.distances.pairwise import (
     EPSILON,
     asymmetric,
     frame_of,

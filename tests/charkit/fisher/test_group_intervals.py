@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from charkit.errors import UsageError
+from charkit.fisher.distances.intervals import group_norm_intervals
 from charkit.fisher.embedding import TaskEmbedding
-from charkit.fisher.intervals import group_norm_intervals
 from charkit.fisher.layout import Slice
 from charkit.fisher.stability import products_of_rows
 

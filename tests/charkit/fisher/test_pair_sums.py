@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from charkit.fisher import distance_formulas as pair_sums
-from charkit.fisher.distance_formulas import COSINE, ENTROPY, JSD, KL, all_pairs, listed_pairs
+from charkit.fisher.distances import formulas as pair_sums
+from charkit.fisher.distances.formulas import COSINE, ENTROPY, JSD, KL, all_pairs, listed_pairs
 
 SUMS = {"cosine": COSINE, "kl": KL, "jsd": JSD, "entropy": ENTROPY}
 

@@ -8,7 +8,7 @@ from test_distances import embedding, make
 
 from charkit.errors import DataError, UsageError
 from charkit.fisher import distance, load_embedding, pairwise, save_embedding
-from charkit.fisher.distances import ALPHA, trivial_embedding
+from charkit.fisher.distances.pairwise import ALPHA, trivial_embedding
 
 
 def test_the_default_is_the_librarys_mean_on_each_layer():

@@ -21,9 +21,9 @@ from charkit.fisher import (
 )
 from charkit.fisher.forward import frozen, run_between
 from charkit.fisher.layout import block_of, make_layout
-from charkit.fisher.noise import Curvature, Perturbation, PerturbedRows
 from charkit.fisher.options import GRADIENTS
-from charkit.fisher.variational import UNTRUSTED, _Search
+from charkit.fisher.variational.fit import UNTRUSTED, _Search
+from charkit.fisher.variational.noise import Curvature, Perturbation, PerturbedRows
 from charkit.tasks.task import Split
 
 

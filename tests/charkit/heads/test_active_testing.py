@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charkit.heads.active_testing import (
+from charkit.heads.sample.active_testing import (
     UNIFORM,
     Strata,
     allocation,

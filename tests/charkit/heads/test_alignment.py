@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from charkit.heads.alignment import label_alignment, shrunk_shares
-from charkit.heads.design import make_spectrum
+from charkit.heads.sample.alignment import label_alignment, shrunk_shares
+from charkit.heads.solver.design import make_spectrum
 
 WIDTH = 12
 

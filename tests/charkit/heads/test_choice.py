@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from charkit.errors import UsageError
-from charkit.heads.choice import (
+from charkit.heads.metrics.influence import row_values
+from charkit.heads.metrics.selection import (
     best_layers,
     classification_gains,
     has_signal,
     regression_gains,
 )
-from charkit.heads.influence import row_values
 
 
 def correct_rows(rng, skills, *, n_draws=5, n_rows=400, shared=0.6):

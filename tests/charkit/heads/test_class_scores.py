@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
-from charkit.heads.scores import PRIOR, Shares, class_means, log_odds, recalls, share_of
+from charkit.heads.metrics.scores import PRIOR, Shares, class_means, log_odds, recalls, share_of
 
 LABELS = np.repeat([0, 1, 2], [50, 30, 8])
 PREDICTED = np.where(np.arange(88) % 4 == 0, (LABELS + 1) % 3, LABELS)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from charkit.errors import UsageError
-from charkit.heads.intervals import crossed_means
+from charkit.heads.metrics.intervals import crossed_means
 
 
 def draw_world(rng, *, n_draws=5, n_columns=3, n_rows=80, row=1.0, draw=0.1, rest=0.5):

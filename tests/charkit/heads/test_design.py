@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from charkit.heads.design import make_design
+from charkit.heads.solver.design import make_design
 
 
 def few_distinct(seed, n_draws):

@@ -7,10 +7,10 @@ import pytest
 
 from charkit.encoders import load_encoder
 from charkit.errors import CellsFailedError
-from charkit.heads.job import EncodeWork, encode_elsewhere, run_encode
-from charkit.heads.sweep import sweep
+from charkit.heads.sweep.job import EncodeWork, encode_elsewhere, run_encode
+from charkit.heads.sweep.sweep import sweep
 from charkit.parallel import InProcess, Processes
-from charkit.store import Store
+from charkit.store.store import Store
 from charkit.tasks import generated_task
 
 GRID = {"sizes": (8,), "seeds": (0,)}

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from charkit.errors import UsageError
-from charkit.heads.choice import best_layers
-from charkit.heads.compare import best_encoders
+from charkit.heads.metrics.selection import best_layers
+from charkit.heads.sweep.compare import best_encoders
 
 
 def right(shares, *, n_draws=5, n_rows=200, seed=0):

@@ -8,11 +8,11 @@ from charkit.encoders import load_encoder
 from charkit.encoders.run import BatchRunner
 from charkit.encoders.tokens import tokenise
 from charkit.errors import UnknownNameError, UsageError
-from charkit.heads import estimate as cost
-from charkit.heads.estimate import estimate
-from charkit.heads.grid import SweepSettings, plan_sweep
-from charkit.heads.plan import GPU_SHARE, KINDS, Machines
-from charkit.heads.sweep import in_passes, run_sweep, weighed
+from charkit.heads.sweep import cost
+from charkit.heads.sweep.cost import estimate
+from charkit.heads.sweep.grid import SweepSettings, plan_sweep
+from charkit.heads.sweep.plan import GPU_SHARE, KINDS, Machines
+from charkit.heads.sweep.sweep import in_passes, run_sweep, weighed
 from charkit.progress import Rate
 from charkit.tasks import generated_task
 
@@ -38,7 +38,7 @@ def test_a_plan_costs_what_the_store_lacks(tiny_bert, tmp_store):
 
 
 def test_more_machines_take_less_time_in_proportion(tiny_bert, tmp_store, monkeypatch):
-    monkeypatch.setattr("charkit.heads.estimate.matmul_rate", lambda *_: 1e12)
+    monkeypatch.setattr("charkit.heads.sweep.cost.matmul_rate", lambda *_: 1e12)
     planned = plan(tiny_bert, tmp_store, (0,))
     one, ten = (estimate(planned, machines=Machines(n, "h100")).tasks[0] for n in (1, 10))
     assert one.encode_s == pytest.approx(10 * ten.encode_s)
@@ -51,7 +51,7 @@ def test_more_machines_take_less_time_in_proportion(tiny_bert, tmp_store, monkey
 
 
 def cost_cores():
-    from charkit.manifest import available_cores
+    from charkit.store.manifest import available_cores
 
     return available_cores()
 

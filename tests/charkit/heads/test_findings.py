@@ -7,12 +7,12 @@ import pytest
 
 from charkit.config import EncodeOptions, layer_list
 from charkit.errors import CellsFailedError
-from charkit.heads import job as job_module
-from charkit.heads.compare import compare_layers
-from charkit.heads.grid import SweepSettings, plan_sweep
-from charkit.heads.result import ties
-from charkit.heads.sweep import sweep
-from charkit.store import Store
+from charkit.heads.sweep import job as job_module
+from charkit.heads.sweep.compare import compare_layers
+from charkit.heads.sweep.grid import SweepSettings, plan_sweep
+from charkit.heads.sweep.result import ties
+from charkit.heads.sweep.sweep import sweep
+from charkit.store.store import Store
 from charkit.tasks import Split, Task
 
 _spec = importlib.util.spec_from_file_location(

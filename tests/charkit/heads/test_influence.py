@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from charkit.errors import UnknownNameError
-from charkit.heads.influence import (
+from charkit.heads.metrics.influence import (
     average_ranks,
     balanced_accuracy,
     correlations,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from charkit.errors import UsageError
-from charkit.heads.intervals import (
+from charkit.heads.metrics.intervals import (
     correlation_interval,
     mean_interval,
     normal_quantile,

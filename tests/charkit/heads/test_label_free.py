@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from charkit.errors import DataError, UsageError
-from charkit.heads.label_free import equivalent_rows, label_free_accuracy
+from charkit.heads.metrics.label_free import equivalent_rows, label_free_accuracy
 
 
 def calibrated(n, rng, low=0.5):

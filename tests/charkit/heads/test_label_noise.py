@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from charkit.heads.label_free import SHARES, label_noise
+from charkit.heads.metrics.label_free import SHARES, label_noise
 
 
 def heads(n, share, *, n_classes=2, spread=3.0, seed=0):

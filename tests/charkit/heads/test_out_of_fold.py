@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from charkit.errors import DataError, UsageError
-from charkit.heads.out_of_fold import fit_sample_heads, shuffled_accuracy
-from charkit.heads.softmax import fit_softmax
+from charkit.heads.sample.out_of_fold import fit_sample_heads, shuffled_accuracy
+from charkit.heads.solver.softmax import fit_softmax
 
 
 def _sample(n: int = 60, n_classes: int = 3, width: int = 10, seed: int = 0):

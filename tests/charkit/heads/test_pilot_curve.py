@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from charkit.errors import UsageError
-from charkit.heads.sample_scores import circular_parts, part_scores
-from charkit.heads.softmax import fit_softmax
+from charkit.heads.sample.sample_scores import circular_parts, part_scores
+from charkit.heads.solver.softmax import fit_softmax
 
 
 def _sample(n: int = 60, signal: float = 1.0, seed: int = 0):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charkit.errors import UnknownNameError, UsageError
-from charkit.heads.plan import (
+from charkit.heads.sweep.plan import (
     NO_LAYER,
     Job,
     Probe,

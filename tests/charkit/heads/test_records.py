@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from charkit.errors import DataError
-from charkit.heads.records import COLUMNS, concat, read_table, to_frame, write_table
+from charkit.heads.sweep.table import COLUMNS, concat, read_table, to_frame, write_table
 
 ROWS = [
     {"task": "b", "layer": 1, "score": 0.5, "converged": True, "n_train": 16},

@@ -4,7 +4,7 @@ import torch
 from sklearn.linear_model import Ridge
 
 from charkit.errors import DataError, UsageError
-from charkit.heads.ridge import fit_ridge
+from charkit.heads.solver.ridge import fit_ridge
 
 
 def sample(n, width, *, layers=2, seed=0):

@@ -2,7 +2,12 @@ import math
 
 import numpy as np
 
-from charkit.heads.transferability import h_score, log_evidence, neighbour_accuracy, rival_scores
+from charkit.heads.metrics.transferability import (
+    h_score,
+    log_evidence,
+    neighbour_accuracy,
+    rival_scores,
+)
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 8))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from charkit.heads.sample_scores import sample_scores
-from charkit.heads.transferability import h_score, log_evidence, neighbour_accuracy
+from charkit.heads.metrics.transferability import h_score, log_evidence, neighbour_accuracy
+from charkit.heads.sample.sample_scores import sample_scores
 
 
 @pytest.mark.parametrize(("n", "width", "n_classes"), [(40, 12, 2), (40, 12, 5), (30, 64, 3)])

@@ -6,7 +6,7 @@ from scipy import stats
 from sklearn import metrics as oracle
 
 from charkit.errors import UnknownNameError, UsageError
-from charkit.heads.scores import (
+from charkit.heads.metrics.scores import (
     PROBABILITY_FLOOR,
     classification_scores,
     headline,

@@ -4,9 +4,9 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from charkit.errors import DataError, UsageError
-from charkit.heads.design import make_design
-from charkit.heads.minimise import Problem, evaluate, minimise, n_columns, prior_weights
-from charkit.heads.softmax import fit_softmax
+from charkit.heads.solver.design import make_design
+from charkit.heads.solver.minimise import Problem, evaluate, minimise, n_columns, prior_weights
+from charkit.heads.solver.softmax import fit_softmax
 
 
 def sample(n, width, n_classes, *, layers=2, seed=0, noise=1.0, shares=None):

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 from spectral_curve import ridge_risk
 
-from charkit.heads.alignment import lead_accuracy, predict_accuracy, ridge_error_curve
+from charkit.heads.sample.alignment import lead_accuracy, predict_accuracy, ridge_error_curve
 
 
 def test_the_least_error_is_that_of_the_best_penalty() -> None:

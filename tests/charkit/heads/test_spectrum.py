@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from charkit.heads.design import class_gap, make_spectrum, spectrum_shape
+from charkit.heads.solver.design import class_gap, make_spectrum, spectrum_shape
 
 
 def _rows(n: int = 4000, seed: int = 0) -> torch.Tensor:

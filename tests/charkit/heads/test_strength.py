@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from charkit.heads.design import make_design
-from charkit.heads.leave_one_out import (
+from charkit.heads.solver.design import make_design
+from charkit.heads.solver.leave_one_out import (
     PENALTIES,
     SCANNED_ROWS,
     default_strengths,
@@ -13,8 +13,14 @@ from charkit.heads.leave_one_out import (
     left_out_loss,
     left_out_score,
 )
-from charkit.heads.minimise import Problem, class_covariance, evaluate, minimise, prior_weights
-from charkit.heads.softmax import fit_softmax
+from charkit.heads.solver.minimise import (
+    Problem,
+    class_covariance,
+    evaluate,
+    minimise,
+    prior_weights,
+)
+from charkit.heads.solver.softmax import fit_softmax
 
 
 def sample(n, width, n_classes, *, noise=1.0, seed=0):

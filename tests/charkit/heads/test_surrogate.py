@@ -3,7 +3,7 @@ import pytest
 from scipy.special import expit, logit
 
 from charkit.errors import DataError
-from charkit.heads.surrogate import expected_correctness, fit_tested_head
+from charkit.heads.sample.surrogate import expected_correctness, fit_tested_head
 
 
 @pytest.fixture(scope="module")

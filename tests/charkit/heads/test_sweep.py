@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 
 from charkit.errors import CellsFailedError, DataError, UsageError
-from charkit.heads import job as job_module
-from charkit.heads.grid import SweepSettings, plan_sweep
-from charkit.heads.job import shuffled_labels
-from charkit.heads.plan import NO_LAYER
-from charkit.heads.sweep import run_sweep, sweep
-from charkit.store import Store
+from charkit.heads.sweep import job as job_module
+from charkit.heads.sweep.grid import SweepSettings, plan_sweep
+from charkit.heads.sweep.job import shuffled_labels
+from charkit.heads.sweep.plan import NO_LAYER
+from charkit.heads.sweep.sweep import run_sweep, sweep
+from charkit.store.store import Store
 from charkit.tasks import Split, Task, card, lazy_task
 
 WORDS_GOOD = ("good", "great", "fine")
@@ -101,7 +101,7 @@ def test_second_run_is_equal_and_opens_nothing(result, tiny_bert, monkeypatch):
         raise AssertionError("finished work was done again")
 
     monkeypatch.setattr(job_module, "compute", never)
-    monkeypatch.setattr("charkit.heads.sweep.encode_to_store", never)
+    monkeypatch.setattr("charkit.heads.sweep.sweep.encode_to_store", never)
     again = sweep(toy_task(), encoder=str(tiny_bert), store=Store(result.root), **GRID)
     pd.testing.assert_frame_equal(again.table, result.table)
     assert again.n_jobs_found == len(again.jobs)
@@ -245,8 +245,8 @@ SCRIPT = """
 import sys
 sys.path.insert(0, {tests!r})
 from test_sweep import GRID, toy_task
-from charkit.heads.sweep import sweep
-from charkit.store import Store
+from charkit.heads.sweep.sweep import sweep
+from charkit.store.store import Store
 if __name__ == "__main__":
     print("go", flush=True)
     sweep(toy_task(), encoder={encoder!r}, store=Store({root!r}), **GRID)
@@ -296,7 +296,7 @@ def test_run_sweep_reports_progress(tiny_bert, tmp_store):
 def test_only_the_texts_that_the_draws_read_are_encoded(tiny_bert, tmp_path):
     """The same table, from the texts of two draws of 16 and from all 80."""
     from charkit.encoders import encode_to_store, load_encoder, open_states
-    from charkit.store import Store
+    from charkit.store.store import Store
 
     task, tables = toy_task(), {}
     for whole in (False, True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from charkit.heads.design import eigenvectors
+from charkit.heads.solver.design import eigenvectors
 
 WHOLE = torch.linalg.eigh
 

@@ -6,7 +6,7 @@ from scipy.stats import multivariate_normal
 from sklearn.neighbors import KNeighborsClassifier
 
 from charkit.errors import DataError, UsageError
-from charkit.heads.transferability import h_score, log_evidence, neighbour_accuracy
+from charkit.heads.metrics.transferability import h_score, log_evidence, neighbour_accuracy
 
 
 def sample(n=60, width=8, n_classes=3, gap=1.0, seed=0):

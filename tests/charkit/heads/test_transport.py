@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from glue_pilot.evaluate_cases import cott_accuracy
+from glue_pilot.evaluation.cases import cott_accuracy
 
 
 def softmax(z):
@@ -36,7 +36,7 @@ def test_costs_are_the_least_of_all_matches():
         sum(1 - p[i, c] for i, c in enumerate(match))
         for match in set(itertools.permutations([0, 0, 0, 1, 1, 1]))
     )
-    from glue_pilot.evaluate_cases import _costs
+    from glue_pilot.evaluation.cases import _costs
 
     assert _costs(p, np.array([0.5, 0.5])).sum() == pytest.approx(best)
     assert best <= own.sum() + 1e-12

@@ -11,7 +11,7 @@ import torch
 from charkit.encoders import encode, load_encoder
 from charkit.encoders.load import LazyEncoder
 from charkit.errors import DataError, UnknownNameError, UsageError
-from charkit.heads.out_of_fold import fit_sample_heads
+from charkit.heads.sample.out_of_fold import fit_sample_heads
 from charkit.learners import compare_learners
 from charkit.learners import draws as draws_module
 from charkit.learners.draws import COLUMNS, draws_of, plan_rows, run_draws

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from charkit.heads.records import to_frame, write_table
+from charkit.heads.sweep.table import to_frame, write_table
 
 NASTY = "<script>document.title='broken'</script>"
 SIZES = (16, 64, 256, 1024)

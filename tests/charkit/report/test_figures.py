@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from charkit.errors import MissingError, UnknownNameError, UsageError
-from charkit.heads.influence import METRICS
-from charkit.heads.records import metric_name, to_frame
+from charkit.heads.metrics.influence import METRICS
+from charkit.heads.sweep.table import metric_name, to_frame
 from charkit.report.figures import (
     best_layer_by_size,
     layer_size_heatmap,

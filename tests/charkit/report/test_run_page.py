@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 import charkit
 from charkit.cli.app import app
 from charkit.errors import DataError, MissingError, UsageError
-from charkit.heads.records import write_table
+from charkit.heads.sweep.table import write_table
 from charkit.report.figures.means import Lead
 from charkit.report.pages.curves import curves_of, reach, rough, share_of_gain
 from charkit.report.pages.html import data_uri, first_sentence, html_of, put_inside, shrunk

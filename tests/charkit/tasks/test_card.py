@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import charkit
-from charkit.store import Store
+from charkit.store.store import Store
 from charkit.tasks.card import LazyTask, SourceOptions, TaskCard
 from charkit.tasks.task import Split, Task
 

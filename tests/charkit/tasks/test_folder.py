@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from charkit.errors import DataError, MissingError, UnknownNameError
 from charkit.tasks import load_task
-from charkit.tasks.folder import find_parts, read_part
+from charkit.tasks.readers.folder import find_parts, read_part
 
 NAMES = ["neg", "pos", "mixed"]
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from charkit.errors import DataError, UnknownNameError, UsageError
 from charkit.tasks import load_task
 from charkit.tasks.card import SourceOptions
-from charkit.tasks.tables import data_table, is_data
+from charkit.tasks.readers.tables import data_table, is_data
 
 N = 12
 TEXTS = [f"text {i}" for i in range(N)]

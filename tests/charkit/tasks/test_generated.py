@@ -7,8 +7,8 @@ import pytest
 
 from charkit.errors import UnknownNameError, UsageError
 from charkit.tasks import generated_names, generated_task, load_task
-from charkit.tasks.generated import GRAMMARS, Knobs, draw_sentences, grammar_ceiling
-from charkit.tasks.grammar.cues import SENTIMENT_STRONG, SENTIMENT_WEAK, TOPIC_STRONG, TOPIC_WEAK
+from charkit.tasks.generated.cues import SENTIMENT_STRONG, SENTIMENT_WEAK, TOPIC_STRONG, TOPIC_WEAK
+from charkit.tasks.generated.suite import GRAMMARS, Knobs, draw_sentences, grammar_ceiling
 
 SETTINGS = [(0.0, 0.0), (0.3, 0.0), (0.5, 0.1), (1.0, 0.2), (1.0, 0.7)]
 

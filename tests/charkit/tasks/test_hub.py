@@ -7,7 +7,7 @@ import pytest
 
 from charkit.errors import DataError, MissingError, OfflineError, UnknownNameError, UsageError
 from charkit.tasks import GLUE_NAMES, load_task
-from charkit.tasks.hub import GLUE, GLUE_REVISION, parse_hub
+from charkit.tasks.readers.hub import GLUE, GLUE_REVISION, parse_hub
 
 
 class FakeLabel:

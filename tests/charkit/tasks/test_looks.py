@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from charkit.errors import DataError
 from charkit.tasks import load_task
-from charkit.tasks.looks import alike_notes, are_dates, number_problem, shown
+from charkit.tasks.readers.looks import alike_notes, are_dates, number_problem, shown
 
 WORDS = st.text(st.characters(categories=["L"]), min_size=1, max_size=12)
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from charkit.errors import DataError
 from charkit.tasks import load_task
 from charkit.tasks.card import load_sample
-from charkit.tasks.columns import Columns
-from charkit.tasks.looks import MISSING_WORDS, is_blank
-from charkit.tasks.settle import settle
-from charkit.tasks.tables import RawTable
+from charkit.tasks.readers.columns import Columns
+from charkit.tasks.readers.looks import MISSING_WORDS, is_blank
+from charkit.tasks.readers.settle import settle
+from charkit.tasks.readers.tables import RawTable
 
 COLUMNS = Columns("text", None, "label")
 

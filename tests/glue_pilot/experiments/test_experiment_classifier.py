@@ -11,7 +11,7 @@ import pytest
 from charkit.encoders import encode, load_encoder
 from charkit.errors import DataError, UsageError
 from charkit.fisher import FisherOptions, fisher_embedding
-from charkit.heads.softmax import fit_softmax
+from charkit.heads.solver.softmax import fit_softmax
 from charkit.tasks import load_task
 from glue_pilot.experiments.base import Workspace
 from glue_pilot.experiments.classifier import (
@@ -85,7 +85,7 @@ def test_an_embedding_under_a_head_of_one_s_own_is_kept(tiny_bert, tmp_store):
 
 @pytest.fixture(scope="module")
 def found(tiny_bert, tmp_path_factory):
-    from charkit.store import Store
+    from charkit.store.store import Store
 
     bench = Workspace(Store(tmp_path_factory.mktemp("classifier") / "store"))
     settings = replace(TINY, encoder=str(tiny_bert))

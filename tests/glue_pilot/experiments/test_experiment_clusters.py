@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from charkit.errors import UnknownNameError, UsageError
-from charkit.store import Store
+from charkit.store.store import Store
 from glue_pilot.experiments.base import Workspace
 from glue_pilot.experiments.clusters import EXPERIMENT, ClusterSettings
-from glue_pilot.experiments.clusters_agreement import (
+from glue_pilot.experiments.parts.clusters_agreement import (
     adjusted_rand,
     agreement,
     by_chance,

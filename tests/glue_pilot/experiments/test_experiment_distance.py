@@ -9,7 +9,7 @@ import pytest
 from charkit.encoders import load_encoder
 from charkit.errors import UsageError
 from charkit.fisher import make_head
-from charkit.store import Store
+from charkit.store.store import Store
 from charkit.tasks import generated_task
 from glue_pilot.experiments.base import Workspace, known_tasks, study_of
 from glue_pilot.experiments.distance import (
@@ -19,7 +19,7 @@ from glue_pilot.experiments.distance import (
     correlation_table,
     state_distance,
 )
-from glue_pilot.experiments.distance_shifts import (
+from glue_pilot.experiments.parts.distance_shifts import (
     FEWEST,
     make_shifts,
     same_classes,

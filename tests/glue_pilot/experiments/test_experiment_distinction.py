@@ -9,7 +9,7 @@ import pytest
 
 from charkit.encoders import load_encoder
 from charkit.errors import UnknownNameError, UsageError
-from charkit.store import Store
+from charkit.store.store import Store
 from glue_pilot.experiments.base import Workspace
 from glue_pilot.experiments.distinction import (
     EXPERIMENT,

@@ -7,18 +7,18 @@ import pytest
 
 from charkit.encoders import encode, load_encoder
 from charkit.errors import DataError, UsageError
-from charkit.heads.transferability import log_evidence
+from charkit.heads.metrics.transferability import log_evidence
 from charkit.tasks import load_task
 from glue_pilot.experiments import experts
 from glue_pilot.experiments.base import Workspace
-from glue_pilot.experiments.experts_gather import (
+from glue_pilot.experiments.parts.experts_gather import (
     ExpertSettings,
     Reading,
     fit_outcome,
     gather,
     outcome_to_store,
 )
-from glue_pilot.experiments.experts_select import (
+from glue_pilot.experiments.parts.experts_select import (
     GENERIC,
     MODEL2VEC,
     Board,
@@ -27,7 +27,7 @@ from glue_pilot.experiments.experts_select import (
     pick,
     searched,
 )
-from glue_pilot.experiments.experts_tuning import Tuning, expert_to_store, tune, tuning_texts
+from glue_pilot.experiments.parts.experts_tuning import Tuning, expert_to_store, tune, tuning_texts
 from glue_pilot.samples import draw_sample
 from glue_pilot.stats import resampled_ratio
 

@@ -17,7 +17,7 @@ from glue_pilot.experiments.failures import (
     run,
     scores,
 )
-from glue_pilot.experiments.failures_cases import (
+from glue_pilot.experiments.parts.failures_cases import (
     KINDS,
     LANGUAGE,
     MANY,
@@ -193,7 +193,7 @@ def test_bad_settings_are_refused(change, message, tmp_store):
 
 @pytest.fixture(scope="module")
 def asked(tiny_bert, tmp_path_factory):
-    from charkit.store import Store
+    from charkit.store.store import Store
 
     settings = FailureSettings(
         encoder=str(tiny_bert),

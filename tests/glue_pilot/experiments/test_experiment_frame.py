@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import glue_pilot
 from charkit.errors import DataError, MissingError, UnknownNameError, UsageError
 from charkit.report.figures.canvas import blank, keep_numbers
-from charkit.store import Store
+from charkit.store.store import Store
 from glue_pilot.__main__ import app
 from glue_pilot.config import make_settings, parse_change, parse_grid, read_toml, variants
 from glue_pilot.experiments import base

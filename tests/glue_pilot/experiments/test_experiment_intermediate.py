@@ -7,8 +7,8 @@ import pytest
 
 from glue_pilot.experiments import intermediate
 from glue_pilot.experiments.base import Workspace
-from glue_pilot.experiments.experts_gather import ExpertSettings
 from glue_pilot.experiments.intermediate import MEASURES, rank_scores
+from glue_pilot.experiments.parts.experts_gather import ExpertSettings
 
 ACCURACY = np.array([0.7, 0.5, 0.9, 0.6])
 

@@ -14,7 +14,7 @@ from charkit.fisher.layout import Slice
 from charkit.tasks import load_task
 from glue_pilot.experiments.base import Workspace, share_texts, siblings
 from glue_pilot.experiments.layers import EXPERIMENT, LayersSettings, finding
-from glue_pilot.experiments.layers_gaps import (
+from glue_pilot.experiments.parts.layers_gaps import (
     ELSEWHERE,
     MIXES,
     SINGLE,
@@ -137,7 +137,7 @@ def test_gains_are_against_the_single_layer():
 
 @pytest.fixture(scope="module")
 def found(tiny_bert, tmp_path_factory):
-    from charkit.store import Store
+    from charkit.store.store import Store
 
     bench = Workspace(Store(tmp_path_factory.mktemp("layers") / "store"))
     settings = replace(TINY, encoder=str(tiny_bert))

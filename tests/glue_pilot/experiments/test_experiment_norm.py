@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from charkit.errors import UsageError
-from charkit.store import Store
+from charkit.store.store import Store
 from glue_pilot.experiments.base import Workspace
 from glue_pilot.experiments.norm import (
     EXPERIMENT,

@@ -123,7 +123,7 @@ def test_a_setting_without_effect_moves_nothing():
 
 @pytest.fixture(scope="module")
 def found(tiny_bert, tmp_path_factory):
-    from charkit.store import Store
+    from charkit.store.store import Store
 
     bench = Workspace(Store(tmp_path_factory.mktemp("sensitivity") / "store"))
     settings = replace(TINY, encoder=str(tiny_bert))

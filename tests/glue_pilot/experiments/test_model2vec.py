@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from charkit.errors import DataError
-from glue_pilot.experiments.experts_model2vec import (
+from glue_pilot.experiments.parts.experts_model2vec import (
     Known,
     fit_models,
     left_out_distances,

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from pyarrow import feather
 
 from charkit.errors import CharkitError, DataError, MissingError, UnknownNameError
-from charkit.store import Store
+from charkit.store.store import Store
 from charkit.tasks import load_task
 from charkit.tasks.card import LazyTask
 from charkit.tasks.files.content import read_content
 from charkit.tasks.files.encoding import decode
-from charkit.tasks.tables import read_table
+from charkit.tasks.readers.tables import read_table
 
 GOOD = "text,label\n" + "".join(f"text {i},{'ab'[i % 2]}\n" for i in range(12))
 

@@ -1,0 +1,1 @@
+"""What accuracy to expect, and how many labels a target needs: `charkit estimate`."""

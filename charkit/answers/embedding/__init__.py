@@ -1,0 +1,1 @@
+"""The Fisher embedding of a task: `charkit embed`."""

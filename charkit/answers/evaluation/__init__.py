@@ -1,0 +1,1 @@
+"""Which rows to label for a test, and how well a classifier does: `charkit evaluate`."""

@@ -1,0 +1,1 @@
+"""Which layer, which encoder: `charkit layers` and `charkit encoders`."""

@@ -1,0 +1,1 @@
+"""How alike tasks are: `charkit compare` and `charkit nearest`."""

@@ -1,0 +1,1 @@
+"""Variational Fisher embeddings: the noise that weights stand."""

@@ -1,0 +1,1 @@
+"""Metrics of heads, their intervals, and the choice of the best by them."""

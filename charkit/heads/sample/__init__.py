@@ -1,0 +1,1 @@
+"""What one sample of labels shows: left-out heads, curves, spectra, alignment."""

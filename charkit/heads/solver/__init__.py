@@ -1,0 +1,1 @@
+"""The solver of linear heads: objective, batched minimisation, leave-one-out."""

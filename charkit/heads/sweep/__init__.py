@@ -1,0 +1,1 @@
+"""The sweep: heads of every layer on growing samples."""

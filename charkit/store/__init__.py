@@ -1,0 +1,1 @@
+"""The store: entries written whole or not at all, locks, manifests."""

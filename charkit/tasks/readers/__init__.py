@@ -1,0 +1,1 @@
+"""Readers of files, folders and the hub: from their rows to texts and labels."""

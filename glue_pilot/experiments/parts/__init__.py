@@ -1,0 +1,1 @@
+"""Parts of experiments that would be too long as one file."""

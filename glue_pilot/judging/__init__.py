@@ -1,0 +1,1 @@
+"""The scorecard: the shipped metamodel on corpora left out."""

@@ -1,0 +1,1 @@
+"""The meta-dataset that the metamodel learns from."""

@@ -1,0 +1,1 @@
+"""Fitting what ships: settings by trials, the metamodel, the gains of learners."""

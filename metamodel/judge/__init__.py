@@ -1,0 +1,1 @@
+"""Judging a metamodel on corpora left out."""

@@ -538,12 +538,12 @@ CASES = [
         "estimate_foreign_answer",
         "charkit estimate --out of a folder whose answer.json is another program's.",
         (*ESTIMATE, "--out", "old"), 3, "answer.json cannot be read: expected what 'charkit estimate",
-        _old_answer('{"answer": 42}'), follow=_set("--out", "new"),
+        _old_answer('{"answer": 42}'), follow=_out,
     ),
     BadCommand(
         "estimate_damaged_answer", "charkit estimate --out of a folder whose answer.json is damaged.",
         (*ESTIMATE, "--out", "old"), 3, "answer.json cannot be read: expected JSON",
-        _old_answer('{"accuracy": ['), follow=_set("--out", "new"),
+        _old_answer('{"accuracy": ['), follow=_out,
     ),
     BadCommand(
         "estimate_cost_without_penalty", "charkit estimate --cost without --penalty.",

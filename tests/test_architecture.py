@@ -39,7 +39,7 @@ FLOORS = {
 
 
 MOST_MODULES = 14
-"""So many names can be read without searching (docs/decisions.md)."""
+"""That many names can be read without searching (docs/decisions.md)."""
 
 
 def modules() -> dict[str, Path]:

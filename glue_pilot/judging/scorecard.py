@@ -76,7 +76,7 @@ def scorecard_page(figures: dict[str, Any]) -> str:
     sections = (
         _opening(figures),
         _against_best(figures),
-        _floor(figures.get("floor", [])),
+        _floor(figures["floor"]),
         _every_method(figures),
         _reached(figures),
         _again(figures["again"]),

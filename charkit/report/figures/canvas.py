@@ -111,7 +111,12 @@ def safe(text: str) -> str:
 
 
 def text_inches(text: str, *, bold: bool = False) -> float:
-    """Return how wide small text is drawn, in inches."""
+    """Return how wide small text is drawn, in inches.
+
+    Raises:
+        MissingError: matplotlib is not installed.
+    """
+    _matplotlib()
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 
@@ -123,7 +128,11 @@ def readable(text: str, *, longest: int | None = None) -> str:
     """Return text in one line that the font can draw, cut in the middle when too long.
 
     Letters that the font lacks become a question mark, white space one space.
+
+    Raises:
+        MissingError: matplotlib is not installed.
     """
+    _matplotlib()
     from matplotlib.font_manager import findfont, get_font
 
     known = get_font(findfont("DejaVu Sans")).get_charmap()

@@ -266,10 +266,14 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path):
         save_figure(learning_curves(sweep_table(), task="trec6"), tmp_path / "file" / "x")
 
 
-def test_matplotlib_missing_is_said(monkeypatch):
+@pytest.mark.parametrize("draw", [best_layer_by_size, layer_size_heatmap, learning_curves])
+def test_without_matplotlib_the_error_names_what_to_install(draw, monkeypatch):
+    for name in [m for m in sys.modules if m.startswith("matplotlib.")]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
+    named = {} if draw is best_layer_by_size else {"task": "trec6"}
     with pytest.raises(MissingError, match=r"charkit\[report\]"):
-        best_layer_by_size(sweep_table(sizes=(16,)))
+        draw(sweep_table(sizes=(16,)), **named)
 
 
 def test_no_text_is_smaller_than_nine_points():

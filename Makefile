@@ -42,6 +42,11 @@ $(BIN)/python -m glue_pilot metadata-tuned $(TUNED) $(if $(TASKS),--tasks $(TASK
 
 endef
 
+define tuned_transfer_table
+$(BIN)/python -m glue_pilot metadata-tuned glue_pilot/tuned_transfer.toml --tasks $(TASKS) --encoder $(1) $(ARITHMETIC) $(if $(EXECUTOR),--executor $(EXECUTOR)) --out $(TABLES)/transfer/$(call name_of,$(1)) --ship
+
+endef
+
 define transfer_tables
 $(BIN)/python -m glue_pilot metadata glue_pilot/transfer.toml --tasks $(TASKS) --encoder $(1) $(ARITHMETIC) $(RUN_ON) --out $(TABLES)/transfer/$(call name_of,$(1))
 
@@ -49,7 +54,7 @@ endef
 
 .DEFAULT_GOAL := help
 .PHONY: experiment-layers experiment-classifier experiment-sensitivity experiment-siblings experiment-clusters experiment-distinction experiment-norm experiment-distance experiment-experts experiment-intermediate experiment-failures \
-  help setup demo pilot plan embeddings metadata metadata-tuned metamodel learners scorecard encoder-transfer encoder-answers encoder-study pair-study next-study evaluate-study quality-study experiments report notebook toy test test-wheel test-faults test-ray test-slurm lint types check wheel bench bench-fisher bench-estimate bench-scale bench-gpu bench-tables docs site house clean
+  help setup demo pilot plan embeddings metadata metadata-tuned metamodel learners scorecard encoder-transfer learner-transfer encoder-answers encoder-study pair-study next-study evaluate-study quality-study experiments report notebook toy test test-wheel test-faults test-ray test-slurm lint types check wheel bench bench-fisher bench-estimate bench-scale bench-gpu bench-tables docs site house clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-24s %s\n", $$1, $$2}'
@@ -83,7 +88,8 @@ embeddings: setup ## Embed all tasks of TASKS, else generated ones; build the sh
 metadata: setup ## Make the table that the metamodel learns from (an hour; SMOKE=1 two minutes)
 	$(BIN)/python -m glue_pilot metadata $(METADATA) $(if $(TASKS),--tasks $(TASKS)) $(ARITHMETIC) $(RUN_ON)
 
-metadata-tuned: setup ## Compare fine-tuning with linear heads: ENCODERS="minilm NAME" (hours each; SMOKE=1 two minutes)
+metadata-tuned: setup ## Compare fine-tuning and SetFit with linear heads: ENCODERS="minilm NAME" (hours each; SMOKE=1 two minutes)
+	$(if $(filter %/tuned.toml,$(TUNED)),$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[tuned]")
 	$(foreach e,$(or $(ENCODERS),minilm),$(call tuned_table,$(e)))
 
 next-study: setup ## Simulate labelling: which texts to label first, and what it saves (ten minutes)
@@ -102,6 +108,10 @@ scorecard: setup ## Judge the metamodel, every corpus left out, beside its basel
 encoder-transfer: setup ## Judge the metamodel under other encoders: ENCODERS="minilm FOLDER ..." TASKS=folder (an hour)
 	$(foreach e,$(ENCODERS),$(call transfer_tables,$(e)))
 	$(BIN)/python -m glue_pilot transfer $(foreach e,$(ENCODERS),--tables $(TABLES)/transfer/$(call name_of,$(e))) $(if $(SMOKE),--out $(TABLES)/transfer,--ship)
+
+learner-transfer: setup ## Judge ways of training under other encoders: ENCODERS="minilm FOLDER ..." TASKS=folder (an hour)
+	$(foreach e,$(ENCODERS),$(call tuned_transfer_table,$(e)))
+	$(BIN)/python -m glue_pilot learner-transfer glue_pilot/tuned_transfer.toml --tasks $(TASKS) $(foreach e,$(ENCODERS),-e $(e)) $(ARITHMETIC) --ship
 
 encoder-answers: setup ## Do answers hold under encoders never seen? ENCODERS="FOLDER ..." TASKS=folder (five minutes each)
 	$(BIN)/python -m glue_pilot encoder-answers glue_pilot/transfer.toml --tasks $(TASKS) $(foreach e,$(ENCODERS),-e $(e)) $(ARITHMETIC)

@@ -22,6 +22,7 @@ from glue_pilot.study_commands import (
     encoder_study,
     evaluate_study,
     experiment,
+    learner_transfer,
     learners,
     quality_study,
 )
@@ -44,6 +45,7 @@ app.command("evaluate-study")(evaluate_study)
 app.command("encoder-study")(encoder_study)
 app.command("encoder-answers")(encoder_answers)
 app.command()(learners)
+app.command("learner-transfer")(learner_transfer)
 app.command("metadata-tuned")(metadata_tuned)
 
 StudyFile = Annotated[Path, typer.Argument(help="A study, such as glue_pilot/study.toml.")]

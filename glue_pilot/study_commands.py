@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -125,6 +126,45 @@ def encoder_answers(
         rows = answer_rows(known, loaded, o.store_at(cache_dir) or Store(), progress)
     place = write_answers(rows, out)
     output.rows(held_rows(rows), key="encoders", extra={})
+    output.note(f"wrote {harmless(str(place))}")
+
+
+@reported
+def learner_transfer(
+    study: Annotated[Path, typer.Argument(help="A study: glue_pilot/tuned_transfer.toml.")],
+    encoder: Annotated[list[str], typer.Option("-e", "--encoder", help="Name or folder; several.")],
+    tasks: ManyTasks = None,
+    outcomes: Annotated[
+        Path | None,
+        typer.Option("--outcomes", help="What learners reached. Default: what is shipped."),
+    ] = None,
+    out: Out = Path("results"),
+    ship: Annotated[bool, typer.Option("--ship", help="Write what comes with the package.")] = (
+        False
+    ),
+    cache_dir: o.CacheDir = None,
+    device: o.Device = "auto",
+    dtype: o.Dtype = "auto",
+    quiet: o.Quiet = False,
+) -> None:
+    """Judge ways of training under encoders that they were not measured with."""
+    output = o.output_of("table", quiet, verbose=False, log_file=None)
+    import pandas as pd
+
+    from charkit.store.store import Store
+    from glue_pilot.encoders.learners import learner_answers, write_elsewhere
+    from glue_pilot.meta_dataset.tuned import read_tuned_study
+    from metamodel.learners import load_learners
+    from metamodel.predict import SHIPPED
+
+    spec = replace(read_tuned_study(study), device=device, dtype=dtype)
+    reached = pd.read_parquet(outcomes or SHIPPED / OUTCOMES)
+    known, store = load_learners(), o.store_at(cache_dir) or Store()
+    ready_folder(out)
+    with progress_shown(output) as progress:
+        table = learner_answers(spec, tasks, encoder, reached, known, store, progress)
+    place, rows = write_elsewhere(table, known, SHIPPED if ship else out)
+    output.rows(rows, key="encoders", extra={})
     output.note(f"wrote {harmless(str(place))}")
 
 

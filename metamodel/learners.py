@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from metamodel.ridge import Ridge, ridge_from
 
 FloatArray = NDArray[np.float64]
 
-FORMAT = 1
+FORMAT = 2
 FILE = "learners.json"
 PROBE = "probe"
 """The linear head on the recommended layer: every gain is over it."""
@@ -80,6 +80,12 @@ class Learner:
     band: Band
     missing: FloatArray
 
+    @property
+    def measured(self) -> tuple[int, int]:
+        """Smallest and largest number of labels that it was measured with."""
+        low, high = 2.0 ** self.gain.log_n[[0, -1]]
+        return round(low), round(high)
+
 
 @dataclass(frozen=True)
 class Crossing:
@@ -108,6 +114,25 @@ class Crossing:
     largest: int
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """What was measured under encoders that the gains are not of, on corpora never seen.
+
+    Attributes:
+        learners: The ways of training that were measured there.
+        encoders: These encoders.
+        corpora: How many corpora.
+        widening: Factor of the half-widths of intervals, at least 1.
+        figures: One row an encoder and learner, see `metamodel.judge.learner_transfer`.
+    """
+
+    learners: tuple[str, ...]
+    encoders: tuple[str, ...]
+    corpora: int
+    widening: float
+    figures: tuple[dict[str, Any], ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Learners:
     """All that is known of ways of training.
@@ -118,6 +143,8 @@ class Learners:
         n_corpora: Corpora that they were measured on.
         learners: Those that are not the linear head.
         figures: How far off their predictions are, see `metamodel.fit.learners`.
+        elsewhere: How they do under other encoders; None where that was not measured.
+        widening: Factor of the half-widths of intervals: see `under_others`.
     """
 
     encoders: tuple[str, ...]
@@ -125,6 +152,8 @@ class Learners:
     n_corpora: int
     learners: tuple[Learner, ...]
     figures: dict[str, Any]
+    elsewhere: Elsewhere | None = None
+    widening: float = 1.0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -134,14 +163,32 @@ class Learners:
     @property
     def measured(self) -> tuple[int, int]:
         """Smallest and largest number of labels that were measured."""
-        ends = [2.0 ** learner.gain.log_n[[0, -1]] for learner in self.learners]
-        return round(min(low for low, _ in ends)), round(max(high for _, high in ends))
+        ends = self.ranges.values()
+        return min(low for low, _ in ends), max(high for _, high in ends)
+
+    @property
+    def ranges(self) -> dict[str, tuple[int, int]]:
+        """The same for each learner but the linear head."""
+        return {learner.name: learner.measured for learner in self.learners}
 
     @property
     def ends(self) -> tuple[int, int]:
         """Smallest and largest number of labels that something is predicted for."""
         low, high = self.measured
         return round(low / BEYOND), round(high * BEYOND)
+
+    def under_others(self) -> Learners:
+        """Return the same for encoders that they were not measured with: wider intervals.
+
+        Raises:
+            ValueError: That was not measured.
+        """
+        if self.elsewhere is None:
+            raise ValueError("learners: expected figures under other encoders, got none.")
+        known = tuple(
+            learner for learner in self.learners if learner.name in self.elsewhere.learners
+        )
+        return replace(self, learners=known, widening=self.elsewhere.widening)
 
     def at(self, evidence: pd.DataFrame, probe: pd.DataFrame, *, layer: int) -> Predicted:
         """Return what is predicted of each learner for a pilot.
@@ -205,6 +252,26 @@ class Predicted:
             np.maximum.accumulate(np.clip(self._probe("mean") + self.gains[name], 0, 1))
         )
 
+    def near(self, *names: str) -> NDArray[np.bool_]:
+        """Return at which sizes all of these learners are predicted, (n_sizes,)."""
+        kept = np.ones(len(self.sizes), bool)
+        for learner in self.known.learners:
+            if learner.name in names:
+                low, high = learner.measured
+                kept &= (low / BEYOND <= self.sizes) & (self.sizes <= BEYOND * high)
+        return kept
+
+    def reach(self, name: str) -> tuple[FloatArray, FloatArray]:
+        """Return how far the 90 % interval of a learner reaches down and up, (n_sizes,) each.
+
+        Before it is cut at 0 and 1; never less than the linear head's.
+        """
+        low, high = self._learner(name).band.ends
+        mean = self._probe("mean")
+        below = np.maximum(-low * self.spreads[name], mean - self._probe("low"))
+        above = np.maximum(high * self.spreads[name], self._probe("high") - mean)
+        return self.known.widening * below, self.known.widening * above
+
     def curve(self, name: str) -> pd.DataFrame:
         """Return columns n, mean, low, high of a learner: 90 % intervals that do not fall in n.
 
@@ -212,9 +279,7 @@ class Predicted:
         """
         if name == PROBE:
             return self.probe[["n", "mean", "low", "high"]].reset_index(drop=True)
-        mean, (low, high) = self._mean(name), self._learner(name).band.ends
-        below = np.maximum(-low * self.spreads[name], self._probe("mean") - self._probe("low"))
-        above = np.maximum(high * self.spreads[name], self._probe("high") - self._probe("mean"))
+        mean, (below, above) = self._mean(name), self.reach(name)
         table = pd.DataFrame(
             {
                 "n": self.sizes,
@@ -223,7 +288,7 @@ class Predicted:
                 "high": np.maximum.accumulate(np.clip(mean + above, 0, 1)),
             }
         )
-        whole = table["n"].isin(self.probe["n"])
+        whole = table["n"].isin(self.probe["n"]) & self.near(name)
         return table[whole].astype({"n": np.int64}).reset_index(drop=True)
 
     def crossing(self, a: str, b: str) -> Crossing:
@@ -233,20 +298,25 @@ class Predicted:
             a: A learner.
             b: Another one.
         """
-        draws = self.differences(a, b) > 0
+        draws, sizes = self.differences(a, b) > 0, self.sizes[self.near(a, b)]
         ahead = np.flip(np.logical_and.accumulate(np.flip(draws, 1), axis=1), 1)
-        first = np.where(ahead.any(1), self.sizes[ahead.argmax(1)], np.inf)
+        first = np.where(ahead.any(1), sizes[ahead.argmax(1)], np.inf)
         n, low, high = (_finite(first, share) for share in (0.5, *ENDS))
-        smallest, largest = (round(float(self.sizes[k])) for k in (0, -1))
+        smallest, largest = (round(float(sizes[k])) for k in (0, -1))
         last, already = float(draws[:, -1].mean()), float(ahead[:, 0].mean())
         return Crossing(a, b, n, low, high, last, already, smallest, largest)
 
     def differences(self, a: str, b: str) -> FloatArray:
-        """Return draws of the accuracy of b less that of a, one a corpus, (n_corpora, n_sizes)."""
-        missing = self._missing(b) - self._missing(a)
+        """Return draws of the accuracy of b less that of a, one a corpus.
+
+        Returns:
+            (n_corpora, n_near): at the sizes that both are predicted at, see `near`.
+        """
+        kept = self.near(a, b)
+        missing = self.known.widening * (self._missing(b) - self._missing(a))
         known = np.isfinite(missing).all(1)
-        gain = self.gains.get(b, 0.0) - np.asarray(self.gains.get(a, 0.0))
-        return np.asarray(gain + missing[known])
+        gain = np.zeros(len(self.sizes)) + self.gains.get(b, 0.0) - self.gains.get(a, 0.0)
+        return np.asarray((gain + missing[known])[:, kept])
 
     def needs(self, name: str, target: float) -> FloatArray:
         """Return equally likely numbers of labels with which a learner reaches an accuracy.
@@ -255,10 +325,11 @@ class Predicted:
             name: A learner that is not the linear head.
             target: The accuracy.
         """
+        kept = self.near(name)
         return need_distribution(
-            self.sizes,
-            self._mean(name),
-            self.spreads[name],
+            self.sizes[kept],
+            self._mean(name)[kept],
+            self.known.widening * self.spreads[name][kept],
             self._learner(name).band.quantiles,
             target,
         ).draws()
@@ -315,6 +386,7 @@ def learners_text(found: Learners) -> str:
         "names_of_encoders": list(found.names_of_encoders),
         "n_corpora": found.n_corpora,
         "figures": found.figures,
+        "elsewhere": None if found.elsewhere is None else asdict(found.elsewhere),
         "learners": [_learner_dict(learner) for learner in found.learners],
     }
     return json.dumps({"sha256": _hash(content), **content}, sort_keys=True, allow_nan=False) + "\n"
@@ -352,9 +424,17 @@ def read_learners(path: str | Path) -> Learners:
             n_corpora=content["n_corpora"],
             learners=tuple(map(_learner_from, content["learners"])),
             figures=content["figures"],
+            elsewhere=_elsewhere_from(content["elsewhere"]),
         )
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{name} lacks a part: {error!r}.") from error
+
+
+def _elsewhere_from(given: dict[str, Any] | None) -> Elsewhere | None:
+    if given is None:
+        return None
+    lists = {name: tuple(given[name]) for name in ("learners", "encoders", "figures")}
+    return Elsewhere(**{**given, **lists})
 
 
 def _learner_from(given: dict[str, Any]) -> Learner:

@@ -23,6 +23,7 @@ PREDICTIONS = ("<!-- predictions: begin -->", "<!-- predictions: end -->")
 
 
 GAINS = ("<!-- gains: begin -->", "<!-- gains: end -->")
+ELSEWHERE = ("<!-- under other encoders: begin -->", "<!-- under other encoders: end -->")
 
 
 def estimate_page() -> str:
@@ -110,12 +111,46 @@ def learners_page() -> str:
         return page
     from metamodel.learners import load_learners
 
-    return replaced(page, predictions_block(load_learners()), PREDICTIONS)
+    found = load_learners()
+    page = replaced(page, predictions_block(found), PREDICTIONS)
+    return page if found.elsewhere is None else replaced(page, elsewhere_block(found), ELSEWHERE)
+
+
+def elsewhere_block(found: Learners) -> str:
+    """Return what `make learner-transfer` measured, as a table and sentences."""
+    from charkit.answers.accuracy.learner_table import people_learner
+
+    if found.elsewhere is None:
+        raise ValueError("learners: expected figures under other encoders, got none.")
+    lines = [
+        "| encoder | learner | gain | predicted gain | error | of the linear head's prediction "
+        "| better one named | in the interval as it is | widened by the others | tasks |",
+        "|---" * 10 + "|",
+    ]
+    rows = found.elsewhere.figures
+    for row in sorted(rows, key=lambda r: (not r["known"], r["encoder"], r["learner"])):
+        name = f"{row['encoder']} (of the gains)" if row["known"] else row["encoder"]
+        right = "-" if row["right"] is None else f"{row['right']:.0%} of {row['apart']} tasks"
+        lines.append(
+            f"| {name} | {people_learner(row['learner'])} | {row['gain']:+.1f} "
+            f"| {row['predicted_gain']:+.1f} | {row['error']:.1f} | {row['error_head']:.1f} "
+            f"| {right} | {row['covered']:.0%} | {row['covered_wide']:.0%} | {row['tasks']} |"
+        )
+    sentence = (
+        f"Samples of 64 labels on {found.elsewhere.corpora} corpora that neither the metamodel nor the "
+        "gains know, asked about 256 labels; gains over the linear head and errors in points of accuracy, every "
+        "task counting alike. *Of the linear head's prediction*: its error for the same truth. *Better one named*: "
+        "where the two differ by more than two points. *Widened by the others*: each "
+        "encoder left out in turn, the others choose the factor. All together choose "
+        f"{found.elsewhere.widening:.2f}."
+    )
+    return "\n".join([*lines, "", sentence, ""])
 
 
 def predictions_block(found: Learners) -> str:
     """Return how far off predicted learners are on corpora left out, as tables."""
-    names = {"concat": "head on all layers", "setfit": "SetFit", "tuned": "fine-tuning"}
+    from charkit.answers.accuracy.learner_table import people_learner
+
     errors = [
         "| learner | labels | error | probe's prediction | and mean gain | with features | gained by features "
         "| with the true gain | tasks |",
@@ -129,7 +164,7 @@ def predictions_block(found: Learners) -> str:
         for at in row["errors"] if len(row["errors"]) > 2 else row["errors"][:1]:
             size = f"{at['n0']:,} to {4 * at['n0']:,}" if at["n0"] else "both"
             errors.append(
-                f"| {names[name]} | {size} | {at['shipped']:.1f} | {at['probe']:.1f} | {at['mean_gain']:.1f} "
+                f"| {people_learner(name)} | {size} | {at['shipped']:.1f} | {at['probe']:.1f} | {at['mean_gain']:.1f} "
                 f"| {at['features']:.1f} | {at['gained']:+.1f} ({at['low']:+.1f} to {at['high']:+.1f}) "
                 f"| {at['true_gain']:.1f} | {at['tasks']} |"
             )
@@ -142,11 +177,11 @@ def predictions_block(found: Learners) -> str:
         ahead = f"{winner['learner_ahead']:.0%}" if winner["rows"] else ""
         failed, runs = row["failed"]
         others.append(
-            f"| {names[name]} | {named} | {ahead} | {inside['covered']:.1%} | {inside['tasks_covered']:.0%} "
+            f"| {people_learner(name)} | {named} | {ahead} | {inside['covered']:.1%} | {inside['tasks_covered']:.0%} "
             f"| {inside['width']:.2f} | {failed} of {runs} |"
         )
     groups = [
-        f"| features | {' | '.join(names[name] for name in found.figures)} |",
+        f"| features | {' | '.join(people_learner(name) for name in found.figures)} |",
         "|---" * (1 + len(found.figures)) + "|",
     ]
     by_group = [{g["group"]: g for g in row["groups"]} for row in found.figures.values()]
@@ -163,7 +198,7 @@ def predictions_block(found: Learners) -> str:
         "0 is better. The penalty, or no feature at all, is chosen on inner folds. *Words and length* is the accuracy "
         "of a head on the random encoder."
     )
-    kept = [names[name] for name, row in found.figures.items() if row["features"]]
+    kept = [people_learner(name) for name, row in found.figures.items() if row["features"]]
     ships = (
         f"Features are used for {' and '.join(kept)}."
         if kept

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,11 +113,12 @@ def study_draws(study: TunedStudy, root: Path | None, store: Store) -> list[Draw
 
 
 def published_rows(draws: Sequence[Draw], place: Path = SHIPPED) -> tuple[list[Draw], pd.DataFrame]:
-    """Return the draws that are still to be made, and the published rows of the others.
+    """Return the draws that are still to be made, and the published rows.
 
-    A draw is published where the table has all of its learners, for the same encoder by name,
-    task, corpus, size and seed, on as many evaluation texts of as many classes with the same
-    majority. The table does not know the texts themselves, nor the arithmetic.
+    A learner of a draw is published where the table has it for the same encoder by name, task,
+    corpus, size and seed, on as many evaluation texts of as many classes with the same majority.
+    The draw is still to be made with its other learners. The table does not know the texts
+    themselves, nor the arithmetic.
 
     Args:
         draws: From `study_draws`.
@@ -136,10 +137,11 @@ def published_rows(draws: Sequence[Draw], place: Path = SHIPPED) -> tuple[list[D
         rows = rows[rows["learner"].isin(draw.learners)]
         majority = np.bincount(labels).max() / len(labels)
         same = bool(np.isclose(rows["majority"], majority).all())
-        if same and set(rows["learner"]) == set(draw.learners):
+        missing = tuple(n for n in draw.learners if not same or n not in set(rows["learner"]))
+        if missing:
+            todo.append(replace(draw, learners=missing))
+        if same and len(rows):
             found.append(rows)
-        else:
-            todo.append(draw)
     return todo, pd.concat(found) if found else table.head(0)
 
 

@@ -153,7 +153,7 @@ def needed_widening(others: pd.DataFrame) -> float:
 
 
 def _quantile(table: pd.DataFrame) -> float:
-    scores = _scores(table)
+    scores = scores_of(table)
     codes = pd.factorize(table["task"].to_numpy(object))[0]
     weights = 1 / np.bincount(codes)[codes]
     order = scores.argsort(kind="stable")
@@ -161,7 +161,12 @@ def _quantile(table: pd.DataFrame) -> float:
     return float(scores[order][int(np.searchsorted(mass, LEVEL - 1e-12))])
 
 
-def _scores(table: pd.DataFrame) -> FloatArray:
+def scores_of(table: pd.DataFrame) -> FloatArray:
+    """Return errors as shares of the interval's reach to their side, (n_rows,).
+
+    Args:
+        table: Columns truth, mean, below and above.
+    """
     off = table["truth"] - table["mean"]
     reach = table["above"].where(off > 0, table["below"])
     return np.asarray(off.abs() / reach.clip(lower=_LEAST), np.float64)
@@ -189,7 +194,7 @@ def transfer_figures(table: pd.DataFrame, known: Sequence[str]) -> list[dict[str
     for name, own in table.groupby("encoder"):
         rest = others[others["encoder"] != name]
         factor = 1.0 if name in known or rest.empty else needed_widening(rest)
-        scores = pd.Series(_scores(own), own.index)
+        scores = pd.Series(scores_of(own), own.index)
         recommended = own[own["recommended"]]
         row: dict[str, Any] = {"encoder": str(name), "known": name in known}
         row |= {n: int(own[n].iloc[0]) for n in ("layers", "width")}

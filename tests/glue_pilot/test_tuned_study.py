@@ -17,6 +17,7 @@ from glue_pilot.__main__ import app
 from glue_pilot.meta_dataset import tuned as tuned_study
 from glue_pilot.meta_dataset.study import read_metadata_study
 from glue_pilot.meta_dataset.tuned import gain_rows, read_tuned_study, ship_outcomes, study_draws
+from metamodel.learners import read_learners
 
 TOML = """
 name = "tiny"
@@ -164,8 +165,32 @@ def test_draws_that_are_published_are_not_made_again(toml, tmp_path, tmp_store, 
     assert "4 further draws are in the table" in " ".join(run(toml, *cache, "--dry-run").split())
     run(toml, *cache, "--quiet", "--afresh")
     assert pd.read_parquet(tmp_path / "out" / "tiny.parquet").equals(made)
+    ship_outcomes(first[first["learner"] != "tuned"], tmp_path / "heads.parquet")
+    todo, heads = tuned_study.published_rows(draws, tmp_path / "heads.parquet")
+    assert {draw.learners for draw in todo if draw.seed == 0} == {("tuned",)}  # nothing else again
+    assert set(heads["learner"]) == set(first["learner"]) - {"tuned"}
     ship_outcomes(first.assign(majority=0.99), place)  # other evaluation texts
     assert len(tuned_study.published_rows(draws)[0]) == len(draws)
+
+
+def test_ways_of_training_are_judged_under_other_encoders(toml, tmp_path, other_tiny_bert):
+    cache = ("--cache-dir", tmp_path / "cache", "--dtype", "float32", "--quiet")
+    run(toml, *cache, "--out", tmp_path / "own")
+    own = pd.read_parquet(tmp_path / "own" / "tiny.parquet")
+    place = tmp_path / "outcomes.parquet"
+    own[own["n_train"] == 16].to_parquet(place)
+    command = ["learner-transfer", toml, "-e", read_tuned_study(toml).encoder, "--outcomes", place]
+    command = [str(part) for part in (*command, "--out", tmp_path / "out", *cache)]
+    assert "have no draw" in CliRunner().invoke(app, command).output
+    lacking = own[(own["n_train"] == 16) | (own["learner"] == "probe")]
+    lacking.to_parquet(place)
+    assert "expected tuned of" in CliRunner().invoke(app, command).output
+    own.to_parquet(place)
+    found = CliRunner().invoke(app, command)
+    assert found.exit_code == 0, found.output
+    (row,) = read_learners(tmp_path / "out" / "learners.json").elsewhere.figures
+    assert (row["learner"], row["known"], row["tasks"]) == ("tuned", False, 2)
+    assert 0 <= row["error"] <= 100
 
 
 def test_a_study_can_run_another_encoder(toml, tmp_store, other_tiny_bert):

@@ -1,6 +1,7 @@
 """Ways of training on a generated meta-dataset, of which gains and crossings are known."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from metamodel.fit import learners as fit
 from metamodel.fit.learners import GainRows, Way, fit_learners
 from metamodel.learners import (
     PROBE,
+    Elsewhere,
     Gain,
     Learner,
     Learners,
@@ -126,6 +128,27 @@ def test_the_file_gives_the_same_predictions(fitted, predicted, tmp_path):
     assert again.crossing("probe", "tuned") == predicted.crossing("probe", "tuned")
 
 
+def test_other_encoders_have_the_measured_learners_and_wider_intervals(fitted, tmp_path):
+    elsewhere = Elsewhere(("tuned",), ("far", "near"), 14, 1.5, ({"encoder": "far"},))
+    place = tmp_path / "learners.json"
+    place.write_text(learners_text(replace(fitted, elsewhere=elsewhere)))
+    read = read_learners(place)
+    assert read.elsewhere == elsewhere
+    wide = read.under_others()
+    assert wide.names == (PROBE, "tuned")
+    evidence = pilot_of(toy_data(), 64)
+    curve = toy_metamodel().curve(evidence, [64, 128, 256])
+    probe = curve[curve["layer"] == 1]
+    here, there = (known.at(evidence, probe, layer=1) for known in (read, wide))
+    assert there.curve("tuned")["mean"].tolist() == here.curve("tuned")["mean"].tolist()
+    for own, other in zip(here.reach("tuned"), there.reach("tuned"), strict=True):
+        assert other == pytest.approx(1.5 * own)
+    spread = [known.differences(PROBE, "tuned").std(0) for known in (here, there)]
+    assert spread[1] == pytest.approx(1.5 * spread[0], rel=0.05)
+    with pytest.raises(ValueError, match="under other encoders"):
+        fitted.under_others()
+
+
 @pytest.mark.parametrize("change", ["", "{}", "[1]", '"sha256": 1', "swap"])
 def test_a_file_that_was_changed_is_refused(fitted, tmp_path, change):
     place, text = tmp_path / "learners.json", learners_text(fitted)
@@ -142,6 +165,19 @@ def hand_made(missing):
     found = Learners(("e",), ("e",), len(missing), (learner,), {})
     gains = {"tuned": np.interp(np.log2(sizes), gain.log_n, gain.mean)}
     return Predicted(found, sizes, pd.DataFrame(), gains, {})
+
+
+def test_each_learner_is_predicted_near_its_own_numbers_of_labels():
+    found = hand_made([[0.0] * 3] * 9)
+    short = Learner("setfit", Gain(np.log2([64, 128]), np.zeros(2)), None, np.zeros((9, 2)))
+    known = replace(found.known, learners=(*found.known.learners, short))
+    found = replace(found, known=known, gains={**found.gains, "setfit": np.zeros(33)})
+    assert known.ranges == {"tuned": (64, 1024), "setfit": (64, 128)}
+    assert found.sizes[found.near("setfit")].max() == pytest.approx(256)
+    assert found.near("tuned", PROBE).all()
+    crossing = found.crossing("setfit", "tuned")
+    assert (crossing.smallest, crossing.largest) == (64, 256)
+    assert found.differences(PROBE, "setfit").shape == (9, found.near("setfit").sum())
 
 
 def test_a_crossing_is_the_quantiles_over_corpora():

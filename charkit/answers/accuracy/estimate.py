@@ -19,7 +19,7 @@ from charkit.answers.accuracy.earlier import digests_of
 from charkit.answers.accuracy.learner_table import (
     PROBE,
     learner_table,
-    left_out_reason,
+    learners_under,
     with_zero_shot,
 )
 from charkit.answers.accuracy.question import Question, ask
@@ -298,17 +298,18 @@ class _Reader:
         right: NDArray[np.bool_] | None,
     ) -> EstimateAnswer:
         """Return the answer with ways of training side by side, or a note why it has none."""
-        names = self.question.learners or learners.names
-        if names == (PROBE,):
+        asked = self.question.learners or learners.names
+        if asked == (PROBE,):
             return answer
-        reason = left_out_reason(learners, encoder, answer.n_labels)
-        if reason is not None:
-            note = f"no ways of training next to the linear head: {reason}"
-            return replace(answer, notes=(*answer.notes, note))
+        known, remarks = learners_under(learners, asked, encoder, answer.n_labels)
+        answer = replace(answer, notes=(*answer.notes, *remarks))
+        if known is None:
+            return answer
+        names = tuple(name for name in asked if name in known.names)
         own = answer.curve[answer.curve["layer"] == answer.layer]
-        found = learners.at(self.found.rows, own, layer=answer.layer)
+        found = known.at(self.found.rows, own, layer=answer.layer)
         table = learner_table(
-            found, names, have=answer.n_labels, sizes=answer.sizes, measured=learners.measured
+            found, names, have=answer.n_labels, sizes=answer.sizes, measured=known.ranges
         )
         if right is not None and answer.zero_shot is not None:
             table = with_zero_shot(table, found, answer.zero_shot, right)

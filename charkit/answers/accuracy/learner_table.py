@@ -48,7 +48,7 @@ class LearnerTable:
         curves: Learner -> columns n, mean, low, high, at the sizes that it was measured near.
         crossings: Where one overtakes another, from fewer labels to more.
         sure: Learners that are better than the linear head by more than their doubt somewhere.
-        measured: Smallest and largest number of labels that learners were measured with.
+        measured: Learner -> smallest and largest number of labels that it was measured with.
     """
 
     have: int
@@ -56,7 +56,7 @@ class LearnerTable:
     curves: Mapping[str, pd.DataFrame]
     crossings: tuple[Crossing, ...]
     sure: tuple[str, ...]
-    measured: tuple[int, int]
+    measured: Mapping[str, tuple[int, int]]
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one row a learner: learner, name, accuracy (a list of n, mean, low, high)."""
@@ -105,26 +105,24 @@ class LearnerTable:
     @property
     def sentence(self) -> str | None:
         """Where the best sure learner overtakes the linear head; None where none is sure."""
-        ends = {name: float(self.curves[name]["mean"].iloc[-1]) for name in self.sure}
-        if not ends:
+        means = pd.DataFrame({n: self.curves[n].set_index("n")["mean"] for n in self.sure}).dropna()
+        if means.empty:
             return None
-        best = max(ends, key=lambda name: ends[name])
+        best = means.iloc[-1].idxmax()  # with the most labels that all of them are predicted for
         return next(self._words(c) for c in self.crossings if (c.a, c.b) == (PROBE, best))
 
     def lines(self) -> list[str]:
         """Return what stands behind the table: every crossing, and where numbers come from."""
-        low, high = self.measured
         known = (ZERO_SHOT, PROBE)  # the answer has a sentence of its own on these two
         lines = [self._words(c) for c in self.crossings if (c.a, c.b) != known]
-        missing = [
-            people_learner(name)
-            for name in self.curves
-            if len(self._at_sizes(name)) < len(self.sizes)
-        ]
-        if missing:
+        missing: dict[tuple[int, int], list[str]] = {}
+        for name in self.curves:
+            if len(self._at_sizes(name)) < len(self.sizes) and name in self.measured:
+                missing.setdefault(self.measured[name], []).append(people_learner(name))
+        for (low, high), names in missing.items():
             lines.append(
-                f"No number for {' and '.join(missing)} far from the {low:,} to {high:,} labels "
-                "that ways of training were measured with."
+                f"No number for {' and '.join(names)} far from the {low:,} to {high:,} labels "
+                "that they were measured with."
             )
         return lines
 
@@ -199,23 +197,45 @@ def known_learners() -> tuple[str, ...]:
     return (PROBE,) if found is None else found.names
 
 
-def left_out_reason(known: Learners, encoder: Encoder, have: int) -> str | None:
-    """Return why ways of training are not predicted; None where they are.
+def learners_under(
+    known: Learners, asked: Sequence[str], encoder: Encoder, have: int
+) -> tuple[Learners | None, list[str]]:
+    """Return the ways of training that are predicted for an answer, and what is to be noted.
 
     Args:
-        known: The ways of training.
+        known: All that are known.
+        asked: Names of those that are asked for.
         encoder: The encoder of the answer.
         have: Labels that there are.
+
+    Returns:
+        None where nothing is predicted; the notes say why.
     """
-    if encoder.fingerprint not in known.encoders:
-        measured = " and ".join(known.names_of_encoders)
-        return f"they were measured with {measured}, not with {people_name(encoder.name)}"
+    none = "no ways of training next to the linear head: "
     if not have:
-        return "they are predicted from some labels: there are none"
+        return None, [none + "they are predicted from some labels: there are none"]
+    notes = []
+    if encoder.fingerprint not in known.encoders:
+        measured, name = " and ".join(known.names_of_encoders), people_name(encoder.name)
+        elsewhere = known.elsewhere
+        if elsewhere is None or encoder.random_seed is not None or encoder.apart:
+            return None, [f"{none}they were measured with {measured}, not with {name}"]
+        known = known.under_others()
+        held = min(row["covered_wide"] for row in elsewhere.figures if not row["known"])
+        notes = [
+            f"ways of training were measured with {measured}, not with {name}; under "
+            f"{len(elsewhere.encoders)} other encoders, on {elsewhere.corpora} corpora never seen, "
+            f"their intervals, {known.widening - 1:.0%} wider, held at least {held:.0%} of the "
+            "predictions"
+        ]
+        other = [people_learner(learner) for learner in asked if learner not in known.names]
+        if other:
+            notes.append(f"no number for {' and '.join(other)}: not measured under other encoders")
     low, high = known.measured
     if have > known.ends[1]:
-        return f"they were measured with {low:,} to {high:,} labels: there are {have:,}"
-    return None
+        notes = [f"{none}they were measured with {low:,} to {high:,} labels: there are {have:,}"]
+        return None, notes
+    return (known if set(asked) & set(known.ranges) else None), notes
 
 
 def learner_table(
@@ -224,7 +244,7 @@ def learner_table(
     *,
     have: int,
     sizes: Sequence[int],
-    measured: tuple[int, int],
+    measured: Mapping[str, tuple[int, int]],
 ) -> LearnerTable:
     """Return learners side by side.
 
@@ -233,9 +253,14 @@ def learner_table(
         names: Which ones, the simplest first.
         have: Labels that there are.
         sizes: Numbers of labels of the table.
-        measured: Smallest and largest number of labels that they were measured with.
+        measured: Learner -> smallest and largest number of labels that it was measured with.
     """
-    crossings = [found.crossing(a, b) for k, a in enumerate(names) for b in names[k + 1 :]]
+    crossings = [
+        found.crossing(a, b)
+        for k, a in enumerate(names)
+        for b in names[k + 1 :]
+        if found.near(a, b).any()
+    ]
     sure = [
         name
         for name in names
@@ -260,13 +285,14 @@ def with_zero_shot(
     """
     level = {"mean": given.accuracy, "low": given.low, "high": given.high}
     curve = pd.DataFrame({"n": table.sizes}).assign(**level)
-    n_right, largest = int(right.sum()), round(float(found.sizes[-1]))
     crossings = [_break_even(PROBE, given, min(table.sizes))]
     for name in table.curves:
-        if name != PROBE:
+        sizes = found.sizes[found.near(name)]
+        if name != PROBE and len(sizes):
+            smallest, largest = round(float(sizes[0])), round(float(sizes[-1]))
             needs = partial(found.needs, name)
-            other = compare_zero_shot(n_right, len(right), needs, largest=largest)
-            crossings.append(_break_even(name, other, round(float(found.sizes[0]))))
+            other = compare_zero_shot(int(right.sum()), len(right), needs, largest=largest)
+            crossings.append(_break_even(name, other, smallest))
     if PROBE not in table.curves:
         crossings = crossings[1:]
     return replace(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from metamodel.learners import Crossing
+from metamodel.learners import Crossing, Elsewhere
 
 
 @dataclass
@@ -24,6 +24,9 @@ class FakePredicted:
         rows = self.probe[self.probe["n"] <= 800]
         gain = 0.04 * np.log2(rows["n"] / 300) if name == "tuned" else 0.01
         return rows[["n"]].assign(**{k: rows[k] + gain for k in ("mean", "low", "high")})
+
+    def near(self, *names):
+        return np.ones(4, bool)
 
     def crossing(self, a, b):
         if (a, b) == ("probe", "tuned"):
@@ -46,10 +49,17 @@ class FakeLearners:
 
     encoders: tuple
     doubt: float = 0.01
+    elsewhere: Elsewhere | None = None
     names = ("probe", "concat", "tuned")
     names_of_encoders = ("minilm",)
     measured = (64, 512)
+    ranges = {"concat": (64, 512), "tuned": (64, 512)}  # noqa: RUF012  # as in the class
     ends = (32, 1024)
+
+    widening = 1.5
+
+    def under_others(self):
+        return self
 
     def at(self, evidence, probe, *, layer):
         return FakePredicted(probe, self.doubt)

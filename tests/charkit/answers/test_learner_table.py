@@ -15,12 +15,18 @@ from charkit.answers.accuracy.shipped import Shipped
 from charkit.answers.accuracy.warnings import Verdict
 from charkit.errors import DataError, UsageError
 from charkit.tasks import Split, Task
+from metamodel.learners import Elsewhere
 
 
 def toy(n=100, n_eval=30):
     other = Split(tuple(f"other {i}" for i in range(n_eval)))
     part = Split(tuple(f"text {i}" for i in range(n)), None, [i % 2 for i in range(n)])
     return Task("toy", "classification", part, other, ("a", "b"))
+
+
+class OnlyTuned(FakeLearners):
+    names = ("probe", "tuned")
+    ranges = {"tuned": (64, 512)}  # noqa: RUF012  # as in the class
 
 
 @pytest.fixture
@@ -149,6 +155,27 @@ def test_other_encoders_are_left_out_with_a_note(ask):
     assert answer.learners is None
     assert "measured with minilm, not with" in answer.notes[-1]
     assert answer.to_dict()["learners"] == []
+
+
+def test_under_other_encoders_intervals_are_noted_to_be_wider(ask):
+    figures = ({"known": True, "covered_wide": 0.5}, {"known": False, "covered_wide": 0.87})
+    elsewhere = Elsewhere(("concat", "tuned"), ("other", "third"), 14, 1.5, figures)
+    known = FakeLearners(("other",), elsewhere=elsewhere)
+    answer = ask(known=known)
+    assert list(answer.learners.curves) == ["probe", "concat", "tuned"]
+    (line,) = [line for line in answer.notes if "ways of training" in line]
+    assert "under 2 other encoders, on 14 corpora never seen" in line
+    assert "50% wider, held at least 87%" in line
+
+
+def test_what_was_not_measured_under_other_encoders_is_noted(ask, monkeypatch):
+    elsewhere = Elsewhere(("tuned",), ("other",), 14, 1.5, ({"known": False, "covered_wide": 0.9},))
+    known = FakeLearners(("other",), elsewhere=elsewhere)
+    monkeypatch.setattr(FakeLearners, "under_others", lambda self: OnlyTuned(("other",)))
+    answer = ask(known=known)
+    assert list(answer.learners.curves) == ["probe", "tuned"]
+    assert "no number for head on all layers" in answer.notes[-1]
+    assert ask(known=known, learners="concat").learners is None
 
 
 def test_more_labels_than_were_measured_are_noted(ask, tiny_bert):

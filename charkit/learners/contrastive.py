@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -205,7 +206,8 @@ def _contained() -> Iterator[None]:
     level = log.level
     log.setLevel(logging.WARNING)
     try:
-        with torch.random.fork_rng(), quiet_transformers():
+        with torch.random.fork_rng(), quiet_transformers(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "'pin_memory'")  # means nothing without a GPU
             yield
     finally:
         log.setLevel(level)

@@ -48,6 +48,26 @@ class Feature:
     words: str
 
 
+def gain_features(features: pd.DataFrame, probe: FloatArray) -> pd.DataFrame:
+    """Return what a gain may depend on.
+
+    Args:
+        features: Columns of `NAMES`, (n_rows, ...).
+        probe: Predicted accuracy of the linear head, (n_rows,).
+    """
+    chance = features["chance"].to_numpy(np.float64)
+    share = (probe - chance) / np.maximum(1 - chance, _LEAST_GAP)
+    same = (
+        *("log_n", "log_n_class", "log_classes", "loss", "margin", "law_slope", "own_oof", "knn"),
+        *("alignment_4", "alignment_64", "spectral_noise", "rank_entropy", "decay", "class_gap"),
+        *("random", "mean_doc", "state_shift", "logme", "h_score", "label_entropy", "curve_500"),
+        *("fisher_norm", "fisher_low", "fisher_mid", "fisher_high", "fisher_own"),
+        *("fisher_spread", "fisher_trivial"),
+    )
+    table = features[list(same)].reset_index(drop=True)
+    return table.assign(probe=share, probe_2=share**2, room=1 - probe)
+
+
 def _features(tier: Tier, words: str, *names: str) -> tuple[Feature, ...]:
     return tuple(Feature(name, tier, words) for name in names)
 

@@ -10,7 +10,6 @@ predicted difference plus what was missing to it on that corpus when it was left
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -21,10 +20,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from metamodel.features import at_sizes, describe
+from metamodel.features import at_sizes, describe, gain_features
 from metamodel.forecaster import ENDS, Band, band_from
 from metamodel.needs import need_distribution
-from metamodel.predict import SHIPPED
+from metamodel.predict import SHIPPED, content_hash
 from metamodel.ridge import Ridge, ridge_from
 
 FloatArray = NDArray[np.float64]
@@ -39,7 +38,6 @@ BEYOND = 2.0
 step of the sizes of an answer; beyond, nothing is predicted."""
 
 _STEPS = 8  # sizes a doubling between which a crossing is looked for, as for targets
-_LEAST_WAY = 0.05  # as in metamodel.features
 
 
 @dataclass(frozen=True, eq=False)
@@ -351,26 +349,6 @@ class Predicted:
         return found
 
 
-def gain_features(features: pd.DataFrame, probe: FloatArray) -> pd.DataFrame:
-    """Return what a gain may depend on.
-
-    Args:
-        features: Columns of `metamodel.features.NAMES`, (n_rows, ...).
-        probe: Predicted accuracy of the linear head, (n_rows,).
-    """
-    chance = features["chance"].to_numpy(np.float64)
-    share = (probe - chance) / np.maximum(1 - chance, _LEAST_WAY)
-    same = (
-        *("log_n", "log_n_class", "log_classes", "loss", "margin", "law_slope", "own_oof", "knn"),
-        *("alignment_4", "alignment_64", "spectral_noise", "rank_entropy", "decay", "class_gap"),
-        *("random", "mean_doc", "state_shift", "logme", "h_score", "label_entropy", "curve_500"),
-        *("fisher_norm", "fisher_low", "fisher_mid", "fisher_high", "fisher_own"),
-        *("fisher_spread", "fisher_trivial"),
-    )
-    table = features[list(same)].reset_index(drop=True)
-    return table.assign(probe=share, probe_2=share**2, room=1 - probe)
-
-
 def _finite(values: FloatArray, share: float) -> float | None:
     """Return the smallest value that such a share of the values does not exceed."""
     ordered = np.sort(values)
@@ -389,7 +367,10 @@ def learners_text(found: Learners) -> str:
         "elsewhere": None if found.elsewhere is None else asdict(found.elsewhere),
         "learners": [_learner_dict(learner) for learner in found.learners],
     }
-    return json.dumps({"sha256": _hash(content), **content}, sort_keys=True, allow_nan=False) + "\n"
+    return (
+        json.dumps({"sha256": content_hash(content), **content}, sort_keys=True, allow_nan=False)
+        + "\n"
+    )
 
 
 def _learner_dict(learner: Learner) -> dict[str, Any]:
@@ -416,7 +397,7 @@ def read_learners(path: str | Path) -> Learners:
     try:
         content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
         stated = content.pop("sha256")
-        if stated != _hash(content) or content.pop("format") != FORMAT:
+        if stated != content_hash(content) or content.pop("format") != FORMAT:
             raise ValueError(f"{name} was changed, or is of another version.")
         return Learners(
             encoders=tuple(content["encoders"]),
@@ -453,52 +434,3 @@ def load_learners() -> Learners:
         ValueError: It is damaged or of another version.
     """
     return read_learners(SHIPPED / FILE)
-
-
-def _hash(content: dict[str, Any]) -> str:
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-COMPARED = ("concat", "setfit", "tuned")
-"""Learners that are predicted, the simplest first; others of the table are controls."""
-
-OUTCOMES = ("encoder", "task", "corpus", "learner", "n_train", "accuracy", "failed")
-"""Columns that are read of the table of outcomes."""
-
-
-def check_learner_outcomes(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of outcomes when it can be used.
-
-    Raises:
-        ValueError: A column is missing, an accuracy is out of range, or there is no linear head.
-    """
-    missing = [name for name in OUTCOMES if name not in table]
-    if missing:
-        raise ValueError(f"columns are missing: expected {missing}, got {list(table.columns)}.")
-    known = table["accuracy"].dropna()
-    if not known.between(0, 1).all():
-        raise ValueError(f"accuracy: expected 0 to 1, got {known.min():g} to {known.max():g}.")
-    if PROBE not in set(table["learner"]):
-        raise ValueError(
-            f"learner: expected {PROBE!r} among them, got {sorted(table['learner'].unique())}."
-        )
-    return table
-
-
-def mean_gains(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """Return columns encoder, task, corpus, learner, n, truth, gain: means over runs.
-
-    Args:
-        outcomes: Keeps `check_learner_outcomes`. A gain is over the linear head of the same task
-            and number of labels. Other learners are left out, and tasks without a head.
-    """
-    keys = ["encoder", "task", "corpus", "n_train"]
-    means = outcomes.groupby([*keys, "learner"])["accuracy"].mean().unstack("learner")
-    others = [name for name in COMPARED if name in means]
-    found = [
-        pd.DataFrame({"learner": name, "truth": means[name], "gain": means[name] - means[PROBE]})
-        for name in others
-    ]
-    table = pd.concat(found).reset_index().dropna(subset=["truth", "gain"])
-    return table.rename(columns={"n_train": "n"})

@@ -361,7 +361,7 @@ def metamodel_text(model: Metamodel) -> str:
         "choice": {"ridge": model.choice.ridge.to_dict(), "tie": list(model.choice.tie)},
         **{name: _forecaster(getattr(model, name)) for name in _FORECASTERS},
     }
-    return _json({"sha256": _hash(content), **content}) + "\n"
+    return _json({"sha256": content_hash(content), **content}) + "\n"
 
 
 def metamodel_from(text: str) -> Metamodel:
@@ -379,7 +379,7 @@ def metamodel_from(text: str) -> Metamodel:
         raise ValueError("no metamodel: expected an object with a sha256, got something else.")
     if content.get("format") != FORMAT:
         raise ValueError(f"format: expected {FORMAT}, got {content.get('format')!r}.")
-    if stored != _hash(content):
+    if stored != content_hash(content):
         raise ValueError("its content was changed: expected the sha256 that it names.")
     try:
         return _metamodel(content)
@@ -424,5 +424,6 @@ def _json(content: Any) -> str:
     return json.dumps(content, sort_keys=True, allow_nan=False, separators=(",", ":"))
 
 
-def _hash(content: dict[str, Any]) -> str:
+def content_hash(content: dict[str, Any]) -> str:
+    """Return the checksum that files of the package state of their own content."""
     return hashlib.sha256(_json(content).encode()).hexdigest()

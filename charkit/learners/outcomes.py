@@ -32,10 +32,23 @@ LEARNERS = (*BUILT_IN, "setfit")
 
 
 def check_learners(learners: Sequence[str]) -> tuple[str, ...]:
-    """Return the learners, each once.
+    """Return the learners that can be trained here, each once.
 
     Raises:
         MissingError: One needs a package that is not installed.
+        UnknownNameError: One is not known.
+        UsageError: There is none.
+    """
+    known = known_learners(learners)
+    if "setfit" in known:
+        check_setfit()
+    return known
+
+
+def known_learners(learners: Sequence[str]) -> tuple[str, ...]:
+    """Return the learners, each once, whether or not their packages are installed.
+
+    Raises:
         UnknownNameError: One is not known.
         UsageError: There is none.
     """
@@ -44,8 +57,6 @@ def check_learners(learners: Sequence[str]) -> tuple[str, ...]:
             raise UnknownNameError("learner", name, LEARNERS)
     if not learners:
         raise UsageError(f"learners: expected at least one of {', '.join(LEARNERS)}, got none.")
-    if "setfit" in learners:
-        check_setfit()
     return tuple(dict.fromkeys(learners))
 
 

@@ -16,7 +16,7 @@ from charkit.encoders.load import LazyEncoder
 from charkit.errors import UsageError
 from charkit.heads.sweep.table import write_table
 from charkit.learners.draws import COLUMNS, Draw, draws_of
-from charkit.learners.outcomes import LEARNERS, check_learners
+from charkit.learners.outcomes import LEARNERS, known_learners
 from charkit.store.store import Store
 from glue_pilot.config import read_toml
 from glue_pilot.meta_dataset.study import cut_rows
@@ -72,7 +72,7 @@ def read_tuned_study(path: str | Path) -> TunedStudy:
         UsageError: A value has the wrong type, or sizes and draws do not fit.
     """
     study = read_toml(path, TunedStudy)
-    check_learners(study.learners)
+    known_learners(study.learners)
     if len(study.sizes) != len(study.draws) or min((*study.sizes, *study.draws), default=0) < 1:
         raise UsageError(
             f"{Path(path).name}: expected a number of draws for each of the sizes "

@@ -47,6 +47,7 @@ def metadata_tuned(
     output = o.output_of("table", quiet, verbose=False, log_file=None)
     from charkit.heads.sweep.table import write_table
     from charkit.learners.draws import plan_rows, run_draws
+    from charkit.learners.outcomes import check_learners
     from charkit.store.store import Store
     from glue_pilot.meta_dataset.tuned import (
         join_outcomes,
@@ -72,6 +73,8 @@ def metadata_tuned(
             notes.append(f"{n_published} further draws are in the table of the package")
         output.rows(rows, key="sizes", extra={"notes": notes})
         return
+    if draws:
+        check_learners([learner for draw in draws for learner in draw.learners])
     ready_folder(out)
     place = out / f"{spec.name}.parquet"
     with progress_shown(output) as progress:

@@ -16,20 +16,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from metamodel.features import LABELLED, at_sizes, describe
+from metamodel.features import LABELLED, at_sizes, describe, gain_features
 from metamodel.fit.fitting import FitSettings, problem_of
+from metamodel.fit.gains import COMPARED, check_learner_outcomes, mean_gains
 from metamodel.forecaster import ends_of, fit_band
 from metamodel.judge.evaluate import FOLDS, Progress, layer_scores
 from metamodel.judge.leave_out import WHOLE, Asked, leave_out
 from metamodel.judge.scorecard import paired
 from metamodel.learners import (
-    COMPARED,
     Gain,
     Learner,
     Learners,
-    check_learner_outcomes,
-    gain_features,
-    mean_gains,
 )
 from metamodel.ridge import fit_ridge
 from metamodel.rows import MetaData, corpus_folds, corpus_weights
@@ -82,7 +79,7 @@ class GainRows:
     Attributes:
         table: Columns task, corpus, n0, n, probe (predicted with the corpus left out), truth,
             gain (over the linear head of the same runs).
-        known: Columns of `metamodel.learners.gain_features`.
+        known: Columns of `metamodel.features.gain_features`.
         gains: Gain by corpus and number of labels, means over tasks, (n_corpora, n_knots).
     """
 

@@ -8,7 +8,6 @@ in turn: the others give the factor, and its own rows are covered or not.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 
 from metamodel.forecaster import Forecaster
 from metamodel.judge.leave_out import mean_outcomes
-from metamodel.predict import SHIPPED, Metamodel, Seen, see
+from metamodel.predict import SHIPPED, Metamodel, Seen, content_hash, see
 from metamodel.rows import MetaData
 from metamodel.schema import PILOT_KEY
 
@@ -260,7 +259,7 @@ def measure_transfer(
 def transfer_text(transfer: Transfer) -> str:
     """Return what was measured as the text of its file."""
     content = {"format": FORMAT, **asdict(transfer)}
-    return json.dumps({"sha256": _hash(content), **content}, indent=1, sort_keys=True) + "\n"
+    return json.dumps({"sha256": content_hash(content), **content}, indent=1, sort_keys=True) + "\n"
 
 
 def read_transfer(path: str | Path) -> Transfer:
@@ -274,7 +273,7 @@ def read_transfer(path: str | Path) -> Transfer:
         content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
         stated = content.pop("sha256")
         version = content.pop("format")
-        if stated != _hash({"format": version, **content}) or version != FORMAT:
+        if stated != content_hash({"format": version, **content}) or version != FORMAT:
             raise ValueError(f"{Path(path).name} was changed, or is of another version.")
         for part in ("ranges", "shapes"):
             content[part] = {name: (low, high) for name, (low, high) in content[part].items()}
@@ -296,8 +295,3 @@ def load_transfer() -> Transfer:
         ValueError: It is damaged or of another version.
     """
     return read_transfer(SHIPPED / FILE)
-
-
-def _hash(content: dict[str, Any]) -> str:
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()

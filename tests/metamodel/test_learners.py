@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from meta_samples import make_tasks, pilot_of, toy_data, toy_metamodel, truth
 
+from metamodel.features import gain_features
 from metamodel.fit import learners as fit
 from metamodel.fit.learners import GainRows, Way, fit_learners
 from metamodel.learners import (
@@ -17,7 +18,6 @@ from metamodel.learners import (
     Learner,
     Learners,
     Predicted,
-    gain_features,
     learners_text,
     load_learners,
     read_learners,

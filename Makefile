@@ -54,7 +54,7 @@ endef
 
 .DEFAULT_GOAL := help
 .PHONY: experiment-layers experiment-classifier experiment-sensitivity experiment-siblings experiment-clusters experiment-distinction experiment-norm experiment-distance experiment-experts experiment-intermediate experiment-failures \
-  help setup demo pilot plan embeddings metadata metadata-tuned metamodel learners scorecard encoder-transfer learner-transfer encoder-answers encoder-study pair-study next-study evaluate-study quality-study experiments report notebook toy test test-wheel test-faults test-ray test-slurm lint types check wheel bench bench-fisher bench-estimate bench-scale bench-gpu bench-tables docs site house clean
+  help setup demo pilot plan embeddings metadata metadata-tuned metamodel learners gradient-study scorecard encoder-transfer learner-transfer encoder-answers encoder-study pair-study next-study evaluate-study quality-study experiments report notebook toy test test-wheel test-faults test-ray test-slurm lint types check wheel bench bench-fisher bench-estimate bench-scale bench-gpu bench-tables docs site house clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-24s %s\n", $$1, $$2}'
@@ -108,6 +108,9 @@ scorecard: setup ## Judge the metamodel, every corpus left out, beside its basel
 encoder-transfer: setup ## Judge the metamodel under other encoders: ENCODERS="minilm FOLDER ..." TASKS=folder (an hour)
 	$(foreach e,$(ENCODERS),$(call transfer_tables,$(e)))
 	$(BIN)/python -m glue_pilot transfer $(foreach e,$(ENCODERS),--tables $(TABLES)/transfer/$(call name_of,$(e))) $(if $(SMOKE),--out $(TABLES)/transfer,--ship)
+
+gradient-study: setup ## Do gradients of a few labels tell what fine-tuning adds? TASKS=folder (twenty minutes; SMOKE=1 a minute)
+	$(BIN)/python -m glue_pilot gradient-study $(TUNED) $(if $(TASKS),--tasks $(TASKS)) $(if $(filter %/tuned.toml,$(TUNED)),,--outcomes $(TABLES)/minilm/tuned_smoke.parquet)
 
 learner-transfer: setup ## Judge ways of training under other encoders: ENCODERS="minilm FOLDER ..." TASKS=folder (an hour)
 	$(foreach e,$(ENCODERS),$(call tuned_transfer_table,$(e)))

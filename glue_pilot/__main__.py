@@ -22,6 +22,7 @@ from glue_pilot.study_commands import (
     encoder_study,
     evaluate_study,
     experiment,
+    gradient_study,
     learner_transfer,
     learners,
     quality_study,
@@ -46,6 +47,7 @@ app.command("encoder-study")(encoder_study)
 app.command("encoder-answers")(encoder_answers)
 app.command()(learners)
 app.command("learner-transfer")(learner_transfer)
+app.command("gradient-study")(gradient_study)
 app.command("metadata-tuned")(metadata_tuned)
 
 StudyFile = Annotated[Path, typer.Argument(help="A study, such as glue_pilot/study.toml.")]

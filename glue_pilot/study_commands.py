@@ -169,6 +169,50 @@ def learner_transfer(
 
 
 @reported
+def gradient_study(
+    study: Annotated[Path, typer.Argument(help="A study of learners: glue_pilot/tuned.toml.")],
+    tasks: ManyTasks = None,
+    outcomes: Annotated[
+        Path | None,
+        typer.Option("--outcomes", help="What learners reached. Default: what is shipped."),
+    ] = None,
+    out: Out = Path("results"),
+    cache_dir: o.CacheDir = None,
+    device: o.Device = "auto",
+    quiet: o.Quiet = False,
+) -> None:
+    """Do gradients of a few labelled texts tell what fine-tuning adds? Stopped, it goes on."""
+    output = o.output_of("table", quiet, verbose=False, log_file=None)
+    import pandas as pd
+
+    from charkit.store.store import Store
+    from glue_pilot.gradients.study import (
+        findings,
+        judge,
+        measure,
+        smallest_draws,
+        write_gradients,
+    )
+    from glue_pilot.meta_dataset.tuned import read_tuned_study, study_draws
+    from glue_pilot.samples import measure_each
+    from metamodel.predict import SHIPPED
+
+    spec = replace(read_tuned_study(study), device=device)
+    reached, store = (
+        pd.read_parquet(outcomes or SHIPPED / OUTCOMES),
+        o.store_at(cache_dir) or Store(),
+    )
+    ready_folder(out)
+    draws = smallest_draws(study_draws(spec, tasks, store), reached)
+    with progress_shown(output) as progress:
+        measured = pd.DataFrame(measure_each(draws, measure, store, progress=progress))
+    found = judge(measured, reached)
+    written = write_gradients(measured, found, out)
+    output.rows(findings(found), key="figures", extra={})
+    output.note(f"{len(draws)} samples; wrote {', '.join(harmless(str(p)) for p in written)}")
+
+
+@reported
 def evaluate_study(
     study: Annotated[Path, typer.Argument(help="A study, such as glue_pilot/evaluate.toml.")],
     tasks: ManyTasks = None,

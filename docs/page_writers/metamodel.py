@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 from page_writers.blocks import HERE, ROOT, replaced, with_block
@@ -23,6 +24,7 @@ PREDICTIONS = ("<!-- predictions: begin -->", "<!-- predictions: end -->")
 
 
 GAINS = ("<!-- gains: begin -->", "<!-- gains: end -->")
+GRADIENTS = ("<!-- gradients: begin -->", "<!-- gradients: end -->")
 ELSEWHERE = ("<!-- under other encoders: begin -->", "<!-- under other encoders: end -->")
 
 
@@ -107,6 +109,11 @@ def learners_page() -> str:
 
     block = gains_block(gain_rows(pd.read_parquet(SHIPPED)))
     page = with_block(HERE / "learners.md", block, GAINS)
+    made, kept = ROOT / "results" / "gradients.json", HERE / "gradients.json"
+    if made.is_file():
+        shutil.copy(made, kept)
+    if kept.is_file():
+        page = replaced(page, gradients_block(json.loads(kept.read_text("utf-8"))), GRADIENTS)
     if not (ROOT / "metamodel" / "shipped" / "learners.json").is_file():
         return page
     from metamodel.learners import load_learners
@@ -212,6 +219,45 @@ def predictions_block(found: Learners) -> str:
         "what always naming it gets right. *Tasks*: of which 90 % of the predictions are in the interval."
     )
     return "\n".join([*errors, "", *others, "", note, "", gained, "", *groups, ""])
+
+
+def gradients_block(found: dict[str, Any]) -> str:
+    """Return what `make gradient-study` found, as a table, a sentence and rank correlations."""
+    from charkit.answers.accuracy.learner_table import people_learner
+
+    learners = found["learners"]
+    names = [people_learner(own["learner"]) for own in learners]
+    lines = [f"| figures | {' | '.join(names)} |", "|---" * (1 + len(names)) + "|"]
+    by_group = [{g["group"]: g for g in own["groups"]} for own in learners]
+    for group in by_group[0]:
+        cells = [
+            f"{g[group]['gained']:+.2f} ({g[group]['low']:+.2f} to {g[group]['high']:+.2f})"
+            for g in by_group
+        ]
+        lines.append(f"| {group} | {' | '.join(cells)} |")
+    counts = "; ".join(
+        f"{name}: {own['rows']} gains on {own['corpora']} corpora"
+        for name, own in zip(names, learners, strict=True)
+    )
+    labels = " or ".join(f"{n}" for n in found["labels"])
+    strongest = max(
+        (
+            (abs(row["rho"]), row, name)
+            for name, own in zip(names, learners, strict=True)
+            for row in own["correlations"]
+            if row["rho"] is not None
+        ),
+        key=lambda entry: entry[0],
+    )
+    _, row, name = strongest
+    tried = sum(len(own["correlations"]) for own in learners)
+    sentence = (
+        f"{found['samples']} samples of {labels} labels. {counts}. What each group of figures gains over the mean gain, in "
+        "points with a 90 % interval over corpora; above 0 is better. The penalty, or no figure at all, is chosen on inner folds. The "
+        f"largest of {tried} rank correlations of a figure with a gain is {row['rho']:+.2f} (`{row['figure']}`, {name}, "
+        f"{row['n']} labels, {row['tasks']} tasks)."
+    )
+    return "\n".join([*lines, "", sentence, ""])
 
 
 def gains_block(rows: list[dict[str, Any]]) -> str:

@@ -8,7 +8,7 @@ the paired 90 % bootstrap interval of what it gains over the mean gain excludes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -232,15 +232,25 @@ def choose(rows: GainRows, ways: Sequence[Way] | None = None) -> Way:
     return min(ways or WAYS, key=error)
 
 
-def _by_group(rows: GainRows) -> list[dict[str, Any]]:
-    """Return what each group of features by itself gains over the mean gain, where it is known."""
+def by_group(
+    rows: GainRows,
+    groups: Mapping[str, tuple[str, ...]] = GROUPS,
+    penalties: Sequence[float] = PENALTIES,
+) -> list[dict[str, Any]]:
+    """Return what each group of features by itself gains over the mean gain, where it is known.
+
+    Args:
+        rows: Pilots of one learner.
+        groups: Name -> columns of what is known.
+        penalties: Inner folds choose one, or no feature at all.
+    """
     found = []
-    for name, features in GROUPS.items():
+    for name, features in groups.items():
         known = rows.known[list(features)].notna().any(axis=1).to_numpy()
         part = rows.take(known)
         if part.gains.shape[0] < _FEWEST_CORPORA:
             continue
-        ways = [way for way in WAYS if way.features in ((), features)]
+        ways = [Way(), *(Way(features, penalty) for penalty in penalties)]
         base, chosen = left_out(part, Way()), nested(part, ways)
         gained, low, high = _compare(part, np.abs(base - part.gain) - np.abs(chosen - part.gain))
         tasks = int(part.table["task"].nunique())
@@ -321,7 +331,7 @@ def _fit_learner(
         "features": list(way.features),
         "penalty": way.penalty,
         "gained": list(gained),
-        "groups": _by_group(rows),
+        "groups": by_group(rows),
         "errors": _errors(rows, simple, chosen, judged),
         "winner": _winner(rows, judged),
         "intervals": _covered(rows, features, judged),

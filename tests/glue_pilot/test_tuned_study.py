@@ -11,7 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from charkit import generated_task
-from charkit.errors import UnknownNameError, UsageError
+from charkit.errors import MissingError, UnknownNameError, UsageError
+from charkit.learners import contrastive
 from charkit.learners.draws import COLUMNS
 from glue_pilot.__main__ import app
 from glue_pilot.meta_dataset import tuned as tuned_study
@@ -109,6 +110,18 @@ def test_unknown_learners_are_refused(toml):
     toml.write_text(toml.read_text().replace('"tuned"]', '"tunde"]'))
     with pytest.raises(UnknownNameError, match="tuned"):
         read_tuned_study(toml)
+
+
+def test_a_missing_package_is_named_before_anything_is_trained(toml, tmp_path, monkeypatch):
+    monkeypatch.setattr(contrastive, "find_spec", lambda _: None)
+    toml.write_text(toml.read_text().replace('"tuned"]', '"setfit"]'))
+    assert read_tuned_study(toml).learners == ("probe", "setfit")
+    cache = ["--cache-dir", tmp_path / "cache", "--out", tmp_path / "out"]
+    assert "hours on one core" in run(toml, *cache, "--dry-run")
+    found = CliRunner().invoke(app, ["metadata-tuned", *map(str, [toml, *cache])])
+    assert found.exit_code == MissingError.exit_code
+    assert 'pip install "charkit[tuned]"' in found.output
+    assert not (tmp_path / "out").exists()
 
 
 def outcomes(encoder: str, gains: list[float]) -> pd.DataFrame:

@@ -110,7 +110,7 @@ encoder-transfer: setup ## Judge the metamodel under other encoders: ENCODERS="m
 	$(BIN)/python -m glue_pilot transfer $(foreach e,$(ENCODERS),--tables $(TABLES)/transfer/$(call name_of,$(e))) $(if $(SMOKE),--out $(TABLES)/transfer,--ship)
 
 gradient-study: setup ## Do gradients of a few labels tell what fine-tuning adds? TASKS=folder (twenty minutes; SMOKE=1 a minute)
-	$(BIN)/python -m glue_pilot gradient-study $(TUNED) $(if $(TASKS),--tasks $(TASKS)) $(if $(filter %/tuned.toml,$(TUNED)),,--outcomes $(TABLES)/minilm/tuned_smoke.parquet)
+	$(BIN)/python -m glue_pilot gradient-study $(TUNED) $(if $(TASKS),--tasks $(TASKS)) $(if $(filter %/tuned.toml,$(TUNED)),,--outcomes $(TABLES)/minilm/tuned_smoke.parquet --out $(TABLES)/minilm)
 
 learner-transfer: setup ## Judge ways of training under other encoders: ENCODERS="minilm FOLDER ..." TASKS=folder (an hour)
 	$(foreach e,$(ENCODERS),$(call tuned_transfer_table,$(e)))

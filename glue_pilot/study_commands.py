@@ -154,7 +154,7 @@ def learner_transfer(
     from charkit.store.store import Store
     from glue_pilot.encoders.learners import learner_answers, write_elsewhere
     from glue_pilot.meta_dataset.tuned import read_tuned_study
-    from metamodel.learners import load_learners
+    from metamodel.learners.files import load_learners
     from metamodel.predict import SHIPPED
 
     spec = replace(read_tuned_study(study), device=device, dtype=dtype)
@@ -181,14 +181,14 @@ def gradient_study(
     device: o.Device = "auto",
     quiet: o.Quiet = False,
 ) -> None:
-    """Do gradients of a few labelled texts tell what fine-tuning adds? Stopped, it goes on."""
+    """Do gradients of a few labels predict what fine-tuning adds? Stopped, it goes on later."""
     output = o.output_of("table", quiet, verbose=False, log_file=None)
     import pandas as pd
 
     from charkit.store.store import Store
     from glue_pilot.gradients.study import (
+        compare,
         findings,
-        judge,
         measure,
         smallest_draws,
         write_gradients,
@@ -206,9 +206,9 @@ def gradient_study(
     draws = smallest_draws(study_draws(spec, tasks, store), reached)
     with progress_shown(output) as progress:
         measured = pd.DataFrame(measure_each(draws, measure, store, progress=progress))
-    found = judge(measured, reached)
+    found = compare(measured, reached)
     written = write_gradients(measured, found, out)
-    output.rows(findings(found), key="figures", extra={})
+    output.rows(findings(found), key="metrics", extra={})
     output.note(f"{len(draws)} samples; wrote {', '.join(harmless(str(p)) for p in written)}")
 
 

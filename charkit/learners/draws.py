@@ -228,7 +228,7 @@ def run_draws(
     Raises:
         CellsFailedError: Some of it failed; the rest is in the store.
     """
-    todo = [draw for draw in draws if not _is_stored(draw, store)]
+    todo = [draw for draw in draws if not is_stored(draw, store)]
     n_found = len(draws) - len(todo)
 
     def step(done: int, _: int) -> None:
@@ -248,7 +248,8 @@ def run_draws(
     return read_draws(draws, store)
 
 
-def _is_stored(draw: Draw, store: Store) -> bool:
+def is_stored(draw: Draw, store: Store) -> bool:
+    """Return whether the store has the outcomes of a draw."""
     return store.find(KIND, content_hash(draw.config)) is not None
 
 
@@ -271,7 +272,7 @@ def plan_rows(draws: Sequence[Draw], store: Store) -> list[dict[str, Any]]:
     rows = []
     for size in sorted({len(draw.train) for draw in draws}):
         own = [draw for draw in draws if len(draw.train) == size]
-        todo = [draw for draw in own if not _is_stored(draw, store)]
+        todo = [draw for draw in own if not is_stored(draw, store)]
         hours = sum(draw_seconds(draw) for draw in todo) / 3600
         rows.append({"size": size, "draws": len(own), "to do": len(todo), "hours": hours})
     return rows

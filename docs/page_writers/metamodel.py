@@ -11,7 +11,7 @@ from page_writers.readme import with_grown
 
 if TYPE_CHECKING:
     from metamodel.judge.transfer import Transfer
-    from metamodel.learners import Learners
+    from metamodel.learners.compare import Learners
 
 QUALITY = ("<!-- quality: begin -->", "<!-- quality: end -->")
 
@@ -105,9 +105,11 @@ def learners_page() -> str:
     """Return the page of learners with the table of gains of the shipped outcomes made anew."""
     import pandas as pd
 
-    from glue_pilot.meta_dataset.tuned import SHIPPED, gain_rows
+    from glue_pilot.meta_dataset.tuned import SHIPPED, gain_rows, read_tuned_study
 
-    block = gains_block(gain_rows(pd.read_parquet(SHIPPED)))
+    table = pd.read_parquet(SHIPPED)
+    kept_back = read_tuned_study(ROOT / "glue_pilot" / "tuned_transfer.toml").tasks
+    block = gains_block(gain_rows(table[~table["task"].isin(kept_back)]))
     page = with_block(HERE / "learners.md", block, GAINS)
     made, kept = ROOT / "results" / "gradients.json", HERE / "gradients.json"
     if made.is_file():
@@ -116,7 +118,7 @@ def learners_page() -> str:
         page = replaced(page, gradients_block(json.loads(kept.read_text("utf-8"))), GRADIENTS)
     if not (ROOT / "metamodel" / "shipped" / "learners.json").is_file():
         return page
-    from metamodel.learners import load_learners
+    from metamodel.learners.files import load_learners
 
     found = load_learners()
     page = replaced(page, predictions_block(found), PREDICTIONS)
@@ -144,8 +146,8 @@ def elsewhere_block(found: Learners) -> str:
             f"| {right} | {row['covered']:.0%} | {row['covered_wide']:.0%} | {row['tasks']} |"
         )
     sentence = (
-        f"Samples of 64 labels on {found.elsewhere.corpora} corpora that neither the metamodel nor the "
-        "gains know, asked about 256 labels; gains over the linear head and errors in points of accuracy, every "
+        f"Samples of {found.elsewhere.n0} labels on {found.elsewhere.corpora} corpora that neither the metamodel nor the "
+        "gains know, asked about {found.elsewhere.n} labels; gains over the linear head and errors in points of accuracy, every "
         "task counting alike. *Of the linear head's prediction*: its error for the same truth. *Better one named*: "
         "where the two differ by more than two points. *Widened by the others*: each "
         "encoder left out in turn, the others choose the factor. All together choose "
@@ -222,12 +224,20 @@ def predictions_block(found: Learners) -> str:
 
 
 def gradients_block(found: dict[str, Any]) -> str:
-    """Return what `make gradient-study` found, as a table, a sentence and rank correlations."""
+    """Return what `make gradient-study` found: a table, and the largest rank correlation.
+
+    Raises:
+        ValueError: No learner was measured on enough corpora.
+    """
     from charkit.answers.accuracy.learner_table import people_learner
 
     learners = found["learners"]
+    if not learners:
+        raise ValueError(
+            "gradients: expected a learner, got none. Run make gradient-study TASKS=..."
+        )
     names = [people_learner(own["learner"]) for own in learners]
-    lines = [f"| figures | {' | '.join(names)} |", "|---" * (1 + len(names)) + "|"]
+    lines = [f"| metrics | {' | '.join(names)} |", "|---" * (1 + len(names)) + "|"]
     by_group = [{g["group"]: g for g in own["groups"]} for own in learners]
     for group in by_group[0]:
         cells = [
@@ -252,9 +262,9 @@ def gradients_block(found: dict[str, Any]) -> str:
     _, row, name = strongest
     tried = sum(len(own["correlations"]) for own in learners)
     sentence = (
-        f"{found['samples']} samples of {labels} labels. {counts}. What each group of figures gains over the mean gain, in "
-        "points with a 90 % interval over corpora; above 0 is better. The penalty, or no figure at all, is chosen on inner folds. The "
-        f"largest of {tried} rank correlations of a figure with a gain is {row['rho']:+.2f} (`{row['figure']}`, {name}, "
+        f"{found['samples']} samples of {labels} labels. {counts}. By how many points each group of "
+        "metrics improves on the mean gain, with a 90 % interval over corpora; above 0 is better. The penalty, or no metric at all, is "
+        f"chosen on inner folds. The largest of {tried} rank correlations of a metric with a gain is {row['rho']:+.2f} (`{row['metric']}`, {name}, "
         f"{row['n']} labels, {row['tasks']} tasks)."
     )
     return "\n".join([*lines, "", sentence, ""])

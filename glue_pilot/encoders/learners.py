@@ -21,7 +21,8 @@ from glue_pilot.meta_dataset.study import cut_rows
 from glue_pilot.meta_dataset.tuned import TunedStudy, study_draws
 from glue_pilot.samples import load_known_tasks
 from metamodel.judge.learner_transfer import measure_elsewhere
-from metamodel.learners import FILE, PROBE, Learners, learners_text
+from metamodel.learners.compare import PROBE, Learners
+from metamodel.learners.files import FILE, learners_text
 
 _DRAW = ["encoder", "task", "seed", "n_train"]
 
@@ -57,21 +58,24 @@ def learner_answers(
     reached = outcomes.set_index([*_DRAW, "learner"])["accuracy"]
     tasks = {own.task.name: own for own in load_known_tasks(study.tasks, root)}
     names = [name for name in study.learners if name in known.ranges]
-    work = [
-        (encoder, draw)
-        for name in encoders
-        for encoder in [load_encoder(name, device=study.device, dtype=study.dtype)]
-        for draw in study_draws(replace(study, encoder=name), root, store)
-        if len(draw.train) == min(study.sizes)
-    ]
+    if not names:
+        raise DataError(
+            f"{study.name}: expected one of the learners {', '.join(known.ranges)}, got "
+            f"{', '.join(study.learners)}. Add one to its learners."
+        )
+    n0, work = min(study.sizes), []
+    for name in encoders:
+        encoder = load_encoder(name, device=study.device, dtype=study.dtype)
+        draws = study_draws(replace(study, encoder=name), root, store)
+        trained = {(draw.task, draw.seed, len(draw.train)) for draw in draws}
+        work += [(encoder, draw, trained) for draw in draws if len(draw.train) == n0]
     rows: list[dict[str, Any]] = []
-    for done, (encoder, draw) in enumerate(work):
+    for done, (encoder, draw, trained) in enumerate(work):
         progress("ask and compare", done, len(work))
         cut = cut_rows(tasks[draw.task].task, study.n_pool, study.n_evaluation)
         pilot = make_pilot(replace(cut, train=draw.train))
         found = pilot_evidence(pilot, encoder, store=store, max_length=study.max_length)
         model = shipped_models(encoder).model
-        n0 = len(draw.train)
         ranked = model.layers(found.rows, n0).sort_values(
             ["score", "layer"], ascending=[False, True]
         )
@@ -81,12 +85,12 @@ def learner_answers(
         predicted = known.at(found.rows, heads, layer=layer)
         about = {"encoder": people_name(encoder.name), "task": draw.task}
         place = (*about.values(), draw.seed)
-        for n in study.sizes[1:]:
-            if (*place, n, PROBE) not in reached.index:
+        for n in (size for size in study.sizes if size > n0):
+            if (draw.task, draw.seed, n) not in trained:
                 continue  # the task has too few texts
             head = float(heads.loc[heads["n"] == n, "mean"].iloc[0])
             at = int(np.flatnonzero(np.isclose(predicted.sizes, n))[0])
-            for name in names:
+            for name in (name for name in names if predicted.near(name)[at]):
                 below, above = predicted.reach(name)
                 own = predicted.curve(name).set_index("n")
                 rows.append(

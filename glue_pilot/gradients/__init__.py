@@ -1,1 +1,1 @@
-"""Do gradients of a few labelled texts tell what fine-tuning will add?"""
+"""Do gradients of a few labelled texts predict what fine-tuning adds?"""

@@ -1,4 +1,4 @@
-"""What gradients of samples tell of the gains that ways of training have made on them."""
+"""Do gradients of samples predict the gains of ways of training on the same tasks?"""
 
 from __future__ import annotations
 
@@ -17,15 +17,23 @@ from charkit.errors import DataError
 from charkit.learners.draws import Draw
 from charkit.store.cached import cached
 from charkit.store.durable import write_whole
-from charkit.store.manifest import Clock, run_manifest
+from charkit.store.manifest import (
+    Clock,
+    available_cores,
+    code_version,
+    package_versions,
+    run_manifest,
+)
 from charkit.store.store import Store
-from glue_pilot.gradients.measure import GradientFigures, gradient_figures
-from metamodel.fit.gains import check_learner_outcomes, mean_gains
-from metamodel.fit.learners import GainRows, by_group
+from glue_pilot.gradients.measure import GradientMetrics, gradient_metrics
+from metamodel.fit.gains import GainRows, check_learner_outcomes, mean_gains
+from metamodel.fit.learners import by_group
+from metamodel.learners.compare import FEWEST_CORPORA
 
-KIND = "gradient_figures"
+KIND = "gradient_metrics"
 FILE = "gradients.json"
-FIGURES = tuple(field.name for field in fields(GradientFigures))
+CLASSES = "log_classes"
+METRICS = tuple(field.name for field in fields(GradientMetrics))
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "CoS-Low": ("cos_low",),
@@ -33,15 +41,14 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "traces at a fixed penalty": ("log_fisher", "log_ntk"),
     "trace of the Fisher information over that of the NTK": ("log_ratio",),
     "alignment of the NTK with the classes": ("alignment",),
-    "all of these": FIGURES,
+    "all of these": METRICS,
+    "number of classes": (CLASSES,),
+    "all of these and the number of classes": (*METRICS, CLASSES),
 }
 """What is tried, each by itself."""
 
 PENALTIES = (10.0, 30.0, 100.0)
 """Of the ridge regression, in rows; fewer than in `metamodel.fit`, as a task has one sample."""
-
-FEWEST_CORPORA = 8
-"""A learner with fewer is not judged."""
 
 _FORMAT = 1
 
@@ -66,7 +73,7 @@ def smallest_draws(draws: Sequence[Draw], outcomes: pd.DataFrame) -> list[Draw]:
 
 
 def measure(draw: Draw, store: Store) -> dict[str, Any]:
-    """Return the figures of a draw with its task, corpus and size; the store keeps them."""
+    """Return the metrics of a draw with its task, corpus and size; the store keeps them."""
     encoder = draw.encoder.load()
     config = {
         "format": _FORMAT,
@@ -80,7 +87,7 @@ def measure(draw: Draw, store: Store) -> dict[str, Any]:
 
     def make(folder: Path) -> dict[str, Any]:
         clock = Clock()
-        found = gradient_figures(
+        found = gradient_metrics(
             encoder,
             draw.train,
             draw.n_classes,
@@ -102,12 +109,13 @@ def measure(draw: Draw, store: Store) -> dict[str, Any]:
         return found
 
     own = {"task": draw.task, "corpus": draw.corpus, "n0": len(draw.train)}
-    figures = cached(store, KIND, config, make=make, load=load).value
-    return {"encoder": people_name(encoder.name), **own, **figures}
+    own[CLASSES] = float(np.log2(draw.n_classes))
+    metrics = cached(store, KIND, config, make=make, load=load).value
+    return {"encoder": people_name(encoder.name), **own, **metrics}
 
 
-def judge(measured: pd.DataFrame, outcomes: pd.DataFrame) -> dict[str, Any]:
-    """Return what each group of figures gains over the mean gain of a learner.
+def compare(measured: pd.DataFrame, outcomes: pd.DataFrame) -> dict[str, Any]:
+    """Return what each group of metrics improves on the mean gain of a learner.
 
     Args:
         measured: Rows of `measure`.
@@ -116,7 +124,7 @@ def judge(measured: pd.DataFrame, outcomes: pd.DataFrame) -> dict[str, Any]:
     Returns:
         ``samples``, ``labels`` of each, and ``learners``: ``learner``, ``corpora``, ``rows``
         (sample and number of labels), ``groups`` (see `metamodel.fit.learners.by_group`; in
-        points), and ``correlations``: ``figure``, ``n``, ``tasks``, ``rho`` (Spearman).
+        points), and ``correlations``: ``metric``, ``n``, ``tasks``, ``rho`` (Spearman).
     """
     gains = mean_gains(check_learner_outcomes(outcomes))
     joined = gains.merge(measured, on=["encoder", "task", "corpus"])
@@ -125,7 +133,7 @@ def judge(measured: pd.DataFrame, outcomes: pd.DataFrame) -> dict[str, Any]:
     learners = []
     for name, own in joined.groupby("learner"):
         table = own.reset_index(drop=True)
-        known = table[list(FIGURES)].assign(log_n=np.log2(table["n"]))
+        known = table[[*METRICS, CLASSES]].assign(log_n=np.log2(table["n"]))
         by_corpus = table.groupby(["corpus", "n"])["gain"].mean().unstack()
         learners.append(
             {
@@ -141,13 +149,13 @@ def judge(measured: pd.DataFrame, outcomes: pd.DataFrame) -> dict[str, Any]:
 
 
 def _correlations(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Yield the rank correlation of each figure with the gain at each number of labels."""
+    """Yield the rank correlation of each metric with the gain at each number of labels."""
     for n, own in table.groupby("n"):
-        for name in FIGURES:
+        for name in (*METRICS, CLASSES):
             known = own[[name, "gain"]].dropna()
             rho = float(spearmanr(known[name], known["gain"]).statistic)
             counts = {"n": int(n), "tasks": len(known)}
-            yield {"figure": name, **counts, "rho": rho if np.isfinite(rho) else None}
+            yield {"metric": name, **counts, "rho": rho if np.isfinite(rho) else None}
 
 
 def write_gradients(measured: pd.DataFrame, found: dict[str, Any], out: Path) -> list[Path]:
@@ -155,20 +163,21 @@ def write_gradients(measured: pd.DataFrame, found: dict[str, Any], out: Path) ->
 
     Args:
         measured: Rows of `measure`.
-        found: From `judge`.
+        found: From `compare`.
         out: Folder.
     """
     table = measured.to_csv(index=False, float_format="%.6g").encode()
-    text = json.dumps(found, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    made = {"cores": available_cores(), "versions": package_versions(), "code": code_version()}
+    text = json.dumps({**found, **made}, indent=1, sort_keys=True, allow_nan=False) + "\n"
     return [write_whole(out / "gradients.csv", table), write_whole(out / FILE, text.encode())]
 
 
 def findings(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return rows to print: learner, figures, what they gain over the mean gain with interval."""
+    """Return rows to print: learner, metrics, what they gain over the mean gain with interval."""
     return [
         {
             "learner": own["learner"],
-            "figures": group["group"],
+            "metrics": group["group"],
             "gained": f"{group['gained']:+.2f} ({group['low']:+.2f} to {group['high']:+.2f})",
             "tasks": group["tasks"],
         }

@@ -198,7 +198,7 @@ def write_learners(
         DataError: The tables cannot be used.
     """
     from metamodel.fit.learners import fit_learners
-    from metamodel.learners import FILE, learners_text
+    from metamodel.learners.files import FILE, learners_text
 
     if not outcomes.is_file():
         raise MissingError(

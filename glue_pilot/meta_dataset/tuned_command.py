@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from charkit.cli import options as o
 from charkit.cli.show import progress_shown, ready_folder, reported
 from charkit.escape import harmless
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @reported
@@ -46,7 +49,7 @@ def metadata_tuned(
     """
     output = o.output_of("table", quiet, verbose=False, log_file=None)
     from charkit.heads.sweep.table import write_table
-    from charkit.learners.draws import plan_rows, run_draws
+    from charkit.learners.draws import is_stored, plan_rows, run_draws
     from charkit.learners.outcomes import check_learners
     from charkit.store.store import Store
     from glue_pilot.meta_dataset.tuned import (
@@ -73,9 +76,14 @@ def metadata_tuned(
             notes.append(f"{n_published} further draws are in the table of the package")
         output.rows(rows, key="sizes", extra={"notes": notes})
         return
-    if draws:
-        check_learners([learner for draw in draws for learner in draw.learners])
+    untrained = [draw for draw in draws if not is_stored(draw, store)]
+    if untrained:
+        check_learners([learner for draw in untrained for learner in draw.learners])
     ready_folder(out)
+
+    def whole(found: pd.DataFrame) -> pd.DataFrame:
+        return found if published is None else join_outcomes(published, found)
+
     place = out / f"{spec.name}.parquet"
     with progress_shown(output) as progress:
         table = run_draws(
@@ -83,10 +91,9 @@ def metadata_tuned(
             store,
             executor=executor,
             progress=progress,
-            every=lambda found: write_table(found, place),
+            every=lambda found: write_table(whole(found), place),
         )
-    if published is not None:
-        table = join_outcomes(published, table)
+    table = whole(table)
     write_table(table, place)
     if ship:
         ship_outcomes(table)

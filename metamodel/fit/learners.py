@@ -18,16 +18,12 @@ from numpy.typing import NDArray
 
 from metamodel.features import LABELLED, at_sizes, describe, gain_features
 from metamodel.fit.fitting import FitSettings, problem_of
-from metamodel.fit.gains import COMPARED, check_learner_outcomes, mean_gains
+from metamodel.fit.gains import COMPARED, GainRows, check_learner_outcomes, mean_gains
 from metamodel.forecaster import ends_of, fit_band
 from metamodel.judge.evaluate import FOLDS, Progress, layer_scores
 from metamodel.judge.leave_out import WHOLE, Asked, leave_out
 from metamodel.judge.scorecard import paired
-from metamodel.learners import (
-    Gain,
-    Learner,
-    Learners,
-)
+from metamodel.learners.compare import FEWEST_CORPORA, Gain, Learner, Learners
 from metamodel.ridge import fit_ridge
 from metamodel.rows import MetaData, corpus_folds, corpus_weights
 
@@ -54,10 +50,11 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 """Features that may move a gain: each group is tried by itself, then all together."""
 
+REFERENCE = "tuned"
+
 PENALTIES = (300.0, 1000.0, 3000.0)
 _OUTER, _INNER = 10, 4  # parts that corpora are left out in
 _ROUNDS = 2  # as the metamodel's: towards the least absolute error
-_FEWEST_CORPORA = 8  # fewer cannot show that features help, nor what a 90 % interval is
 
 
 @dataclass(frozen=True)
@@ -70,52 +67,6 @@ class Way:
 
 _ALL = tuple(name for names in GROUPS.values() for name in names)
 WAYS = (Way(), *(Way(names, p) for names in (*GROUPS.values(), _ALL) for p in PENALTIES))
-
-
-@dataclass(frozen=True, eq=False)
-class GainRows:
-    """Pilots, and what a learner reached with more labels.
-
-    Attributes:
-        table: Columns task, corpus, n0, n, probe (predicted with the corpus left out), truth,
-            gain (over the linear head of the same runs).
-        known: Columns of `metamodel.features.gain_features`.
-        gains: Gain by corpus and number of labels, means over tasks, (n_corpora, n_knots).
-    """
-
-    table: pd.DataFrame
-    known: pd.DataFrame
-    gains: pd.DataFrame
-
-    @property
-    def corpora(self) -> NDArray[np.str_]:
-        """Corpus of each row."""
-        return self.table["corpus"].to_numpy(object).astype(str)
-
-    @property
-    def probe(self) -> FloatArray:
-        """Predicted accuracy of the linear head."""
-        return self.table["probe"].to_numpy(np.float64)
-
-    @property
-    def gain(self) -> FloatArray:
-        """What the learner reached, less the linear head of the same runs."""
-        return self.table["gain"].to_numpy(np.float64)
-
-    @property
-    def truth(self) -> FloatArray:
-        """What the learner reached."""
-        return self.table["truth"].to_numpy(np.float64)
-
-    def accuracy(self, gain: FloatArray) -> FloatArray:
-        """Return the learner's accuracies that predicted gains give."""
-        return np.clip(self.probe + gain, 0, 1)
-
-    def take(self, places: NDArray[np.bool_]) -> GainRows:
-        """Return some rows, and the gains of their corpora."""
-        table = self.table[places].reset_index(drop=True)
-        known = self.known[places].reset_index(drop=True)
-        return GainRows(table, known, self.gains.loc[sorted(set(table["corpus"]))])
 
 
 def predicted_heads(
@@ -182,15 +133,19 @@ def gain_rows(
         heads: From `predicted_heads`.
         features: Of each.
         gains: From `mean_gains`.
-        name: The learner.
+        name: The learner. The reference of others is fine-tuning, which has the most runs.
     """
     own = gains[gains["learner"] == name]
     table = heads.merge(own, on=["encoder", "task", "corpus", "n"], how="left")
     kept = table["truth"].notna().to_numpy()
     table, features = (t[kept].reset_index(drop=True) for t in (table, features))
     known = gain_features(features, table["probe"].to_numpy(np.float64))
-    by_corpus = own.groupby(["corpus", "n"])["gain"].mean().unstack()
-    return GainRows(table, known, by_corpus.loc[sorted(set(table["corpus"]))]), features
+    by_corpus, reference = (
+        gains[gains["learner"] == learner].groupby(["corpus", "n"])["gain"].mean().unstack()
+        for learner in (name, REFERENCE)
+    )
+    kept = by_corpus.loc[sorted(set(table["corpus"]))]
+    return GainRows(table, known, kept, None if name == REFERENCE else reference), features
 
 
 def fit_gain(rows: GainRows, way: Way) -> Gain:
@@ -200,7 +155,7 @@ def fit_gain(rows: GainRows, way: Way) -> Gain:
         rows: Pilots of one learner.
         way: How.
     """
-    mean = rows.gains.mean(axis=0).dropna()
+    mean = rows.mean_gains()
     gain = Gain(np.log2(mean.index.to_numpy(np.float64)), mean.to_numpy(np.float64))
     if not way.features:
         return gain
@@ -248,7 +203,7 @@ def by_group(
     for name, features in groups.items():
         known = rows.known[list(features)].notna().any(axis=1).to_numpy()
         part = rows.take(known)
-        if part.gains.shape[0] < _FEWEST_CORPORA:
+        if part.gains.shape[0] < FEWEST_CORPORA:
             continue
         ways = [Way(), *(Way(features, penalty) for penalty in penalties)]
         base, chosen = left_out(part, Way()), nested(part, ways)
@@ -286,15 +241,15 @@ def fit_learners(
     Raises:
         ValueError: The outcomes cannot be used, or too few corpora are in both tables.
     """
-    gains = mean_gains(check_learner_outcomes(outcomes))
-    gains = gains[gains["encoder"].isin(data.evidence["encoder"].unique())]
-    gains = gains[gains["task"].isin(data.evidence["task"].unique())]
+    own = (check_learner_outcomes(outcomes)[n].isin(data.evidence[n]) for n in ("encoder", "task"))
+    measured = outcomes[np.logical_and(*own)]
+    gains = mean_gains(measured)
     n_corpora = gains.groupby(["learner", "n"])["corpus"].transform("nunique")
-    gains = gains[n_corpora >= _FEWEST_CORPORA]  # the mean of a few is no mean gain
+    gains = gains[n_corpora >= FEWEST_CORPORA]  # the mean of a few is no mean gain
     corpora = sorted(gains["corpus"].unique())
-    if len(corpora) < _FEWEST_CORPORA:
+    if len(corpora) < FEWEST_CORPORA:
         raise ValueError(
-            f"outcomes of learners: expected {_FEWEST_CORPORA} corpora with the same number of "
+            f"outcomes of learners: expected {FEWEST_CORPORA} corpora with the same number of "
             "labels that the meta-dataset has too, got fewer."
         )
     heads, features = predicted_heads(data, gains, settings, progress)
@@ -304,7 +259,7 @@ def fit_learners(
         progress("learners", done, len(names))
         rows, own = gain_rows(heads, features, gains, name)
         learner, figures[name] = _fit_learner(rows, own, name, corpora)
-        figures[name]["failed"] = _failed(outcomes, name)
+        figures[name]["failed"] = _failed(measured, name)
         learners.append(learner)
     progress("learners", len(names), len(names))
     return Learners(
@@ -342,7 +297,8 @@ def _fit_learner(
             for at, value in zip(gain.log_n.tolist(), gain.mean.tolist(), strict=True)
         ],
     }
-    return Learner(name, gain, band, _missing(rows, own, gain, corpora)), figures
+    tokens = float(rows.table["tokens"].min()), float(rows.table["tokens"].max())
+    return Learner(name, gain, band, _missing(rows, own, gain, corpora), tokens), figures
 
 
 def _missing(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from glue_pilot.__main__ import app
 from glue_pilot.meta_dataset import tuned as tuned_study
 from glue_pilot.meta_dataset.study import read_metadata_study
 from glue_pilot.meta_dataset.tuned import gain_rows, read_tuned_study, ship_outcomes, study_draws
-from metamodel.learners import read_learners
+from metamodel.learners.files import read_learners
 
 TOML = """
 name = "tiny"
@@ -188,22 +189,33 @@ def test_draws_that_are_published_are_not_made_again(toml, tmp_path, tmp_store, 
 
 def test_ways_of_training_are_judged_under_other_encoders(toml, tmp_path, other_tiny_bert):
     cache = ("--cache-dir", tmp_path / "cache", "--dtype", "float32", "--quiet")
-    run(toml, *cache, "--out", tmp_path / "own")
-    own = pd.read_parquet(tmp_path / "own" / "tiny.parquet")
+    encoders = [read_tuned_study(toml).encoder, str(other_tiny_bert)]
+    for name in encoders:
+        run(toml, *cache, "-e", name, "--out", tmp_path / Path(name).name)
+    tables = [pd.read_parquet(tmp_path / Path(name).name / "tiny.parquet") for name in encoders]
+    own = pd.concat(tables)
     place = tmp_path / "outcomes.parquet"
     own[own["n_train"] == 16].to_parquet(place)
-    command = ["learner-transfer", toml, "-e", read_tuned_study(toml).encoder, "--outcomes", place]
-    command = [str(part) for part in (*command, "--out", tmp_path / "out", *cache)]
-    assert "have no draw" in CliRunner().invoke(app, command).output
+    command = ["learner-transfer", toml, "--outcomes", place, "--out", tmp_path / "out", *cache]
+    one, command = (
+        [*map(str, command), *ends]
+        for ends in (("-e", encoders[0]), ("-e", encoders[0], "-e", encoders[1]))
+    )
+    assert "expected tuned of" in CliRunner().invoke(app, command).output
     lacking = own[(own["n_train"] == 16) | (own["learner"] == "probe")]
     lacking.to_parquet(place)
     assert "expected tuned of" in CliRunner().invoke(app, command).output
     own.to_parquet(place)
     found = CliRunner().invoke(app, command)
     assert found.exit_code == 0, found.output
-    (row,) = read_learners(tmp_path / "out" / "learners.json").elsewhere.figures
-    assert (row["learner"], row["known"], row["tasks"]) == ("tuned", False, 2)
-    assert 0 <= row["error"] <= 100
+    rows = read_learners(tmp_path / "out" / "learners.json").elsewhere.figures
+    assert [(row["learner"], row["known"], row["tasks"]) for row in rows] == [
+        ("tuned", False, 2)
+    ] * 2
+    for row, table in zip(rows, sorted(tables, key=lambda t: t["encoder"][0]), strict=True):
+        reached = table[table["n_train"] == 32].groupby("learner")["accuracy"].mean()
+        assert row["gain"] == pytest.approx(100 * (reached["tuned"] - reached["probe"]))
+    assert "expected 2 or more others" in CliRunner().invoke(app, one).output
 
 
 def test_a_study_can_run_another_encoder(toml, tmp_store, other_tiny_bert):

@@ -10,18 +10,10 @@ from meta_samples import make_tasks, pilot_of, toy_data, toy_metamodel, truth
 
 from metamodel.features import gain_features
 from metamodel.fit import learners as fit
-from metamodel.fit.learners import GainRows, Way, fit_learners
-from metamodel.learners import (
-    PROBE,
-    Elsewhere,
-    Gain,
-    Learner,
-    Learners,
-    Predicted,
-    learners_text,
-    load_learners,
-    read_learners,
-)
+from metamodel.fit.gains import GainRows, check_learner_outcomes, mean_gains
+from metamodel.fit.learners import Way, fit_learners
+from metamodel.learners.compare import PROBE, Elsewhere, Gain, Learner, Learners, Predicted
+from metamodel.learners.files import learners_text, load_learners, read_learners
 from metamodel.predict import SHIPPED, load_shipped
 
 SIZES = (64, 256, 1024)
@@ -48,7 +40,7 @@ def outcomes(noise=0.001):
                 for seed in (0, 1):
                     rows.append({
                         "encoder": "toy", "task": task["task"], "corpus": task["corpus"],
-                        "learner": name, "n_train": n, "seed": seed, "n_eval": 500,
+                        "learner": name, "n_train": n, "seed": seed, "n_eval": 500, "mean_tokens": 20.0,
                         "n_classes": task["n_classes"], "failed": False, "seconds": 1.0,
                         "accuracy": float(np.clip(accuracy + rng.normal(0, noise), 0, 1)),
                     })  # fmt: skip
@@ -129,7 +121,7 @@ def test_the_file_gives_the_same_predictions(fitted, predicted, tmp_path):
 
 
 def test_other_encoders_have_the_measured_learners_and_wider_intervals(fitted, tmp_path):
-    elsewhere = Elsewhere(("tuned",), ("far", "near"), 14, 1.5, ({"encoder": "far"},))
+    elsewhere = Elsewhere(("tuned",), ("far", "near"), 14, 64, 256, 1.5, ({"encoder": "far"},))
     place = tmp_path / "learners.json"
     place.write_text(learners_text(replace(fitted, elsewhere=elsewhere)))
     read = read_learners(place)
@@ -143,8 +135,10 @@ def test_other_encoders_have_the_measured_learners_and_wider_intervals(fitted, t
     assert there.curve("tuned")["mean"].tolist() == here.curve("tuned")["mean"].tolist()
     for own, other in zip(here.reach("tuned"), there.reach("tuned"), strict=True):
         assert other == pytest.approx(1.5 * own)
-    spread = [known.differences(PROBE, "tuned").std(0) for known in (here, there)]
-    assert spread[1] == pytest.approx(1.5 * spread[0], rel=0.05)
+    draws = [known.differences(PROBE, "tuned") for known in (here, there)]
+    spread, middle = ([f(d, axis=0) for d in draws] for f in (np.std, np.median))
+    assert spread[1] == pytest.approx(1.5 * spread[0])
+    assert middle[1] == pytest.approx(middle[0], abs=1e-12)
     with pytest.raises(ValueError, match="under other encoders"):
         fitted.under_others()
 
@@ -160,7 +154,7 @@ def test_a_file_that_was_changed_is_refused(fitted, tmp_path, change):
 def hand_made(missing):
     """Return a learner of gain -0.02, 0 and 0.02 at 64, 256 and 1,024 labels, and a pilot."""
     gain = Gain(np.log2(SIZES), np.array([-0.02, 0.0, 0.02]))
-    learner = Learner("tuned", gain, None, np.array(missing))
+    learner = Learner("tuned", gain, None, np.array(missing), (5.0, 60.0))
     sizes = np.geomspace(64, 1024, 33)
     found = Learners(("e",), ("e",), len(missing), (learner,), {})
     gains = {"tuned": np.interp(np.log2(sizes), gain.log_n, gain.mean)}
@@ -169,7 +163,9 @@ def hand_made(missing):
 
 def test_each_learner_is_predicted_near_its_own_numbers_of_labels():
     found = hand_made([[0.0] * 3] * 9)
-    short = Learner("setfit", Gain(np.log2([64, 128]), np.zeros(2)), None, np.zeros((9, 2)))
+    short = Learner(
+        "setfit", Gain(np.log2([64, 128]), np.zeros(2)), None, np.zeros((9, 2)), (5, 20)
+    )
     known = replace(found.known, learners=(*found.known.learners, short))
     found = replace(found, known=known, gains={**found.gains, "setfit": np.zeros(33)})
     assert known.ranges == {"tuned": (64, 1024), "setfit": (64, 128)}
@@ -178,6 +174,45 @@ def test_each_learner_is_predicted_near_its_own_numbers_of_labels():
     crossing = found.crossing("setfit", "tuned")
     assert (crossing.smallest, crossing.largest) == (64, 256)
     assert found.differences(PROBE, "setfit").shape == (9, found.near("setfit").sum())
+
+
+def test_learners_without_common_corpora_are_not_compared():
+    found = hand_made([[0.0] * 3] * 9 + [[np.nan] * 3] * 9)
+    other = Learner("setfit", found.known.learners[0].gain, None, np.full((18, 3), np.nan), (5, 20))
+    other.missing[9:] = 0.0
+    known = replace(found.known, learners=(*found.known.learners, other))
+    found = replace(found, known=known, gains={**found.gains, "setfit": np.zeros(33)})
+    assert found.comparable(PROBE, "setfit")
+    assert found.comparable(PROBE, "tuned")
+    assert found.differences("setfit", "tuned").shape == (0, 33)
+    assert not found.comparable("setfit", "tuned")
+
+
+def test_gains_are_over_the_head_of_the_same_draw():
+    common = {"encoder": "e", "task": "t", "corpus": "c", "n_train": 64}
+    common |= {"failed": False, "mean_tokens": 9.0}
+    runs = [(PROBE, 0, 0.6), (PROBE, 1, 0.5), ("setfit", 0, 0.65), ("tuned", 0, np.nan)]
+    runs.append(("tuned", 1, 0.54))
+    table = pd.DataFrame([common | {"learner": a, "seed": s, "accuracy": v} for a, s, v in runs])
+    found = mean_gains(check_learner_outcomes(table)).set_index("learner")
+    assert found["gain"].to_dict() == pytest.approx({"setfit": 0.05, "tuned": 0.04})
+    assert found["truth"].to_dict() == pytest.approx({"setfit": 0.65, "tuned": 0.54})
+    assert found["tokens"].tolist() == [9.0, 9.0]
+
+
+def test_a_learner_of_some_corpora_is_completed_by_the_reference():
+    rng = np.random.default_rng(0)
+    corpora = [f"c{k:02d}" for k in range(40)]
+    tuned = pd.DataFrame({64: rng.normal(0.02, 0.05, 40)}, index=corpora)
+    lucky = tuned.nlargest(12, 64).index  # measured where fine-tuning gains most
+    own = tuned.loc[lucky] + 0.01
+    table = pd.DataFrame({"corpus": lucky, "task": lucky, "n": 64, "gain": own[64].to_numpy()})
+    rows = GainRows(table, pd.DataFrame(index=table.index), own, tuned)
+    assert rows.mean_gains()[64] == pytest.approx(tuned[64].mean() + 0.01)
+    part = rows.take((table["corpus"] != lucky[0]).to_numpy())  # its own gain is left out as well
+    assert part.mean_gains()[64] == pytest.approx(tuned[64].drop(lucky[0]).mean() + 0.01)
+    few = GainRows(table, rows.known, own.iloc[:7], tuned)
+    assert few.mean_gains()[64] == pytest.approx(own[64].iloc[:7].mean())
 
 
 def test_a_crossing_is_the_quantiles_over_corpora():
@@ -209,7 +244,7 @@ def rows_with(gain, seed=0):
     classes = rng.normal(0, 1, 20)[corpora]
     table = pd.DataFrame({
         "encoder": "e", "task": corpora.astype(str), "corpus": corpora.astype(str),
-        "n0": 64, "n": 256, "probe": 0.6, "gain": gain(classes),
+        "n0": 64, "n": 256, "probe": 0.6, "gain": gain(classes), "tokens": 20.0,
     })  # fmt: skip
     table["truth"] = table["probe"] + table["gain"] + rng.normal(0, 0.002, len(table))
     features = pd.DataFrame(np.nan, range(len(table)), list(NAMES))
@@ -234,7 +269,7 @@ def test_features_are_chosen_where_they_help_and_only_there():
 
 def test_a_group_of_features_gains_where_gains_depend_on_it():
     helped, _ = rows_with(lambda c: 0.03 * c)
-    found = {row["group"]: row for row in fit._by_group(helped)}
+    found = {row["group"]: row for row in fit.by_group(helped)}
     assert found["classes"]["low"] > 0.5
     assert found["the linear head"]["high"] < 0.1
     assert found["classes"]["tasks"] == 20

@@ -19,7 +19,7 @@ from charkit.errors import DataError
 
 if TYPE_CHECKING:
     from charkit.encoders.encoder import Encoder
-    from metamodel.learners import Crossing, Learners, Predicted
+    from metamodel.learners.compare import Crossing, Learners, Predicted
 
 PROBE, ZERO_SHOT = "probe", "zero_shot"
 
@@ -33,6 +33,8 @@ NAMES = {
 """Learner -> its name for people, and the same as the subject of a sentence."""
 
 _LIKELY = 0.75  # with a smaller chance a learner "may" be better: a coin has one half
+
+_TEXTS_BEYOND = 2.0  # texts twice as long as any that were measured are unlike them
 
 _SURE = 0.05
 """A learner is better by more than its doubt where at most so large a share of draws is behind."""
@@ -49,6 +51,7 @@ class LearnerTable:
         crossings: Where one overtakes another, from fewer labels to more.
         sure: Learners that are better than the linear head by more than their doubt somewhere.
         measured: Learner -> smallest and largest number of labels that it was measured with.
+        unlike: Learner -> why its column has no star: the texts are unlike those of its runs.
     """
 
     have: int
@@ -57,6 +60,7 @@ class LearnerTable:
     crossings: tuple[Crossing, ...]
     sure: tuple[str, ...]
     measured: Mapping[str, tuple[int, int]]
+    unlike: Mapping[str, str]
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one row a learner: learner, name, accuracy (a list of n, mean, low, high)."""
@@ -91,7 +95,8 @@ class LearnerTable:
         shown = []
         for n in self.sizes:
             known = {name: rows[n] for name, rows in cells.items() if n in rows}
-            best = max(known, key=lambda name: known[name]["mean"]) if len(known) > 1 else None
+            like = {name: row["mean"] for name, row in known.items() if name not in self.unlike}
+            best = max(like, key=lambda name: like[name]) if len(like) > 1 else None
             row: dict[str, Any] = {"labels": n}
             for name in self.curves:
                 own = known.get(name)
@@ -105,10 +110,13 @@ class LearnerTable:
     @property
     def sentence(self) -> str | None:
         """Where the best sure learner overtakes the linear head; None where none is sure."""
-        means = pd.DataFrame({n: self.curves[n].set_index("n")["mean"] for n in self.sure}).dropna()
-        if means.empty:
+        means = pd.DataFrame({n: self.curves[n].set_index("n")["mean"] for n in self.sure})
+        common = means.dropna()
+        if common.empty:  # no number of labels has them all
+            common = means.dropna(how="all")
+        if common.empty:
             return None
-        best = means.iloc[-1].idxmax()  # with the most labels that all of them are predicted for
+        best = common.iloc[-1].idxmax()  # with the most labels
         return next(self._words(c) for c in self.crossings if (c.a, c.b) == (PROBE, best))
 
     def lines(self) -> list[str]:
@@ -120,11 +128,13 @@ class LearnerTable:
             if len(self._at_sizes(name)) < len(self.sizes) and name in self.measured:
                 missing.setdefault(self.measured[name], []).append(people_learner(name))
         for (low, high), names in missing.items():
+            measured = f"{low:,} labels" if low == high else f"{low:,} to {high:,} labels"
+            were = "they were" if len(names) > 1 else "it was"
             lines.append(
-                f"No number for {' and '.join(names)} far from the {low:,} to {high:,} labels "
-                "that they were measured with."
+                f"No number for {' and '.join(names)} far from the {measured} that {were} "
+                "measured with."
             )
-        return lines
+        return [*lines, *self.unlike.values()]
 
     def _words(self, crossing: Crossing) -> str:
         first, other = _subject(crossing.b), _object(crossing.a)
@@ -174,7 +184,7 @@ def shipped_learners() -> Learners | None:
     Raises:
         DataError: Their file is damaged.
     """
-    from metamodel.learners import load_learners
+    from metamodel.learners.files import load_learners
 
     try:
         return load_learners()
@@ -221,16 +231,19 @@ def learners_under(
         if elsewhere is None or encoder.random_seed is not None or encoder.apart:
             return None, [f"{none}they were measured with {measured}, not with {name}"]
         known = known.under_others()
-        held = min(row["covered_wide"] for row in elsewhere.figures if not row["known"])
-        notes = [
-            f"ways of training were measured with {measured}, not with {name}; under "
-            f"{len(elsewhere.encoders)} other encoders, on {elsewhere.corpora} corpora never seen, "
-            f"their intervals, {known.widening - 1:.0%} wider, held at least {held:.0%} of the "
-            "predictions"
-        ]
         other = [people_learner(learner) for learner in asked if learner not in known.names]
         if other:
-            notes.append(f"no number for {' and '.join(other)}: not measured under other encoders")
+            notes = [f"no number for {' and '.join(other)}: not measured under other encoders"]
+        if not set(asked) & set(known.ranges):
+            return None, notes
+        held = min(row["covered_wide"] for row in elsewhere.figures if not row["known"])
+        notes.insert(
+            0,
+            f"ways of training were measured with {measured}, not with {name}: their intervals are "
+            f"{known.widening - 1:.0%} wider. With a width chosen on the other ones, at least "
+            f"{held:.0%} held under each of {len(elsewhere.encoders)} encoders (from "
+            f"{elsewhere.n0:,} to {elsewhere.n:,} labels, {elsewhere.corpora} corpora)",
+        )
     low, high = known.measured
     if have > known.ends[1]:
         notes = [f"{none}they were measured with {low:,} to {high:,} labels: there are {have:,}"]
@@ -244,7 +257,7 @@ def learner_table(
     *,
     have: int,
     sizes: Sequence[int],
-    measured: Mapping[str, tuple[int, int]],
+    tokens: float,
 ) -> LearnerTable:
     """Return learners side by side.
 
@@ -253,23 +266,47 @@ def learner_table(
         names: Which ones, the simplest first.
         have: Labels that there are.
         sizes: Numbers of labels of the table.
-        measured: Learner -> smallest and largest number of labels that it was measured with.
+        tokens: Mean tokens of the texts.
     """
+    unlike = {
+        name: _unlike(name, tokens, *found.known.tokens[name])
+        for name in names
+        if name != PROBE and _is_far(tokens, *found.known.tokens[name])
+    }
     crossings = [
         found.crossing(a, b)
         for k, a in enumerate(names)
         for b in names[k + 1 :]
-        if found.near(a, b).any()
+        if found.comparable(a, b) and not {a, b} & set(unlike)
     ]
     sure = [
         name
         for name in names
-        if name != PROBE
-        and PROBE in names
+        if PROBE in names
+        and name not in {PROBE, *unlike}
+        and found.comparable(PROBE, name)
         and bool(((found.differences(PROBE, name) <= 0).mean(0) <= _SURE).any())
     ]
-    curves = {name: found.curve(name) for name in names}
-    return LearnerTable(have, tuple(sizes), curves, tuple(crossings), tuple(sure), measured)
+    return LearnerTable(
+        have,
+        tuple(sizes),
+        {name: found.curve(name) for name in names},
+        tuple(crossings),
+        tuple(sure),
+        found.known.ranges,
+        unlike,
+    )
+
+
+def _is_far(tokens: float, low: float, high: float) -> bool:
+    return not low / _TEXTS_BEYOND <= tokens <= high * _TEXTS_BEYOND
+
+
+def _unlike(name: str, tokens: float, low: float, high: float) -> str:
+    return (
+        f"{_subject(name)} was measured on tasks whose texts have {low:.0f} to {high:.0f} tokens "
+        f"on average; these have {tokens:.0f}. Its column has no star."
+    )
 
 
 def with_zero_shot(
@@ -303,7 +340,7 @@ def with_zero_shot(
 
 
 def _break_even(name: str, found: ZeroShot, smallest: int) -> Crossing:
-    from metamodel.learners import Crossing
+    from metamodel.learners.compare import Crossing
 
     n, low, high = (
         None if value is None or not math.isfinite(value) else float(value)

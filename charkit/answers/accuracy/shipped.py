@@ -15,7 +15,7 @@ from charkit.encoders.encoder import Encoder
 from charkit.errors import DataError, MissingError
 
 if TYPE_CHECKING:
-    from metamodel.learners import Learners
+    from metamodel.learners.compare import Learners
 
 
 class Predictor(Protocol):

@@ -83,6 +83,19 @@ def text_figures(encoder: Encoder, split: Split) -> TextFigures:
     return TextFigures(pieces, n_unknown / n_pieces, most_pieces(characters))
 
 
+def mean_tokens(encoder: Encoder, split: Split) -> float:
+    """Return how many tokens the first texts of a sample have on average, before any is cut.
+
+    Args:
+        encoder: Its tokenizer is used.
+        split: At least one text.
+    """
+    some, encoder = split.take(range(min(len(split), LOOKED_AT))), replace(encoder, apart=False)
+    length = encoder.text_length(None)
+    tokens = tokenise(encoder, some.texts, some.pairs, max_length=length)
+    return float(tokens.full_lengths.mean())
+
+
 def most_pieces(characters: Counter[str]) -> float:
     """Return how many pieces a character are normal at most, by the scripts of the characters.
 

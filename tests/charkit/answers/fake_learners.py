@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from metamodel.learners import Crossing, Elsewhere
+from metamodel.learners.compare import Crossing, Elsewhere
 
 
 @dataclass
 class FakePredicted:
-    """As `metamodel.learners.Predicted`; the heads' curve is what was given."""
+    """As `metamodel.learners.compare.Predicted`; the heads' curve is what was given."""
 
     probe: pd.DataFrame
+    known: FakeLearners
     doubt: float = 0.01
     sizes = np.array([100.0, 200.0, 400.0, 800.0])
 
@@ -27,6 +28,9 @@ class FakePredicted:
 
     def near(self, *names):
         return np.ones(4, bool)
+
+    def comparable(self, a, b):
+        return True
 
     def crossing(self, a, b):
         if (a, b) == ("probe", "tuned"):
@@ -45,7 +49,7 @@ class FakePredicted:
 
 @dataclass
 class FakeLearners:
-    """As `metamodel.learners.Learners`."""
+    """As `metamodel.learners.compare.Learners`."""
 
     encoders: tuple
     doubt: float = 0.01
@@ -54,12 +58,12 @@ class FakeLearners:
     names_of_encoders = ("minilm",)
     measured = (64, 512)
     ranges = {"concat": (64, 512), "tuned": (64, 512)}  # noqa: RUF012  # as in the class
+    tokens = {"concat": (2.0, 60.0), "tuned": (2.0, 60.0)}  # noqa: RUF012  # as in the class
     ends = (32, 1024)
-
-    widening = 1.5
+    widening: float = 1.0
 
     def under_others(self):
-        return self
+        return replace(self, widening=self.elsewhere.widening)
 
     def at(self, evidence, probe, *, layer):
-        return FakePredicted(probe, self.doubt)
+        return FakePredicted(probe, self, self.doubt)

@@ -15,7 +15,7 @@ from charkit.answers.accuracy.shipped import Shipped
 from charkit.answers.accuracy.warnings import Verdict
 from charkit.errors import DataError, UsageError
 from charkit.tasks import Split, Task
-from metamodel.learners import Elsewhere
+from metamodel.learners.compare import Elsewhere
 
 
 def toy(n=100, n_eval=30):
@@ -159,23 +159,37 @@ def test_other_encoders_are_left_out_with_a_note(ask):
 
 def test_under_other_encoders_intervals_are_noted_to_be_wider(ask):
     figures = ({"known": True, "covered_wide": 0.5}, {"known": False, "covered_wide": 0.87})
-    elsewhere = Elsewhere(("concat", "tuned"), ("other", "third"), 14, 1.5, figures)
+    elsewhere = Elsewhere(("concat", "tuned"), ("other", "third"), 14, 64, 256, 1.5, figures)
     known = FakeLearners(("other",), elsewhere=elsewhere)
     answer = ask(known=known)
     assert list(answer.learners.curves) == ["probe", "concat", "tuned"]
     (line,) = [line for line in answer.notes if "ways of training" in line]
-    assert "under 2 other encoders, on 14 corpora never seen" in line
-    assert "50% wider, held at least 87%" in line
+    assert "intervals are 50% wider" in line
+    assert "at least 87% held under each of 2 encoders (from 64 to 256 labels, 14 corpora)" in line
 
 
 def test_what_was_not_measured_under_other_encoders_is_noted(ask, monkeypatch):
-    elsewhere = Elsewhere(("tuned",), ("other",), 14, 1.5, ({"known": False, "covered_wide": 0.9},))
+    elsewhere = Elsewhere(
+        ("tuned",), ("other",), 14, 64, 256, 1.5, ({"known": False, "covered_wide": 0.9},)
+    )
     known = FakeLearners(("other",), elsewhere=elsewhere)
     monkeypatch.setattr(FakeLearners, "under_others", lambda self: OnlyTuned(("other",)))
     answer = ask(known=known)
     assert list(answer.learners.curves) == ["probe", "tuned"]
     assert "no number for head on all layers" in answer.notes[-1]
-    assert ask(known=known, learners="concat").learners is None
+    answer = ask(known=known, learners="concat")
+    assert answer.learners is None
+    assert not any("measured with minilm" in line for line in answer.notes)
+
+
+def test_texts_unlike_those_that_were_measured_have_no_star(ask, tiny_bert):
+    known = FakeLearners((charkit.load_encoder(str(tiny_bert)).fingerprint,))
+    assert any(row["fine-tuning"].endswith("*") for row in ask(known=known).shown_rows())
+    known.tokens = {"concat": (2.0, 60.0), "tuned": (100.0, 300.0)}
+    answer = ask(known=known)
+    assert not any(row["fine-tuning"].endswith("*") for row in answer.shown_rows())
+    assert any("texts have 100 to 300 tokens on average" in line for line in answer.details())
+    assert not any("overtakes" in line for line in answer.summary())
 
 
 def test_more_labels_than_were_measured_are_noted(ask, tiny_bert):
@@ -213,7 +227,7 @@ def test_tasks_of_numbers_are_refused(ask):
 
 
 def test_a_damaged_file_is_a_sentence_and_no_file_is_none(monkeypatch, tmp_path):
-    from metamodel import learners
+    from metamodel.learners import files as learners
 
     place = tmp_path / "learners.json"
     monkeypatch.setattr(learners, "load_learners", lambda: learners.read_learners(place))

@@ -10,10 +10,7 @@ predicted difference plus what was missing to it on that corpus when it was left
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,21 +18,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from metamodel.features import at_sizes, describe, gain_features
-from metamodel.forecaster import ENDS, Band, band_from
+from metamodel.forecaster import ENDS, Band
 from metamodel.needs import need_distribution
-from metamodel.predict import SHIPPED, content_hash
-from metamodel.ridge import Ridge, ridge_from
+from metamodel.ridge import Ridge
 
 FloatArray = NDArray[np.float64]
 
-FORMAT = 2
-FILE = "learners.json"
 PROBE = "probe"
 """The linear head on the recommended layer: every gain is over it."""
 
 BEYOND = 2.0
 """Gains are held up to half of the smallest and twice the largest measured number of labels, one
 step of the sizes of an answer; beyond, nothing is predicted."""
+
+FEWEST_CORPORA = 8
+"""Fewer cannot show what a 90 % interval is, nor that features help."""
 
 _STEPS = 8  # sizes a doubling between which a crossing is looked for, as for targets
 
@@ -71,12 +68,14 @@ class Learner:
         missing: What was missing to the predicted gain on each corpus left out,
             (n_corpora, n_knots); NaN where it was not measured. Rows are the same corpora for
             all learners.
+        tokens: Mean tokens a text of the tasks that it was measured on, smallest and largest.
     """
 
     name: str
     gain: Gain
     band: Band
     missing: FloatArray
+    tokens: tuple[float, float]
 
     @property
     def measured(self) -> tuple[int, int]:
@@ -120,6 +119,8 @@ class Elsewhere:
         learners: The ways of training that were measured there.
         encoders: These encoders.
         corpora: How many corpora.
+        n0: Labels that predictions were made from.
+        n: Labels that they were made for.
         widening: Factor of the half-widths of intervals, at least 1.
         figures: One row an encoder and learner, see `metamodel.judge.learner_transfer`.
     """
@@ -127,6 +128,8 @@ class Elsewhere:
     learners: tuple[str, ...]
     encoders: tuple[str, ...]
     corpora: int
+    n0: int
+    n: int
     widening: float
     figures: tuple[dict[str, Any], ...]
 
@@ -170,6 +173,11 @@ class Learners:
         return {learner.name: learner.measured for learner in self.learners}
 
     @property
+    def tokens(self) -> dict[str, tuple[float, float]]:
+        """Mean tokens a text of the tasks of each learner but the linear head, from and to."""
+        return {learner.name: learner.tokens for learner in self.learners}
+
+    @property
     def ends(self) -> tuple[int, int]:
         """Smallest and largest number of labels that something is predicted for."""
         low, high = self.measured
@@ -182,7 +190,7 @@ class Learners:
             ValueError: That was not measured.
         """
         if self.elsewhere is None:
-            raise ValueError("learners: expected figures under other encoders, got none.")
+            raise ValueError("learners: expected metrics under other encoders, got none.")
         known = tuple(
             learner for learner in self.learners if learner.name in self.elsewhere.learners
         )
@@ -259,6 +267,10 @@ class Predicted:
                 kept &= (low / BEYOND <= self.sizes) & (self.sizes <= BEYOND * high)
         return kept
 
+    def comparable(self, a: str, b: str) -> bool:
+        """Return whether two learners were measured on enough corpora, with like many labels."""
+        return len(self.differences(a, b)) >= FEWEST_CORPORA and bool(self.near(a, b).any())
+
     def reach(self, name: str) -> tuple[FloatArray, FloatArray]:
         """Return how far the 90 % interval of a learner reaches down and up, (n_sizes,) each.
 
@@ -308,13 +320,18 @@ class Predicted:
         """Return draws of the accuracy of b less that of a, one a corpus.
 
         Returns:
-            (n_corpora, n_near): at the sizes that both are predicted at, see `near`.
+            (n_corpora, n_near): at the sizes that both are predicted at, see `near`. Under other
+            encoders they are spread wider around their median at each size.
         """
         kept = self.near(a, b)
-        missing = self.known.widening * (self._missing(b) - self._missing(a))
-        known = np.isfinite(missing).all(1)
+        missing = self._missing(b) - self._missing(a)
+        missing = missing[np.isfinite(missing).all(1)]
+        if not len(missing):
+            return np.empty((0, int(kept.sum())))
+        middle = np.median(missing, axis=0)
         gain = np.zeros(len(self.sizes)) + self.gains.get(b, 0.0) - self.gains.get(a, 0.0)
-        return np.asarray((gain + missing[known])[:, kept])
+        wide = gain + middle + self.known.widening * (missing - middle)
+        return np.asarray(wide[:, kept])
 
     def needs(self, name: str, target: float) -> FloatArray:
         """Return equally likely numbers of labels with which a learner reaches an accuracy.
@@ -354,83 +371,3 @@ def _finite(values: FloatArray, share: float) -> float | None:
     ordered = np.sort(values)
     found = float(ordered[min(int(np.ceil(share * len(ordered))), len(ordered)) - 1])
     return found if np.isfinite(found) else None
-
-
-def learners_text(found: Learners) -> str:
-    """Return the learners as the text of their file."""
-    content = {
-        "format": FORMAT,
-        "encoders": list(found.encoders),
-        "names_of_encoders": list(found.names_of_encoders),
-        "n_corpora": found.n_corpora,
-        "figures": found.figures,
-        "elsewhere": None if found.elsewhere is None else asdict(found.elsewhere),
-        "learners": [_learner_dict(learner) for learner in found.learners],
-    }
-    return (
-        json.dumps({"sha256": content_hash(content), **content}, sort_keys=True, allow_nan=False)
-        + "\n"
-    )
-
-
-def _learner_dict(learner: Learner) -> dict[str, Any]:
-    gain = learner.gain
-    missing = [[None if np.isnan(v) else float(v) for v in row] for row in learner.missing]
-    return {
-        "name": learner.name,
-        "log_n": gain.log_n.tolist(),
-        "mean": gain.mean.tolist(),
-        "ridge": None if gain.ridge is None else gain.ridge.to_dict(),
-        "band": learner.band.to_dict(),
-        "missing": missing,
-    }
-
-
-def read_learners(path: str | Path) -> Learners:
-    """Read what is known of ways of training.
-
-    Raises:
-        FileNotFoundError: The file is not there.
-        ValueError: It is no such file, was changed, or is of another version.
-    """
-    name = Path(path).name
-    try:
-        content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-        stated = content.pop("sha256")
-        if stated != content_hash(content) or content.pop("format") != FORMAT:
-            raise ValueError(f"{name} was changed, or is of another version.")
-        return Learners(
-            encoders=tuple(content["encoders"]),
-            names_of_encoders=tuple(content["names_of_encoders"]),
-            n_corpora=content["n_corpora"],
-            learners=tuple(map(_learner_from, content["learners"])),
-            figures=content["figures"],
-            elsewhere=_elsewhere_from(content["elsewhere"]),
-        )
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{name} lacks a part: {error!r}.") from error
-
-
-def _elsewhere_from(given: dict[str, Any] | None) -> Elsewhere | None:
-    if given is None:
-        return None
-    lists = {name: tuple(given[name]) for name in ("learners", "encoders", "figures")}
-    return Elsewhere(**{**given, **lists})
-
-
-def _learner_from(given: dict[str, Any]) -> Learner:
-    ridge = None if given["ridge"] is None else ridge_from(given["ridge"])
-    gain = Gain(np.array(given["log_n"], float), np.array(given["mean"], float), ridge)
-    missing = np.array(given["missing"], np.float64).reshape(-1, len(gain.log_n))
-    return Learner(given["name"], gain, band_from(given["band"]), missing)
-
-
-@lru_cache(maxsize=1)
-def load_learners() -> Learners:
-    """Return the ways of training that the package knows.
-
-    Raises:
-        FileNotFoundError: The file is not there.
-        ValueError: It is damaged or of another version.
-    """
-    return read_learners(SHIPPED / FILE)

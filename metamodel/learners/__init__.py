@@ -1,0 +1,1 @@
+"""Other ways of training than a linear head on one layer."""

@@ -113,7 +113,8 @@ class GainRows:
         known = self.known[places].reset_index(drop=True)
         kept, reference = set(table["corpus"]), self.reference
         if reference is not None:
-            reference = reference.drop(index=set(self.table["corpus"]) - kept, errors="ignore")
+            removed = set(self.table["corpus"]) - kept
+            reference = reference[~reference.index.isin(removed)]
         return GainRows(table, known, self.gains.loc[sorted(kept)], reference)
 
     def mean_gains(self) -> pd.Series:
@@ -123,9 +124,11 @@ class GainRows:
         the mean difference of the two on the corpora of both (a difference estimator).
         """
         means = self.gains.mean(axis=0).dropna()
-        for n in means.index if self.reference is not None else ():
-            every = self.reference[n].dropna() if n in self.reference else pd.Series(dtype=float)
-            shared = every.index.intersection(self.gains.index[self.gains[n].notna()])
+        if self.reference is None:
+            return means
+        for n in means.index.intersection(self.reference.columns):
+            every = self.reference[n].dropna()
+            shared = every[every.index.isin(self.gains.index[self.gains[n].notna()])]
             if len(shared) >= FEWEST_CORPORA:
-                means[n] += every.mean() - every[shared].mean()
+                means[n] += every.mean() - shared.mean()
         return means

@@ -150,7 +150,8 @@ def compare(measured: pd.DataFrame, outcomes: pd.DataFrame) -> dict[str, Any]:
 
 def _correlations(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Yield the rank correlation of each metric with the gain at each number of labels."""
-    for n, own in table.groupby("n"):
+    for n in sorted(set(table["n"])):
+        own = table[table["n"] == n]
         for name in (*METRICS, CLASSES):
             known = own[[name, "gain"]].dropna()
             rho = float(spearmanr(known[name], known["gain"]).statistic)

@@ -144,8 +144,8 @@ def gain_rows(
         gains[gains["learner"] == learner].groupby(["corpus", "n"])["gain"].mean().unstack()
         for learner in (name, REFERENCE)
     )
-    kept = by_corpus.loc[sorted(set(table["corpus"]))]
-    return GainRows(table, known, kept, None if name == REFERENCE else reference), features
+    by_corpus = by_corpus.loc[sorted(set(table["corpus"]))]
+    return GainRows(table, known, by_corpus, None if name == REFERENCE else reference), features
 
 
 def fit_gain(rows: GainRows, way: Way) -> Gain:
@@ -241,8 +241,9 @@ def fit_learners(
     Raises:
         ValueError: The outcomes cannot be used, or too few corpora are in both tables.
     """
-    own = (check_learner_outcomes(outcomes)[n].isin(data.evidence[n]) for n in ("encoder", "task"))
-    measured = outcomes[np.logical_and(*own)]
+    measured = check_learner_outcomes(outcomes)
+    for key in ("encoder", "task"):
+        measured = measured[measured[key].isin(data.evidence[key])]
     gains = mean_gains(measured)
     n_corpora = gains.groupby(["learner", "n"])["corpus"].transform("nunique")
     gains = gains[n_corpora >= FEWEST_CORPORA]  # the mean of a few is no mean gain

@@ -57,9 +57,12 @@ def mean_gains(outcomes: pd.DataFrame) -> pd.DataFrame:
     """
     keys = ["encoder", "task", "corpus", "n_train"]
     runs = outcomes.pivot_table(index=[*keys, "seed"], columns="learner", values="accuracy")
+    names = [name for name in COMPARED if name in runs and PROBE in runs]
+    if not names:
+        return pd.DataFrame(columns=[*keys[:-1], "learner", "n", "truth", "gain", "tokens"])
     found = []
     tokens = outcomes.groupby([*keys, "seed"])["mean_tokens"].mean()
-    for name in (name for name in COMPARED if name in runs):
+    for name in names:
         own = pd.DataFrame({"truth": runs[name], "gain": runs[name] - runs[PROBE]}).dropna()
         own["tokens"] = tokens
         found.append(own.groupby(keys).mean().assign(learner=name))

@@ -31,6 +31,9 @@ BEYOND = 2.0
 """Gains are held up to half of the smallest and twice the largest measured number of labels, one
 step of the sizes of an answer; beyond, nothing is predicted."""
 
+LIKELY = 0.75
+"""A smaller chance that one learner is better is no reason to choose it: a coin has one half."""
+
 FEWEST_CORPORA = 8
 """Fewer cannot show what a 90 % interval is, nor that features help."""
 
@@ -133,6 +136,13 @@ class Elsewhere:
     widening: float
     figures: tuple[dict[str, Any], ...]
 
+    @property
+    def named_right(self) -> tuple[int, int]:
+        """On how many tasks the better of learner and linear head was named, and of how many."""
+        rows = [row for row in self.figures if not row["known"] and row["apart"]]
+        right = sum(row["right"] * row["apart"] for row in rows)
+        return round(right), sum(row["apart"] for row in rows)
+
 
 @dataclass(frozen=True, eq=False)
 class Learners:
@@ -146,6 +156,7 @@ class Learners:
         figures: How far off their predictions are, see `metamodel.fit.learners`.
         elsewhere: How they do under other encoders; None where that was not measured.
         widening: Factor of the half-widths of intervals: see `under_others`.
+        names_better: Whether the learner with the larger prediction is likely to be the better one.
     """
 
     encoders: tuple[str, ...]
@@ -155,6 +166,7 @@ class Learners:
     figures: dict[str, Any]
     elsewhere: Elsewhere | None = None
     widening: float = 1.0
+    names_better: bool = True
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -194,7 +206,13 @@ class Learners:
         known = tuple(
             learner for learner in self.learners if learner.name in self.elsewhere.learners
         )
-        return replace(self, learners=known, widening=self.elsewhere.widening)
+        right, tasks = self.elsewhere.named_right
+        return replace(
+            self,
+            learners=known,
+            widening=self.elsewhere.widening,
+            names_better=right >= LIKELY * tasks,
+        )
 
     def at(self, evidence: pd.DataFrame, probe: pd.DataFrame, *, layer: int) -> Predicted:
         """Return what is predicted of each learner for a pilot.

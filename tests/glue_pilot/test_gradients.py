@@ -205,7 +205,7 @@ def table_of(n_corpora, slope, seed=0):
                     "seed": 0,
                     "failed": False,
                 }
-                outcomes.append({**own, **row})
+                outcomes.append({**own, **row, "mean_tokens": 9.0})
     return pd.DataFrame(measured), pd.DataFrame(outcomes)
 
 
@@ -237,7 +237,7 @@ def test_from_file_to_figures(tiny_bert, tmp_path):
     task = generated_task("sentiment", n_train=80, n_eval=30).name
     rows = [
         {"encoder": "e", "task": task, "corpus": "c", "learner": name}
-        | {"n_train": 32, "seed": 0, "accuracy": 0.5, "failed": False}
+        | {"n_train": 32, "seed": 0, "accuracy": 0.5, "failed": False, "mean_tokens": 9.0}
         for name in ("probe", "tuned")
     ]
     pd.DataFrame(rows).to_parquet(tmp_path / "outcomes.parquet")

@@ -121,13 +121,18 @@ def test_the_file_gives_the_same_predictions(fitted, predicted, tmp_path):
 
 
 def test_other_encoders_have_the_measured_learners_and_wider_intervals(fitted, tmp_path):
-    elsewhere = Elsewhere(("tuned",), ("far", "near"), 14, 64, 256, 1.5, ({"encoder": "far"},))
+    rows = [{"known": False, "apart": 8, "right": r} for r in (0.75, 0.25)]
+    rows.append({"known": True, "apart": 8, "right": 1.0})
+    elsewhere = Elsewhere(("tuned",), ("far", "near"), 14, 64, 256, 1.5, tuple(rows))
     place = tmp_path / "learners.json"
     place.write_text(learners_text(replace(fitted, elsewhere=elsewhere)))
     read = read_learners(place)
     assert read.elsewhere == elsewhere
     wide = read.under_others()
     assert wide.names == (PROBE, "tuned")
+    assert elsewhere.named_right == (8, 16)
+    assert not wide.names_better
+    assert read.names_better
     evidence = pilot_of(toy_data(), 64)
     curve = toy_metamodel().curve(evidence, [64, 128, 256])
     probe = curve[curve["layer"] == 1]

@@ -32,8 +32,6 @@ NAMES = {
 }
 """Learner -> its name for people, and the same as the subject of a sentence."""
 
-_LIKELY = 0.75  # with a smaller chance a learner "may" be better: a coin has one half
-
 _TEXTS_BEYOND = 2.0  # texts twice as long as any that were measured are unlike them
 
 _SURE = 0.05
@@ -51,7 +49,7 @@ class LearnerTable:
         crossings: Where one overtakes another, from fewer labels to more.
         sure: Learners that are better than the linear head by more than their doubt somewhere.
         measured: Learner -> smallest and largest number of labels that it was measured with.
-        unlike: Learner -> why its column has no star: the texts are unlike those of its runs.
+        unlike: Learner -> why its column has no star: texts or encoder are unlike its runs.
     """
 
     have: int
@@ -134,9 +132,11 @@ class LearnerTable:
                 f"No number for {' and '.join(names)} far from the {measured} that {were} "
                 "measured with."
             )
-        return [*lines, *self.unlike.values()]
+        return [*lines, *dict.fromkeys(self.unlike.values())]
 
     def _words(self, crossing: Crossing) -> str:
+        from metamodel.learners.compare import LIKELY
+
         first, other = _subject(crossing.b), _object(crossing.a)
         if crossing.n is None:
             return (
@@ -146,7 +146,7 @@ class LearnerTable:
         if crossing.n <= crossing.smallest:
             your = "your " if crossing.smallest == self.have else ""
             chance = "" if crossing.already is None else f" (chance {percent(crossing.already)})"
-            verb = "may" if (crossing.already or 1.0) < _LIKELY else "should"
+            verb = "may" if (crossing.already or 1.0) < LIKELY else "should"
             return (
                 f"{first} {verb} be better than {other} already with {your}"
                 f"{crossing.smallest:,} labels{chance}."
@@ -237,12 +237,13 @@ def learners_under(
         if not set(asked) & set(known.ranges):
             return None, notes
         held = min(row["covered_wide"] for row in elsewhere.figures if not row["known"])
+        wider = f"{known.widening - 1:.0%} wider" if known.widening > 1 else "as wide as with it"
         notes.insert(
             0,
             f"ways of training were measured with {measured}, not with {name}: their intervals are "
-            f"{known.widening - 1:.0%} wider. With a width chosen on the other ones, at least "
-            f"{held:.0%} held under each of {len(elsewhere.encoders)} encoders (from "
-            f"{elsewhere.n0:,} to {elsewhere.n:,} labels, {elsewhere.corpora} corpora)",
+            f"{wider}. With a width chosen on the other ones, at least {held:.0%} held under each "
+            f"of {len(elsewhere.encoders)} encoders (from {elsewhere.n0:,} to {elsewhere.n:,} "
+            f"labels, {elsewhere.corpora} corpora)",
         )
     low, high = known.measured
     if have > known.ends[1]:
@@ -269,9 +270,9 @@ def learner_table(
         tokens: Mean tokens of the texts.
     """
     unlike = {
-        name: _unlike(name, tokens, *found.known.tokens[name])
+        name: reason
         for name in names
-        if name != PROBE and _is_far(tokens, *found.known.tokens[name])
+        if name != PROBE and (reason := _doubt_of(name, tokens, found.known))
     }
     crossings = [
         found.crossing(a, b)
@@ -298,11 +299,17 @@ def learner_table(
     )
 
 
-def _is_far(tokens: float, low: float, high: float) -> bool:
-    return not low / _TEXTS_BEYOND <= tokens <= high * _TEXTS_BEYOND
-
-
-def _unlike(name: str, tokens: float, low: float, high: float) -> str:
+def _doubt_of(name: str, tokens: float, known: Learners) -> str:
+    """Return why a learner is not compared with others; empty where it is."""
+    if known.elsewhere is not None and not known.names_better:
+        right, tasks = known.elsewhere.named_right
+        return (
+            "Under encoders that ways of training were not measured with, the better one was named "
+            f"on {right} of {tasks} tasks: no column has a star."
+        )
+    low, high = known.tokens[name]
+    if low / _TEXTS_BEYOND <= tokens <= high * _TEXTS_BEYOND:
+        return ""
     return (
         f"{_subject(name)} was measured on tasks whose texts have {low:.0f} to {high:.0f} tokens "
         f"on average; these have {tokens:.0f}. Its column has no star."

@@ -61,6 +61,7 @@ class FakeLearners:
     tokens = {"concat": (2.0, 60.0), "tuned": (2.0, 60.0)}  # noqa: RUF012  # as in the class
     ends = (32, 1024)
     widening: float = 1.0
+    names_better: bool = True
 
     def under_others(self):
         return replace(self, widening=self.elsewhere.widening)

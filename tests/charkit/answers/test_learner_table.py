@@ -158,7 +158,11 @@ def test_other_encoders_are_left_out_with_a_note(ask):
 
 
 def test_under_other_encoders_intervals_are_noted_to_be_wider(ask):
-    figures = ({"known": True, "covered_wide": 0.5}, {"known": False, "covered_wide": 0.87})
+    figures = (
+        {"known": True, "covered_wide": 0.5, "apart": 9, "right": 1.0},
+        {"known": False, "covered_wide": 0.87, "apart": 10, "right": 0.6},
+        {"known": False, "covered_wide": 0.9, "apart": 0, "right": None},
+    )
     elsewhere = Elsewhere(("concat", "tuned"), ("other", "third"), 14, 64, 256, 1.5, figures)
     known = FakeLearners(("other",), elsewhere=elsewhere)
     answer = ask(known=known)
@@ -180,6 +184,20 @@ def test_what_was_not_measured_under_other_encoders_is_noted(ask, monkeypatch):
     answer = ask(known=known, learners="concat")
     assert answer.learners is None
     assert not any("measured with minilm" in line for line in answer.notes)
+
+
+def test_under_other_encoders_no_learner_is_named_better_where_that_was_no_better_than_chance(ask):
+    figures = ({"known": False, "covered_wide": 0.87, "apart": 10, "right": 0.6},)
+    elsewhere = Elsewhere(("concat", "tuned"), ("other", "third"), 14, 64, 256, 1.0, figures)
+    known = FakeLearners(("other",), elsewhere=elsewhere)
+    assert any(row["fine-tuning"].endswith("*") for row in ask(known=known).shown_rows())
+    known.names_better = False
+    answer = ask(known=known)
+    assert not any(
+        cell.endswith("*") for row in answer.shown_rows() for cell in map(str, row.values())
+    )
+    assert sum("named on 6 of 10 tasks" in line for line in answer.details()) == 1
+    assert answer.to_dict()["crossings"] == []
 
 
 def test_texts_unlike_those_that_were_measured_have_no_star(ask, tiny_bert):

@@ -22,6 +22,12 @@ def test_every_link_leads_somewhere(page):
     assert not [link for link in links if not (page.parent / link).exists()]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_is_made_and_has_no_field_left(page):
+    blocks = re.findall(r"<!-- (.+): begin -->(.*?)<!-- \1: end -->", page.read_text("utf-8"), re.S)
+    assert [name for name, text in blocks if not text.strip() or re.search(r"\{\w+\.", text)] == []
+
+
 def test_every_page_is_in_the_list_of_pages():
     listed = set(
         re.findall(r"\]\(([\w-]+\.md)\)", (ROOT / "docs" / "README.md").read_text("utf-8"))

@@ -147,7 +147,7 @@ def elsewhere_block(found: Learners) -> str:
         )
     sentence = (
         f"Samples of {found.elsewhere.n0} labels on {found.elsewhere.corpora} corpora that neither the metamodel nor the "
-        "gains know, asked about {found.elsewhere.n} labels; gains over the linear head and errors in points of accuracy, every "
+        f"gains know, asked about {found.elsewhere.n} labels; gains over the linear head and errors in points of accuracy, every "
         "task counting alike. *Of the linear head's prediction*: its error for the same truth. *Better one named*: "
         "where the two differ by more than two points. *Widened by the others*: each "
         "encoder left out in turn, the others choose the factor. All together choose "

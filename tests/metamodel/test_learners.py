@@ -299,7 +299,7 @@ def test_outcomes_that_cannot_be_used_are_refused(spoil, message):
 
 def test_the_shipped_learners_answer_for_a_pilot_of_the_shipped_encoder():
     found = load_learners()
-    assert found.names == (PROBE, "concat", "tuned")
+    assert found.names == (PROBE, "concat", "setfit", "tuned")
     assert set(found.encoders) <= set(load_shipped().encoders)
     assert found.names_of_encoders == ("minilm",)
     rows = pd.read_parquet(SHIPPED / "metadata_evidence.parquet", filters=[("n0", "==", 64)])

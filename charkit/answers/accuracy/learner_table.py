@@ -88,15 +88,19 @@ class LearnerTable:
         return [dict(vars(crossing)) for crossing in self.crossings]
 
     def shown_rows(self) -> list[dict[str, Any]]:
-        """Return one row a size for people, a column a learner; the best has a star."""
-        cells = {name: {row["n"]: row for row in self._at_sizes(name)} for name in self.curves}
+        """Return one row a size for people, a column a learner that has numbers.
+
+        The best of a row has a star.
+        """
+        found = {name: {row["n"]: row for row in self._at_sizes(name)} for name in self.curves}
+        cells = {name: rows for name, rows in found.items() if rows}
         shown = []
         for n in self.sizes:
             known = {name: rows[n] for name, rows in cells.items() if n in rows}
             like = {name: row["mean"] for name, row in known.items() if name not in self.unlike}
             best = max(like, key=lambda name: like[name]) if len(like) > 1 else None
             row: dict[str, Any] = {"labels": n}
-            for name in self.curves:
+            for name in cells:
                 own = known.get(name)
                 ends = "" if own is None else f" ({span(own['low'], own['high'])})"
                 row[people_learner(name)] = (

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from estimate_samples import NO_SIGNAL, evidence
-from fake_learners import FakeLearners
+from fake_learners import FakeLearners, FakePredicted
 from fake_metamodel import FakeMetamodel
 
 import charkit
@@ -198,6 +198,19 @@ def test_under_other_encoders_no_learner_is_named_better_where_that_was_no_bette
     )
     assert sum("named on 6 of 10 tasks" in line for line in answer.details()) == 1
     assert answer.to_dict()["crossings"] == []
+
+
+def test_a_learner_without_a_number_has_no_column(ask, tiny_bert, monkeypatch):
+    known = FakeLearners((charkit.load_encoder(str(tiny_bert)).fingerprint,))
+    whole = FakePredicted.curve
+    monkeypatch.setattr(
+        FakePredicted,
+        "curve",
+        lambda self, name: whole(self, name).head(0 if name == "concat" else 9),
+    )
+    answer = ask(known=known)
+    assert not any("head on all layers" in row for row in answer.shown_rows())
+    assert any("No number for head on all layers" in line for line in answer.details())
 
 
 def test_texts_unlike_those_that_were_measured_have_no_star(ask, tiny_bert):

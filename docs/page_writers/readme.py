@@ -65,7 +65,7 @@ def _learner_lines(answer: dict[str, Any]) -> list[str]:
     from charkit.answers.quantities import percent, span
 
     columns = [["labels", *(f"{row['n']:,}" for row in answer["accuracy"])]]
-    for learner in answer.get("learners") or ():
+    for learner in (own for own in answer.get("learners") or () if own["accuracy"]):
         at = {
             row["n"]: f"{percent(row['mean'])} ({span(row['low'], row['high'])})"
             for row in learner["accuracy"]

@@ -36,7 +36,6 @@ from charkit.answers.accuracy.zero_shot import ZeroShot, compare_zero_shot, righ
 from charkit.answers.pilot.classes import class_outlook, label_quality, left_out_of_layer
 from charkit.answers.pilot.costs import costs_of
 from charkit.answers.pilot.pilot import Pilot, PilotEvidence, make_pilot, pilot_evidence
-from charkit.answers.pilot.text_figures import mean_tokens
 from charkit.answers.quantities import Interval, LabelsNeeded, LeftOut, Purchase
 from charkit.config import Progress, no_progress, note
 from charkit.encoders.encoder import Encoder
@@ -309,7 +308,8 @@ class _Reader:
         names = tuple(name for name in asked if name in known.names)
         own = answer.curve[answer.curve["layer"] == answer.layer]
         found = known.at(self.found.rows, own, layer=answer.layer)
-        tokens = mean_tokens(encoder, self.pilot.labelled)
+        texts = self.found.labelled_texts
+        tokens = math.nan if texts is None else texts.tokens
         table = learner_table(found, names, have=answer.n_labels, sizes=answer.sizes, tokens=tokens)
         if right is not None and answer.zero_shot is not None:
             table = with_zero_shot(table, found, answer.zero_shot, right)

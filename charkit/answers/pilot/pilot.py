@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from charkit.answers.pilot.stages import Stages
 
 KIND = "evidence"
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 
 FEW = 64
 """Fewer labels than this are few: the answer leans on other tasks more than on their own curve."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, replace
 
@@ -48,11 +49,13 @@ class TextFigures:
         pieces: Tokens a character, white space not counted.
         unknown: Share of the tokens that stand for something that the tokenizer does not know.
         most_pieces: Most pieces a character that are normal for the texts' scripts.
+        tokens: Mean tokens a text, before any is cut; NaN where they were not counted.
     """
 
     pieces: float
     unknown: float
     most_pieces: float = MOST_PIECES
+    tokens: float = math.nan
 
     @property
     def foreign(self) -> bool:
@@ -80,20 +83,8 @@ def text_figures(encoder: Encoder, split: Split) -> TextFigures:
     n_unknown = 0 if unknown is None else int((tokens.ids == unknown).sum())
     n_pieces = max(int(plain.sum()), 1)
     pieces = n_pieces / cut / max(n_characters, 1)
-    return TextFigures(pieces, n_unknown / n_pieces, most_pieces(characters))
-
-
-def mean_tokens(encoder: Encoder, split: Split) -> float:
-    """Return how many tokens the first texts of a sample have on average, before any is cut.
-
-    Args:
-        encoder: Its tokenizer is used.
-        split: At least one text.
-    """
-    some, encoder = split.take(range(min(len(split), LOOKED_AT))), replace(encoder, apart=False)
-    length = encoder.text_length(None)
-    tokens = tokenise(encoder, some.texts, some.pairs, max_length=length)
-    return float(tokens.full_lengths.mean())
+    mean = float(tokens.full_lengths.mean())
+    return TextFigures(pieces, n_unknown / n_pieces, most_pieces(characters), mean)
 
 
 def most_pieces(characters: Counter[str]) -> float:

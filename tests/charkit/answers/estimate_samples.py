@@ -11,7 +11,7 @@ from charkit.tasks import Split, Task
 
 SIGNAL = PilotSignal(True, "signal: layer 1 gains 0.2 nats")
 NO_SIGNAL = PilotSignal(False, "no signal above the controls")
-ENGLISH = TextFigures(0.27, 0.0)
+ENGLISH = TextFigures(0.27, 0.0, tokens=20.0)
 
 
 def pilot(n=100, *, counts=None, n_unlabelled=50, judged=True, n_classes=2) -> Pilot:

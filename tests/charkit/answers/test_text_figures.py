@@ -26,6 +26,7 @@ def test_pieces_are_counted_by_head(tiny_bert):
     found = text_figures(encoder, Split(("the cat", "é"), ("dog", "the")))
     # the, cat, dog, [UNK] or e, the: five pieces of 13 characters
     assert found.pieces == pytest.approx(5 / 13)
+    assert found.tokens == (6 + 5) / 2  # with [CLS] and two [SEP]
 
 
 def test_texts_that_are_cut_count_whole(tiny_bert):
@@ -34,6 +35,7 @@ def test_texts_that_are_cut_count_whole(tiny_bert):
     assert text_figures(encoder, long).pieces == pytest.approx(
         text_figures(encoder, short).pieces, rel=0.05
     )
+    assert text_figures(encoder, long).tokens == 402
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,10 @@ Study = Annotated[Path, typer.Argument(help="A study, such as glue_pilot/quality
 ManyTasks = Annotated[
     Path | None, typer.Option("--tasks", help="Folder with MANIFEST.json and a folder a task.")
 ]
+Outcomes = Annotated[
+    Path | None,
+    typer.Option("--outcomes", help="What learners reached. Default: what is shipped."),
+]
 Out = Annotated[Path, typer.Option("--out", help="Folder for figures and page.")]
 
 
@@ -134,10 +138,7 @@ def learner_transfer(
     study: Annotated[Path, typer.Argument(help="A study: glue_pilot/tuned_transfer.toml.")],
     encoder: Annotated[list[str], typer.Option("-e", "--encoder", help="Name or folder; several.")],
     tasks: ManyTasks = None,
-    outcomes: Annotated[
-        Path | None,
-        typer.Option("--outcomes", help="What learners reached. Default: what is shipped."),
-    ] = None,
+    outcomes: Outcomes = None,
     out: Out = Path("results"),
     ship: Annotated[bool, typer.Option("--ship", help="Write what comes with the package.")] = (
         False
@@ -172,10 +173,7 @@ def learner_transfer(
 def gradient_study(
     study: Annotated[Path, typer.Argument(help="A study of learners: glue_pilot/tuned.toml.")],
     tasks: ManyTasks = None,
-    outcomes: Annotated[
-        Path | None,
-        typer.Option("--outcomes", help="What learners reached. Default: what is shipped."),
-    ] = None,
+    outcomes: Outcomes = None,
     out: Out = Path("results"),
     cache_dir: o.CacheDir = None,
     device: o.Device = "auto",
@@ -198,10 +196,8 @@ def gradient_study(
     from metamodel.predict import SHIPPED
 
     spec = replace(read_tuned_study(study), device=device)
-    reached, store = (
-        pd.read_parquet(outcomes or SHIPPED / OUTCOMES),
-        o.store_at(cache_dir) or Store(),
-    )
+    reached = pd.read_parquet(outcomes or SHIPPED / OUTCOMES)
+    store = o.store_at(cache_dir) or Store()
     ready_folder(out)
     draws = smallest_draws(study_draws(spec, tasks, store), reached)
     with progress_shown(output) as progress:
@@ -316,10 +312,7 @@ def learners(
         list[Path],
         typer.Option("--tables", help="Folder of a meta-dataset; several, one an encoder."),
     ],
-    outcomes: Annotated[
-        Path | None,
-        typer.Option("--outcomes", help="What learners reached. Default: what is shipped."),
-    ] = None,
+    outcomes: Outcomes = None,
     name: Annotated[str, typer.Option("--name", help="Of the tables' files.")] = "metadata",
     settings: Annotated[
         Path | None, typer.Option("--settings", help="Folder of settings.json.")

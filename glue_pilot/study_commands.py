@@ -340,3 +340,4 @@ def learners(
         )
     output.rows(rows, key="learners", extra={})
     output.note(f"wrote {harmless(str(place))}")
+    output.note("it has nothing on other encoders: run make learner-transfer next")
